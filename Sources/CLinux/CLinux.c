@@ -1,0 +1,64 @@
+#include "CLinux.h"
+
+#include <string.h>
+
+_Static_assert(sizeof(struct clinux_mmsghdr) == sizeof(struct mmsghdr), "clinux_mmsghdr must match the kernel's");
+_Static_assert(offsetof(struct clinux_mmsghdr, msg_len) == offsetof(struct mmsghdr, msg_len), "same layout");
+
+int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags) {
+    return recvmmsg(fd, (struct mmsghdr *)messages, count, flags, NULL);
+}
+
+int clinux_sendmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags) {
+    return sendmmsg(fd, (struct mmsghdr *)messages, count, flags);
+}
+
+int clinux_local_address(const struct msghdr *message, struct sockaddr_storage *address, unsigned int *interface_index) {
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR((struct msghdr *)message, c)) {
+        if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+            struct in_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof info);
+            struct sockaddr_in *in = (struct sockaddr_in *)address;
+            memset(in, 0, sizeof *in);
+            in->sin_family = AF_INET;
+            in->sin_addr = info.ipi_spec_dst;
+            *interface_index = 0;
+            return 1;
+        }
+        if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+            struct in6_pktinfo info;
+            memcpy(&info, CMSG_DATA(c), sizeof info);
+            struct sockaddr_in6 *in = (struct sockaddr_in6 *)address;
+            memset(in, 0, sizeof *in);
+            in->sin6_family = AF_INET6;
+            in->sin6_addr = info.ipi6_addr;
+            *interface_index = info.ipi6_ifindex;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+size_t clinux_set_source(struct msghdr *message, const struct sockaddr *address, unsigned int interface_index) {
+    struct cmsghdr *c = message->msg_control;
+    if (address->sa_family == AF_INET && message->msg_controllen >= CMSG_SPACE(sizeof(struct in_pktinfo))) {
+        struct in_pktinfo info = {.ipi_spec_dst = ((const struct sockaddr_in *)address)->sin_addr};
+        c->cmsg_level = IPPROTO_IP;
+        c->cmsg_type = IP_PKTINFO;
+        c->cmsg_len = CMSG_LEN(sizeof info);
+        memcpy(CMSG_DATA(c), &info, sizeof info);
+        return message->msg_controllen = CMSG_SPACE(sizeof info);
+    }
+    if (address->sa_family == AF_INET6 && message->msg_controllen >= CMSG_SPACE(sizeof(struct in6_pktinfo))) {
+        struct in6_pktinfo info = {
+            .ipi6_addr = ((const struct sockaddr_in6 *)address)->sin6_addr, .ipi6_ifindex = interface_index};
+        c->cmsg_level = IPPROTO_IPV6;
+        c->cmsg_type = IPV6_PKTINFO;
+        c->cmsg_len = CMSG_LEN(sizeof info);
+        memcpy(CMSG_DATA(c), &info, sizeof info);
+        return message->msg_controllen = CMSG_SPACE(sizeof info);
+    }
+    return 0;
+}
+
+size_t clinux_pktinfo_space(void) { return CMSG_SPACE(sizeof(struct in6_pktinfo)); }

@@ -1,0 +1,33 @@
+#ifndef STUB53_CLINUX_H
+#define STUB53_CLINUX_H
+
+// What Glibc's Swift module hides behind _GNU_SOURCE or a macro.
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+/// recvmmsg(2), sendmmsg(2): `struct mmsghdr` exists only under _GNU_SOURCE.
+struct clinux_mmsghdr {
+    struct msghdr msg_hdr;
+    unsigned int msg_len;
+};
+int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags);
+int clinux_sendmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags);
+
+/// The local address a datagram was sent to, from IP_PKTINFO or IPV6_PKTINFO; returns 0 when the message carries none.
+int clinux_local_address(const struct msghdr *message, struct sockaddr_storage *address, unsigned int *interface_index);
+
+/// Writes IP_PKTINFO or IPV6_PKTINFO into `message`'s control buffer, so that it leaves from `address`.
+/// Returns the control length in bytes, or 0 when the family is unknown or the buffer too small.
+size_t clinux_set_source(struct msghdr *message, const struct sockaddr *address, unsigned int interface_index);
+
+/// Bytes a control buffer for either pktinfo needs.
+size_t clinux_pktinfo_space(void);
+
+#endif

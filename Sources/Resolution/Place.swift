@@ -1,0 +1,73 @@
+import Synchronization
+
+/// Where a rule stands: a file and a line, or a document such as an RFC.
+///
+/// Eight plain bytes, so that every record of a table and every entry of a ring can carry one.
+public struct Place: Hashable, Sendable, BitwiseCopyable {
+    /// 0 is "nowhere"; else an index into the process's list of files.
+    public let file: UInt32
+    /// From 1; 0 when the whole file is meant.
+    public let line: UInt32
+
+    public static let nowhere = Place(file: 0, line: 0)
+
+    @inlinable
+    public init(file: UInt32, line: UInt32) {
+        self.file = file
+        self.line = line
+    }
+
+    /// The place of `line` in `path`, as the user wrote the path.
+    public init(path: String, line: Int = 0) {
+        self.init(file: Self.intern(path), line: UInt32(clamping: line))
+    }
+
+    /// Another line of the same file.
+    public func line(_ line: Int) -> Place { Place(file: file, line: UInt32(clamping: line)) }
+
+    public var isNowhere: Bool { file == 0 }
+
+    /// The file's path, or the document's name.
+    public var path: String { Self.files.withLock { $0.paths[Int(file)] } }
+
+    private struct Files {
+        var paths = [""]
+        var numbers: [String: UInt32] = ["": 0]
+    }
+
+    /// Only ever grows, so that an old log record still finds its file; bounded by the files ever named.
+    private static let files = Mutex(Files())
+
+    private static func intern(_ path: String) -> UInt32 {
+        files.withLock { files in
+            if let number = files.numbers[path] { return number }
+            let number = UInt32(files.paths.count)
+            files.paths.append(path)
+            files.numbers[path] = number
+            return number
+        }
+    }
+}
+
+extension Place: CustomStringConvertible {
+    /// `FILE:LINE`, or `FILE` for the whole of it.
+    public var description: String { line == 0 ? path : "\(path):\(line)" }
+}
+
+/// One thing that is wrong with a file: `FILE:LINE: why`.
+public struct Diagnostic: Hashable, Sendable, CustomStringConvertible {
+    public enum Severity: Sendable { case warning, error }
+
+    public let place: Place
+    public let severity: Severity
+    /// One line: what is wrong and how to mend it. Bytes from the file are escaped.
+    public let message: String
+
+    public init(_ place: Place, _ severity: Severity = .error, _ message: String) {
+        self.place = place
+        self.severity = severity
+        self.message = message
+    }
+
+    public var description: String { "\(place): \(severity == .warning ? "warning: " : "")\(message)" }
+}
