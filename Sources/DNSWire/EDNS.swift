@@ -1,0 +1,21 @@
+/// The numbers of EDNS(0).
+///
+/// - RFC: 6891; 9715 3 for the payload size.
+public enum EDNS {
+    /// What we offer and what we accept at most over UDP, in bytes: no fragments on any path in use.
+    public static let payloadSize = 1232
+    /// What a client without EDNS can take over UDP, in bytes (RFC 1035 4.2.1).
+    public static let classicPayloadSize = 512
+    /// The fixed part of an OPT record: root owner, type, class, TTL, RDLENGTH.
+    public static let optLength = 11
+    public static let dnssecOK: UInt16 = 0x8000
+
+    /// EDNS option codes (IANA "DNS EDNS0 Option Codes").
+    public enum Option {
+        public static let nsid: UInt16 = 3
+        public static let cookie: UInt16 = 10
+        public static let keepalive: UInt16 = 11
+        public static let padding: UInt16 = 12
+        public static let extendedError: UInt16 = 15
+    }
+}

@@ -1,0 +1,134 @@
+/// The strict walk over a message from the wire: bounds, names, pointers.
+///
+/// Every message from upstream passes it before libldns or the cache sees a byte.
+/// - RFC: 1035 4.1; 6891 6.1.1 (one OPT); 8945 5.1 (TSIG last); 9619 4 (one question).
+public enum MessageReader {
+    /// One record: offsets into its message.
+    public struct Record: Sendable, BitwiseCopyable {
+        /// Where the owner name starts.
+        public var start: Int
+        public var type: RecordType
+        public var recordClass: RecordClass
+        public var ttl: UInt32
+        /// Where the RDATA starts.
+        public var rdata: Int
+        /// One past the RDATA.
+        public var end: Int
+
+        public var rdataLength: Int { end - rdata }
+    }
+
+    /// The end of the name at `offset`: legal labels, pointers strictly backwards, at most 255 bytes in all. Nil when not.
+    public static func endOfName(_ message: UnsafeRawBufferPointer, at offset: Int) -> Int? {
+        var cursor = offset
+        var lowest = offset
+        var end: Int?
+        var total = 0
+        while true {
+            guard cursor < message.count else { return nil }
+            let length = Int(message[cursor])
+            if length >= 0xC0 {
+                guard cursor + 1 < message.count else { return nil }
+                let target = (length & 0x3F) << 8 | Int(message[cursor + 1])
+                if end == nil { end = cursor + 2 }
+                guard target < lowest, target >= Header.length else { return nil }
+                lowest = target
+                cursor = target
+                continue
+            }
+            total += length + 1
+            guard length <= Name.maximumLabelLength, total <= Name.maximumLength else { return nil }
+            cursor += length + 1
+            if length == 0 { return end ?? cursor }
+        }
+    }
+
+    /// The record at `offset`; nil when it does not fit into the message.
+    public static func record(_ message: UnsafeRawBufferPointer, at offset: Int) -> Record? {
+        guard let nameEnd = endOfName(message, at: offset), nameEnd + 10 <= message.count,
+            let base = message.baseAddress
+        else { return nil }
+        let rdata = nameEnd + 10
+        let end = rdata + Int(base.readUInt16(nameEnd + 8))
+        guard end <= message.count else { return nil }
+        return Record(
+            start: offset, type: RecordType(rawValue: base.readUInt16(nameEnd)),
+            recordClass: RecordClass(rawValue: base.readUInt16(nameEnd + 2)), ttl: base.readUInt32(nameEnd + 4),
+            rdata: rdata, end: end)
+    }
+
+    /// Where the names of an RDATA stand that RFC 1035 lets a sender compress: how many bytes go before, how many
+    /// names follow, how many bytes go after them. Nil for the types whose RDATA is plain bytes on the wire.
+    ///
+    /// - RFC: 3597 4; 1035 3.3.
+    @inlinable
+    public static func compressibleNames(_ type: RecordType) -> (before: Int, names: Int, after: Int)? {
+        switch type.rawValue {
+        case 2, 3, 4, 5, 7, 8, 9, 12: (0, 1, 0)  // NS MD MF CNAME MB MG MR PTR
+        case 6: (0, 2, 20)  // SOA
+        case 14: (0, 2, 0)  // MINFO
+        case 15: (2, 1, 0)  // MX
+        default: nil
+        }
+    }
+
+    /// What a message holds, once it has been walked.
+    public struct Summary: Sendable, BitwiseCopyable {
+        public var questionEnd = Header.length
+        public var answers = 0
+        public var authority = 0
+        public var additional = 0
+        /// Where the first record starts.
+        public var records: Int { questionEnd }
+        public var opt: Record?
+    }
+
+    /// Walks the whole message; nil when anything is out of order.
+    ///
+    /// At most one question. Names inside compressible RDATA are walked too, and must fill it exactly.
+    public static func walk(_ message: UnsafeRawBufferPointer) -> Summary? {
+        guard message.count >= Header.length, let base = message.baseAddress else { return nil }
+        var summary = Summary()
+        let questions = base.readUInt16(Header.questionCount)
+        guard questions <= 1 else { return nil }
+        var cursor = Header.length
+        if questions == 1 {
+            guard let end = endOfName(message, at: cursor), end + 4 <= message.count else { return nil }
+            cursor = end + 4
+        }
+        summary.questionEnd = cursor
+        summary.answers = Int(base.readUInt16(Header.answerCount))
+        summary.authority = Int(base.readUInt16(Header.authorityCount))
+        summary.additional = Int(base.readUInt16(Header.additionalCount))
+        let total = summary.answers + summary.authority + summary.additional
+        for index in 0..<total {
+            guard let record = record(message, at: cursor) else { return nil }
+            cursor = record.end
+            switch record.type {
+            case .opt:
+                let inAdditional = index >= summary.answers + summary.authority
+                guard inAdditional, summary.opt == nil, message[record.start] == 0 else { return nil }
+                summary.opt = record
+            case .tsig:
+                guard index == total - 1 else { return nil }
+            default:
+                guard rdataIsExact(message, record) else { return nil }
+            }
+        }
+        return cursor == message.count ? summary : nil
+    }
+
+    private static func rdataIsExact(_ message: UnsafeRawBufferPointer, _ record: Record) -> Bool {
+        if record.recordClass == .in {
+            if record.type == .a { return record.rdataLength == 4 }
+            if record.type == .aaaa { return record.rdataLength == 16 }
+        }
+        guard let names = compressibleNames(record.type) else { return true }
+        var cursor = record.rdata + names.before
+        for _ in 0..<names.names {
+            guard cursor < record.end, let end = endOfName(message, at: cursor) else { return false }
+            cursor = end
+        }
+        return cursor + names.after == record.end
+    }
+}

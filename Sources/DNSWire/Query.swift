@@ -1,0 +1,126 @@
+/// A query as the wire has it, read once: where things are, not copies of them.
+///
+/// The QNAME is in the `LookupName` that was filled beside it.
+/// - RFC: 1035 4.1; 6891 6.1; 7873 4; 7828 3.1; 7830 3.
+public struct Query: Sendable, BitwiseCopyable {
+    public var id: UInt16 = 0
+    public var flags = Header.Flags()
+    /// Bytes of QNAME, QTYPE and QCLASS behind the header; 0 when there was no readable question.
+    public var questionLength = 0
+    public var type = RecordType(rawValue: 0)
+    public var recordClass = RecordClass(rawValue: 0)
+    public var hasEDNS = false
+    public var ednsVersion: UInt8 = 0
+    /// What the client can take over UDP, in bytes: at least 512.
+    public var payloadSize: UInt16 = UInt16(EDNS.classicPayloadSize)
+    public var dnssecOK = false
+    /// Where the COOKIE option's data starts in the message; 0 when there is none.
+    public var cookieOffset = 0
+    /// 8 (client cookie only), or 16 to 40.
+    public var cookieLength = 0
+    public var wantsKeepalive = false
+    public var wantsPadding = false
+    public var wantsNSID = false
+
+    public init() {}
+
+    @inlinable
+    public var recursionDesired: Bool { flags.contains(.recursionDesired) }
+    @inlinable
+    public var checkingDisabled: Bool { flags.contains(.checkingDisabled) }
+
+    /// What is to be done with a message that came in.
+    public enum Verdict: Sendable, Hashable, BitwiseCopyable {
+        /// A well-formed query with one question.
+        case resolve
+        /// A query without question that only asks for a server cookie (RFC 7873 5.4).
+        case cookieOnly
+        /// Answered with this code and nothing else.
+        case fail(ResponseCode)
+        /// Not answered at all: a response, or too short to have an ID and flags.
+        case drop
+    }
+
+    /// Reads a message that came in as a query. The one list of what is dropped and what is answered with which RCODE.
+    ///
+    /// Never traps, whatever the bytes. On `.fail`, what could be read is in `self` and in `name`.
+    public mutating func parse(_ message: UnsafeRawBufferPointer, name: inout LookupName) -> Verdict {
+        self = Query()
+        guard message.count >= Header.length, let base = message.baseAddress else { return .drop }
+        id = base.readUInt16(0)
+        flags = Header.Flags(rawValue: base.readUInt16(2))
+        // Answering a response would let two servers talk to each other for ever.
+        if flags.contains(.response) { return .drop }
+        let questions = base.readUInt16(Header.questionCount)
+        let additional = Int(base.readUInt16(Header.additionalCount))
+        guard flags.opcode == .query else { return .fail(.notImplemented) }
+
+        var cursor = Header.length
+        if questions == 1 {
+            let rest = UnsafeRawBufferPointer(rebasing: message[cursor...])
+            // A pointer here could only point into the header: not a name.
+            let nameLength = name.assign(uncompressed: rest)
+            guard nameLength > 0, rest.count >= nameLength + 4 else { return .fail(.formatError) }
+            questionLength = nameLength + 4
+            type = RecordType(rawValue: base.readUInt16(cursor + nameLength))
+            recordClass = RecordClass(rawValue: base.readUInt16(cursor + nameLength + 2))
+            cursor += questionLength
+        } else if questions > 1 {  // RFC 9619 4
+            return .fail(.formatError)
+        }
+        let answers = base.readUInt16(Header.answerCount)
+        let authority = Int(base.readUInt16(Header.authorityCount))
+        // Only IXFR brings a record along, the client's SOA (RFC 1995 3).
+        guard answers == 0, authority == (type == .ixfr ? min(authority, 1) : 0) else { return .fail(.formatError) }
+
+        for index in 0..<(authority + additional) {
+            guard let record = MessageReader.record(message, at: cursor) else { return .fail(.formatError) }
+            cursor = record.end
+            if index < authority { continue }
+            if record.type == .opt {
+                guard !hasEDNS, message[record.start] == 0, readOPT(record, message) else { return .fail(.formatError) }
+            } else if record.type == .tsig {
+                // We hold no keys, so every key is unknown (RFC 8945 5.2.1).
+                return .fail(.notAuth)
+            }
+        }
+        guard cursor == message.count else { return .fail(.formatError) }
+        if hasEDNS && ednsVersion > 0 { return .fail(.badVersion) }
+        if questions == 0 { return cookieLength > 0 ? .cookieOnly : .fail(.formatError) }
+        return .resolve
+    }
+
+    /// Reads the options; false when one does not fit.
+    private mutating func readOPT(_ record: MessageReader.Record, _ message: UnsafeRawBufferPointer) -> Bool {
+        let base = message.baseAddress.unsafelyUnwrapped
+        hasEDNS = true
+        payloadSize = max(record.recordClass.rawValue, UInt16(EDNS.classicPayloadSize))
+        ednsVersion = UInt8(truncatingIfNeeded: record.ttl >> 16)
+        dnssecOK = UInt16(truncatingIfNeeded: record.ttl) & EDNS.dnssecOK != 0
+        // Options of a later version are not ours to judge.
+        if ednsVersion > 0 { return true }
+        var cursor = record.rdata
+        while cursor < record.end {
+            guard cursor + 4 <= record.end else { return false }
+            let code = base.readUInt16(cursor)
+            let length = Int(base.readUInt16(cursor + 2))
+            cursor += 4
+            guard cursor + length <= record.end else { return false }
+            switch code {
+            case EDNS.Option.cookie where cookieLength == 0:
+                guard length == 8 || (16...40).contains(length) else { return false }
+                cookieOffset = cursor
+                cookieLength = length
+            case EDNS.Option.keepalive:
+                // A client sends it empty (RFC 7828 3.2.1).
+                guard length == 0 else { return false }
+                wantsKeepalive = true
+            case EDNS.Option.padding: wantsPadding = true
+            case EDNS.Option.nsid: wantsNSID = true
+            default: break
+            }
+            cursor += length
+        }
+        return true
+    }
+}

@@ -1,0 +1,355 @@
+/// Writes one response into a buffer that the caller owns (the send slot), with name compression.
+///
+/// Records are appended section by section, in order. What does not fit is not written: `truncated` says so.
+/// - RFC: 1035 4.1.4; 2181 9 for truncation; 3597 4 for which names are compressed.
+public struct ResponseBuilder {
+    public enum Section: Int, Sendable, BitwiseCopyable { case answer, authority, additional }
+
+    /// A place to come back to with `rollback`.
+    public struct Mark: Sendable, BitwiseCopyable {
+        let length: Int
+        let answers: UInt16
+        let authority: UInt16
+        let additional: UInt16
+        let section: Section
+        let suffixCount: Int
+    }
+
+    /// The start of the message. Valid as long as the caller's buffer is.
+    public let base: UnsafeMutableRawPointer
+    /// Bytes that records may fill: the client's limit without what is kept back for OPT.
+    public private(set) var capacity: Int
+    /// Bytes written.
+    public private(set) var length: Int
+    /// One past the question section.
+    public private(set) var questionEnd: Int
+    /// The section that the next record goes to.
+    public private(set) var section = Section.answer
+    /// A record of the answer or authority section did not fit (TC=1), or `requireWhole` was not met.
+    public private(set) var truncated = false
+    public private(set) var answers: UInt16 = 0
+    public private(set) var authority: UInt16 = 0
+    public private(set) var additional: UInt16 = 0
+
+    // Suffixes that are already in the message: where, and how long they are uncompressed.
+    private var suffixOffsets = InlineArray<32, UInt16>(repeating: 0)
+    private var suffixLengths = InlineArray<32, UInt8>(repeating: 0)
+    private var suffixCount = 0
+
+    /// Starts the response to `query`: copies ID and question, and leaves flags and counts to `finish`.
+    ///
+    /// `reserved` bytes of `buffer` are kept for the OPT record. `buffer` holds at least 512 bytes and more than the
+    /// question with `reserved`.
+    public init(
+        buffer: UnsafeMutableRawBufferPointer, query: borrowing Query, message: UnsafeRawBufferPointer, reserved: Int
+    ) {
+        base = buffer.baseAddress.unsafelyUnwrapped
+        capacity = buffer.count - reserved
+        questionEnd = Header.length + query.questionLength
+        length = questionEnd
+        base.copyMemory(from: message.baseAddress.unsafelyUnwrapped, byteCount: questionEnd)
+    }
+
+    /// The message so far.
+    public var message: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: length) }
+
+    public var mark: Mark {
+        Mark(
+            length: length, answers: answers, authority: authority, additional: additional, section: section,
+            suffixCount: suffixCount)
+    }
+
+    /// Drops all that was written since `mark`, the note of truncation included.
+    public mutating func rollback(to mark: Mark) {
+        length = mark.length
+        answers = mark.answers
+        authority = mark.authority
+        additional = mark.additional
+        section = mark.section
+        suffixCount = mark.suffixCount
+        truncated = false
+    }
+
+    /// Drops all records; the response then tells the client to come back over TCP.
+    public mutating func truncate() {
+        length = questionEnd
+        answers = 0
+        authority = 0
+        additional = 0
+        section = .answer
+        suffixCount = 0
+        truncated = true
+    }
+
+    /// Moves on to a later section.
+    public mutating func begin(_ section: Section) {
+        assert(section.rawValue >= self.section.rawValue)
+        self.section = section
+    }
+
+    // MARK: Records
+
+    /// Who a record belongs to.
+    public enum Owner: BitwiseCopyable {
+        /// The name that stands at this offset of the message (12 is the QNAME).
+        case at(Int)
+        /// An uncompressed name, compressed where it can be.
+        case name(UnsafeRawPointer, length: Int)
+    }
+
+    /// Appends one record; RDATA is in wire form with uncompressed names, and they are compressed where the type
+    /// allows it. Returns whether it fitted.
+    @discardableResult
+    public mutating func append(
+        owner: Owner, type: RecordType, recordClass: RecordClass = .in, ttl: UInt32, rdata: UnsafeRawBufferPointer
+    ) -> Bool {
+        let start = mark
+        guard beginRecord(owner: owner, type: type, recordClass: recordClass, ttl: ttl) else {
+            return overflow(start)
+        }
+        let rdataStart = length
+        if let names = MessageReader.compressibleNames(type) {
+            var cursor = 0
+            guard appendBytes(rdata, from: &cursor, count: names.before) else { return overflow(start) }
+            for _ in 0..<names.names {
+                let nameLength = Self.lengthOfName(rdata, at: cursor)
+                guard nameLength > 0,
+                    appendName(rdata.baseAddress.unsafelyUnwrapped + cursor, length: nameLength)
+                else { return overflow(start) }
+                cursor += nameLength
+            }
+            guard appendBytes(rdata, from: &cursor, count: rdata.count - cursor) else { return overflow(start) }
+        } else {
+            var cursor = 0
+            guard appendBytes(rdata, from: &cursor, count: rdata.count) else { return overflow(start) }
+        }
+        endRecord(rdataStart: rdataStart)
+        return true
+    }
+
+    /// Appends a CNAME to `target`; returns the offset of the target name in the message, nil when it did not fit.
+    public mutating func appendCNAME(
+        owner: Owner, ttl: UInt32, target: UnsafeRawBufferPointer
+    ) -> Int? {
+        let start = mark
+        guard beginRecord(owner: owner, type: .cname, recordClass: .in, ttl: ttl) else {
+            _ = overflow(start)
+            return nil
+        }
+        let rdataStart = length
+        guard appendName(target.baseAddress.unsafelyUnwrapped, length: target.count) else {
+            _ = overflow(start)
+            return nil
+        }
+        endRecord(rdataStart: rdataStart)
+        return rdataStart
+    }
+
+    private mutating func beginRecord(
+        owner: Owner, type: RecordType, recordClass: RecordClass, ttl: UInt32
+    ) -> Bool {
+        switch owner {
+        case .at(let offset) where offset < 0x4000:
+            guard length + 2 <= capacity else { return false }
+            base.write(UInt16(0xC000 | offset), at: length)
+            length += 2
+        case .at(let offset):
+            // Too far for a pointer: written out. Chains keep such names rare.
+            guard appendCopy(of: offset) else { return false }
+        case .name(let bytes, let count):
+            guard appendName(bytes, length: count) else { return false }
+        }
+        guard length + 10 <= capacity else { return false }
+        base.write(type.rawValue, at: length)
+        base.write(recordClass.rawValue, at: length + 2)
+        base.write(ttl, at: length + 4)
+        length += 10
+        return true
+    }
+
+    private mutating func endRecord(rdataStart: Int) {
+        base.write(UInt16(truncatingIfNeeded: length - rdataStart), at: rdataStart - 2)
+        switch section {
+        case .answer: answers &+= 1
+        case .authority: authority &+= 1
+        case .additional: additional &+= 1
+        }
+    }
+
+    private mutating func overflow(_ start: Mark) -> Bool {
+        let inAdditional = section == .additional
+        let was = truncated
+        rollback(to: start)
+        // Additional records are a courtesy: leaving one out is no truncation (RFC 2181 9).
+        truncated = was || !inAdditional
+        return false
+    }
+
+    /// Says that something in the additional section had to be there and is not (RFC 9471 3: glue).
+    public mutating func requireWhole() { truncated = true }
+
+    private mutating func appendBytes(_ source: UnsafeRawBufferPointer, from cursor: inout Int, count: Int) -> Bool {
+        guard count >= 0, cursor + count <= source.count, length + count <= capacity else { return false }
+        if count > 0 {
+            (base + length).copyMemory(from: source.baseAddress.unsafelyUnwrapped + cursor, byteCount: count)
+        }
+        length += count
+        cursor += count
+        return true
+    }
+
+    // MARK: Names
+
+    /// Bytes of the uncompressed name at `offset`; 0 when it does not end within `bytes`.
+    private static func lengthOfName(_ bytes: UnsafeRawBufferPointer, at offset: Int) -> Int {
+        var cursor = offset
+        while cursor < bytes.count {
+            let label = Int(bytes[cursor])
+            guard label <= Name.maximumLabelLength else { return 0 }
+            cursor += label + 1
+            if label == 0 { return cursor - offset <= Name.maximumLength ? cursor - offset : 0 }
+        }
+        return 0
+    }
+
+    /// Writes an uncompressed name, pointing to a suffix that is in the message already where there is one.
+    private mutating func appendName(_ name: UnsafeRawPointer, length nameLength: Int) -> Bool {
+        if suffixCount == 0 && questionEnd > Header.length { registerQuestion() }
+        var cursor = 0
+        let start = length
+        while true {
+            let label = Int(name.readByte(cursor))
+            if label == 0 {
+                guard length + 1 <= capacity else { return false }
+                base.write(UInt8(0), at: length)
+                length += 1
+                return true
+            }
+            if let target = findSuffix(name + cursor, length: nameLength - cursor) {
+                guard length + 2 <= capacity else { return false }
+                base.write(UInt16(0xC000) | target, at: length)
+                length += 2
+                return true
+            }
+            guard length + label + 1 <= capacity else { return false }
+            // Only the first few labels of a name are worth a place in the list: this bounds the work per name.
+            if cursor == 0 || length - start < 64 { register(offset: length, suffixLength: nameLength - cursor) }
+            (base + length).copyMemory(from: name + cursor, byteCount: label + 1)
+            length += label + 1
+            cursor += label + 1
+        }
+    }
+
+    /// Copies the (maybe compressed) name at `offset` to the end, uncompressed.
+    private mutating func appendCopy(of offset: Int) -> Bool {
+        var cursor = offset
+        while true {
+            let label = Int(base.load(fromByteOffset: cursor, as: UInt8.self))
+            if label >= 0xC0 {
+                cursor = (label & 0x3F) << 8 | Int(base.load(fromByteOffset: cursor + 1, as: UInt8.self))
+                continue
+            }
+            guard length + label + 1 <= capacity else { return false }
+            (base + length).copyMemory(from: base + cursor, byteCount: label + 1)
+            length += label + 1
+            cursor += label + 1
+            if label == 0 { return true }
+        }
+    }
+
+    private mutating func registerQuestion() {
+        var cursor = Header.length
+        let nameEnd = questionEnd - 4
+        // The rightmost labels are the ones that other names share.
+        var labels = 0
+        while cursor < nameEnd - 1 {
+            labels += 1
+            cursor += Int(base.load(fromByteOffset: cursor, as: UInt8.self)) + 1
+        }
+        cursor = Header.length
+        var index = 0
+        while cursor < nameEnd - 1 {
+            if labels - index <= 12 || index == 0 { register(offset: cursor, suffixLength: nameEnd - cursor) }
+            index += 1
+            cursor += Int(base.load(fromByteOffset: cursor, as: UInt8.self)) + 1
+        }
+    }
+
+    private mutating func register(offset: Int, suffixLength: Int) {
+        guard suffixCount < suffixOffsets.count, offset < 0x4000 else { return }
+        suffixOffsets[suffixCount] = UInt16(truncatingIfNeeded: offset)
+        suffixLengths[suffixCount] = UInt8(truncatingIfNeeded: suffixLength)
+        suffixCount += 1
+    }
+
+    private func findSuffix(_ name: UnsafeRawPointer, length suffixLength: Int) -> UInt16? {
+        let wanted = UInt8(truncatingIfNeeded: suffixLength)
+        for index in 0..<suffixCount where suffixLengths[index] == wanted {
+            if nameEquals(messageOffset: Int(suffixOffsets[index]), name) { return suffixOffsets[index] }
+        }
+        return nil
+    }
+
+    /// Compares without case. Pointers in the message were written here, so they only go backwards.
+    private func nameEquals(messageOffset: Int, _ name: UnsafeRawPointer) -> Bool {
+        var position = messageOffset
+        var cursor = 0
+        while true {
+            let label = base.load(fromByteOffset: position, as: UInt8.self)
+            if label >= 0xC0 {
+                position = Int(label & 0x3F) << 8 | Int(base.load(fromByteOffset: position + 1, as: UInt8.self))
+                continue
+            }
+            guard label == name.readByte(cursor) else { return false }
+            if label == 0 { return true }
+            for index in 1...Int(label) {
+                let mine = base.load(fromByteOffset: position + index, as: UInt8.self)
+                guard ASCII.lowercased(mine) == ASCII.lowercased(name.readByte(cursor + index)) else { return false }
+            }
+            position += Int(label) + 1
+            cursor += Int(label) + 1
+        }
+    }
+
+    // MARK: The end
+
+    /// Lets the OPT record use the bytes that were kept back for it.
+    public mutating func release(reserved: Int) { capacity += reserved }
+
+    /// Appends the bytes of a whole OPT record (or any additional record) as they are; false when they do not fit.
+    public mutating func appendAdditional(raw: UnsafeRawBufferPointer) -> Bool {
+        section = .additional
+        var cursor = 0
+        guard appendBytes(raw, from: &cursor, count: raw.count) else { return false }
+        additional &+= 1
+        return true
+    }
+
+    /// Appends already encoded records that were valid in a message with the same question: the cache's hit.
+    ///
+    /// Only for an empty response; `body` starts where the question ends.
+    public mutating func appendBody(
+        _ body: UnsafeRawBufferPointer, answers: UInt16, authority: UInt16, additional: UInt16
+    ) -> Bool {
+        assert(length == questionEnd)
+        var cursor = 0
+        guard appendBytes(body, from: &cursor, count: body.count) else {
+            truncated = true
+            return false
+        }
+        self.answers = answers
+        self.authority = authority
+        self.additional = additional
+        section = .additional
+        return true
+    }
+
+    /// Writes flags and counts, which makes the message whole.
+    public mutating func finish(flags: Header.Flags, questions: UInt16) {
+        base.write(flags.rawValue, at: 2)
+        base.write(questions, at: Header.questionCount)
+        base.write(answers, at: Header.answerCount)
+        base.write(authority, at: Header.authorityCount)
+        base.write(additional, at: Header.additionalCount)
+    }
+}

@@ -1,0 +1,112 @@
+public import DNSWire
+
+/// Who answered.
+public enum Source: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
+    /// Nobody: an error or a refusal.
+    case none, hosts, zone, special, cache, stale, upstream
+
+    /// The word of the lookup log.
+    public var description: String {
+        switch self {
+        case .none: "none"
+        case .hosts: "hosts"
+        case .zone: "zone"
+        case .special: "special"
+        case .cache: "cache"
+        case .stale: "stale"
+        case .upstream: "upstream"
+        }
+    }
+}
+
+/// Why the answer is as it is: what a lookup's log line says, and what the header is made from.
+///
+/// A worker owns one and reuses it. Fixed size, no references.
+public struct Decision: Sendable, BitwiseCopyable {
+    /// One name of a chain, and who answered for it.
+    public struct Hop: Sendable, BitwiseCopyable {
+        /// Where the hop's name stands in the response.
+        public var nameOffset: UInt16
+        public var source: Source
+        public var place: Place
+
+        public init(nameOffset: UInt16, source: Source, place: Place) {
+            self.nameOffset = nameOffset
+            self.source = source
+            self.place = place
+        }
+    }
+
+    /// The longest chain of CNAMEs that is followed.
+    public static let maximumHops = 16
+
+    /// Who answered for the last name of the chain.
+    public var source = Source.none
+    /// The line that decided: the override's, or the first record's of the RRset.
+    public var place = Place.nowhere
+    public var responseCode = ResponseCode.noError
+    /// AA=1: the first name's data is ours (RFC 1034 6.2.7, for the owner that matches the question).
+    public var authoritative = false
+    /// AD=1, as upstream said, where it is trusted.
+    public var authenticData = false
+    public var extendedError: ExtendedError?
+    /// Printable ASCII, for people.
+    public var extendedText: StaticString = ""
+    /// An override hides the records of this type (HTTPS, SVCB): NODATA on purpose.
+    public var masked = false
+    /// The cache asks for a fresh copy before this one runs out.
+    public var wantsPrefetch = false
+    /// The upstream that gave the answer: an index into the configured servers, or -1.
+    public var upstream: Int16 = -1
+    /// How long that upstream took, in microseconds.
+    public var upstreamMicroseconds: UInt32 = 0
+    /// The upstream's answer came over TCP.
+    public var upstreamOverTCP = false
+    public private(set) var hopCount = 0
+    private var hops = InlineArray<17, Hop>(repeating: Hop(nameOffset: 0, source: .none, place: .nowhere))
+
+    public init() {}
+
+    /// Ready for the next query; the hops' bytes are left as they are.
+    @inlinable
+    public mutating func reset() {
+        source = .none
+        place = .nowhere
+        responseCode = .noError
+        authoritative = false
+        authenticData = false
+        extendedError = nil
+        masked = false
+        wantsPrefetch = false
+        upstream = -1
+        upstreamMicroseconds = 0
+        upstreamOverTCP = false
+        clearHops()
+    }
+
+    @usableFromInline
+    mutating func clearHops() { hopCount = 0 }
+
+    public mutating func fail(_ code: ResponseCode, _ error: ExtendedError? = nil, _ text: StaticString = "") {
+        responseCode = code
+        source = .none
+        place = .nowhere
+        extendedError = error
+        extendedText = text
+    }
+
+    public mutating func explain(_ error: ExtendedError, _ text: StaticString) {
+        extendedError = error
+        extendedText = text
+    }
+
+    /// Notes a link of the chain. False when the chain is as long as it may be.
+    public mutating func appendHop(_ hop: Hop) -> Bool {
+        guard hopCount < Self.maximumHops else { return false }
+        hops[hopCount] = hop
+        hopCount += 1
+        return true
+    }
+
+    public func hop(_ index: Int) -> Hop { hops[index] }
+}
