@@ -11,6 +11,13 @@ let settings: [SwiftSetting] = [
 
 let package = Package(
     name: "stub53",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
     targets: [
         .systemLibrary(name: "CLdns", pkgConfig: "ldns", providers: [.apt(["libldns-dev"])]),
         .target(name: "CLinux"),
@@ -18,6 +25,24 @@ let package = Package(
         .target(name: "LDNS", dependencies: ["CLdns", "DNSWire"], swiftSettings: settings),
         .target(name: "Resolution", dependencies: ["CLinux", "DNSWire", "LDNS"], swiftSettings: settings),
         .target(name: "LookupLog", dependencies: ["CLinux", "DNSWire", "LDNS", "Resolution"], swiftSettings: settings),
+        .target(
+            name: "Server",
+            dependencies: [
+                "CLinux", "DNSWire", "LDNS", "LookupLog", "Resolution",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                .product(name: "Yams", package: "Yams"),
+            ],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "stub53",
+            dependencies: [
+                "Server", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings),
         .testTarget(name: "DNSWireTests", dependencies: ["DNSWire"], swiftSettings: settings),
         .testTarget(name: "LDNSTests", dependencies: ["LDNS", "DNSWire"], swiftSettings: settings),
         .testTarget(

@@ -8,7 +8,7 @@ public struct ResponseBuilder {
     /// A place to come back to with `rollback`.
     public struct Mark: Sendable, BitwiseCopyable {
         let length: Int
-        let answers: UInt16
+        public let answers: UInt16
         let authority: UInt16
         let additional: UInt16
         let section: Section

@@ -1,6 +1,5 @@
-import Testing
-
 import DNSWire
+import Testing
 
 @Suite("Names (RFC 1035 3.1, 5.1)")
 struct NameTests {

@@ -1,0 +1,112 @@
+public import Glibc
+
+/// An IP address and a port: 24 plain bytes, so that rings, tables and parked queries can hold one.
+public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
+    /// The 128 bits of the address, big-endian by value; an IPv4 address is the low 32 of them.
+    public let high: UInt64
+    public let low: UInt64
+    /// The interface of a link-local IPv6 address, else 0.
+    public let scope: UInt32
+    public let port: UInt16
+    public let isIPv6: Bool
+
+    public init(high: UInt64, low: UInt64, scope: UInt32 = 0, port: UInt16, isIPv6: Bool) {
+        self.high = high
+        self.low = low
+        self.scope = scope
+        self.port = port
+        self.isIPv6 = isIPv6
+    }
+
+    /// Nil for families other than IPv4 and IPv6.
+    @inlinable
+    public init?(_ address: UnsafePointer<sockaddr>) {
+        let raw = UnsafeRawPointer(address)
+        switch Int32(address.pointee.sa_family) {
+        case AF_INET:
+            self.init(
+                high: 0, low: UInt64(UInt32(bigEndian: raw.load(fromByteOffset: 4, as: UInt32.self))),
+                port: UInt16(bigEndian: raw.load(fromByteOffset: 2, as: UInt16.self)), isIPv6: false)
+        case AF_INET6:
+            self.init(
+                high: UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
+                low: UInt64(bigEndian: raw.loadUnaligned(fromByteOffset: 16, as: UInt64.self)),
+                scope: raw.load(fromByteOffset: 24, as: UInt32.self),
+                port: UInt16(bigEndian: raw.load(fromByteOffset: 2, as: UInt16.self)), isIPv6: true)
+        default: return nil
+        }
+    }
+
+    /// Reads `192.0.2.1`, `2001:db8::1` or `fe80::1%eth0`; nil when it is none of them.
+    public init?(ip text: String, port: UInt16) {
+        var four = in_addr()
+        if inet_pton(AF_INET, text, &four) == 1 {
+            self.init(high: 0, low: UInt64(UInt32(bigEndian: four.s_addr)), port: port, isIPv6: false)
+            return
+        }
+        let parts = text.split(separator: "%", maxSplits: 1, omittingEmptySubsequences: false)
+        var scope: UInt32 = 0
+        if parts.count == 2 {
+            scope = UInt32(parts[1]) ?? if_nametoindex(String(parts[1]))
+            guard scope != 0 else { return nil }
+        }
+        var six = in6_addr()
+        guard inet_pton(AF_INET6, String(parts[0]), &six) == 1 else { return nil }
+        let (high, low) = withUnsafeBytes(of: &six) {
+            ($0.loadUnaligned(as: UInt64.self), $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        }
+        self.init(
+            high: UInt64(bigEndian: high), low: UInt64(bigEndian: low), scope: scope, port: port, isIPv6: true)
+    }
+
+    public var isUnspecified: Bool { high == 0 && low == 0 }
+
+    /// 127.0.0.0/8, ::1, or the former mapped into IPv6.
+    @inlinable
+    public var isLoopback: Bool {
+        isIPv6 ? high == 0 && (low == 1 || low >> 24 == 0xFFFF7F) : low >> 24 == 127
+    }
+
+    public func withPort(_ port: UInt16) -> SocketAddress {
+        SocketAddress(high: high, low: low, scope: scope, port: port, isIPv6: isIPv6)
+    }
+
+    /// Calls `body` with the system's form of the address.
+    public func withSockaddr<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
+        var storage = sockaddr_storage()
+        return withUnsafeMutableBytes(of: &storage) { bytes in
+            let length = write(to: bytes.baseAddress.unsafelyUnwrapped)
+            return body(bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: sockaddr.self), length)
+        }
+    }
+
+    /// Writes the system's form to zeroed memory of at least 28 bytes; returns its length.
+    public func write(to raw: UnsafeMutableRawPointer) -> socklen_t {
+        raw.storeBytes(of: sa_family_t(isIPv6 ? AF_INET6 : AF_INET), as: sa_family_t.self)
+        raw.storeBytes(of: port.bigEndian, toByteOffset: 2, as: UInt16.self)
+        guard isIPv6 else {
+            raw.storeBytes(of: UInt32(truncatingIfNeeded: low).bigEndian, toByteOffset: 4, as: UInt32.self)
+            return socklen_t(MemoryLayout<sockaddr_in>.size)
+        }
+        raw.storeBytes(of: high.bigEndian, toByteOffset: 8, as: UInt64.self)
+        raw.storeBytes(of: low.bigEndian, toByteOffset: 16, as: UInt64.self)
+        raw.storeBytes(of: scope, toByteOffset: 24, as: UInt32.self)
+        return socklen_t(MemoryLayout<sockaddr_in6>.size)
+    }
+
+    /// The address without port and brackets.
+    public var ip: String {
+        var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN) + 1)
+        withSockaddr { address, _ in
+            let raw = UnsafeRawPointer(address)
+            _ = inet_ntop(isIPv6 ? AF_INET6 : AF_INET, raw + (isIPv6 ? 8 : 4), &text, socklen_t(text.count))
+        }
+        let plain = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return scope == 0 ? plain : "\(plain)%\(scope)"
+    }
+}
+
+extension SocketAddress: CustomStringConvertible {
+    /// `192.0.2.1:53` or `[2001:db8::1]:53`.
+    public var description: String { isIPv6 ? "[\(ip)]:\(port)" : "\(ip):\(port)" }
+}

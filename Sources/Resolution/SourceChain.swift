@@ -1,0 +1,209 @@
+public import DNSWire
+
+/// The order in which sources are asked: overrides, zones, special-use names, then the cache.
+///
+/// For the query name, and again for each CNAME target, the first source that owns the name answers. What none of them
+/// can answer is upstream's: `resolve` then says so and leaves the name to be asked in `name`. When upstream has
+/// answered, the same chain runs again from the start with that answer in `fresh`, so there is one way to an answer.
+///
+/// The local part is an immutable snapshot; the chain is plain references to it, taken once per batch.
+public struct SourceChain: Sendable {
+    public enum Resolution: Sendable, Hashable, BitwiseCopyable {
+        /// The response and the decision are complete.
+        case answered
+        /// Upstream has to be asked for the name that `name` now holds.
+        case needsUpstream
+    }
+
+    public let hosts: HostsTable
+    public let zones: ZoneSet
+    public let special: SpecialNames
+    public let cache: AnswerCache
+
+    public init(hosts: HostsTable, zones: ZoneSet, special: SpecialNames, cache: AnswerCache) {
+        self.hosts = hosts
+        self.zones = zones
+        self.special = special
+        self.cache = cache
+    }
+
+    /// Whether a source other than cache and upstream answers for `name`.
+    public func isLocal(_ name: borrowing LookupName) -> Bool {
+        hosts.owns(name) || zones.owns(name) || special.owns(name)
+    }
+
+    /// Writes the answer for `name` into `builder`, and the reason into `decision`.
+    ///
+    /// `fresh` holds what upstream has just said for this very lookup; `now` is monotonic time in microseconds.
+    public func resolve(
+        _ name: inout LookupName, _ question: Question, now: UInt64, fresh: borrowing FreshAnswers,
+        allowStale: Bool = false, builder: inout ResponseBuilder, decision: inout Decision
+    ) -> Resolution {
+        var nameOffset = Header.length
+        var authoritative = false
+        var seen = InlineArray<17, UInt64>(repeating: 0)
+
+        while true {
+            let hops = decision.hopCount
+            seen[hops] = name.hash
+            let outcome = ask(
+                name, nameOffset: nameOffset, question, now: now, fresh: fresh, allowStale: allowStale,
+                builder: &builder, decision: &decision)
+            // AA speaks of the owner name that matches the question (RFC 1035 4.1.1).
+            if hops == 0 { authoritative = decision.authoritative } else { decision.authoritative = authoritative }
+
+            switch outcome {
+            case .answered:
+                return finish(nameOffset, &decision)
+            case .chase(let targetOffset):
+                let hop = Decision.Hop(
+                    nameOffset: UInt16(truncatingIfNeeded: nameOffset), source: decision.source, place: decision.place)
+                guard decision.appendHop(hop), decision.hopCount < Decision.maximumHops else {
+                    decision.fail(.serverFailure, .other, "the chain of CNAMEs is longer than 16")
+                    return .answered
+                }
+                // The response itself holds the target; an unreadable one would be a fault of ours.
+                guard name.assign(message: builder.message, at: targetOffset) > 0 else {
+                    decision.fail(.serverFailure, .other, "the target of a CNAME could not be read")
+                    return .answered
+                }
+                for index in 0..<decision.hopCount where seen[index] == name.hash {
+                    decision.fail(.serverFailure, .other, "the CNAMEs form a loop")
+                    return .answered
+                }
+                nameOffset = targetOffset
+            case .pass, .forward:
+                if question.mayForward { return .needsUpstream }
+                if decision.hopCount > 0 {
+                    // What was found stands; where it leads is not for us to say.
+                    return finish(nameOffset, &decision)
+                }
+                decision.fail(.refused, .notAuthoritative, "no local data, and not forwarded")
+                return .answered
+            }
+        }
+    }
+
+    private func finish(_ nameOffset: Int, _ decision: inout Decision) -> Resolution {
+        if decision.hopCount > 0 {
+            _ = decision.appendHop(
+                Decision.Hop(
+                    nameOffset: UInt16(truncatingIfNeeded: nameOffset), source: decision.source, place: decision.place))
+        }
+        return .answered
+    }
+
+    /// One name, through all sources in their order.
+    private func ask(
+        _ name: borrowing LookupName, nameOffset: Int, _ question: Question, now: UInt64,
+        fresh: borrowing FreshAnswers, allowStale: Bool, builder: inout ResponseBuilder, decision: inout Decision
+    ) -> Outcome {
+        switch hosts.answer(
+            name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+        {
+        case .answered: return .answered
+        case .exists(let zonesOnly):
+            return askBeyondOverride(
+                name, nameOffset: nameOffset, question, now: now, fresh: fresh, allowStale: allowStale,
+                zonesOnly: zonesOnly, builder: &builder, decision: &decision)
+        case .pass: break
+        }
+
+        let zone = zones.answer(
+            name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+        switch zone {
+        case .answered, .chase: return zone
+        case .forward: break
+        case .pass:
+            let answer = special.answer(
+                name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+            if answer != .pass { return answer }
+        }
+        guard question.mayForward else { return .pass }
+        // Nobody needs all types of a forwarded name, but whoever amplifies does (RFC 8482 4.2).
+        if question.type == .any { return answerANY(nameOffset, &builder, &decision) }
+        return askRemembered(
+            name, nameOffset: nameOffset, question, now: now, fresh: fresh, allowStale: allowStale,
+            builder: &builder, decision: &decision)
+    }
+
+    /// What upstream has said: just now for this lookup, or earlier.
+    private func askRemembered(
+        _ name: borrowing LookupName, nameOffset: Int, _ question: Question, now: UInt64,
+        fresh: borrowing FreshAnswers, allowStale: Bool, builder: inout ResponseBuilder, decision: inout Decision
+    ) -> Outcome {
+        let outcome = fresh.answer(
+            name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision,
+            isLocal: { isLocal($0) })
+        if outcome != .pass { return outcome }
+        return cache.answer(
+            name, nameOffset: nameOffset, question: question, now: now, allowStale: allowStale, builder: &builder,
+            decision: &decision, isLocal: { isLocal($0) })
+    }
+
+    /// A type that the override says nothing about. The name exists, so that neither its absence elsewhere nor an alias
+    /// that leads around the override may come through: both become NODATA.
+    private func askBeyondOverride(
+        _ name: borrowing LookupName, nameOffset: Int, _ question: Question, now: UInt64,
+        fresh: borrowing FreshAnswers, allowStale: Bool, zonesOnly: Bool, builder: inout ResponseBuilder,
+        decision: inout Decision
+    ) -> Outcome {
+        let mark = builder.mark
+        var outcome = zones.answer(
+            name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+        if outcome == .pass || outcome == .forward, !zonesOnly, question.mayForward {
+            outcome = askRemembered(
+                name, nameOffset: nameOffset, question, now: now, fresh: fresh, allowStale: allowStale,
+                builder: &builder, decision: &decision)
+            if outcome == .pass { return .pass }
+        }
+        if outcome == .answered, decision.responseCode == .noError, builder.answers > mark.answers { return .answered }
+        if outcome == .answered, decision.responseCode == .serverFailure { return .answered }
+        // Who passes a type on wants what is there, the aliases of a CDN among it.
+        if !zonesOnly, case .chase = outcome { return outcome }
+        builder.rollback(to: mark)
+        hosts.answerNoData(
+            name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+        return .answered
+    }
+
+    private func answerANY(
+        _ nameOffset: Int, _ builder: inout ResponseBuilder, _ decision: inout Decision
+    ) -> Outcome {
+        decision.source = .special
+        decision.place = Self.minimalANY
+        let rdata: InlineArray<9, UInt8> = [7, 0x52, 0x46, 0x43, 0x38, 0x34, 0x38, 0x32, 0]  // "RFC8482" ""
+        rdata.span.withUnsafeBytes {
+            _ = builder.append(owner: .at(nameOffset), type: .hinfo, ttl: 3600, rdata: $0)
+        }
+        return .answered
+    }
+
+    private static let minimalANY = Place(path: "RFC 8482 4.2")
+}
+
+/// What upstream has said for one lookup while it waited: asked before the cache, good for this lookup only.
+///
+/// An answer may have TTL 0 or be an error, and so never reach the cache; the lookup that waited for it still gets it.
+public struct FreshAnswers: Sendable {
+    private var answers: [UpstreamAnswer] = []
+
+    /// None: what the fast lane passes.
+    public static let none = FreshAnswers()
+
+    public init() {}
+
+    public var count: Int { answers.count }
+
+    public mutating func append(_ answer: UpstreamAnswer) { answers.append(answer) }
+
+    func answer(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
+        decision: inout Decision, isLocal: (borrowing LookupName) -> Bool
+    ) -> Outcome {
+        for answer in answers where answer.matches(name, question) {
+            return answer.write(nameOffset: nameOffset, builder: &builder, decision: &decision, isLocal: isLocal)
+        }
+        return .pass
+    }
+}
