@@ -71,3 +71,44 @@ public struct Diagnostic: Hashable, Sendable, CustomStringConvertible {
 
     public var description: String { "\(place): \(severity == .warning ? "warning: " : "")\(message)" }
 }
+
+/// The problems found so far, bounded: a hostile file must not fill memory with complaints.
+public struct Diagnostics: Sendable {
+    public private(set) var list: [Diagnostic] = []
+    /// How many more there were than `list` holds.
+    public private(set) var left = 0
+    public private(set) var hasErrors = false
+
+    private static let most = 1000
+
+    public init() {}
+
+    public mutating func append(_ diagnostic: Diagnostic) {
+        if diagnostic.severity == .error { hasErrors = true }
+        if list.count < Self.most { list.append(diagnostic) } else { left += 1 }
+    }
+
+    public mutating func error(_ place: Place, _ message: String) { append(Diagnostic(place, .error, message)) }
+    public mutating func warning(_ place: Place, _ message: String) { append(Diagnostic(place, .warning, message)) }
+
+    public mutating func append(contentsOf other: Diagnostics) {
+        for diagnostic in other.list { append(diagnostic) }
+        left += other.left
+        hasErrors = hasErrors || other.hasErrors
+    }
+}
+
+/// Text from a file, made safe to print: control and non-ASCII bytes escaped, long text cut.
+public func quoted(_ bytes: some Collection<UInt8>) -> String {
+    var text: [UInt8] = [UInt8(ascii: "'")]
+    for byte in bytes.prefix(80) {
+        if (0x20...0x7E).contains(byte) {
+            text.append(byte)
+        } else {
+            text += Array("\\\(byte / 100)\(byte / 10 % 10)\(byte % 10)".utf8)
+        }
+    }
+    if bytes.count > 80 { text += Array("...".utf8) }
+    text.append(UInt8(ascii: "'"))
+    return String(decoding: text, as: UTF8.self)
+}

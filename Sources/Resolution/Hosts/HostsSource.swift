@@ -1,0 +1,326 @@
+public import DNSWire
+
+/// What the overrides say about a name.
+public enum HostsOutcome: Sendable, Hashable, BitwiseCopyable {
+    /// No override governs the name.
+    case pass
+    case answered
+    /// The name is overridden, but this type comes from beyond: from local zones only, or from every later source.
+    /// What is not there becomes NODATA (`answerNoData`), because the name does exist.
+    case exists(zonesOnly: Bool)
+}
+
+/// Answers from overrides. One line governs the whole way a browser reaches a name: A, AAAA, HTTPS, SVCB.
+extension HostsTable {
+    /// Answers for `name`, which stands at `nameOffset` of the message.
+    public func answer(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
+        decision: inout Decision
+    ) -> HostsOutcome {
+        guard nameCount > 0 else { return .pass }
+        if let override = find(name) {
+            return answer(
+                override, base: 0, name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
+        }
+        if question.type == .https || question.type == .svcb, let base = familyBase(name),
+            let override = find(name, from: base)
+        {
+            return answer(
+                override, base: base, name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
+        }
+        return answerReverse(
+            name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+    }
+
+    /// Whether an override answers for `name`, forward or reverse.
+    public func owns(_ name: borrowing LookupName) -> Bool {
+        nameCount > 0 && (find(name) != nil || reverseRange(name) != nil)
+    }
+
+    /// NODATA for a name that an override governs: after `.exists`, when nobody beyond had the type.
+    public func answerNoData(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
+        decision: inout Decision
+    ) {
+        let isFamily = question.type == .https || question.type == .svcb
+        let override = find(name) ?? (isFamily ? familyBase(name).flatMap { find(name, from: $0) } : nil)
+        if let override {
+            let entry = entry(override)
+            if entry.kind == .multi {
+                let use = uses[Int(entry.value)]
+                decision.place = place(use.file, use.line)
+            } else {
+                decision.place = place(entry.file, entry.line)
+            }
+        } else if let range = reverseRange(name), let first = range.first {
+            let entry = entry(reverse[first])
+            decision.place = place(entry.file, entry.line)
+        }
+        decision.source = .hosts
+        writeNegative(nameOffset, &builder, &decision)
+    }
+
+    private func answer(
+        _ override: UInt32, base: Int, _ name: borrowing LookupName, nameOffset: Int, _ question: Question,
+        builder: inout ResponseBuilder, decision: inout Decision
+    ) -> HostsOutcome {
+        let entry = entry(override)
+        decision.source = .hosts
+        decision.place = place(entry.file, entry.line)
+        decision.authoritative = true
+        if settings.nullAddress != .literal, isNull(entry) {
+            decision.responseCode = settings.nullAddress == .nxdomain ? .nxDomain : .noError
+            writeNegative(nameOffset, &builder, &decision)
+            return .answered
+        }
+        switch question.type {
+        case .a, .aaaa, .any:
+            let before = builder.answers
+            writeAddresses(entry, nameOffset, question.type, &builder, &decision)
+            if builder.answers == before, !builder.truncated { writeNegative(nameOffset, &builder, &decision) }
+            return .answered
+        case .https, .svcb:
+            switch settings.https {
+            case .mask:
+                decision.masked = true
+                writeNegative(nameOffset, &builder, &decision)
+                return .answered
+            case .pass:
+                return .exists(zonesOnly: false)
+            case .synthesize where question.type == .https:
+                writeHTTPS(entry, base: base, name, nameOffset, &builder)
+                return .answered
+            case .synthesize:
+                writeNegative(nameOffset, &builder, &decision)
+                return .answered
+            }
+        case .cname, .dname:
+            // An alias would lead around the override.
+            writeNegative(nameOffset, &builder, &decision)
+            return .answered
+        default:
+            return .exists(zonesOnly: settings.otherTypes == .nodata)
+        }
+    }
+
+    private func isNull(_ entry: Entry) -> Bool {
+        var result = true
+        forEachUse(entry) { use in result = result && addresses[Int(use.address)].isUnspecified }
+        return result
+    }
+
+    func forEachUse(_ entry: Entry, _ body: (Use) -> Void) {
+        switch entry.kind {
+        case .single: body(Use(address: entry.value, line: entry.line, file: entry.file, more: false))
+        case .multi:
+            var index = Int(entry.value)
+            while true {
+                let use = uses[index]
+                body(use)
+                guard use.more else { break }
+                index += 1
+            }
+        case .emptyNonTerminal: break
+        }
+    }
+
+    private func writeAddresses(
+        _ entry: Entry, _ nameOffset: Int, _ type: RecordType, _ builder: inout ResponseBuilder,
+        _ decision: inout Decision
+    ) {
+        var isFirst = true
+        forEachUse(entry) { use in
+            let address = addresses[Int(use.address)]
+            guard type == .any || address.isIPv6 == (type == .aaaa) else { return }
+            if isFirst { decision.place = place(use.file, use.line) }
+            isFirst = false
+            withUnsafeTemporaryAllocation(byteCount: 16, alignment: 8) { rdata in
+                let length = address.write(to: rdata.baseAddress.unsafelyUnwrapped)
+                builder.append(
+                    owner: .at(nameOffset), type: address.isIPv6 ? .aaaa : .a, ttl: settings.ttl,
+                    rdata: UnsafeRawBufferPointer(rebasing: rdata[..<length]))
+            }
+        }
+    }
+
+    /// No such data; the SOA lets a client cache that for as long as an address (RFC 2308 3).
+    private func writeNegative(
+        _ nameOffset: Int, _ builder: inout ResponseBuilder, _ decision: inout Decision
+    ) {
+        decision.authoritative = true
+        if decision.responseCode != .nxDomain || settings.nullAddress != .nxdomain { decision.responseCode = .noError }
+        builder.begin(.authority)
+        negativeSOA.withUnsafeBytes {
+            _ = builder.append(owner: .at(nameOffset), type: .soa, ttl: settings.ttl, rdata: $0)
+        }
+    }
+
+    // MARK: HTTPS
+
+    /// For `_8443._https.NAME` and the like: the label at which NAME starts.
+    ///
+    /// - RFC: 9460 2.3 and 9.1; 8552 for the underscores.
+    private func familyBase(_ name: borrowing LookupName) -> Int? {
+        var label = 0
+        while label < name.labelCount, name.labelLength(at: label) > 1,
+            name.label(at: label)[0] == UInt8(ascii: "_")
+        { label += 1 }
+        return label > 0 && label <= 2 && label < name.labelCount ? label : nil
+    }
+
+    /// `1 TARGET alpn=h2 ipv4hint=... ipv6hint=...`: sends a browser straight to https, at the override's addresses.
+    ///
+    /// - RFC: 9460 2.2, 7.1.1, 7.3, 9.
+    private func writeHTTPS(
+        _ entry: Entry, base: Int, _ name: borrowing LookupName, _ nameOffset: Int,
+        _ builder: inout ResponseBuilder
+    ) {
+        withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 8) { buffer in
+            let rdata = buffer.baseAddress.unsafelyUnwrapped
+            rdata.write(UInt16(1), at: 0)
+            var length = 2
+            // "." is the owner itself; below an underscore the addresses are at the name behind it.
+            let target = name.suffix(at: base == 0 ? name.labelCount : base)
+            (rdata + length).copyMemory(from: target.baseAddress.unsafelyUnwrapped, byteCount: target.count)
+            length += target.count
+            rdata.write(UInt16(1), at: length)
+            rdata.write(UInt16(3), at: length + 2)
+            rdata.write(UInt8(2), at: length + 4)
+            rdata.write(UInt16(0x6832), at: length + 5)  // "h2"
+            length += 7
+            for (key, isIPv6) in [(UInt16(4), false), (UInt16(6), true)] {
+                let start = length
+                length += 4
+                forEachUse(entry) { use in
+                    let address = addresses[Int(use.address)]
+                    guard address.isIPv6 == isIPv6, !address.isUnspecified, length + 16 <= 640 + (isIPv6 ? 320 : 0)
+                    else { return }
+                    length += address.write(to: rdata + length)
+                }
+                if length == start + 4 {
+                    length = start
+                    continue
+                }
+                rdata.write(key, at: start)
+                rdata.write(UInt16(length - start - 4), at: start + 2)
+            }
+            builder.append(
+                owner: .at(nameOffset), type: .https, ttl: settings.ttl,
+                rdata: UnsafeRawBufferPointer(start: rdata, count: length))
+        }
+    }
+
+    // MARK: Reverse names
+
+    private func answerReverse(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
+        decision: inout Decision
+    ) -> HostsOutcome {
+        guard let range = reverseRange(name), let first = range.first else { return .pass }
+        let firstEntry = entry(reverse[first])
+        decision.source = .hosts
+        decision.authoritative = true
+        decision.place = place(firstEntry.file, firstEntry.line)
+        guard question.type == .ptr || question.type == .any else {
+            if question.type == .cname || question.type == .dname {
+                writeNegative(nameOffset, &builder, &decision)
+                return .answered
+            }
+            return .exists(zonesOnly: settings.otherTypes == .nodata)
+        }
+        // More names than these at one address tell nobody anything.
+        for index in range.prefix(64) {
+            let offset = reverse[index]
+            if range.prefix(64).contains(where: { $0 < index && reverse[$0] == offset }) { continue }
+            builder.append(owner: .at(nameOffset), type: .ptr, ttl: settings.ttl, rdata: entryName(offset))
+        }
+        return .answered
+    }
+
+    /// The canonical names of the address that a reverse name stands for.
+    private func reverseRange(_ name: borrowing LookupName) -> Range<Int>? {
+        guard !reverse.isEmpty, let address = ReverseName.address(name), let number = addressIndex[address] else {
+            return nil
+        }
+        let range = Int(reverseStart[Int(number)])..<Int(reverseStart[Int(number) + 1])
+        return range.isEmpty ? nil : range
+    }
+}
+
+/// Names below in-addr.arpa and ip6.arpa.
+///
+/// - RFC: 1035 3.5; 3596 2.5.
+enum ReverseName {
+    /// The address that a complete reverse name stands for.
+    static func address(_ name: borrowing LookupName) -> HostsTable.Address? {
+        guard name.labelCount == 6 || name.labelCount == 34, ends(name, in: "arpa", at: name.labelCount - 1) else {
+            return nil
+        }
+        if name.labelCount == 6 {
+            guard ends(name, in: "in-addr", at: 4) else { return nil }
+            var value: UInt64 = 0
+            for label in (0..<4).reversed() {
+                let text = name.label(at: label)
+                var octet: UInt64 = 0
+                guard text.count <= 3, text.count == 1 || text[0] != UInt8(ascii: "0") else { return nil }
+                for byte in text {
+                    guard ASCII.isDigit(byte) else { return nil }
+                    octet = octet * 10 + UInt64(byte - 48)
+                }
+                guard octet <= 255 else { return nil }
+                value = value << 8 | octet
+            }
+            return HostsTable.Address(high: 0, low: value, isIPv6: false)
+        }
+        guard ends(name, in: "ip6", at: 32) else { return nil }
+        var high: UInt64 = 0
+        var low: UInt64 = 0
+        for label in (0..<32).reversed() {
+            let text = name.label(at: label)
+            guard text.count == 1 else { return nil }
+            let nibble: UInt64
+            switch text[0] {
+            case 0x30...0x39: nibble = UInt64(text[0] - 0x30)
+            case 0x61...0x66: nibble = UInt64(text[0] - 0x61 + 10)
+            default: return nil
+            }
+            high = high << 4 | low >> 60
+            low = low << 4 | nibble
+        }
+        return HostsTable.Address(high: high, low: low, isIPv6: true)
+    }
+
+    private static func ends(_ name: borrowing LookupName, in text: StaticString, at label: Int) -> Bool {
+        let bytes = name.label(at: label)
+        guard bytes.count == text.utf8CodeUnitCount else { return false }
+        for index in 0..<bytes.count where bytes[index] != text.utf8Start[index] { return false }
+        return true
+    }
+}
+
+/// For `why` and `check`: what the files say about a name, in words.
+extension HostsTable {
+    /// One line that gives a name an address.
+    public struct Line: Sendable, Hashable {
+        public let address: String
+        public let isIPv6: Bool
+        public let place: Place
+        /// The name as the line has it, `*` included.
+        public let name: Name
+    }
+
+    /// All lines that govern `name`, in file order.
+    public func lines(for name: Name) -> [Line] {
+        var lookup = LookupName()
+        lookup.assign(name)
+        guard let override = find(lookup) else { return [] }
+        let owner = Name(uncheckedWire: Array(entryName(override)))
+        var lines: [Line] = []
+        forEachUse(entry(override)) { use in
+            let address = addresses[Int(use.address)]
+            lines.append(
+                Line(address: address.text, isIPv6: address.isIPv6, place: place(use.file, use.line), name: owner))
+        }
+        return lines
+    }
+}

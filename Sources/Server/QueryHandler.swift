@@ -1,0 +1,270 @@
+import DNSWire
+import Glibc
+import LookupLog
+import Resolution
+
+/// One query from wire bytes to wire bytes: the way that all transports share.
+///
+/// Parse, access, the local classes and types, the `SourceChain`, then the end of the response (header, OPT, TC) and
+/// the lookup's log record. A serving thread owns one and reuses it, so that a query allocates nothing. It never waits:
+/// what upstream has to be asked for comes back as `.miss`, and is handled again when upstream has answered.
+struct QueryHandler: ~Copyable {
+    /// What became of a message.
+    enum Result {
+        /// The buffer holds a response of this many bytes.
+        case reply(Int)
+        /// Not to be answered.
+        case nothing
+        /// Upstream has to be asked: `missedName` and `missedQuestion` say what.
+        case miss
+        /// A zone transfer over a stream, of the zone whose apex is `missedName`.
+        case transfer
+    }
+
+    /// Who asks, how, and when.
+    struct Request {
+        var client: SocketAddress
+        var transport: Transport
+        /// When the query came in.
+        var arrival: Moment
+    }
+
+    private let service: ServiceSettings
+    private let ring: LookupRing?
+    private var name = LookupName()
+    private var query = Query()
+    private var decision = Decision()
+
+    init(service: ServiceSettings, ring: LookupRing?) {
+        self.service = service
+        self.ring = ring
+    }
+
+    /// After `.miss`: the question that upstream is to be asked; after `.transfer`: the apex.
+    var missedName: Name { name.name }
+    var missedQuestion: Question { question }
+
+    /// The answer is good but runs out soon and is asked for often: fetch it again.
+    var wantsPrefetch: Bool { decision.wantsPrefetch }
+
+    private var question: Question {
+        Question(
+            type: query.type, mayForward: query.recursionDesired && service.recursionAvailable,
+            dnssecOK: query.dnssecOK, checkingDisabled: query.checkingDisabled)
+    }
+
+    /// Answers `message` into `buffer`, which holds at least 512 bytes; over UDP the client's limit is kept.
+    ///
+    /// `upstream` says what upstream has said so far for this very query.
+    mutating func handle(
+        _ message: UnsafeRawBufferPointer, _ request: borrowing Request, local: LocalData,
+        upstream: borrowing UpstreamState = .none, into buffer: UnsafeMutableRawBufferPointer
+    ) -> Result {
+        decision.reset()
+        let verdict = query.parse(message, name: &name)
+        if verdict == .drop {
+            ring?.appendDropped(time: request.arrival.wall, client: request.client, transport: request.transport)
+            return .nothing
+        }
+        let limit = request.transport == .udp ? min(Int(query.payloadSize), EDNS.payloadSize) : buffer.count
+        let reserved = reservedLength
+        var builder = ResponseBuilder(
+            buffer: UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(limit, buffer.count)]), query: query,
+            message: message, reserved: reserved)
+
+        if !service.access.allows(request.client) {
+            decision.fail(.refused, .prohibited, "clients from this network are not served")
+        } else {
+            switch verdict {
+            case .fail(let code): decision.fail(code)
+            case .cookieOnly, .drop: break
+            case .resolve:
+                switch resolve(request, local, upstream, &builder) {
+                case .reply: break
+                case let other: return other
+                }
+            }
+        }
+        // The log tells what was found, also when the client has to fetch it over TCP.
+        let answers = (count: Int(builder.answers), end: builder.length)
+        let length = finish(&builder, message, request, reserved: reserved)
+        ring?.append(
+            time: request.arrival.wall, client: request.client, transport: request.transport, query: query,
+            decision: decision, response: UnsafeRawBufferPointer(start: builder.base, count: max(answers.end, length)),
+            answers: answers.count, durationMicroseconds: Moment.microseconds(since: request.arrival))
+        return .reply(length)
+    }
+
+    /// Everything that is answered without looking at the transport again; `.reply` means that builder and decision
+    /// are complete.
+    private mutating func resolve(
+        _ request: borrowing Request, _ local: LocalData, _ upstream: borrowing UpstreamState,
+        _ builder: inout ResponseBuilder
+    ) -> Result {
+        guard query.recordClass == .in else {
+            if query.recordClass == .ch {
+                service.answerChaos(name, query.type, &builder, &decision)
+            } else {
+                decision.fail(.refused, .notSupported, "only the classes IN and CH are served")
+            }
+            return .reply(0)
+        }
+        switch query.type {
+        case .axfr, .ixfr:
+            // A transfer is a stream's matter; IXFR over UDP gets the SOA, which tells the client so (RFC 1995 2).
+            guard request.transport != .udp else {
+                decision.fail(.formatError, .notSupported, "zone transfers need TCP")
+                return .reply(0)
+            }
+            guard request.client.isLoopback, local.chain.zones.zone(apex: name) != nil else {
+                decision.fail(.refused, .prohibited, "zones are transferred to loopback clients only")
+                return .reply(0)
+            }
+            return .transfer
+        case .opt:
+            decision.fail(.formatError)
+            return .reply(0)
+        case .tkey, .tsig, .maila, .mailb, RecordType(rawValue: 0):
+            decision.fail(.notImplemented)
+            return .reply(0)
+        default: break
+        }
+        let resolution = local.chain.resolve(
+            &name, question, now: Moment.monotonicMicroseconds(), fresh: upstream.answers,
+            allowStale: upstream.allowStale, builder: &builder, decision: &decision)
+        if resolution == .needsUpstream {
+            guard let failure = upstream.failure else { return .miss }
+            decision.fail(.serverFailure, failure.error, failure.text)
+        }
+        return .reply(0)
+    }
+
+    // MARK: The end of the response
+
+    /// Bytes that the OPT record needs at least; an extended error is added only where there is room.
+    private var reservedLength: Int {
+        guard query.hasEDNS else { return 0 }
+        return EDNS.optLength + (query.cookieLength > 0 ? ServerCookie.optionLength : 0)
+            + (query.wantsKeepalive ? 6 : 0)
+    }
+
+    /// Writes OPT, flags and counts; returns the length of the response.
+    private mutating func finish(
+        _ builder: inout ResponseBuilder, _ message: UnsafeRawBufferPointer, _ request: borrowing Request,
+        reserved: Int
+    ) -> Int {
+        var flags: Header.Flags = .response
+        flags = Header.Flags(rawValue: flags.rawValue | query.flags.rawValue & 0x7800)
+        if query.recursionDesired { flags.insert(.recursionDesired) }
+        if query.checkingDisabled { flags.insert(.checkingDisabled) }
+        if service.recursionAvailable { flags.insert(.recursionAvailable) }
+        if decision.authoritative { flags.insert(.authoritative) }
+        if decision.authenticData { flags.insert(.authenticData) }
+        if builder.truncated {
+            builder.truncate()
+            flags.insert(.truncated)
+        }
+        flags = Header.Flags(rawValue: flags.rawValue | decision.responseCode.rawValue & 0xF)
+        builder.release(reserved: reserved)
+        if query.hasEDNS { appendOPT(&builder, message, request) }
+        builder.finish(flags: flags, questions: query.questionLength > 0 ? 1 : 0)
+        return builder.length
+    }
+
+    private func appendOPT(
+        _ builder: inout ResponseBuilder, _ message: UnsafeRawBufferPointer, _ request: borrowing Request
+    ) {
+        // The longest OPT we write: fixed part, cookie, keepalive, NSID, and an extended error with its text.
+        withUnsafeTemporaryAllocation(byteCount: 512, alignment: 8) { opt in
+            let base = opt.baseAddress.unsafelyUnwrapped
+            base.write(UInt8(0), at: 0)
+            base.write(RecordType.opt.rawValue, at: 1)
+            base.write(UInt16(EDNS.payloadSize), at: 3)
+            base.write(UInt8(truncatingIfNeeded: decision.responseCode.rawValue >> 4), at: 5)
+            base.write(UInt8(0), at: 6)
+            base.write(query.dnssecOK ? EDNS.dnssecOK : 0, at: 7)
+            var length = EDNS.optLength
+            if query.cookieLength > 0 {
+                base.write(EDNS.Option.cookie, at: length)
+                base.write(UInt16(ServerCookie.length), at: length + 2)
+                service.cookie.write(
+                    to: base + length + 4,
+                    clientCookie: message.baseAddress.unsafelyUnwrapped + query.cookieOffset,
+                    time: UInt32(truncatingIfNeeded: request.arrival.wall / 1_000_000), client: request.client)
+                length += ServerCookie.optionLength
+            }
+            if query.wantsKeepalive && (request.transport == .tcp || request.transport == .dot) {
+                base.write(EDNS.Option.keepalive, at: length)
+                base.write(UInt16(2), at: length + 2)
+                base.write(service.keepalive, at: length + 4)
+                length += 6
+            }
+            let room = builder.capacity - builder.length
+            if query.wantsNSID, !service.identity.isEmpty, length + 4 + service.identity.count <= room {
+                length = Self.append(EDNS.Option.nsid, service.identity.count, at: length, of: base) { target in
+                    service.identity.withUnsafeBytes { target.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+                }
+            }
+            if let error = decision.extendedError, length + 6 <= room {
+                // The text is a courtesy: it gives way where the packet is full.
+                let text = decision.extendedText
+                let textLength = length + 6 + text.utf8CodeUnitCount <= min(room, opt.count) ? text.utf8CodeUnitCount : 0
+                length = Self.append(EDNS.Option.extendedError, 2 + textLength, at: length, of: base) { target in
+                    target.write(error.rawValue, at: 0)
+                    if textLength > 0 { (target + 2).copyMemory(from: text.utf8Start, byteCount: textLength) }
+                }
+            }
+            base.write(UInt16(length - EDNS.optLength), at: 9)
+            _ = builder.appendAdditional(raw: UnsafeRawBufferPointer(start: base, count: length))
+        }
+    }
+
+    private static func append(
+        _ code: UInt16, _ count: Int, at length: Int, of base: UnsafeMutableRawPointer,
+        write: (UnsafeMutableRawPointer) -> Void
+    ) -> Int {
+        base.write(code, at: length)
+        base.write(UInt16(truncatingIfNeeded: count), at: length + 2)
+        write(base + length + 4)
+        return length + 4 + count
+    }
+}
+
+/// What upstream has said so far for one query that waits, and how it failed.
+struct UpstreamState: Sendable {
+    var answers = FreshAnswers.none
+    var allowStale = false
+    var failure: Failure?
+
+    struct Failure: Sendable {
+        var error: ExtendedError
+        var text: StaticString
+    }
+
+    /// Not asked: what every query starts with.
+    static let none = UpstreamState()
+}
+
+/// A point in time, read once per batch.
+struct Moment: Sendable, BitwiseCopyable {
+    /// Microseconds since 1970.
+    var wall: UInt64
+    /// Microseconds of the monotonic clock.
+    var monotonic: UInt64
+
+    static func now() -> Moment {
+        Moment(wall: microseconds(CLOCK_REALTIME), monotonic: monotonicMicroseconds())
+    }
+
+    static func monotonicMicroseconds() -> UInt64 { microseconds(CLOCK_MONOTONIC) }
+
+    static func microseconds(since start: Moment) -> UInt32 {
+        UInt32(clamping: monotonicMicroseconds() &- start.monotonic)
+    }
+
+    private static func microseconds(_ clock: clockid_t) -> UInt64 {
+        var time = timespec()
+        clock_gettime(clock, &time)
+        return UInt64(time.tv_sec) &* 1_000_000 &+ UInt64(time.tv_nsec) / 1000
+    }
+}
