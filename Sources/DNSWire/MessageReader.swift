@@ -132,3 +132,89 @@ public enum MessageReader {
         return cursor + names.after == record.end
     }
 }
+
+extension MessageReader {
+    /// Whether the (maybe compressed) name at `offset` is the suffix of `other` from label `label` on.
+    ///
+    /// `offset` was walked before, so pointers are known to go backwards.
+    public static func name(
+        _ message: UnsafeRawBufferPointer, at offset: Int, equals other: borrowing LookupName, from label: Int = 0
+    ) -> Bool {
+        let wanted = other.suffix(at: label)
+        var cursor = offset
+        var position = 0
+        while cursor < message.count {
+            let length = Int(message[cursor])
+            if length >= 0xC0 {
+                guard cursor + 1 < message.count else { return false }
+                let target = (length & 0x3F) << 8 | Int(message[cursor + 1])
+                guard target < cursor else { return false }
+                cursor = target
+                continue
+            }
+            guard position + length < wanted.count, cursor + length < message.count,
+                wanted[position] == UInt8(truncatingIfNeeded: length)
+            else { return false }
+            if length == 0 { return position + 1 == wanted.count }
+            for index in 1...length where ASCII.lowercased(message[cursor + index]) != wanted[position + index] {
+                return false
+            }
+            position += length + 1
+            cursor += length + 1
+        }
+        return false
+    }
+
+    /// Appends the uncompressed form of the name at `offset`, case kept; false when it is no legal name.
+    public static func expandName(
+        _ message: UnsafeRawBufferPointer, at offset: Int, into bytes: inout [UInt8]
+    ) -> Bool {
+        guard endOfName(message, at: offset) != nil else { return false }
+        var cursor = offset
+        while true {
+            let length = Int(message[cursor])
+            if length >= 0xC0 {
+                cursor = (length & 0x3F) << 8 | Int(message[cursor + 1])
+                continue
+            }
+            bytes += message[cursor...(cursor + length)]
+            if length == 0 { return true }
+            cursor += length + 1
+        }
+    }
+
+    /// Appends RDATA with all names in it written out; false when a name is not legal or does not fit.
+    ///
+    /// Also for the later types whose names some senders compress although they must not.
+    /// - RFC: 3597 4.
+    public static func expandRDATA(
+        _ message: UnsafeRawBufferPointer, _ record: Record, into bytes: inout [UInt8]
+    ) -> Bool {
+        let names: (before: Int, names: Int, after: Int)
+        switch record.type.rawValue {
+        case 17: names = (0, 2, 0)  // RP
+        case 18, 21, 36: names = (2, 1, 0)  // AFSDB RT KX
+        case 26: names = (2, 2, 0)  // PX
+        case 33: names = (6, 1, 0)  // SRV
+        case 39: names = (0, 1, 0)  // DNAME
+        default:
+            guard let known = compressibleNames(record.type) else {
+                bytes += message[record.rdata..<record.end]
+                return true
+            }
+            names = known
+        }
+        var cursor = record.rdata + names.before
+        guard cursor <= record.end else { return false }
+        bytes += message[record.rdata..<cursor]
+        for _ in 0..<names.names {
+            guard cursor < record.end, let end = endOfName(message, at: cursor), end <= record.end,
+                expandName(message, at: cursor, into: &bytes)
+            else { return false }
+            cursor = end
+        }
+        guard cursor + names.after == record.end else { return false }
+        bytes += message[cursor..<record.end]
+        return true
+    }
+}

@@ -87,6 +87,13 @@ public struct ResponseBuilder {
         self.section = section
     }
 
+    /// Where the name at `offset` really starts: a name that is nothing but a pointer stands at its target.
+    public func resolvePointer(at offset: Int) -> Int {
+        let first = Int(base.load(fromByteOffset: offset, as: UInt8.self))
+        guard first >= 0xC0 else { return offset }
+        return (first & 0x3F) << 8 | Int(base.load(fromByteOffset: offset + 1, as: UInt8.self))
+    }
+
     // MARK: Records
 
     /// Who a record belongs to.
@@ -309,6 +316,21 @@ public struct ResponseBuilder {
             position += Int(label) + 1
             cursor += Int(label) + 1
         }
+    }
+
+    /// Whether a record of this owner and type is in the authority section; for the few that may be asked for twice.
+    public func hasAuthority(owner: UnsafeRawBufferPointer, type: RecordType) -> Bool {
+        var cursor = questionEnd
+        for index in 0..<(Int(answers) + Int(authority)) {
+            guard let record = MessageReader.record(message, at: cursor) else { return false }
+            if index >= Int(answers), record.type == type,
+                nameEquals(messageOffset: record.start, owner.baseAddress.unsafelyUnwrapped)
+            {
+                return true
+            }
+            cursor = record.end
+        }
+        return false
     }
 
     // MARK: The end

@@ -37,7 +37,8 @@ public struct SourceChain: Sendable {
     /// `fresh` holds what upstream has just said for this very lookup; `now` is monotonic time in microseconds.
     public func resolve(
         _ name: inout LookupName, _ question: Question, now: UInt64, fresh: borrowing FreshAnswers,
-        allowStale: Bool = false, builder: inout ResponseBuilder, decision: inout Decision
+        allowStale: Bool = false, builder: inout ResponseBuilder, decision: inout Decision,
+        scratch: inout LookupName
     ) -> Resolution {
         var nameOffset = Header.length
         var authoritative = false
@@ -48,7 +49,7 @@ public struct SourceChain: Sendable {
             seen[hops] = name.hash
             let outcome = ask(
                 name, nameOffset: nameOffset, question, now: now, fresh: fresh, allowStale: allowStale,
-                builder: &builder, decision: &decision)
+                builder: &builder, decision: &decision, scratch: &scratch)
             // AA speaks of the owner name that matches the question (RFC 1035 4.1.1).
             if hops == 0 { authoritative = decision.authoritative } else { decision.authoritative = authoritative }
 
@@ -71,7 +72,7 @@ public struct SourceChain: Sendable {
                     decision.fail(.serverFailure, .other, "the CNAMEs form a loop")
                     return .answered
                 }
-                nameOffset = targetOffset
+                nameOffset = builder.resolvePointer(at: targetOffset)
             case .pass, .forward:
                 if question.mayForward { return .needsUpstream }
                 if decision.hopCount > 0 {
@@ -96,7 +97,8 @@ public struct SourceChain: Sendable {
     /// One name, through all sources in their order.
     private func ask(
         _ name: borrowing LookupName, nameOffset: Int, _ question: Question, now: UInt64,
-        fresh: borrowing FreshAnswers, allowStale: Bool, builder: inout ResponseBuilder, decision: inout Decision
+        fresh: borrowing FreshAnswers, allowStale: Bool, builder: inout ResponseBuilder, decision: inout Decision,
+        scratch: inout LookupName
     ) -> Outcome {
         switch hosts.answer(
             name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
@@ -105,7 +107,7 @@ public struct SourceChain: Sendable {
         case .exists(let zonesOnly):
             return askBeyondOverride(
                 name, nameOffset: nameOffset, question, now: now, fresh: fresh, allowStale: allowStale,
-                zonesOnly: zonesOnly, builder: &builder, decision: &decision)
+                zonesOnly: zonesOnly, builder: &builder, decision: &decision, scratch: &scratch)
         case .pass: break
         }
 
@@ -124,21 +126,22 @@ public struct SourceChain: Sendable {
         if question.type == .any { return answerANY(nameOffset, &builder, &decision) }
         return askRemembered(
             name, nameOffset: nameOffset, question, now: now, fresh: fresh, allowStale: allowStale,
-            builder: &builder, decision: &decision)
+            builder: &builder, decision: &decision, scratch: &scratch)
     }
 
     /// What upstream has said: just now for this lookup, or earlier.
     private func askRemembered(
         _ name: borrowing LookupName, nameOffset: Int, _ question: Question, now: UInt64,
-        fresh: borrowing FreshAnswers, allowStale: Bool, builder: inout ResponseBuilder, decision: inout Decision
+        fresh: borrowing FreshAnswers, allowStale: Bool, builder: inout ResponseBuilder, decision: inout Decision,
+        scratch: inout LookupName
     ) -> Outcome {
         let outcome = fresh.answer(
             name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision,
-            isLocal: { isLocal($0) })
+            target: &scratch, isLocal: { isLocal($0) })
         if outcome != .pass { return outcome }
         return cache.answer(
             name, nameOffset: nameOffset, question: question, now: now, allowStale: allowStale, builder: &builder,
-            decision: &decision, isLocal: { isLocal($0) })
+            decision: &decision, target: &scratch, isLocal: { isLocal($0) })
     }
 
     /// A type that the override says nothing about. The name exists, so that neither its absence elsewhere nor an alias
@@ -146,7 +149,7 @@ public struct SourceChain: Sendable {
     private func askBeyondOverride(
         _ name: borrowing LookupName, nameOffset: Int, _ question: Question, now: UInt64,
         fresh: borrowing FreshAnswers, allowStale: Bool, zonesOnly: Bool, builder: inout ResponseBuilder,
-        decision: inout Decision
+        decision: inout Decision, scratch: inout LookupName
     ) -> Outcome {
         let mark = builder.mark
         var outcome = zones.answer(
@@ -154,7 +157,7 @@ public struct SourceChain: Sendable {
         if outcome == .pass || outcome == .forward, !zonesOnly, question.mayForward {
             outcome = askRemembered(
                 name, nameOffset: nameOffset, question, now: now, fresh: fresh, allowStale: allowStale,
-                builder: &builder, decision: &decision)
+                builder: &builder, decision: &decision, scratch: &scratch)
             if outcome == .pass { return .pass }
         }
         if outcome == .answered, decision.responseCode == .noError, builder.answers > mark.answers { return .answered }
@@ -199,10 +202,11 @@ public struct FreshAnswers: Sendable {
 
     func answer(
         _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
-        decision: inout Decision, isLocal: (borrowing LookupName) -> Bool
+        decision: inout Decision, target: inout LookupName, isLocal: (borrowing LookupName) -> Bool
     ) -> Outcome {
         for answer in answers where answer.matches(name, question) {
-            return answer.write(nameOffset: nameOffset, builder: &builder, decision: &decision, isLocal: isLocal)
+            return answer.write(
+                nameOffset: nameOffset, builder: &builder, decision: &decision, target: &target, isLocal: isLocal)
         }
         return .pass
     }

@@ -56,13 +56,14 @@ public struct HostsReader {
             return
         }
         let bytes = text.bytes
-        if bytes.count >= 2, bytes[0] == 0xFF && bytes[1] == 0xFE || bytes[0] == 0xFE && bytes[1] == 0xFF {
+        if bytes.starts(with: [0xFF, 0xFE] as [UInt8]) || bytes.starts(with: [0xFE, 0xFF] as [UInt8]) {
             diagnostics.warning(place.line(1), "is UTF-16; it was read, but other programs want UTF-8")
             let isLittle = bytes[0] == 0xFF
-            let units = (1..<(bytes.count / 2)).map { index in
-                isLittle
-                    ? UInt16(bytes[2 * index]) | UInt16(bytes[2 * index + 1]) << 8
-                    : UInt16(bytes[2 * index]) << 8 | UInt16(bytes[2 * index + 1])
+            var units: [UInt16] = []
+            for index in 1..<(bytes.count / 2) {
+                let first = UInt16(bytes[2 * index])
+                let second = UInt16(bytes[2 * index + 1])
+                units.append(isLittle ? first | second << 8 : first << 8 | second)
             }
             Array(String(decoding: units, as: UTF16.self).utf8).withUnsafeBytes {
                 parse($0, place, file, into: &builder, &diagnostics)

@@ -62,8 +62,9 @@ public final class HostsTable: Sendable {
     public let wildcardCount: Int
     public var addressCount: Int { addresses.count }
 
-    let arena: UnsafeMutableRawPointer
-    let index: UnsafeMutablePointer<UInt64>
+    // Written by the builder before anyone else sees the table, and never after.
+    nonisolated(unsafe) let arena: UnsafeMutableRawPointer
+    nonisolated(unsafe) let index: UnsafeMutablePointer<UInt64>
     let indexMask: UInt64
     let addresses: [Address]
     let uses: [Use]

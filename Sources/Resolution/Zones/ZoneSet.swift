@@ -1,0 +1,154 @@
+public import DNSWire
+
+/// All loaded zones; the longest apex wins. Immutable.
+public final class ZoneSet: Sendable {
+    public let zones: [Zone]
+    /// Apex to zone: upper half tag of the hash, lower half zone + 1.
+    private let index: [UInt64]
+    private let indexMask: UInt64
+
+    public static let empty = ZoneSet([])
+
+    public init(_ zones: [Zone]) {
+        self.zones = zones
+        var slots = 16
+        while slots < zones.count * 2 { slots *= 2 }
+        var index = [UInt64](repeating: 0, count: slots)
+        let mask = UInt64(slots - 1)
+        var name = LookupName()
+        for (number, zone) in zones.enumerated() {
+            name.assign(zone.apex)
+            let tag = name.hash >> 32
+            var slot = tag & mask
+            while index[Int(slot)] != 0 { slot = (slot + 1) & mask }
+            index[Int(slot)] = tag << 32 | UInt64(number + 1)
+        }
+        self.index = index
+        indexMask = mask
+    }
+
+    public var isEmpty: Bool { zones.isEmpty }
+
+    /// The zone with the longest apex that is a suffix of `name` from label `first` on, and that apex's label.
+    private func find(_ name: borrowing LookupName, from first: Int = 0) -> (zone: Int, label: Int)? {
+        guard !zones.isEmpty, first <= name.labelCount else { return nil }
+        for label in first...name.labelCount {
+            let tag = name.hash(at: label) >> 32
+            var slot = tag & indexMask
+            while index[Int(slot)] != 0 {
+                let value = index[Int(slot)]
+                if value >> 32 == tag {
+                    let number = Int(UInt32(truncatingIfNeeded: value)) - 1
+                    let view = zones[number].tables.view
+                    if name.suffixEquals(label, view.names, length: Int(view.nodes[0].nameLength)) {
+                        return (number, label)
+                    }
+                }
+                slot = (slot + 1) & indexMask
+            }
+        }
+        return nil
+    }
+
+    /// Answers for `name`, which stands at `nameOffset` of the message: one name, no chain.
+    public func answer(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
+        decision: inout Decision
+    ) -> Outcome {
+        guard var found = find(name) else { return .pass }
+        // DS at an apex is the parent's, where the parent is ours too (RFC 4035 3.1.4.1).
+        if question.type == .ds, found.label == 0, let parent = find(name, from: 1) { found = parent }
+        let zone = zones[found.zone]
+        return ZoneLookup(
+            zone: zone, view: zone.tables.view, apexLabel: found.label, nameOffset: nameOffset, question: question
+        ).answer(name, &builder, &decision)
+    }
+
+    /// Whether a zone answers for `name`: at or below an apex, and not beyond a zone cut.
+    public func owns(_ name: borrowing LookupName) -> Bool {
+        guard let found = find(name) else { return false }
+        let view = zones[found.zone].tables.view
+        return ZoneLookup.place(of: name, in: view, apexLabel: found.label).cut == nil
+    }
+
+    /// The zone whose apex is `name`.
+    public func zone(apex name: borrowing LookupName) -> Zone? {
+        guard let found = find(name), found.label == 0 else { return nil }
+        return zones[found.zone]
+    }
+
+    public func zone(apex: Name) -> Zone? { zones.first { $0.apex == apex } }
+}
+
+/// For `why` and transfers: the records themselves.
+extension Zone {
+    /// One record, as a transfer or a person wants it.
+    public struct RecordView: Sendable {
+        public let owner: [UInt8]
+        public let type: RecordType
+        public let ttl: UInt32
+        public let rdata: [UInt8]
+        public let place: Place
+    }
+
+    /// A position among the zone's records; starts at the first.
+    public struct Cursor: Sendable {
+        var node = 0
+        var set = 0
+        var record = 0
+        public init() {}
+    }
+
+    /// The record at `cursor`, SOA left out, and moves on; nil at the end.
+    public func next(_ cursor: inout Cursor) -> RecordView? {
+        let view = tables.view
+        while cursor.node < view.nodeCount {
+            let node = view.nodes[cursor.node]
+            while cursor.set < Int(node.rrsetCount) {
+                let set = view.rrsets[Int(node.rrsets) + cursor.set]
+                if cursor.record < Int(set.recordCount), !(set.type == .soa && cursor.node == 0) {
+                    let record = view.records[Int(set.records) + cursor.record]
+                    cursor.record += 1
+                    return RecordView(
+                        owner: Array(view.name(node)), type: set.type, ttl: set.ttl,
+                        rdata: Array(view.rdata(record)), place: record.place)
+                }
+                cursor.set += 1
+                cursor.record = 0
+            }
+            cursor.node += 1
+            cursor.set = 0
+        }
+        return nil
+    }
+
+    /// The SOA at the apex.
+    public var soaRecord: RecordView? {
+        let view = tables.view
+        guard let set = view.rrset(view.nodes[0], .soa) else { return nil }
+        let record = view.records[Int(set.records)]
+        return RecordView(
+            owner: apex.wire, type: .soa, ttl: set.ttl, rdata: Array(view.rdata(record)), place: record.place)
+    }
+
+    /// The records at exactly `name`, of all types.
+    public func records(at name: Name) -> [RecordView] {
+        var lookup = LookupName()
+        lookup.assign(name)
+        guard name.isAtOrBelow(apex), let number = tables.view.probe(lookup, at: 0) else { return [] }
+        var result: [RecordView] = []
+        let view = tables.view
+        let node = view.nodes[Int(number)]
+        for set in 0..<Int(node.rrsetCount) {
+            let set = view.rrsets[Int(node.rrsets) + set]
+            for index in 0..<Int(set.recordCount) {
+                let record = view.records[Int(set.records) + index]
+                result.append(
+                    RecordView(
+                        owner: Array(view.name(node)), type: set.type, ttl: set.ttl,
+                        rdata: Array(view.rdata(record)), place: record.place))
+            }
+        }
+        return result
+    }
+}
