@@ -51,8 +51,13 @@ struct RecordCase: CustomStringConvertible, Sendable {
         }
     }
 
-    /// The zone around the line, which is its last and fifth.
-    var zone: String { "\(Self.prologue)\(owner) IN \(text)\n" }
+    /// The zone around the line, which is its last and sixth.
+    var zone: String { "\(Self.prologue)\(companion)\n\(owner) IN \(text)\n" }
+    static let line: UInt32 = 6
+    /// What kzonecheck wants to see beside some types.
+    private var companion: String {
+        text.hasPrefix("DS ") ? "x IN NS ns" : text.hasPrefix("NS ") ? "host IN A 192.0.2.1" : ""
+    }
     private var owner: String { text.hasPrefix("NSEC3 ") ? "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom" : "x" }
 
     static let prologue = """

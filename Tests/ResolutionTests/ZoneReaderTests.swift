@@ -15,7 +15,7 @@ struct ZoneReaderRecordTests {
             #expect(result.records.lastRdata == (line.rdata == "\"\"" ? "" : line.rdata))
         }
         if !line.isLoaded {
-            #expect(result.diagnostics.first { $0.severity == .error }?.place.line == 5, "\(result.diagnostics)")
+            #expect(result.diagnostics.first { $0.severity == .error }?.place.line == RecordCase.line, "\(result.diagnostics)")
         }
     }
 }

@@ -70,13 +70,17 @@ extension RecordDataParser {
             if isOptional { return }
             _ = try next("base64 text")
         }
-        if isOptional, index == tokens.count - 1, bytes(of: tokens[index]).elementsEqual([UInt8(ascii: "-")]) {
-            index += 1
-            return
-        }
         var decoder = Base64Decoder()
         while !isAtEnd { try base64(word("base64 text"), &decoder) }
         guard decoder.isComplete else { throw bad(tokens[index - 1], "the base64 text is cut short or badly padded") }
+    }
+
+    mutating func base64OrDash() throws(ZoneProblem) {
+        if index == tokens.count - 1, bytes(of: tokens[index]).elementsEqual([UInt8(ascii: "-")]) {
+            index += 1
+        } else {
+            try base64ToEnd(isOptional: false)
+        }
     }
 
     mutating func base64(_ token: ZoneToken) throws(ZoneProblem) {
@@ -130,8 +134,7 @@ extension RecordDataParser {
     /// Types to the end, written as windows of bits.
     ///
     /// - RFC: 4034 4.1.2.
-    mutating func typeBitmap(isOptional: Bool) throws(ZoneProblem) {
-        if !isOptional, isAtEnd { _ = try next("a record type") }
+    mutating func typeBitmap() throws(ZoneProblem) {
         var types: [UInt16] = []
         while !isAtEnd { types.append(try type(of: word("a record type")).rawValue) }
         types.sort()
@@ -151,25 +154,36 @@ extension RecordDataParser {
         }
     }
 
-    /// `count` groups of hexadecimal digits.
-    mutating func groups(count: Int, digits: Int, separator: UInt8) throws(ZoneProblem) {
-        let token = try word("an identifier")
+    /// `count` pairs of hexadecimal digits with hyphens between.
+    ///
+    /// - RFC: 7043 3.2 and 4.2.
+    mutating func hardwareAddress(count: Int) throws(ZoneProblem) {
+        let token = try word("an address")
         let bytes = bytes(of: token)
-        guard bytes.count == count * (digits + 1) - 1 else {
-            throw bad(token, "\(count) groups of \(digits) hexadecimal digits are expected")
+        guard bytes.count == count * 3 - 1 else { throw bad(token, "\(count) pairs of hexadecimal digits are expected") }
+        for position in stride(from: 0, to: bytes.count, by: 3) {
+            guard let high = Self.hexDigit(bytes[position]), let low = Self.hexDigit(bytes[position + 1]),
+                position + 2 == bytes.count || bytes[position + 2] == UInt8(ascii: "-")
+            else { throw bad(token, "\(count) pairs of hexadecimal digits with hyphens between are expected") }
+            try put8(high << 4 | low)
         }
-        for position in 0..<bytes.count where position % (digits + 1) == digits {
-            guard bytes[position] == separator else {
-                throw bad(token, "\(count) groups of \(digits) hexadecimal digits are expected")
+    }
+
+    /// Four groups of one to four hexadecimal digits with colons between.
+    ///
+    /// - RFC: 6742 2.1.1.
+    mutating func locator() throws(ZoneProblem) {
+        let token = try word("a locator")
+        let groups = bytes(of: token).split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+        guard groups.count == 4 else { throw bad(token, "four groups of hexadecimal digits are expected") }
+        for group in groups {
+            guard (1...4).contains(group.count) else { throw bad(token, "a group has one to four digits") }
+            var value = 0
+            for byte in group {
+                guard let digit = Self.hexDigit(byte) else { throw bad(token, "hexadecimal digits are expected") }
+                value = value << 4 | digit
             }
-        }
-        for group in 0..<count {
-            for pair in stride(from: group * (digits + 1), to: group * (digits + 1) + digits, by: 2) {
-                guard let high = Self.hexDigit(bytes[pair]), let low = Self.hexDigit(bytes[pair + 1]) else {
-                    throw bad(token, "hexadecimal digits are expected")
-                }
-                try put8(high << 4 | low)
-            }
+            try put16(value)
         }
     }
 

@@ -17,9 +17,7 @@ extension RecordDataParser {
 
     /// Parameters to the end, sorted by key.
     mutating func serviceParameters() throws(ZoneProblem) {
-        // The priority and the target stand before: priority 0 is the alias form.
-        let isAlias = output[0] == 0 && output[1] == 0
-        if isAlias, !isAtEnd { throw bad(tokens[index], "priority 0 is an alias, which has no parameters") }
+        // Those of the alias form (priority 0) are kept: clients ignore them (RFC 9460 2.4.2).
         var parameters: [Parameter] = []
         while !isAtEnd { parameters.append(try serviceParameter()) }
         parameters.sort { $0.key < $1.key }
@@ -64,15 +62,20 @@ extension RecordDataParser {
             }
         }
         if !isAtEnd, tokens[index].isGlued { throw bad(tokens[index], "a blank must separate parameters") }
-        return Parameter(key: key, value: try wireValue(key, raw, token), token: token)
+        let isGeneric = ASCII.lowercased(whole[0]) == UInt8(ascii: "k")  // no name starts so
+        let value = isGeneric ? raw ?? [] : try wireValue(key, raw, token)
+        guard value.withUnsafeBufferPointer({ RecordDataCheck.isParameter(key, $0) }) else {
+            throw bad(token, "these bytes are not a value of this parameter")
+        }
+        return Parameter(key: key, value: value, token: token)
     }
 
-    /// A key's number, from its name or `key123`; 65535 is reserved.
+    /// A key's number, from its name or `key123`, in lower case as RFC 9460 2.1 wants it.
     private static func key(_ bytes: some Collection<UInt8>) -> Int? {
         guard bytes.count <= 32 else { return nil }
         let text = String(decoding: bytes, as: UTF8.self)
-        if let known = keys[text.lowercased()] { return known }
-        guard text.lowercased().hasPrefix("key") else { return nil }
+        if let known = keys[text] { return known }
+        guard text.hasPrefix("key") else { return nil }
         let digits = text.utf8.dropFirst(3)
         guard let first = digits.first, digits.count <= 5, first != UInt8(ascii: "0") || digits.count == 1 else {
             return nil
@@ -82,7 +85,7 @@ extension RecordDataParser {
             guard ASCII.isDigit(digit) else { return nil }
             number = number * 10 + Int(digit - 48)
         }
-        return number < 65_535 ? number : nil
+        return number <= 65_535 ? number : nil
     }
 
     /// The bytes of a value after the escapes of a character-string; longer than 255 is fine here.

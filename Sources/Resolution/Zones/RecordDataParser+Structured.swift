@@ -2,7 +2,7 @@ internal import DNSWire
 
 /// Types whose fields depend on each other.
 extension RecordDataParser {
-    // MARK: LOC and GPOS
+    // MARK: LOC
 
     /// A latitude, longitude and altitude with sizes.
     ///
@@ -98,18 +98,6 @@ extension RecordDataParser {
         guard digits > 0 else { return nil }
         for _ in (behind ?? 0)..<decimals { value *= 10 }
         return value
-    }
-
-    /// A number of GPOS, kept as text.
-    ///
-    /// - RFC: 1712 3.
-    mutating func decimal(limit: Int?) throws(ZoneProblem) {
-        let token = try next("a number")
-        let text = String(decoding: bytes(of: token), as: UTF8.self)
-        let isPlain = bytes(of: token).allSatisfy { ASCII.isDigit($0) || "+-.".utf8.contains($0) }
-        guard isPlain, token.count <= 255, let value = Double(text), limit.map({ abs(value) <= Double($0) }) ?? true
-        else { throw bad(token, "this is not a number in range") }
-        try characterString(token)
     }
 
     // MARK: APL

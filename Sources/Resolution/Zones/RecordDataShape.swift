@@ -21,19 +21,22 @@ enum RecordDataField: UInt8, BitwiseCopyable {
     case tag
     /// Hexadecimal digits to the end, at least one byte.
     case hex
-    /// The same, as long as the digest type in the byte before says (DS, ZONEMD, SSHFP).
-    case dsDigest, zonemdDigest, sshfpDigest
-    /// Base64 to the end, at least one byte, or possibly none.
-    case base64, optionalBase64
+    /// The same, as long as the digest type in the byte before says (DS, ZONEMD).
+    case dsDigest, zonemdDigest
+    /// Base64 to the end: at least one byte, or possibly none, or `-` for none.
+    case base64, optionalBase64, base64OrDash
     /// A length byte, then hexadecimal digits; `-` is none.
     case salt
     /// A length byte, then base32hex.
     case nextHash
-    case typeBitmap, optionalTypeBitmap
+    /// Types to the end, or none.
+    case typeBitmap
     case type
     /// A DNSSEC algorithm, as a number or mnemonic.
     case algorithm
     case certificateType
+    /// What DSYNC does: `NOTIFY` or a number.
+    case scheme
     /// 32 bits: YYYYMMDDHHMMSS or seconds.
     case time
     case eui48, eui64
@@ -41,8 +44,6 @@ enum RecordDataField: UInt8, BitwiseCopyable {
     case locator64
     /// `0x` and hexadecimal digits with dots anywhere.
     case nsap
-    /// A decimal number as a character-string, within the bounds of latitude, longitude, altitude.
-    case latitude, longitude, altitude
     case location
     case addressPrefixes
     case serviceParameters
@@ -89,7 +90,7 @@ struct RecordDataShape: Sendable {
         ([24, 46], [.type, .algorithm, .u8, .period, .time, .time, .u16, .name, .base64]),
         ([25], [.u16, .u8, .algorithm, .optionalBase64]),
         ([26], [.u16, .name, .name]),
-        ([27], [.longitude, .latitude, .altitude]),
+        ([27], [.string, .string, .string]),
         ([28], [.ipv6]),
         ([29], [.location]),
         ([31, 32], [.hex]),
@@ -98,19 +99,19 @@ struct RecordDataShape: Sendable {
         ([37], [.certificateType, .u16, .algorithm, .base64]),
         ([42], [.addressPrefixes]),
         ([43, 59], [.u16, .algorithm, .u8, .dsDigest]),
-        ([44], [.u8, .u8, .sshfpDigest]),
+        ([44], [.u8, .u8, .hex]),
         ([45], [.ipsecKey]),
         ([47], [.name, .typeBitmap]),
         ([48, 57, 60], [.u16, .u8, .algorithm, .base64]),
         ([49, 61, 67, 68], [.base64]),
-        ([50], [.u8, .u8, .u16, .salt, .nextHash, .optionalTypeBitmap]),
+        ([50], [.u8, .u8, .u16, .salt, .nextHash, .typeBitmap]),
         ([51], [.u8, .u8, .u16, .salt]),
         ([52, 53], [.u8, .u8, .u8, .hex]),
         ([55], [.hostIdentity]),
-        ([62], [.u32, .u16, .optionalTypeBitmap]),
+        ([62], [.u32, .u16, .typeBitmap]),
         ([63], [.u32, .u8, .u8, .zonemdDigest]),
         ([64, 65], [.u16, .name, .serviceParameters]),
-        ([66], [.type, .u8, .u16, .name]),
+        ([66], [.type, .scheme, .u16, .name]),
         ([104], [.u16, .locator64]),
         ([105], [.u16, .ipv4]),
         ([106], [.u16, .locator64]),
@@ -118,7 +119,7 @@ struct RecordDataShape: Sendable {
         ([109], [.eui64]),
         ([256], [.u16, .u16, .text]),
         ([257], [.u8, .tag, .text]),
-        ([259], [.u32, .u32, .u8, .string, .optionalBase64]),
+        ([259], [.u32, .u32, .u8, .string, .base64OrDash]),
         ([260], [.relay]),
         ([264], [.u64]),
     ]

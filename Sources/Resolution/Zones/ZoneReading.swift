@@ -142,7 +142,7 @@ struct ZoneReading: ~Copyable {
         case "$TTL":
             let ttl = try parser.period("a TTL")
             try parser.expectEnd()
-            defaultTTL = try Self.checkedTTL(ttl)
+            defaultTTL = checkedTTL(ttl, place)
         case "$INCLUDE":
             let token = try parser.next("a file name")
             try parser.unescaped(token)
@@ -202,10 +202,11 @@ struct ZoneReading: ~Copyable {
 
     // MARK: Records
 
-    /// TTLs are 31 bits (RFC 2181 8).
-    private static func checkedTTL(_ ttl: Int) throws(ZoneProblem) -> UInt32 {
-        guard ttl <= 0x7FFF_FFFF else { throw ZoneProblem("a TTL is at most 2147483647 seconds") }
-        return UInt32(ttl)
+    /// TTLs are 31 bits; larger ones count as 0 (RFC 2181 8).
+    private mutating func checkedTTL(_ ttl: Int, _ place: Place) -> UInt32 {
+        if ttl <= 0x7FFF_FFFF { return UInt32(ttl) }
+        diagnostics.add(Diagnostic(place, .warning, "the TTL \(ttl) is above 2147483647 and counts as 0"))
+        return 0
     }
 
     private mutating func record(_ tokenizer: borrowing ZoneTokenizer, place: Place) throws(ZoneProblem) {
@@ -221,7 +222,7 @@ struct ZoneReading: ~Copyable {
             owner.update(from: rdata, count: ownerLength)
             parser.truncate(to: 0)
         }
-        let stated = try ttlAndClass(&parser)
+        let stated = try ttlAndClass(&parser, place: place)
         let typeToken = try parser.next("a record type")
         let type = try parser.type(of: typeToken)
         guard !type.isMeta else { throw parser.bad(typeToken, "a zone can't hold records of this type") }
@@ -243,7 +244,7 @@ struct ZoneReading: ~Copyable {
     }
 
     /// `[TTL] [class]` in either order; the class must be IN.
-    private func ttlAndClass(_ parser: inout RecordDataParser) throws(ZoneProblem) -> UInt32? {
+    private mutating func ttlAndClass(_ parser: inout RecordDataParser, place: Place) throws(ZoneProblem) -> UInt32? {
         var ttl: UInt32?
         var hasClass = false
         while !parser.isAtEnd {
@@ -251,7 +252,7 @@ struct ZoneReading: ~Copyable {
             let bytes = parser.bytes(of: token)
             guard !token.isQuoted, let first = bytes.first else { break }
             if ttl == nil, ASCII.isDigit(first) {
-                ttl = try Self.checkedTTL(parser.period("a TTL"))
+                ttl = checkedTTL(try parser.period("a TTL"), place)
             } else if !hasClass, let isIN = Self.isClassIN(bytes) {
                 guard isIN else { throw parser.bad(token, "only class IN is served") }
                 hasClass = true

@@ -52,8 +52,6 @@ struct ZoneTokenizer {
     init(_ text: UnsafeBufferPointer<UInt8>, storage: UnsafeMutablePointer<ZoneToken>) {
         self.text = text
         self.storage = storage
-        // A UTF-8 byte order mark, as some editors leave it.
-        if text.count >= 3, text[0] == 0xEF, text[1] == 0xBB, text[2] == 0xBF { position = 3 }
     }
 
     /// Reads the next entry into `tokens`; false at the end of the file.
