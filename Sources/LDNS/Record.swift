@@ -3,7 +3,7 @@ public import DNSWire
 internal import Glibc
 
 /// Owns one `ldns_rr`, with the names and data in it.
-struct Record: ~Copyable {
+struct OwnedRecord: ~Copyable {
     let pointer: UnsafeMutablePointer<ldns_rr>
 
     /// Takes over `pointer`.
@@ -12,14 +12,7 @@ struct Record: ~Copyable {
     deinit { ldns_rr_free(pointer) }
 
     /// RDATA as it travels, names uncompressed.
-    var rdata: [UInt8] {
-        var bytes: [UInt8] = []
-        for index in 0..<ldns_rr_rd_count(pointer) {
-            guard let field = ldns_rr_rdf(pointer, index), let data = ldns_rdf_data(field) else { continue }
-            bytes += UnsafeBufferPointer(start: data, count: ldns_rdf_size(field))
-        }
-        return bytes
-    }
+    var rdata: [UInt8] { rdataBytes(pointer) }
 
     /// Reads one record whose RDATA is `rdata`, as the root's in class IN.
     ///
@@ -37,6 +30,16 @@ struct Record: ~Copyable {
         guard status == LDNS_STATUS_OK, let record else { throw LibraryError(status) }
         self.pointer = record
     }
+}
+
+/// The fields of `record` behind each other.
+func rdataBytes(_ record: UnsafeMutablePointer<ldns_rr>) -> [UInt8] {
+    var bytes: [UInt8] = []
+    for index in 0..<ldns_rr_rd_count(record) {
+        guard let field = ldns_rr_rdf(record, index), let data = ldns_rdf_data(field) else { continue }
+        bytes += UnsafeBufferPointer(start: data, count: ldns_rdf_size(field))
+    }
+    return bytes
 }
 
 /// Reading the RDATA of a master-file entry, for the types whose text form we don't read ourselves.
@@ -67,8 +70,8 @@ public enum ZoneEntry {
             ldns_rr_new_frm_str(&pointer, $0.baseAddress!.assumingMemoryBound(to: CChar.self), 0, origins, nil)
         }
         guard status == LDNS_STATUS_OK, let pointer else { throw LibraryError(status) }
-        let rdata = Record(adopting: pointer).rdata
-        guard rdata.count <= 65_535, try Record(type: type, rdata: rdata).rdata == rdata else {
+        let rdata = OwnedRecord(adopting: pointer).rdata
+        guard rdata.count <= 65_535, try OwnedRecord(type: type, rdata: rdata).rdata == rdata else {
             throw LibraryError(LDNS_STATUS_SYNTAX_RDATA_ERR)
         }
         return rdata
@@ -101,7 +104,7 @@ public enum Presentation {
     }
 
     private static func known(_ rdata: [UInt8], _ type: RecordType) -> String? {
-        guard ZoneEntry.knows(type), !rdata.isEmpty, let record = try? Record(type: type, rdata: rdata),
+        guard ZoneEntry.knows(type), !rdata.isEmpty, let record = try? OwnedRecord(type: type, rdata: rdata),
             record.rdata == rdata
         else { return nil }
         let count = ldns_rr_rd_count(record.pointer)

@@ -102,3 +102,54 @@ extension ZoneRecords {
     /// The RDATA of the last record, in hexadecimal.
     var lastRdata: String? { entries.last.map { rdata(of: $0).hexadecimal } }
 }
+
+/// One whole file of `Corpus/files.txt`.
+struct FileCase: CustomStringConvertible, Sendable {
+    var isLoaded: Bool
+    var verdicts: String
+    var name: String
+    /// Where the first error is, for a refused file; 0 means the file as a whole.
+    var line: UInt32
+    var text: [UInt8]
+
+    var description: String { name }
+
+    static let all: [FileCase] = {
+        var cases: [FileCase] = []
+        for line in lines(of: "files.txt").dropLast() {
+            if line.hasPrefix("=== ") {
+                let words = line.split(separator: " ")
+                cases.append(
+                    FileCase(
+                        isLoaded: words[1] == "+", verdicts: String(words[2]), name: String(words[3]),
+                        line: words.count > 4 ? UInt32(words[4]) ?? 0 : 0, text: []))
+            } else if !cases.isEmpty {
+                cases[cases.count - 1].text += bytes(of: line)
+            }
+        }
+        return cases
+    }()
+
+    private static func bytes(of line: Substring) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var rest = line[...]
+        while let first = rest.first {
+            if rest.hasPrefix("\\r") {
+                bytes.append(13)
+                rest = rest.dropFirst(2)
+            } else if rest.hasPrefix("<BOM>") {
+                bytes += [0xEF, 0xBB, 0xBF]
+                rest = rest.dropFirst(5)
+            } else if rest == "<NONL>" {
+                return bytes
+            } else {
+                bytes += Array(String(first).utf8)
+                rest = rest.dropFirst()
+            }
+        }
+        return bytes + [10]
+    }
+
+    /// What the files include.
+    static let included = "i A 192.0.2.3\n"
+}

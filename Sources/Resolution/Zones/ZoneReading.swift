@@ -95,7 +95,15 @@ struct ZoneReading: ~Copyable {
             records.reserveCapacity(bytes: file.bytes.count, entries: file.bytes.count / 32)
         }
         openFiles.append(file.identity)
-        read(UnsafeBufferPointer(file.bytes.bindMemory(to: UInt8.self)), path: path, file: Place(path: path))
+        var text = UnsafeBufferPointer(file.bytes.bindMemory(to: UInt8.self))
+        if text.starts(with: [0xEF, 0xBB, 0xBF]) {
+            // nsd, knot and bind take it for the first owner name. Say so, and still check the rest.
+            diagnostics.add(
+                Diagnostic(
+                    Place(path: path, line: 1), .error, "a byte order mark is first; save the file as UTF-8 without BOM"))
+            text = UnsafeBufferPointer(rebasing: text[3...])
+        }
+        read(text, path: path, file: Place(path: path))
         openFiles.removeLast()
     }
 
