@@ -20,7 +20,9 @@ struct ZoneReaderRecordTests {
 
     @Test("agrees with nsd, knot and bind wherever they agree, but for what is newer than they are")
     func agreement() {
-        let newer = ["SVCB 1 . ohttp", "SVCB 1 . alpn=h2 ohttp", "SVCB 1 . tls-supported-groups=29,23", "CLA x", "IPN 1"]
+        let newer = [
+            "SVCB 1 . ohttp", "SVCB 1 . alpn=h2 ohttp", "SVCB 1 . tls-supported-groups=29,23", "CLA x", "IPN 1",
+        ]
         let differing = RecordCase.all.filter { $0.agreed != nil && $0.agreed != $0.isLoaded }.map(\.text)
         #expect(differing == newer)
         #expect(RecordCase.all.count { $0.agreed != nil } > 500)
@@ -47,7 +49,9 @@ struct ZoneReaderFileTests {
 @Suite("The zone reader's directives and state")
 struct ZoneReaderDirectiveTests {
     /// The records of `text` behind a SOA and NS, as `owner ttl type rdata`.
-    private func records(_ text: String, beside files: [String: String] = [:]) -> (lines: [String], result: ZoneReadResult) {
+    private func records(
+        _ text: String, beside files: [String: String] = [:]
+    ) -> (lines: [String], result: ZoneReadResult) {
         let folder = TemporaryFolder()
         for (name, content) in files { _ = folder.write(content.utf8, to: name) }
         let zone = "$TTL 100\n@ SOA ns.example.net. a 1 2 3 4 5\n@ NS ns.example.net.\n\(text)"
@@ -108,7 +112,10 @@ struct ZoneReaderDirectiveTests {
         "generates records",
         arguments: [
             ("$GENERATE 1-3/2 h$ A 192.0.2.$", ["h1.example. 100 A c0000201", "h3.example. 100 A c0000203"]),
-            ("$GENERATE 9-10 h${0,3,d} 7 IN A 192.0.2.${-8}", ["h009.example. 7 A c0000201", "h010.example. 7 A c0000202"]),
+            (
+                "$GENERATE 9-10 h${0,3,d} 7 IN A 192.0.2.${-8}",
+                ["h009.example. 7 A c0000201", "h010.example. 7 A c0000202"]
+            ),
             ("$GENERATE 10-10 ${0,4,x} A 192.0.2.1", ["000a.example. 100 A c0000201"]),
             ("$GENERATE 26-26 ${0,0,X}-${0,0,o} A 192.0.2.1", ["1A-32.example. 100 A c0000201"]),
             ("$GENERATE 18-18 ${0,7,n} A 192.0.2.1", ["2.1.0.0.example. 100 A c0000201"]),

@@ -60,9 +60,9 @@ struct RecordDataCheck {
         case .strings:
             repeat { guard string() else { return false } } while left > 0
             return true
-        case .text, .optionalBase64: return skipRest(atLeast: 0)
+        case .text, .optionalBase64, .base64OrDash: return skipRest(atLeast: 0)
         case .tag: return string(atLeast: 1)
-        case .hex, .base64, .base64OrDash, .nsap: return skipRest(atLeast: 1)
+        case .hex, .base64, .nsap: return skipRest(atLeast: 1)
         case .dsDigest: return digest([1: 20, 2: 32, 4: 48])
         case .zonemdDigest: return digest([1: 48, 2: 64])
         case .salt: return string()

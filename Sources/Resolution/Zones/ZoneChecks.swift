@@ -262,7 +262,7 @@ struct ZoneChecks {
         guard let differing else { return }
         warn(
             differing,
-            "the \(first.type) records of \(name(records.owner(of: first))) have different TTLs; \(ttl) is used for all")
+            "the TTLs of \(name(records.owner(of: first))) \(first.type) differ; \(ttl) is used for all")
         for index in set { records.setTTL(ttl, at: index) }
     }
 
