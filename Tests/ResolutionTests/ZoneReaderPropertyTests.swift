@@ -51,7 +51,7 @@ struct ZoneReaderPropertyTests {
         let lines = RecordCase.all
         var limits = ZoneReader.Limits()
         limits.generated = 1000
-        for _ in 0..<3000 {
+        for _ in 0..<2000 {
             var text = RecordCase.prologue
             for _ in 0..<5 {
                 let line = lines.randomElement(using: &random)?.text ?? ""
@@ -138,7 +138,8 @@ struct ZoneReaderCheckersTests {
             .map { ($0.text, $0.verdicts, Array($0.zone.utf8)) }
         let files = FileCase.all.enumerated().filter { $0.offset % 6 == 0 }.map(\.element)
             .map { ($0.name, $0.verdicts, $0.text) }
-        for (name, verdicts, text) in lines + files where !name.hasPrefix("include") {
+        // nsd and bind look for included files elsewhere.
+        for (name, verdicts, text) in lines + files where !text.contains("$INCLUDE".utf8) {
             let path = folder.write(text, to: "zone")
             let now = zip(["n", "k", "b"], Self.checkers).map { $0 + (run($1 + [path]) == 0 ? "+" : "-") }.joined()
             #expect(now == verdicts, "\(name)")

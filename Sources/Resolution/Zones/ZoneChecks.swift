@@ -73,6 +73,12 @@ struct ZoneChecks {
 
     private func place(of node: Int) -> Place { records.entries[Int(nodes[node].first)].place }
 
+    /// Where the first record of some types stands.
+    private func place(of types: Types, at node: Int) -> Place? {
+        let index = entries(of: node).first { !Self.types(of: records.entries[$0].type).isDisjoint(with: types) }
+        return index.map { records.entries[$0].place }
+    }
+
     private func name(_ wire: ArraySlice<UInt8>) -> Name { Name(uncheckedWire: Array(wire)) }
 
     // MARK: Apex
@@ -312,9 +318,8 @@ struct ZoneChecks {
             let types = nodes[node].types
             let owner = records.owner(of: records.entries[Int(nodes[node].first)])
             if types.contains(.cname), types.contains(.data) {
-                let entries = entries(of: node).map { records.entries[$0] }
-                let alias = entries.first { $0.type == .cname }?.place ?? .nowhere
-                let other = entries.first { Self.types(of: $0.type).contains(.data) }?.place ?? .nowhere
+                let alias = place(of: .cname, at: node) ?? .nowhere
+                let other = place(of: .data, at: node) ?? .nowhere
                 error(max(alias, other), "\(name(owner)) has a CNAME and other records; a CNAME stands alone")
             }
             if types.contains(.dname), types.contains(.ns), !same(owner, apex.wire[...]) {
@@ -322,7 +327,8 @@ struct ZoneChecks {
             }
             // NSEC3 and signatures may be there: hashed names are below the apex whatever it holds.
             if hasDNAME, !types.isEmpty, let above = ancestor(of: owner, apex: apex, with: .dname) {
-                error(place(of: node), "\(name(owner)) is below the DNAME at \(name(above))")
+                let alias = self.node(of: above).flatMap { place(of: .dname, at: $0) } ?? .nowhere
+                error(max(alias, place(of: node)), "\(name(owner)) is below the DNAME at \(name(above))")
             }
         }
     }

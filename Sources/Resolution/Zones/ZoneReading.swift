@@ -224,7 +224,7 @@ struct ZoneReading: ~Copyable {
             guard ownerLength > 0 else { throw ZoneProblem("the first record has no owner name") }
         } else {
             isOwnerUnreadable = true
-            try parser.name()
+            try parser.name(parser.next("an owner name"))
             isOwnerUnreadable = false
             ownerLength = parser.length
             owner.update(from: rdata, count: ownerLength)
