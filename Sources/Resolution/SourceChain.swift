@@ -137,7 +137,7 @@ public struct SourceChain: Sendable {
     ) -> Outcome {
         let outcome = fresh.answer(
             name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision,
-            target: &scratch, isLocal: { isLocal($0) })
+            target: &scratch, trustAuthenticData: cache.settings.trustAuthenticData, isLocal: { isLocal($0) })
         if outcome != .pass { return outcome }
         return cache.answer(
             name, nameOffset: nameOffset, question: question, now: now, allowStale: allowStale, builder: &builder,
@@ -202,11 +202,13 @@ public struct FreshAnswers: Sendable {
 
     func answer(
         _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
-        decision: inout Decision, target: inout LookupName, isLocal: (borrowing LookupName) -> Bool
+        decision: inout Decision, target: inout LookupName, trustAuthenticData: Bool,
+        isLocal: (borrowing LookupName) -> Bool
     ) -> Outcome {
         for answer in answers where answer.matches(name, question) {
             return answer.write(
-                nameOffset: nameOffset, builder: &builder, decision: &decision, target: &target, isLocal: isLocal)
+                nameOffset: nameOffset, builder: &builder, decision: &decision, target: &target,
+                trustAuthenticData: trustAuthenticData, isLocal: isLocal)
         }
         return .pass
     }

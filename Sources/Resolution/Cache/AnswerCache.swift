@@ -34,11 +34,15 @@ public final class AnswerCache: Sendable {
 
     public let settings: Settings
     private let shards: [Shard]
-    private static let shardCount = 64
+    private static let mostShards = 64
+    /// Below this, in bytes, a shard would refuse answers of ordinary size.
+    private static let leastShardCapacity = 256 << 10
 
     public init(_ settings: Settings = Settings()) {
         self.settings = settings
-        shards = (0..<Self.shardCount).map { _ in Shard(capacity: settings.capacity / Self.shardCount) }
+        var count = Self.mostShards
+        while count > 1, settings.capacity / count < Self.leastShardCapacity { count /= 2 }
+        shards = (0..<count).map { _ in Shard(capacity: settings.capacity / count) }
     }
 
     /// One entry's memory: this head, then the name, the TTL offsets, the message.
@@ -77,7 +81,7 @@ public final class AnswerCache: Sendable {
         var blockSize: Int { Self.size + (Int(nameLength) + 1) / 2 * 2 + Int(ttlCount) * 2 + Int(messageLength) }
     }
 
-    private func shard(_ hash: UInt64) -> Shard { shards[Int(hash >> 58)] }
+    private func shard(_ hash: UInt64) -> Shard { shards[Int(truncatingIfNeeded: hash >> 58) & (shards.count - 1)] }
 
     /// Keeps `answer`, if it may be kept. `now` is monotonic time in microseconds.
     public func insert(_ answer: UpstreamAnswer, now: UInt64) {
@@ -153,12 +157,15 @@ public final class AnswerCache: Sendable {
     ) -> Outcome {
         head.pointee.flags.insert(.used)
         head.pointee.hits &+= 1
-        let age = UInt32(clamping: (now &- head.pointee.inserted) / 1_000_000)
+        // Another thread may have put the answer in after this one has read its clock.
+        let age = UInt32(clamping: (max(now, head.pointee.inserted) - head.pointee.inserted) / 1_000_000)
         decision.source = isStale ? .stale : .cache
         decision.place = .nowhere
         decision.authoritative = false
         decision.responseCode = head.pointee.responseCode
-        decision.authenticData = settings.trustAuthenticData && head.pointee.flags.contains(.authenticData)
+        // AD speaks of the whole response (RFC 4035 3.2.3), and an alias of ours in front is not signed.
+        decision.authenticData =
+            settings.trustAuthenticData && head.pointee.flags.contains(.authenticData) && nameOffset == Header.length
         if isStale {
             state.statistics.stale += 1
             decision.explain(
@@ -265,14 +272,16 @@ struct ShardState: ~Copyable, @unchecked Sendable {
     private var index: [UInt64]
     private var hand = 0
     private(set) var count = 0
-    private(set) var bytes: Int
+    private(set) var bytes = 0
     private let capacity: Int
     var statistics = AnswerCache.Statistics()
 
+    /// Bytes that an entry takes beside its block and its slot: the allocator's, and its places in the two lists.
+    private static let overhead = 40
+
     init(capacity: Int) {
         self.capacity = capacity
-        index = [UInt64](repeating: 0, count: 64)
-        bytes = 64 * 8
+        index = []
     }
 
     deinit {
@@ -285,6 +294,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
     private func slot(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash) & (index.count - 1) }
 
     func find(_ name: borrowing LookupName, type: RecordType, key: Head.Flags) -> Int? {
+        guard count > 0 else { return nil }
         let tag = name.hash >> 32
         var slot = slot(name.hash)
         while index[slot] != 0 {
@@ -307,8 +317,13 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         let size = head.blockSize
         // One answer must not push out a whole shard.
         guard size <= capacity / 8 else { return }
-        while bytes + size + 32 > capacity, count > 0 { evict() }
-        guard bytes + size + 32 <= capacity, let block = malloc(size) else { return }
+        while true {
+            let growth = needsGrowth ? (grownIndexCount - index.count) * 8 : 0
+            if bytes + size + Self.overhead + growth <= capacity { break }
+            guard count > 0 else { return }
+            evict()
+        }
+        guard let block = malloc(size) else { return }
         block.storeBytes(of: head, as: Head.self)
         answer.name.withUnsafeBytes {
             (block + Head.size).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count)
@@ -321,6 +336,8 @@ struct ShardState: ~Copyable, @unchecked Sendable {
             (offsets + Int(head.ttlCount) * 2).copyMemory(
                 from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count)
         }
+        // Before the new entry is listed: growing links all that are.
+        if needsGrowth { growIndex() }
         let entry: Int
         if let reused = free.popLast() {
             entry = Int(reused)
@@ -330,8 +347,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
             entries.append(block)
         }
         count += 1
-        bytes += size + 32
-        if count * 2 > index.count { growIndex() }
+        bytes += size + Self.overhead
         link(head.hash, entry)
     }
 
@@ -341,9 +357,13 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         index[slot] = (hash & ~0xFFFF_FFFF) | UInt64(entry + 1)
     }
 
+    /// At most every other slot is taken, which keeps probes short.
+    private var needsGrowth: Bool { (count + 1) * 2 > index.count }
+    private var grownIndexCount: Int { max(16, index.count * 2) }
+
     private mutating func growIndex() {
-        bytes += index.count * 8
-        index = [UInt64](repeating: 0, count: index.count * 2)
+        bytes += (grownIndexCount - index.count) * 8
+        index = [UInt64](repeating: 0, count: grownIndexCount)
         for (entry, block) in entries.enumerated() {
             if let block { link(block.load(as: Head.self).hash, entry) }
         }
@@ -372,7 +392,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         entries[entry] = nil
         free.append(UInt32(entry))
         count -= 1
-        bytes -= head.blockSize + 32
+        bytes -= head.blockSize + Self.overhead
     }
 
     /// Second chance: the hand takes the first entry that was not asked for since it last came by.
