@@ -89,6 +89,8 @@ struct ReadAnswer {
     var authority: [String] = []
     var decision: Decision
     var truncated: Bool
+    /// The response passed the strict walk.
+    var isWhole = false
 
     /// Answer records without their TTLs.
     var data: [String] {
@@ -182,6 +184,7 @@ struct AnswerClient {
             builder.finish(flags: .response, questions: 1)
             var result = ReadAnswer(outcome: outcome, decision: decision, truncated: builder.truncated)
             guard let summary = MessageReader.walk(builder.message) else { return result }
+            result.isWhole = true
             var cursor = summary.records
             for index in 0..<(summary.answers + summary.authority) {
                 guard let record = MessageReader.record(builder.message, at: cursor) else { break }
