@@ -89,6 +89,55 @@ struct CacheTests {
         #expect(client.read(cache, "n.test.", .a, at: 501, allowStale: true).data == ["n.test. A 192.0.2.1"])
     }
 
+    @Test("For a moment after a failure the stale answer is given without asking again (RFC 8767 5)")
+    func retry() throws {
+        let cache = try filled(AnswerMessage("n.test.", .a, [.a("n.test.", 300, 1)]))
+        cache.insert(try client.check(AnswerMessage("n.test.", .a, code: .serverFailure)), now: microseconds(500))
+        #expect(client.read(cache, "n.test.", .a, at: 504).decision.source == .stale)
+        #expect(client.read(cache, "n.test.", .a, at: 505).outcome == .pass)
+        cache.insert(try client.check(AnswerMessage("n.test.", .a, [.a("n.test.", 300, 2)])), now: microseconds(506))
+        #expect(client.read(cache, "n.test.", .a, at: 506).answers == ["n.test. 300 A 192.0.2.2"])
+    }
+
+    @Test("Threads that insert, read and flush at once see whole answers of the right name")
+    func concurrency() async throws {
+        var settings = AnswerCache.Settings()
+        settings.capacity = 64 << 10
+        let cache = AnswerCache(settings)
+        let client = client
+        let wrong = await withTaskGroup(of: Int.self) { group in
+            for worker in UInt64(0)..<4 {
+                group.addTask {
+                    var random = Lehmer(state: worker)
+                    var wrong = 0
+                    for round in 0..<3000 {
+                        let number = UInt8.random(in: 0...255, using: &random)
+                        let name = "n\(number).test."
+                        if round % 3 == 0 {
+                            let message = AnswerMessage(
+                                name, .a, [.cname(name, 60, "t.\(name)"), .a("t.\(name)", 60, number)])
+                            if let answer = try? client.check(message) { cache.insert(answer, now: UInt64(round)) }
+                        } else if round % 1000 == 1 {
+                            cache.flush()
+                        } else {
+                            let read = client.read(cache, name, .a, at: 1)
+                            if read.outcome != .pass,
+                                read.data != ["\(name) CNAME t.\(name)", "t.\(name) A 192.0.2.\(number)"]
+                            {
+                                wrong += 1
+                            }
+                        }
+                    }
+                    return wrong
+                }
+            }
+            return await group.reduce(0, +)
+        }
+        #expect(wrong == 0)
+        #expect(cache.statistics.hits > 0)
+        #expect(cache.statistics.bytes <= settings.capacity)
+    }
+
     @Test("A newer answer takes the place of the older")
     func replaced() throws {
         let cache = try filled(AnswerMessage("n.test.", .a, [.a("n.test.", 300, 1)]))

@@ -52,6 +52,8 @@ public final class AnswerCache: Sendable {
         var inserted: UInt64
         /// Microseconds; behind it the entry is stale.
         var expiry: UInt64
+        /// Microseconds; upstream failed, so a stale entry stands in until then without upstream being asked.
+        var retry: UInt64
         var ttl: UInt32
         var hits: UInt32
         var messageLength: UInt32
@@ -95,8 +97,8 @@ public final class AnswerCache: Sendable {
         if answer.authenticData { flags.insert(.authenticData) }
         if answer.extendedError != nil { flags.insert(.hasError) }
         let head = Head(
-            hash: name.hash, inserted: now, expiry: now + UInt64(answer.ttl) * 1_000_000, ttl: answer.ttl, hits: 0,
-            messageLength: UInt32(answer.message.count), questionEnd: UInt16(answer.questionEnd),
+            hash: name.hash, inserted: now, expiry: now + UInt64(answer.ttl) * 1_000_000, retry: 0, ttl: answer.ttl,
+            hits: 0, messageLength: UInt32(answer.message.count), questionEnd: UInt16(answer.questionEnd),
             answers: answer.answers, authority: answer.authority, ttlCount: UInt16(answer.ttlOffsets.count),
             type: answer.type, responseCode: answer.responseCode,
             extendedError: answer.extendedError?.rawValue ?? 0, nameLength: UInt8(answer.name.count), flags: flags)
@@ -104,10 +106,11 @@ public final class AnswerCache: Sendable {
         shard(name.hash).state.withLock { state in
             if let old = state.find(name, type: answer.type, key: flags.intersection(.key)) {
                 let existing = state.head(old)
-                // A failure is no reason to forget what could still be served stale.
-                if answer.responseCode == .serverFailure, existing.responseCode != .serverFailure,
-                    now < existing.expiry + staleWindow
+                // A failure is no reason to forget what can still be served (RFC 8767 5).
+                if answer.responseCode == .serverFailure, existing.pointee.responseCode != .serverFailure,
+                    now < existing.pointee.expiry + staleWindow
                 {
+                    existing.pointee.retry = now + UInt64(answer.ttl) * 1_000_000
                     return
                 }
                 state.remove(old)
@@ -138,7 +141,7 @@ public final class AnswerCache: Sendable {
             let isStale = now >= head.pointee.expiry
             if isStale {
                 let isUseless = now >= head.pointee.expiry + staleWindow || head.pointee.responseCode == .serverFailure
-                if isUseless || !allowStale {
+                if isUseless || !(allowStale || now < head.pointee.retry) {
                     if isUseless { state.remove(index) }
                     state.statistics.misses += 1
                     return .pass
@@ -219,7 +222,7 @@ public final class AnswerCache: Sendable {
                 for index in state.entries.indices {
                     guard let block = state.entries[index] else { continue }
                     let head = state.head(index)
-                    let wire = UnsafeRawBufferPointer(start: block + Head.size, count: Int(head.nameLength))
+                    let wire = UnsafeRawBufferPointer(start: block + Head.size, count: Int(head.pointee.nameLength))
                     if matches(Name(uncheckedWire: Array(wire))) {
                         state.remove(index)
                         count += 1
@@ -288,7 +291,9 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         for block in entries { Glibc.free(block) }
     }
 
-    func head(_ entry: Int) -> Head { entries[entry].unsafelyUnwrapped.load(as: Head.self) }
+    func head(_ entry: Int) -> UnsafeMutablePointer<Head> {
+        entries[entry].unsafelyUnwrapped.assumingMemoryBound(to: Head.self)
+    }
 
     // The lower 32 bits choose the slot, since the upper ones have chosen the shard.
     private func slot(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash) & (index.count - 1) }
