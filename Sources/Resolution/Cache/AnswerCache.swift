@@ -6,8 +6,9 @@ import Synchronization
 ///
 /// Shards keep threads apart: a lock is held for one probe and one copy. Each shard evicts by second chance (CLOCK), so
 /// that what is asked for stays. Overrides and zones are never in here.
+/// `@unchecked`: the pointer to the shards never changes, and each is touched under its own lock.
 /// - RFC: 2308 5; 8767; 9520; 2181 8.
-public final class AnswerCache: Sendable {
+public final class AnswerCache: @unchecked Sendable {
     public struct Settings: Sendable, Hashable {
         /// Bytes, all included.
         public var capacity = 64 << 20
@@ -33,7 +34,9 @@ public final class AnswerCache: Sendable {
     }
 
     public let settings: Settings
-    private let shards: [Shard]
+    // Not an array of objects: a hit would then count references, which threads that ask the same shard fight over.
+    private let shards: UnsafeMutablePointer<Mutex<ShardState>>
+    private let shardCount: Int
     private static let mostShards = 64
     /// Below this, in bytes, a shard would refuse answers of ordinary size.
     private static let leastShardCapacity = 256 << 10
@@ -42,7 +45,16 @@ public final class AnswerCache: Sendable {
         self.settings = settings
         var count = Self.mostShards
         while count > 1, settings.capacity / count < Self.leastShardCapacity { count /= 2 }
-        shards = (0..<count).map { _ in Shard(capacity: settings.capacity / count) }
+        shardCount = count
+        shards = .allocate(capacity: count)
+        for index in 0..<count {
+            (shards + index).initialize(to: Mutex(ShardState(capacity: settings.capacity / count)))
+        }
+    }
+
+    deinit {
+        shards.deinitialize(count: shardCount)
+        shards.deallocate()
     }
 
     /// One entry's memory: this head, then the name, the TTL offsets, the message.
@@ -83,7 +95,9 @@ public final class AnswerCache: Sendable {
         var blockSize: Int { Self.size + (Int(nameLength) + 1) / 2 * 2 + Int(ttlCount) * 2 + Int(messageLength) }
     }
 
-    private func shard(_ hash: UInt64) -> Shard { shards[Int(truncatingIfNeeded: hash >> 58) & (shards.count - 1)] }
+    private func shard(_ hash: UInt64) -> UnsafeMutablePointer<Mutex<ShardState>> {
+        shards + (Int(truncatingIfNeeded: hash >> 58) & (shardCount - 1))
+    }
 
     /// Keeps `answer`, if it may be kept. `now` is monotonic time in microseconds.
     public func insert(_ answer: UpstreamAnswer, now: UInt64) {
@@ -103,7 +117,7 @@ public final class AnswerCache: Sendable {
             type: answer.type, responseCode: answer.responseCode,
             extendedError: answer.extendedError?.rawValue ?? 0, nameLength: UInt8(answer.name.count), flags: flags)
         let staleWindow = settings.serveStale ? UInt64(settings.staleWindow) * 1_000_000 : 0
-        shard(name.hash).state.withLock { state in
+        shard(name.hash).pointee.withLock { state in
             if let old = state.find(name, type: answer.type, key: flags.intersection(.key)) {
                 let existing = state.head(old)
                 // A failure is no reason to forget what can still be served (RFC 8767 5).
@@ -131,7 +145,7 @@ public final class AnswerCache: Sendable {
         if question.dnssecOK { key.insert(.dnssecOK) }
         if question.checkingDisabled { key.insert(.checkingDisabled) }
         let staleWindow = settings.serveStale ? UInt64(settings.staleWindow) * 1_000_000 : 0
-        return shard(name.hash).state.withLock { state in
+        return shard(name.hash).pointee.withLock { state in
             guard let index = state.find(name, type: question.type, key: key) else {
                 state.statistics.misses += 1
                 return .pass
@@ -217,8 +231,8 @@ public final class AnswerCache: Sendable {
 
     private func flush(where matches: (Name) -> Bool) -> Int {
         var count = 0
-        for shard in shards {
-            shard.state.withLock { state in
+        for shard in 0..<shardCount {
+            shards[shard].withLock { state in
                 for index in state.entries.indices {
                     guard let block = state.entries[index] else { continue }
                     let head = state.head(index)
@@ -235,8 +249,8 @@ public final class AnswerCache: Sendable {
 
     public var statistics: Statistics {
         var sum = Statistics()
-        for shard in shards {
-            let one = shard.state.withLock { state in
+        for shard in 0..<shardCount {
+            let one = shards[shard].withLock { state in
                 var statistics = state.statistics
                 statistics.entries = state.count
                 statistics.bytes = state.bytes
@@ -251,15 +265,6 @@ public final class AnswerCache: Sendable {
             sum.prefetches += one.prefetches
         }
         return sum
-    }
-
-    /// A part of the cache with its own lock.
-    final class Shard: Sendable {
-        let state: Mutex<ShardState>
-
-        init(capacity: Int) {
-            state = Mutex(ShardState(capacity: capacity))
-        }
     }
 }
 
