@@ -301,7 +301,8 @@ struct ForwardCore: ~Copyable {
             flights[flight].errorText = "upstream failed to resolve the name"
         default:
             servers[attempt.server].health.noteFault()
-            flights[flight].errorText = code == .refused ? "upstream refused the question" : "upstream answered an error"
+            flights[flight].errorText =
+                code == .refused ? "upstream refused the question" : "upstream answered an error"
         }
         flights[flight].wasRejected = true
         forget(number, now)

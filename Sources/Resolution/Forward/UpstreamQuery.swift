@@ -22,7 +22,9 @@ enum UpstreamQuery {
         base.write(UInt32(0x0001_0000), at: 4)
         base.write(UInt32(edns ? 1 : 0), at: 8)
         let count = key.name.count
-        key.name.withUnsafeBytes { (base + Header.length).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: count) }
+        key.name.withUnsafeBytes {
+            (base + Header.length).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: count)
+        }
         if caseMask != 0 {
             for index in 0..<count where isLetter(key.name[index]) && caseMask >> UInt64(index & 63) & 1 == 1 {
                 base.write(key.name[index] ^ 0x20, at: Header.length + index)

@@ -46,7 +46,8 @@ struct ForwardCoreTests {
         let queries = network.queries()
         try #require(queries.count == 2)
         #expect(queries[0].bytes[3] == 0x00 && queries[1].bytes[3] == 0x10)
-        #expect(queries[0].bytes[queries[0].questionEnd + 7] == 0 && queries[1].bytes[queries[1].questionEnd + 7] == 0x80)
+        #expect(
+            queries[0].bytes[queries[0].questionEnd + 7] == 0 && queries[1].bytes[queries[1].questionEnd + 7] == 0x80)
     }
 
     @Test("IDs and source ports differ from query to query")
@@ -468,7 +469,9 @@ struct ForwardCoreTests {
         var asked = 0
         var pending: [ForwardNetwork.Sent] = []
         for index in 0..<5_000 {
-            if network.fetch(index % 5 == 0 ? "n\(index).corp.example" : "n\(index % 900).example") != nil { asked += 1 }
+            if network.fetch(index % 5 == 0 ? "n\(index).corp.example" : "n\(index % 900).example") != nil {
+                asked += 1
+            }
             pending += network.queries()
             network.pass(UInt64.random(in: 0...20, using: &random))
             while pending.count > 20 {

@@ -65,7 +65,9 @@ final class ForwardNetwork {
                     Sent(server: openPorts[port] ?? -1, channel: .port(port), bytes: Array(core.outbox[bytes])))
             case .stream(let server, let bytes):
                 sent.append(
-                    Sent(server: server, channel: .stream(server: server), bytes: Array(core.outbox[bytes].dropFirst(2))))
+                    Sent(
+                        server: server, channel: .stream(server: server), bytes: Array(core.outbox[bytes].dropFirst(2)))
+                )
             case .closeStream(let server): closedStreams.append(server)
             case .late(let flight): late.append(flight)
             case .finished(let flight, let conclusion):
