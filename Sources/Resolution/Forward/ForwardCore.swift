@@ -102,27 +102,15 @@ struct ForwardCore: ~Copyable {
         var generation: UInt32
     }
 
-    private struct Port {
-        var server: Int
-        var outstanding = 0
-        var queries = 0
-        var opened: UInt64
-        /// No more queries; closed when nothing is outstanding.
-        var isRetired = false
-        var isOpen = true
-    }
-
     private struct Server {
         var health = ServerHealth()
         var cookies: CookieJar
-        /// Those that new queries may use.
-        var ports: [Int] = []
-        /// The one that queries of this burst use, so that they leave in one system call.
-        var current = -1
         var streamOutstanding = 0
         var streamIsOpen = false
         var streamHasAnswered = false
         var streamUsed: UInt64 = 0
+        /// Since when nothing has come while something was waited for.
+        var streamSilentSince: UInt64 = 0
         var queries: UInt64 = 0
         var answers: UInt64 = 0
         var timeouts: UInt64 = 0
@@ -147,10 +135,7 @@ struct ForwardCore: ~Copyable {
     private var freeAttempts: [Int] = []
     /// By channel number and ID.
     private var attemptOfID: [UInt64: Int] = [:]
-    private var ports: [Port] = []
-    private var freePorts: [Int] = []
-    /// Free once the outbox, which may still name them, is empty.
-    private var closedPorts: [Int] = []
+    private var ports: SourcePorts
     private var wakes = WakeQueue()
     /// In the order of their expiry.
     private var orphans: [(expiry: UInt64, attempt: Int, generation: UInt32)] = []
@@ -164,9 +149,8 @@ struct ForwardCore: ~Copyable {
     private static let longestRetry: UInt64 = 2_000_000
     private static let afterRefusal: UInt64 = 150_000
     private static let streamPatience: UInt64 = 1_000_000
+    private static let streamSilence: UInt64 = 3_000_000
     private static let orphanLifetime: UInt64 = 2_000_000
-    /// More than this on one socket would leave too few unused IDs.
-    private static let maximumOutstanding = 8_192
     private static let maximumOrphans = 10_000
 
     init(_ settings: ForwardSettings) {
@@ -182,6 +166,7 @@ struct ForwardCore: ~Copyable {
         }
         // The longest suffix that fits is the first that fits.
         self.routes = routes.sorted { $0.suffix.count > $1.suffix.count }
+        ports = SourcePorts(settings)
         var random = RandomPool()
         servers = settings.servers.map { _ in Server(cookies: CookieJar(client: random.next())) }
     }
@@ -315,15 +300,16 @@ struct ForwardCore: ~Copyable {
         var wasReused = false
         switch channel {
         case .port(let port):
-            guard port < ports.count, ports[port].isOpen else { return }
-            server = ports[port].server
-            retire(port, now)
-            guard ports[port].outstanding > 0 else { return }
+            let waiting = ports.waitingServer(on: port)
+            ports.fail(port, &actions)
+            guard let waiting else { return }
+            server = waiting
         case .stream(let number):
             server = number
             wasReused = servers[server].streamHasAnswered
             servers[server].streamIsOpen = false
             servers[server].streamHasAnswered = false
+            servers[server].streamSilentSince = now
             guard servers[server].streamOutstanding > 0 else { return }
         }
         if !wasReused { servers[server].health.noteRefusal(now) }
@@ -364,13 +350,10 @@ struct ForwardCore: ~Copyable {
             orphans.removeFirst(orphansSeen)
             orphansSeen = 0
         }
-        for server in servers.indices
-        where servers[server].streamIsOpen && servers[server].streamOutstanding == 0
-            && now >= servers[server].streamUsed + settings.streamIdle
-        {
-            servers[server].streamIsOpen = false
-            servers[server].streamHasAnswered = false
+        for server in servers.indices where now >= streamDeadline(servers[server]) {
             actions.append(.closeStream(server: server))
+            // Idle, or dead without a word: what waits on it is asked again.
+            channelFailed(.stream(server: server), now: now)
         }
     }
 
@@ -378,10 +361,15 @@ struct ForwardCore: ~Copyable {
     var nextTimer: UInt64? {
         var next = wakes.first?.time ?? .max
         if orphansSeen < orphans.count { next = min(next, orphans[orphansSeen].expiry) }
-        for server in servers where server.streamIsOpen && server.streamOutstanding == 0 {
-            next = min(next, server.streamUsed + settings.streamIdle)
-        }
+        for server in servers { next = min(next, streamDeadline(server)) }
         return next == .max ? nil : next
+    }
+
+    /// When the server's connection is to be closed.
+    private func streamDeadline(_ server: Server) -> UInt64 {
+        guard server.streamIsOpen else { return .max }
+        return server.streamOutstanding == 0
+            ? server.streamUsed + settings.streamIdle : server.streamSilentSince + Self.streamSilence
     }
 
     /// Gives up on everything that is in flight.
@@ -401,9 +389,7 @@ struct ForwardCore: ~Copyable {
     /// All of the outbox has been sent. The next burst goes out on other ports.
     mutating func clearOutbox() {
         outbox.removeAll(keepingCapacity: true)
-        freePorts += closedPorts
-        closedPorts.removeAll(keepingCapacity: true)
-        for server in servers.indices { servers[server].current = -1 }
+        ports.endBurst()
     }
 
     /// The flight that the last message has answered, and that is now the caller's to release.
@@ -594,7 +580,10 @@ struct ForwardCore: ~Copyable {
         servers[attempt.server].answers += 1
         servers[attempt.server].health.noteHeard(now)
         if rtt, !attempt.isStream { servers[attempt.server].health.noteRTT(now - min(now, attempt.sent)) }
-        if attempt.isStream { servers[attempt.server].streamHasAnswered = true }
+        if attempt.isStream {
+            servers[attempt.server].streamHasAnswered = true
+            servers[attempt.server].streamSilentSince = now
+        }
     }
 
     private mutating func noteLate(_ number: Int, _ now: UInt64) {
@@ -614,13 +603,14 @@ struct ForwardCore: ~Copyable {
         if overTCP {
             channel = .stream(server: server)
             servers[server].streamIsOpen = true
+            if servers[server].streamOutstanding == 0 { servers[server].streamSilentSince = now }
             servers[server].streamOutstanding += 1
             servers[server].streamUsed = now
         } else {
-            let port = port(of: server, avoiding: flights[flight].latest, now)
-            channel = .port(port)
-            ports[port].outstanding += 1
-            ports[port].queries += 1
+            var avoided = -1
+            let latest = flights[flight].latest
+            if latest >= 0, case .port(let port) = attempts[latest].channel { avoided = port }
+            channel = .port(ports.take(for: server, avoiding: avoided, random: random.next(), now: now, &actions))
         }
         servers[server].queries += 1
         servers[server].health.noteSent(now)
@@ -686,75 +676,11 @@ struct ForwardCore: ~Copyable {
         attempts[number].flight = -2
         freeAttempts.append(number)
         switch attempt.channel {
-        case .port(let port):
-            ports[port].outstanding -= 1
-            closeIfDone(port)
+        case .port(let port): ports.release(port, &actions)
         case .stream(let server):
             servers[server].streamOutstanding -= 1
             servers[server].streamUsed = now
         }
-    }
-
-    // MARK: Ports
-
-    /// A port for the next query to `server`: any of its pool, the same for all of a burst, and not that of `attempt`,
-    /// which went unanswered there.
-    private mutating func port(of server: Int, avoiding attempt: Int, _ now: UInt64) -> Int {
-        var avoided = -1
-        if attempt >= 0, case .port(let port) = attempts[attempt].channel { avoided = port }
-        let current = servers[server].current
-        if current >= 0, current != avoided, isFresh(current, now) { return current }
-        for port in servers[server].ports where !isFresh(port, now) { retire(port, now) }
-        let pool = servers[server].ports
-        let slot = Int(random.next() % UInt64(max(settings.portsPerServer, 1)))
-        if slot < pool.count, pool[slot] != avoided {
-            servers[server].current = pool[slot]
-            return pool[slot]
-        }
-        if pool.count > 1, pool.count >= settings.portsPerServer, let other = pool.first(where: { $0 != avoided }) {
-            servers[server].current = other
-            return other
-        }
-        let port = openPort(server, now)
-        servers[server].current = port
-        // A pool of one still gives a retry another port.
-        if pool.count >= settings.portsPerServer, let old = pool.first { retire(old, now) }
-        return port
-    }
-
-    private func isFresh(_ port: Int, _ now: UInt64) -> Bool {
-        ports[port].isOpen && !ports[port].isRetired && ports[port].queries < settings.queriesPerPort
-            && now < ports[port].opened + settings.portLifetime && ports[port].outstanding < Self.maximumOutstanding
-    }
-
-    private mutating func openPort(_ server: Int, _ now: UInt64) -> Int {
-        let number: Int
-        if let free = freePorts.popLast() {
-            number = free
-            ports[number] = Port(server: server, opened: now)
-        } else {
-            number = ports.count
-            ports.append(Port(server: server, opened: now))
-        }
-        servers[server].ports.append(number)
-        actions.append(.openPort(number, server: server))
-        return number
-    }
-
-    private mutating func retire(_ port: Int, _ now: UInt64) {
-        guard !ports[port].isRetired else { return }
-        ports[port].isRetired = true
-        let server = ports[port].server
-        servers[server].ports.removeAll { $0 == port }
-        if servers[server].current == port { servers[server].current = -1 }
-        closeIfDone(port)
-    }
-
-    private mutating func closeIfDone(_ port: Int) {
-        guard ports[port].isRetired, ports[port].isOpen, ports[port].outstanding == 0 else { return }
-        ports[port].isOpen = false
-        actions.append(.closePort(port))
-        closedPorts.append(port)
     }
 }
 

@@ -54,8 +54,7 @@ public struct ResolvConf: Sendable {
                 continue
             }
             guard let address = SocketAddress(ip: String(decoding: words[1], as: UTF8.self), port: 53) else {
-                var shown: [UInt8] = []
-                for byte in words[1].prefix(64) { ASCII.appendEscaped(byte, to: &shown) }
+                let shown = words[1].prefix(64).map { (0x21...0x7E).contains($0) ? $0 : UInt8(ascii: "?") }
                 let word = String(decoding: shown, as: UTF8.self)
                 diagnostics.append(
                     Diagnostic(place, .warning, "'\(word)' is not an IP address; the line is skipped"))

@@ -309,6 +309,22 @@ struct ForwardCoreTests {
         #expect(network.answered.count == 2)
     }
 
+    @Test("a connection that has gone dead is given up after 3 s, and its questions are sent over a new one")
+    func deadStream() throws {
+        let network = try ForwardNetwork(["tcp://10.0.0.1"])
+        network.fetch("a.example")
+        network.answer(try #require(network.query()))
+        network.pass(2_000)
+        network.fetch("b.example")
+        network.pass(2_999)
+        #expect(network.closedStreams.isEmpty)
+        network.sent.removeAll()
+        network.pass(2)
+        #expect(network.closedStreams == [0])
+        network.answer(try #require(network.queries().last))
+        #expect(network.answered.count == 2)
+    }
+
     // MARK: EDNS and cookies
 
     @Test("FORMERR without OPT to a query with EDNS: once more without, and remembered")
