@@ -397,7 +397,7 @@ struct ForwardCore: ~Copyable {
             ask(flight, server, now)
         } else {
             // All are down; the first that may be tried again is.
-            let soonest = routes[route].servers.map { servers[$0].health.lastResortAt }.min() ?? now
+            let soonest = routes[route].servers.map { servers[$0].health.lastResortAt(now) }.min() ?? now
             flights[flight].retryAt = max(soonest, now + 50_000)
         }
     }
@@ -432,7 +432,7 @@ struct ForwardCore: ~Copyable {
         var lastResortAt = UInt64.max
         for server in routes[route].servers where tried >> UInt64(server) & 1 == 0 {
             if servers[server].health.isDown {
-                let at = servers[server].health.lastResortAt
+                let at = servers[server].health.lastResortAt(now)
                 if at <= now, at < lastResortAt { (lastResort, lastResortAt) = (server, at) }
             } else if servers[server].health.score < bestScore {
                 (best, bestScore) = (server, servers[server].health.score)
@@ -467,7 +467,7 @@ struct ForwardCore: ~Copyable {
     private mutating func noteReply(_ attempt: Attempt, rtt: Bool, _ now: UInt64) {
         servers[attempt.server].answers += 1
         servers[attempt.server].health.noteHeard(now)
-        if rtt, !attempt.isStream { servers[attempt.server].health.noteRTT(now - min(now, attempt.sent)) }
+        if rtt, !attempt.isStream { servers[attempt.server].health.noteRTT(sent: attempt.sent, now) }
         if attempt.isStream {
             servers[attempt.server].streamHasAnswered = true
             servers[attempt.server].streamSilentSince = now

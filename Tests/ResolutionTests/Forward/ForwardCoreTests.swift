@@ -406,6 +406,50 @@ struct ForwardCoreTests {
         #expect(network.fetch("d.example") != nil)
     }
 
+    @Test("a silence of two seconds costs nobody an answer, and does not make the server slow afterwards")
+    func shortStall() throws {
+        let network = try ForwardNetwork(one)
+        network.fetch("warm.example")
+        network.pass(10)
+        network.answer(try #require(network.query()))
+        var held: [ForwardNetwork.Sent] = []
+        for index in 0..<20 {
+            #expect(network.fetch("n\(index).example") != nil)
+            network.pass(100)
+            held += network.queries()
+        }
+        #expect(network.state == [.down])
+        for query in held { network.answer(query) }
+        #expect(network.answered.count == 21 && network.failures.isEmpty)
+        #expect(network.state == [.up])
+        network.fetch("after.example")
+        network.pass(10)
+        network.answer(try #require(network.query()))
+        #expect(network.core.status()[0].smoothedRTT == 10_000)
+    }
+
+    @Test("a server that was late once is tried again soon by a copy, and used again once it is fast")
+    func lateOnce() throws {
+        let network = try twoKnown()
+        network.fetch("a.example")
+        network.pass(51)
+        network.answer(try #require(network.queries().last))
+        #expect(network.answered.count == 1)
+        network.fetch("b.example")
+        let afterwards = try #require(network.query())
+        #expect(afterwards.server == 1)
+        network.pass(15)
+        network.answer(afterwards)
+        network.pass(1_000)
+        network.fetch("c.example")
+        let copies = network.queries()
+        #expect(copies.map(\.server) == [1, 0])
+        network.pass(10)
+        network.answer(copies[1])
+        network.fetch("d.example")
+        #expect(network.query()?.server == 0)
+    }
+
     @Test("a server that comes back is used again within a second, without others' help")
     func recovery() throws {
         let network = try ForwardNetwork(one)
