@@ -41,7 +41,8 @@ struct ForwardCore: ~Copyable {
     private static let orphanLifetime: UInt64 = 2_000_000
     private static let maximumOrphans = 10_000
 
-    init(_ settings: ForwardSettings) {
+    init(_ unbounded: ForwardSettings) {
+        let settings = unbounded.bounded
         self.settings = settings
         var routes: [Route] = []
         for (index, server) in settings.servers.enumerated() {
@@ -487,6 +488,8 @@ struct ForwardCore: ~Copyable {
     private mutating func send(
         _ flight: Int, _ server: Int, overTCP: Bool, edns: Bool, isSecondTry: Bool, _ now: UInt64
     ) -> Int {
+        // TCP repeats by itself what gets lost.
+        if overTCP, let attempt = attempt(of: flight, on: .stream(server: server)) { return attempt }
         let channel: Channel
         if overTCP {
             channel = .stream(server: server)
@@ -534,6 +537,12 @@ struct ForwardCore: ~Copyable {
         case .stream(let server): actions.append(.stream(server: server, bytes: bytes))
         }
         return number
+    }
+
+    private func attempt(of flight: Int, on channel: Channel) -> Int? {
+        var number = flights[flight].attempts
+        while number >= 0, attempts[number].channel != channel { number = attempts[number].next }
+        return number >= 0 ? number : nil
     }
 
     private mutating func newAttempt(_ attempt: Attempt) -> Int {
