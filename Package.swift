@@ -40,7 +40,8 @@ let package = Package(
         .executableTarget(
             name: "stub53",
             dependencies: [
-                "Server", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "DNSWire", "LDNS", "Resolution", "Server",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
         .testTarget(name: "DNSWireTests", dependencies: ["DNSWire"], swiftSettings: settings),
@@ -48,6 +49,7 @@ let package = Package(
         .testTarget(
             name: "ResolutionTests", dependencies: ["CLinux", "Resolution", "LDNS", "DNSWire"], exclude: ["Corpus"],
             swiftSettings: settings),
+        .testTarget(
         .testTarget(
             name: "LookupLogTests", dependencies: ["LookupLog", "Resolution", "DNSWire"], swiftSettings: settings),
     ],
