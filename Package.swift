@@ -50,6 +50,7 @@ let package = Package(
             name: "ResolutionTests", dependencies: ["CLinux", "Resolution", "LDNS", "DNSWire"], exclude: ["Corpus"],
             swiftSettings: settings),
         .testTarget(
+            name: "ServerTests", dependencies: ["Server", "Resolution", "DNSWire", "stub53"], swiftSettings: settings),
         .testTarget(
             name: "LookupLogTests", dependencies: ["LookupLog", "Resolution", "DNSWire"], swiftSettings: settings),
     ],

@@ -88,8 +88,12 @@ public struct Configuration: Sendable {
         var diagnostics = Diagnostics()
         if let file {
             configuration.file = file
-            for setting in ConfigurationFile.read(file, &diagnostics) {
-                setting.key.set(&configuration, setting.values, at: setting.place, setting.key.path, &diagnostics)
+            var found = Diagnostics()
+            for setting in ConfigurationFile.read(file, &found) {
+                setting.key.set(&configuration, setting.values, at: setting.place, setting.key.path, &found)
+            }
+            for diagnostic in found.list.sorted(by: { $0.place.line < $1.place.line }) {
+                diagnostics.append(diagnostic)
             }
         }
         for option in options {

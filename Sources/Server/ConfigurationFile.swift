@@ -105,7 +105,8 @@ enum ConfigurationFile {
                 } else if ConfigurationKey.isGroup(name) {
                     group(value, path: name)
                 } else {
-                    let near = ConfigurationKey.nearest(to: name)
+                    // Who has a hundred problems is not mistyping.
+                    let near = diagnostics.list.count < 100 ? ConfigurationKey.nearest(to: name) : nil
                     let mend = near.map { "did you mean '\($0)'?" } ?? "'stub53 serve --help-keys' lists all"
                     diagnostics.error(file.line(line), "unknown key \(quoted(name.utf8)); \(mend)")
                 }
@@ -187,7 +188,9 @@ enum ConfigurationFile {
         switch error {
         case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
             .composer(_, let problem, let mark, _):
-            diagnostics.error(file.line(mark.line), "is not YAML: \(problem)")
+            let isDeep = problem.hasPrefix("Maximum nesting")
+            diagnostics.error(
+                file.line(mark.line), isDeep ? "is nested too deeply for a configuration" : "is not YAML: \(problem)")
         case .reader(let problem, let offset, _, _):
             let line = offset.map { text.utf8.prefix($0).count { $0 == 0x0A } + 1 } ?? 0
             diagnostics.error(file.line(line), "is not YAML: \(problem)")

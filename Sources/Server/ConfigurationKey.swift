@@ -76,7 +76,7 @@ public struct ConfigurationKey: Sendable {
                 editDistance(path, candidate), editDistance(last, leaf) + (leaf == candidate ? 0 : 1))
             if distance < best?.distance ?? .max { best = (candidate, distance) }
         }
-        guard let best, best.distance <= max(2, last.count / 3) else { return nil }
+        guard let best, best.distance <= max(1, last.count / 3) else { return nil }
         return best.path
     }
 
