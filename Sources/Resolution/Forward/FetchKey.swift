@@ -100,6 +100,21 @@ public struct ForwardSettings: Sendable {
         self.servers = Array(servers.prefix(Self.maximumServers))
     }
 
+    /// The same within limits that keep every sum of times from overflowing and every socket's IDs from running out.
+    var bounded: ForwardSettings {
+        var settings = self
+        let longest: UInt64 = 86_400_000_000
+        settings.servers = Array(servers.prefix(Self.maximumServers))
+        settings.patience = min(patience, longest)
+        settings.staleAfter = min(staleAfter, longest)
+        settings.portLifetime = min(portLifetime, longest)
+        settings.streamIdle = min(streamIdle, longest)
+        settings.maximumFlights = min(max(maximumFlights, 0), 50_000)
+        settings.portsPerServer = min(max(portsPerServer, 1), 64)
+        settings.queriesPerPort = max(queriesPerPort, 1)
+        return settings
+    }
+
     /// More than this are not used: what a flight has tried is one machine word.
     public static let maximumServers = 64
 }

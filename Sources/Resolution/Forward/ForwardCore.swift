@@ -9,130 +9,6 @@ import DNSWire
 /// A flight ends with the first usable answer. Attempts that are still out then stay on as orphans for a while: their
 /// answers are not used, but tell how their server is doing.
 struct ForwardCore: ~Copyable {
-    enum Action: Sendable {
-        /// A socket that is connected to the server, with a source port that no one can predict.
-        case openPort(Int, server: Int)
-        case closePort(Int)
-        case datagram(port: Int, bytes: Range<Int>)
-        /// To the server's TCP connection, which is opened for it where there is none. The length prefix is included.
-        case stream(server: Int, bytes: Range<Int>)
-        case closeStream(server: Int)
-        case late(flight: Int)
-        /// The flight is over; its number is valid until `release`.
-        case finished(flight: Int, Conclusion)
-    }
-
-    enum Conclusion: Sendable, Equatable {
-        /// The message that `accept` has just agreed to.
-        case answered(UpstreamReply)
-        /// All that there was is this SERVFAIL message: see `lastResort(of:)`.
-        case lastResort(UpstreamReply)
-        case failed(ExtendedError, StaticString)
-
-        static func == (left: Conclusion, right: Conclusion) -> Bool {
-            switch (left, right) {
-            case (.answered(let a), .answered(let b)), (.lastResort(let a), .lastResort(let b)): a == b
-            case (.failed(let a, _), .failed(let b, _)): a == b
-            default: false
-            }
-        }
-    }
-
-    enum Start {
-        /// The question is in flight.
-        case flight(Int)
-        /// It can't be asked.
-        case failed(ExtendedError, StaticString)
-    }
-
-    /// Where a message goes or came from.
-    enum Channel: Hashable {
-        case port(Int)
-        case stream(server: Int)
-
-        fileprivate var number: UInt64 {
-            switch self {
-            case .port(let port): UInt64(port)
-            case .stream(let server): 1 << 40 | UInt64(server)
-            }
-        }
-    }
-
-    private struct Flight {
-        var key: FetchKey
-        var deadline: UInt64
-        var staleAt: UInt64
-        var retryAt: UInt64
-        var route: Int
-        var waiters: Int
-        /// One bit per server, of this round.
-        var tried: UInt64 = 0
-        var round = 0
-        var sends = 0
-        var refusals = 0
-        var isLate = false
-        /// A server has answered, but nothing that can be used.
-        var wasRejected = false
-        /// Attempts that are out, linked by `next`.
-        var attempts = -1
-        /// The one whose lateness calls the next server.
-        var latest = -1
-        var isOpen = true
-        /// A SERVFAIL, in case nothing better comes.
-        var fallback: [UInt8] = []
-        var fallbackReply = UpstreamReply(server: 0, overTCP: false, microseconds: 0)
-        var error = ExtendedError.noReachableAuthority
-        var errorText: StaticString = "no upstream answered in time"
-    }
-
-    fileprivate struct Attempt {
-        /// -1 when it is an orphan; -2 when the slot is free.
-        var flight: Int
-        var server: Int
-        var channel: Channel
-        var id: UInt16
-        var caseMask: UInt64
-        var sent: UInt64
-        var edns: Bool
-        /// Answers to a retry are not retried once more.
-        var isSecondTry: Bool
-        var wasLate = false
-        var next = -1
-        /// Tells this attempt from others that had its slot.
-        var generation: UInt32
-    }
-
-    private struct Port {
-        var server: Int
-        var outstanding = 0
-        var queries = 0
-        var opened: UInt64
-        /// No more queries; closed when nothing is outstanding.
-        var isRetired = false
-        var isOpen = true
-    }
-
-    private struct Server {
-        var health = ServerHealth()
-        var cookies: CookieJar
-        /// Those that new queries may use.
-        var ports: [Int] = []
-        /// The one that queries of this burst use, so that they leave in one system call.
-        var current = -1
-        var streamOutstanding = 0
-        var streamIsOpen = false
-        var streamHasAnswered = false
-        var streamUsed: UInt64 = 0
-        var queries: UInt64 = 0
-        var answers: UInt64 = 0
-        var timeouts: UInt64 = 0
-    }
-
-    private struct Route {
-        var suffix: [UInt8]
-        var servers: [Int]
-    }
-
     private(set) var actions: [Action] = []
     private(set) var outbox: [UInt8] = []
     private(set) var flightCount = 0
@@ -147,10 +23,7 @@ struct ForwardCore: ~Copyable {
     private var freeAttempts: [Int] = []
     /// By channel number and ID.
     private var attemptOfID: [UInt64: Int] = [:]
-    private var ports: [Port] = []
-    private var freePorts: [Int] = []
-    /// Free once the outbox, which may still name them, is empty.
-    private var closedPorts: [Int] = []
+    private var ports: SourcePorts
     private var wakes = WakeQueue()
     /// In the order of their expiry.
     private var orphans: [(expiry: UInt64, attempt: Int, generation: UInt32)] = []
@@ -164,12 +37,12 @@ struct ForwardCore: ~Copyable {
     private static let longestRetry: UInt64 = 2_000_000
     private static let afterRefusal: UInt64 = 150_000
     private static let streamPatience: UInt64 = 1_000_000
+    private static let streamSilence: UInt64 = 3_000_000
     private static let orphanLifetime: UInt64 = 2_000_000
-    /// More than this on one socket would leave too few unused IDs.
-    private static let maximumOutstanding = 8_192
     private static let maximumOrphans = 10_000
 
-    init(_ settings: ForwardSettings) {
+    init(_ unbounded: ForwardSettings) {
+        let settings = unbounded.bounded
         self.settings = settings
         var routes: [Route] = []
         for (index, server) in settings.servers.enumerated() {
@@ -182,6 +55,7 @@ struct ForwardCore: ~Copyable {
         }
         // The longest suffix that fits is the first that fits.
         self.routes = routes.sorted { $0.suffix.count > $1.suffix.count }
+        ports = SourcePorts(settings)
         var random = RandomPool()
         servers = settings.servers.map { _ in Server(cookies: CookieJar(client: random.next())) }
     }
@@ -315,15 +189,16 @@ struct ForwardCore: ~Copyable {
         var wasReused = false
         switch channel {
         case .port(let port):
-            guard port < ports.count, ports[port].isOpen else { return }
-            server = ports[port].server
-            retire(port, now)
-            guard ports[port].outstanding > 0 else { return }
+            let waiting = ports.waitingServer(on: port)
+            ports.fail(port, &actions)
+            guard let waiting else { return }
+            server = waiting
         case .stream(let number):
             server = number
             wasReused = servers[server].streamHasAnswered
             servers[server].streamIsOpen = false
             servers[server].streamHasAnswered = false
+            servers[server].streamSilentSince = now
             guard servers[server].streamOutstanding > 0 else { return }
         }
         if !wasReused { servers[server].health.noteRefusal(now) }
@@ -364,13 +239,10 @@ struct ForwardCore: ~Copyable {
             orphans.removeFirst(orphansSeen)
             orphansSeen = 0
         }
-        for server in servers.indices
-        where servers[server].streamIsOpen && servers[server].streamOutstanding == 0
-            && now >= servers[server].streamUsed + settings.streamIdle
-        {
-            servers[server].streamIsOpen = false
-            servers[server].streamHasAnswered = false
+        for server in servers.indices where now >= streamDeadline(servers[server]) {
             actions.append(.closeStream(server: server))
+            // Idle, or dead without a word: what waits on it is asked again.
+            channelFailed(.stream(server: server), now: now)
         }
     }
 
@@ -378,10 +250,15 @@ struct ForwardCore: ~Copyable {
     var nextTimer: UInt64? {
         var next = wakes.first?.time ?? .max
         if orphansSeen < orphans.count { next = min(next, orphans[orphansSeen].expiry) }
-        for server in servers where server.streamIsOpen && server.streamOutstanding == 0 {
-            next = min(next, server.streamUsed + settings.streamIdle)
-        }
+        for server in servers { next = min(next, streamDeadline(server)) }
         return next == .max ? nil : next
+    }
+
+    /// When the server's connection is to be closed.
+    private func streamDeadline(_ server: Server) -> UInt64 {
+        guard server.streamIsOpen else { return .max }
+        return server.streamOutstanding == 0
+            ? server.streamUsed + settings.streamIdle : server.streamSilentSince + Self.streamSilence
     }
 
     /// Gives up on everything that is in flight.
@@ -401,9 +278,7 @@ struct ForwardCore: ~Copyable {
     /// All of the outbox has been sent. The next burst goes out on other ports.
     mutating func clearOutbox() {
         outbox.removeAll(keepingCapacity: true)
-        freePorts += closedPorts
-        closedPorts.removeAll(keepingCapacity: true)
-        for server in servers.indices { servers[server].current = -1 }
+        ports.endBurst()
     }
 
     /// The flight that the last message has answered, and that is now the caller's to release.
@@ -523,7 +398,7 @@ struct ForwardCore: ~Copyable {
             ask(flight, server, now)
         } else {
             // All are down; the first that may be tried again is.
-            let soonest = routes[route].servers.map { servers[$0].health.lastResortAt }.min() ?? now
+            let soonest = routes[route].servers.map { servers[$0].health.lastResortAt(now) }.min() ?? now
             flights[flight].retryAt = max(soonest, now + 50_000)
         }
     }
@@ -558,7 +433,7 @@ struct ForwardCore: ~Copyable {
         var lastResortAt = UInt64.max
         for server in routes[route].servers where tried >> UInt64(server) & 1 == 0 {
             if servers[server].health.isDown {
-                let at = servers[server].health.lastResortAt
+                let at = servers[server].health.lastResortAt(now)
                 if at <= now, at < lastResortAt { (lastResort, lastResortAt) = (server, at) }
             } else if servers[server].health.score < bestScore {
                 (best, bestScore) = (server, servers[server].health.score)
@@ -593,8 +468,11 @@ struct ForwardCore: ~Copyable {
     private mutating func noteReply(_ attempt: Attempt, rtt: Bool, _ now: UInt64) {
         servers[attempt.server].answers += 1
         servers[attempt.server].health.noteHeard(now)
-        if rtt, !attempt.isStream { servers[attempt.server].health.noteRTT(now - min(now, attempt.sent)) }
-        if attempt.isStream { servers[attempt.server].streamHasAnswered = true }
+        if rtt, !attempt.isStream { servers[attempt.server].health.noteRTT(sent: attempt.sent, now) }
+        if attempt.isStream {
+            servers[attempt.server].streamHasAnswered = true
+            servers[attempt.server].streamSilentSince = now
+        }
     }
 
     private mutating func noteLate(_ number: Int, _ now: UInt64) {
@@ -610,17 +488,20 @@ struct ForwardCore: ~Copyable {
     private mutating func send(
         _ flight: Int, _ server: Int, overTCP: Bool, edns: Bool, isSecondTry: Bool, _ now: UInt64
     ) -> Int {
+        // TCP repeats by itself what gets lost.
+        if overTCP, let attempt = attempt(of: flight, on: .stream(server: server)) { return attempt }
         let channel: Channel
         if overTCP {
             channel = .stream(server: server)
             servers[server].streamIsOpen = true
+            if servers[server].streamOutstanding == 0 { servers[server].streamSilentSince = now }
             servers[server].streamOutstanding += 1
             servers[server].streamUsed = now
         } else {
-            let port = port(of: server, avoiding: flights[flight].latest, now)
-            channel = .port(port)
-            ports[port].outstanding += 1
-            ports[port].queries += 1
+            var avoided = -1
+            let latest = flights[flight].latest
+            if latest >= 0, case .port(let port) = attempts[latest].channel { avoided = port }
+            channel = .port(ports.take(for: server, avoiding: avoided, random: random.next(), now: now, &actions))
         }
         servers[server].queries += 1
         servers[server].health.noteSent(now)
@@ -658,6 +539,12 @@ struct ForwardCore: ~Copyable {
         return number
     }
 
+    private func attempt(of flight: Int, on channel: Channel) -> Int? {
+        var number = flights[flight].attempts
+        while number >= 0, attempts[number].channel != channel { number = attempts[number].next }
+        return number >= 0 ? number : nil
+    }
+
     private mutating func newAttempt(_ attempt: Attempt) -> Int {
         if let free = freeAttempts.popLast() {
             let generation = attempts[free].generation &+ 1
@@ -686,81 +573,10 @@ struct ForwardCore: ~Copyable {
         attempts[number].flight = -2
         freeAttempts.append(number)
         switch attempt.channel {
-        case .port(let port):
-            ports[port].outstanding -= 1
-            closeIfDone(port)
+        case .port(let port): ports.release(port, &actions)
         case .stream(let server):
             servers[server].streamOutstanding -= 1
             servers[server].streamUsed = now
         }
-    }
-
-    // MARK: Ports
-
-    /// A port for the next query to `server`: any of its pool, the same for all of a burst, and not that of `attempt`,
-    /// which went unanswered there.
-    private mutating func port(of server: Int, avoiding attempt: Int, _ now: UInt64) -> Int {
-        var avoided = -1
-        if attempt >= 0, case .port(let port) = attempts[attempt].channel { avoided = port }
-        let current = servers[server].current
-        if current >= 0, current != avoided, isFresh(current, now) { return current }
-        for port in servers[server].ports where !isFresh(port, now) { retire(port, now) }
-        let pool = servers[server].ports
-        let slot = Int(random.next() % UInt64(max(settings.portsPerServer, 1)))
-        if slot < pool.count, pool[slot] != avoided {
-            servers[server].current = pool[slot]
-            return pool[slot]
-        }
-        if pool.count > 1, pool.count >= settings.portsPerServer, let other = pool.first(where: { $0 != avoided }) {
-            servers[server].current = other
-            return other
-        }
-        let port = openPort(server, now)
-        servers[server].current = port
-        // A pool of one still gives a retry another port.
-        if pool.count >= settings.portsPerServer, let old = pool.first { retire(old, now) }
-        return port
-    }
-
-    private func isFresh(_ port: Int, _ now: UInt64) -> Bool {
-        ports[port].isOpen && !ports[port].isRetired && ports[port].queries < settings.queriesPerPort
-            && now < ports[port].opened + settings.portLifetime && ports[port].outstanding < Self.maximumOutstanding
-    }
-
-    private mutating func openPort(_ server: Int, _ now: UInt64) -> Int {
-        let number: Int
-        if let free = freePorts.popLast() {
-            number = free
-            ports[number] = Port(server: server, opened: now)
-        } else {
-            number = ports.count
-            ports.append(Port(server: server, opened: now))
-        }
-        servers[server].ports.append(number)
-        actions.append(.openPort(number, server: server))
-        return number
-    }
-
-    private mutating func retire(_ port: Int, _ now: UInt64) {
-        guard !ports[port].isRetired else { return }
-        ports[port].isRetired = true
-        let server = ports[port].server
-        servers[server].ports.removeAll { $0 == port }
-        if servers[server].current == port { servers[server].current = -1 }
-        closeIfDone(port)
-    }
-
-    private mutating func closeIfDone(_ port: Int) {
-        guard ports[port].isRetired, ports[port].isOpen, ports[port].outstanding == 0 else { return }
-        ports[port].isOpen = false
-        actions.append(.closePort(port))
-        closedPorts.append(port)
-    }
-}
-
-extension ForwardCore.Attempt {
-    fileprivate var isOrphan: Bool { flight == -1 }
-    fileprivate var isStream: Bool {
-        if case .stream = channel { true } else { false }
     }
 }

@@ -46,7 +46,7 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
         }
         wakeDescriptor = descriptor
         self.epoll = epoll
-        self.settings = settings
+        self.settings = settings.bounded
         self.check = check
         self.completion = completion
         published = Mutex(ForwardCore(settings).status())

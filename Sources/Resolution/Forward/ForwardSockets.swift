@@ -101,6 +101,11 @@ struct ForwardSockets: ~Copyable {
         return epoll_ctl(epoll, modify ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, descriptor, &event) == 0
     }
 
+    /// Noted once: what is opened again after it is another.
+    private mutating func fail(_ channel: ForwardCore.Channel) {
+        if !failures.contains(channel) { failures.append(channel) }
+    }
+
     mutating func takeFailures() -> [ForwardCore.Channel] {
         defer { failures.removeAll() }
         return failures
@@ -120,7 +125,7 @@ struct ForwardSockets: ~Copyable {
             Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
         ports[port] = descriptor
         guard descriptor >= 0 else {
-            failures.append(.port(port))
+            fail(.port(port))
             return
         }
         // A burst of answers has to fit.
@@ -129,7 +134,7 @@ struct ForwardSockets: ~Copyable {
         guard address.withSockaddr({ connect(descriptor, $0, $1) }) == 0,
             watch(descriptor, EPOLLIN.rawValue, UInt64(port))
         else {
-            failures.append(.port(port))
+            fail(.port(port))
             return
         }
     }
@@ -162,7 +167,7 @@ struct ForwardSockets: ~Copyable {
                     case EINTR: continue
                     case EAGAIN, ENOBUFS, ENOMEM: next += count
                     default:
-                        failures.append(.port(port))
+                        fail(.port(port))
                         return
                     }
                 } else {
@@ -183,7 +188,7 @@ struct ForwardSockets: ~Copyable {
         }
         let count = Int(clinux_recvmmsg(ports[port], headers, UInt32(Self.batch), Int32(MSG_DONTWAIT)))
         guard count >= 0 else {
-            if errno != EAGAIN && errno != EINTR { failures.append(.port(port)) }
+            if errno != EAGAIN && errno != EINTR { fail(.port(port)) }
             return false
         }
         for slot in 0..<count {
@@ -199,11 +204,11 @@ struct ForwardSockets: ~Copyable {
     /// Puts `bytes` on the way to `server`, over the connection there is or a new one.
     mutating func write(_ bytes: ArraySlice<UInt8>, server: Int) {
         if streams[server] == nil, !openStream(server) {
-            failures.append(.stream(server: server))
+            fail(.stream(server: server))
             return
         }
         guard streams[server].map({ $0.toSend.count < Self.longestBacklog }) == true else {
-            failures.append(.stream(server: server))
+            fail(.stream(server: server))
             return
         }
         streams[server]?.toSend.append(contentsOf: bytes)
@@ -243,7 +248,7 @@ struct ForwardSockets: ~Copyable {
             var length = socklen_t(MemoryLayout<Int32>.size)
             getsockopt(stream.descriptor, SOL_SOCKET, SO_ERROR, &error, &length)
             guard error == 0 else {
-                failures.append(.stream(server: server))
+                fail(.stream(server: server))
                 return
             }
             streams[server]?.isConnected = true
@@ -259,7 +264,7 @@ struct ForwardSockets: ~Copyable {
                 Glibc.send(stream.descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
             }
             guard sent >= 0 || errno == EAGAIN || errno == EINTR else {
-                failures.append(.stream(server: server))
+                fail(.stream(server: server))
                 return
             }
         }
@@ -292,6 +297,6 @@ struct ForwardSockets: ~Copyable {
             stream.received.removeFirst(cursor)
         }
         streams[server] = stream
-        if failed { failures.append(.stream(server: server)) }
+        if failed { fail(.stream(server: server)) }
     }
 }

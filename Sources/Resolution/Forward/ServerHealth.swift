@@ -12,6 +12,8 @@ struct ServerHealth: Sendable {
     private(set) var faults = 0
     /// When the first query left that has not been followed by any sign of life; 0 when there is none.
     private var silentSince: UInt64 = 0
+    /// When it came back from being down.
+    private var backSince: UInt64 = 0
     private var probedAt: UInt64 = 0
     private var probeInterval = Self.firstProbe
     private(set) var everHeard = false
@@ -25,6 +27,8 @@ struct ServerHealth: Sendable {
     private static let downAfterLates = 3
     private static let downAfterRefusals = 2
     private static let downAfterSilence: UInt64 = 1_000_000
+    /// Silence shorter than this may be a change of networks: a client would rather wait than be told to go.
+    private static let failFastAfter: UInt64 = 3_000_000
     private static let plainPeriod: UInt64 = 600_000_000
     private static let unmeasuredRTT: UInt64 = 400_000
 
@@ -39,13 +43,14 @@ struct ServerHealth: Sendable {
     }
 
     /// A query that need not be answered may be copied to it, to see how it is doing.
-    func isProbeDue(_ now: UInt64, lastResort: Bool = false) -> Bool {
-        let interval = lastResort ? min(probeInterval, Self.lastResortProbe) : probeInterval
-        return probedAt == 0 || now >= probedAt + interval
-    }
+    func isProbeDue(_ now: UInt64) -> Bool { probedAt == 0 || now >= probedAt + probeInterval }
 
-    /// When it may be tried although it is down and there is no other.
-    var lastResortAt: UInt64 { probedAt + min(probeInterval, Self.lastResortProbe) }
+    /// When it may be tried although it is down and there is no other: again and again while its silence is new, then
+    /// one query at a time.
+    func lastResortAt(_ now: UInt64) -> UInt64 {
+        if refusals == 0, silentSince == 0 || now < silentSince + Self.failFastAfter { return now }
+        return probedAt + min(probeInterval, Self.lastResortProbe)
+    }
 
     func usesEDNS(_ now: UInt64) -> Bool {
         // Old middleboxes swallow EDNS queries without a word.
@@ -63,18 +68,26 @@ struct ServerHealth: Sendable {
 
     /// A message that fits a query came back.
     mutating func noteHeard(_ now: UInt64) {
+        probeInterval = Self.longestProbe
+        if isDown {
+            // What waited out there says how long it was away, not how fast it is.
+            smoothedRTT = 0
+            deviation = 0
+            backSince = now
+            probeInterval = Self.firstProbe
+        }
         lates = 0
         refusals = 0
         silentSince = 0
         isDown = false
         everHeard = true
         probedAt = max(now, 1)
-        probeInterval = Self.longestProbe
     }
 
-    mutating func noteRTT(_ rtt: UInt64) {
-        let rtt = max(rtt, 1)
+    mutating func noteRTT(sent: UInt64, _ now: UInt64) {
         faults = 0
+        guard sent >= backSince else { return }
+        let rtt = max(now - min(sent, now), 1)
         if smoothedRTT == 0 {
             smoothedRTT = rtt
             deviation = rtt / 2
@@ -94,6 +107,11 @@ struct ServerHealth: Sendable {
         // It has answered something since, so it lives, and only this datagram was lost or is slow.
         guard silentSince != 0, silentSince <= max(sent, 1) else { return }
         lates += 1
+        if lates == 1 {
+            // It is asked after others now; copies find out whether it was a passing thing.
+            probedAt = max(now, 1)
+            probeInterval = Self.firstProbe
+        }
         if lates >= Self.downAfterLates, now >= silentSince + Self.downAfterSilence { goDown(now) }
     }
 

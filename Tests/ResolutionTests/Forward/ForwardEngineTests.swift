@@ -115,13 +115,11 @@ struct ForwardEngineTests {
     @Test("who can be served a stale answer leaves when it is late; the others get the failure")
     func late() async throws {
         let upstream = ScriptedUpstream { _, _ in nil }
-        try await withEngine(
-            ["127.0.0.1:\(upstream.port)"],
-            {
-                $0.staleAfter = 20_000
-                $0.patience = 60_000
-            }
-        ) { engine, events in
+        func hurry(_ settings: inout ForwardSettings) {
+            settings.staleAfter = 20_000
+            settings.patience = 60_000
+        }
+        try await withEngine(["127.0.0.1:\(upstream.port)"], hurry) { engine, events in
             #expect(engine.fetch(ForwardNetwork.key("a.example"), for: -1))
             #expect(engine.fetch(ForwardNetwork.key("a.example"), for: 2))
             let first = try #require(await events.next())
