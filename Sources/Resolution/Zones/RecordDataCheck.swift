@@ -60,9 +60,10 @@ struct RecordDataCheck {
         case .strings:
             repeat { guard string() else { return false } } while left > 0
             return true
-        case .text, .optionalBase64: return skipRest(atLeast: 0)
+        case .text, .base64OrDash: return skipRest(atLeast: 0)
+        case .keyOrNone: return skipRest(atLeast: bytes[0] & 0xC0 == 0xC0 ? 0 : 1)
         case .tag: return string(atLeast: 1)
-        case .hex, .base64, .base64OrDash, .nsap: return skipRest(atLeast: 1)
+        case .hex, .base64, .nsap: return skipRest(atLeast: 1)
         case .dsDigest: return digest([1: 20, 2: 32, 4: 48])
         case .zonemdDigest: return digest([1: 48, 2: 64])
         case .salt: return string()
@@ -141,18 +142,19 @@ struct RecordDataCheck {
         return true
     }
 
-    /// Whether a parameter of SVCB may have these bytes as its value.
+    /// Whether a parameter of SVCB may have these bytes as its value; keys from 8 on are newer than the checkers.
     static func isParameter(_ key: Int, _ value: UnsafeBufferPointer<UInt8>) -> Bool {
         switch key {
-        case 0, 9: return !value.isEmpty && value.count.isMultiple(of: 2)
+        case 0: return !value.isEmpty && value.count.isMultiple(of: 2)
         case 1:
             var check = RecordDataCheck(value)
             while check.left > 0 { guard check.string(atLeast: 1) else { return false } }
             return !value.isEmpty
-        case 2, 8: return value.isEmpty
+        case 2: return value.isEmpty
         case 3: return value.count == 2
         case 4: return !value.isEmpty && value.count.isMultiple(of: 4)
-        case 5, 7: return !value.isEmpty
+        case 5: return !value.isEmpty
+        case 7: return value.first == UInt8(ascii: "/")
         case 6: return !value.isEmpty && value.count.isMultiple(of: 16)
         default: return true
         }

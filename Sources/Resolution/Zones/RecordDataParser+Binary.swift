@@ -160,11 +160,12 @@ extension RecordDataParser {
     mutating func hardwareAddress(count: Int) throws(ZoneProblem) {
         let token = try word("an address")
         let bytes = bytes(of: token)
-        guard bytes.count == count * 3 - 1 else { throw bad(token, "\(count) pairs of hexadecimal digits are expected") }
+        let message = "\(count) pairs of hexadecimal digits with hyphens between are expected"
+        guard bytes.count == count * 3 - 1 else { throw bad(token, message) }
         for position in stride(from: 0, to: bytes.count, by: 3) {
             guard let high = Self.hexDigit(bytes[position]), let low = Self.hexDigit(bytes[position + 1]),
                 position + 2 == bytes.count || bytes[position + 2] == UInt8(ascii: "-")
-            else { throw bad(token, "\(count) pairs of hexadecimal digits with hyphens between are expected") }
+            else { throw bad(token, message) }
             try put8(high << 4 | low)
         }
     }
@@ -230,7 +231,7 @@ struct Base64Decoder {
     private var padding = 0
 
     /// Takes one character; nil when it is wrong, else the byte it completes, if any.
-    mutating func add(_ byte: UInt8) -> UInt8??  {
+    mutating func add(_ byte: UInt8) -> UInt8?? {
         let value: Int
         switch byte {
         case 0x41...0x5A: value = Int(byte - 0x41)

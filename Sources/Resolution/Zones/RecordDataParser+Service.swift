@@ -153,7 +153,7 @@ extension RecordDataParser {
     }
 
     private static func plainNumber(_ bytes: some Collection<UInt8>) -> Int? {
-        guard (1...5).contains(bytes.count), bytes.allSatisfy(ASCII.isDigit) else { return nil }
+        guard (1...10).contains(bytes.count), bytes.allSatisfy(ASCII.isDigit) else { return nil }
         let value = bytes.reduce(0) { $0 * 10 + Int($1 - 48) }
         return value <= 0xFFFF ? value : nil
     }

@@ -116,7 +116,7 @@ extension RecordDataParser {
                 let family = Self.decimal(UnsafeBufferPointer(rebasing: rest[rest.startIndex..<colon])),
                 let prefix = Self.decimal(UnsafeBufferPointer(rebasing: rest[(slash + 1)...])),
                 family == 1 || family == 2, prefix <= (family == 1 ? 32 : 128)
-            else { throw bad(token, "an address prefix is 1:192.0.2.0/24 or 2:2001:db8::/32, with ! before it to exclude") }
+            else { throw bad(token, "an address prefix is [!]1:192.0.2.0/24 or [!]2:2001:db8::/32") }
             let address = rest[(colon + 1)..<slash]
             try put16(family)
             try put8(prefix)

@@ -57,7 +57,7 @@ struct RecordDataParser {
         case .dsDigest: try digest(lengths: [1: 20, 2: 32, 4: 48])
         case .zonemdDigest: try digest(lengths: [1: 48, 2: 64])
         case .base64: try base64ToEnd(isOptional: false)
-        case .optionalBase64: try base64ToEnd(isOptional: true)
+        case .keyOrNone: try base64ToEnd(isOptional: output[0] & 0xC0 == 0xC0)  // RFC 2535 3.1.2
         case .base64OrDash: try base64OrDash()
         case .salt: try salt()
         case .nextHash: try nextHash()
@@ -183,7 +183,7 @@ struct RecordDataParser {
         let end = Int(token.end)
         var position = Int(token.start)
         guard position < end else { throw parser.bad(token, "the name is empty") }
-        if token.count == 1, text[position] == UInt8(ascii: "@") {
+        if token.count == 1, !token.isQuoted, text[position] == UInt8(ascii: "@") {
             guard !origin.isEmpty else { throw parser.bad(token, noOrigin) }
             target.update(from: origin, count: origin.count)
             return origin.count

@@ -23,8 +23,8 @@ enum RecordDataField: UInt8, BitwiseCopyable {
     case hex
     /// The same, as long as the digest type in the byte before says (DS, ZONEMD).
     case dsDigest, zonemdDigest
-    /// Base64 to the end: at least one byte, or possibly none, or `-` for none.
-    case base64, optionalBase64, base64OrDash
+    /// Base64 to the end: at least one byte; or none where the flags of KEY say so; or `-` for none.
+    case base64, keyOrNone, base64OrDash
     /// A length byte, then hexadecimal digits; `-` is none.
     case salt
     /// A length byte, then base32hex.
@@ -88,7 +88,7 @@ struct RecordDataShape: Sendable {
         ([20], [.string, .optionalString]),
         ([22], [.nsap]),
         ([24, 46], [.type, .algorithm, .u8, .period, .time, .time, .u16, .name, .base64]),
-        ([25], [.u16, .u8, .algorithm, .optionalBase64]),
+        ([25], [.u16, .u8, .algorithm, .keyOrNone]),
         ([26], [.u16, .name, .name]),
         ([27], [.string, .string, .string]),
         ([28], [.ipv6]),

@@ -33,8 +33,8 @@ struct ZoneChecks {
     private var nodes: [Node] = []
     /// The next entry of the same name; 0 ends the chain (entry 0 is always the first of its name).
     private var next: [UInt32] = []
-    /// Node index plus one; 0 is free. A power of two, at most half full.
-    private var slots: [UInt32] = []
+    /// The upper half of the name's hash and the node's index plus one; 0 is free. A power of two, at most half full.
+    private var slots: [UInt64] = []
     /// So that nobody can write a zone whose names collide.
     private let seed = UInt64.random(in: 0...UInt64.max)
     private var hasDNAME = false
@@ -72,6 +72,12 @@ struct ZoneChecks {
     }
 
     private func place(of node: Int) -> Place { records.entries[Int(nodes[node].first)].place }
+
+    /// Where the first record of some types stands.
+    private func place(of types: Types, at node: Int) -> Place? {
+        let index = entries(of: node).first { !Self.types(of: records.entries[$0].type).isDisjoint(with: types) }
+        return index.map { records.entries[$0].place }
+    }
 
     private func name(_ wire: ArraySlice<UInt8>) -> Name { Name(uncheckedWire: Array(wire)) }
 
@@ -141,23 +147,37 @@ struct ZoneChecks {
 
     // MARK: The table of names
 
-    private func slot(of wire: ArraySlice<UInt8>) -> Int {
-        var hash = seed
-        for byte in wire {
-            hash = (hash ^ UInt64(ASCII.lowercased(byte))) &* 0x9E37_79B9_7F4A_7C15
-            hash ^= hash >> 29
+    private func hash(_ wire: ArraySlice<UInt8>) -> UInt64 {
+        wire.withUnsafeBufferPointer { bytes in
+            var hash = seed
+            for byte in bytes {
+                hash = (hash ^ UInt64(ASCII.lowercased(byte))) &* 0x9E37_79B9_7F4A_7C15
+                hash ^= hash >> 29
+            }
+            return hash
         }
+    }
+
+    /// The slot that holds `wire`, or the free one where it belongs.
+    private func slot(of wire: ArraySlice<UInt8>, hash: UInt64) -> Int {
         let mask = slots.count - 1
-        var slot = Int(truncatingIfNeeded: hash >> 20) & mask
-        while slots[slot] != 0, !same(records.owner(of: records.entries[Int(nodes[Int(slots[slot]) - 1].first)]), wire) {
+        var slot = Int(truncatingIfNeeded: hash) & mask
+        while slots[slot] != 0 {
+            if UInt32(truncatingIfNeeded: slots[slot] >> 32) == UInt32(truncatingIfNeeded: hash >> 32),
+                same(records.owner(of: records.entries[Int(nodes[node(in: slot)].first)]), wire)
+            {
+                return slot
+            }
             slot = (slot + 1) & mask
         }
         return slot
     }
 
+    private func node(in slot: Int) -> Int { Int(UInt32(truncatingIfNeeded: slots[slot])) - 1 }
+
     private func node(of wire: ArraySlice<UInt8>) -> Int? {
-        let node = slots[slot(of: wire)]
-        return node == 0 ? nil : Int(node) - 1
+        let slot = slot(of: wire, hash: hash(wire))
+        return slots[slot] == 0 ? nil : node(in: slot)
     }
 
     private mutating func link() {
@@ -165,19 +185,21 @@ struct ZoneChecks {
         next = [UInt32](repeating: 0, count: count)
         var size = 16
         while size < count * 2 { size *= 2 }
-        slots = [UInt32](repeating: 0, count: size)
+        slots = [UInt64](repeating: 0, count: size)
         var lastOwner = UInt32.max
         var current = 0
         for index in 0..<count {
             let entry = records.entries[index]
             if entry.owner != lastOwner {
                 lastOwner = entry.owner
-                let slot = slot(of: records.owner(of: entry))
+                let owner = records.owner(of: entry)
+                let hash = hash(owner)
+                let slot = slot(of: owner, hash: hash)
                 if slots[slot] == 0 {
                     nodes.append(Node(first: UInt32(index), last: UInt32(index), types: [], count: 0))
-                    slots[slot] = UInt32(nodes.count)
+                    slots[slot] = hash & 0xFFFF_FFFF_0000_0000 | UInt64(nodes.count)
                 }
-                current = Int(slots[slot]) - 1
+                current = node(in: slot)
             }
             if nodes[current].count > 0 { next[Int(nodes[current].last)] = UInt32(index) }
             nodes[current].last = UInt32(index)
@@ -213,25 +235,10 @@ struct ZoneChecks {
         var duplicates: [Int] = []
         for node in nodes.indices where nodes[node].count > 1 {
             let sorted = entries(of: node).sorted { precedes($0, $1) }
-            var setStart = 0
-            for position in 1..<sorted.count {
-                let (first, entry) = (records.entries[sorted[setStart]], records.entries[sorted[position]])
-                guard first.type == entry.type, !(entry.type == .rrsig && covered(first) != covered(entry)) else {
-                    setStart = position
-                    continue
-                }
-                if compareRdata(sorted[position - 1], sorted[position]) == 0 {
-                    duplicates.append(max(sorted[position - 1], sorted[position]))
-                    continue
-                }
-                switch entry.type {
-                case .cname, .dname:
-                    error(
-                        max(first.place, entry.place),
-                        "a second \(entry.type) for \(name(records.owner(of: entry))); a name has at most one")
-                default: break
-                }
-                if first.ttl != entry.ttl { lowerTTL(sorted, setStart, position) }
+            var start = 0
+            for end in 1...sorted.count where end == sorted.count || !isOneSet(sorted[start], sorted[end]) {
+                checkSet(sorted[start..<end], duplicates: &duplicates)
+                start = end
             }
         }
         guard !duplicates.isEmpty else { return }
@@ -241,16 +248,36 @@ struct ZoneChecks {
         link()
     }
 
-    private mutating func lowerTTL(_ sorted: [Int], _ setStart: Int, _ position: Int) {
-        let (first, entry) = (records.entries[sorted[setStart]], records.entries[sorted[position]])
-        let ttl = min(first.ttl, entry.ttl)
+    /// One RRset, by RDATA.
+    private mutating func checkSet(_ set: ArraySlice<Int>, duplicates: inout [Int]) {
+        guard let firstIndex = set.first, set.count > 1 else { return }
+        let first = records.entries[firstIndex]
+        var ttl = first.ttl
+        var differing: Place?
+        for (previous, index) in zip(set, set.dropFirst()) {
+            let entry = records.entries[index]
+            if compareRdata(previous, index) == 0 {
+                duplicates.append(index)
+            } else if entry.type == .cname || entry.type == .dname {
+                let owner = name(records.owner(of: entry))
+                error(max(first.place, entry.place), "a second \(entry.type) for \(owner); a name has at most one")
+            }
+            if entry.ttl != first.ttl { differing = max(differing ?? first.place, entry.place) }
+            ttl = min(ttl, entry.ttl)
+        }
+        guard let differing else { return }
         warn(
-            max(first.place, entry.place),
-            "the \(entry.type) records of \(name(records.owner(of: entry))) have different TTLs; \(ttl) is used for all")
-        for index in sorted[setStart...position] { records.setTTL(ttl, at: index) }
+            differing,
+            "the TTLs of \(name(records.owner(of: first))) \(first.type) differ; \(ttl) is used for all")
+        for index in set { records.setTTL(ttl, at: index) }
     }
 
-    private func covered(_ entry: ZoneRecords.Entry) -> [UInt8] { Array(records.rdata(of: entry).prefix(2)) }
+    /// Two records of one name are of one RRset; signatures are sets by the type they cover (RFC 2181 5, 4035 2.2).
+    private func isOneSet(_ left: Int, _ right: Int) -> Bool {
+        let (one, other) = (records.entries[left], records.entries[right])
+        guard one.type == other.type else { return false }
+        return one.type != .rrsig || records.rdata(of: one).prefix(2) == records.rdata(of: other).prefix(2)
+    }
 
     private func precedes(_ left: Int, _ right: Int) -> Bool {
         let (one, other) = (records.entries[left].type.rawValue, records.entries[right].type.rawValue)
@@ -291,9 +318,8 @@ struct ZoneChecks {
             let types = nodes[node].types
             let owner = records.owner(of: records.entries[Int(nodes[node].first)])
             if types.contains(.cname), types.contains(.data) {
-                let entries = entries(of: node).map { records.entries[$0] }
-                let alias = entries.first { $0.type == .cname }?.place ?? .nowhere
-                let other = entries.first { Self.types(of: $0.type).contains(.data) }?.place ?? .nowhere
+                let alias = place(of: .cname, at: node) ?? .nowhere
+                let other = place(of: .data, at: node) ?? .nowhere
                 error(max(alias, other), "\(name(owner)) has a CNAME and other records; a CNAME stands alone")
             }
             if types.contains(.dname), types.contains(.ns), !same(owner, apex.wire[...]) {
@@ -301,7 +327,8 @@ struct ZoneChecks {
             }
             // NSEC3 and signatures may be there: hashed names are below the apex whatever it holds.
             if hasDNAME, !types.isEmpty, let above = ancestor(of: owner, apex: apex, with: .dname) {
-                error(place(of: node), "\(name(owner)) is below the DNAME at \(name(above))")
+                let alias = self.node(of: above).flatMap { place(of: .dname, at: $0) } ?? .nowhere
+                error(max(alias, place(of: node)), "\(name(owner)) is below the DNAME at \(name(above))")
             }
         }
     }

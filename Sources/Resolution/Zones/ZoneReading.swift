@@ -100,7 +100,7 @@ struct ZoneReading: ~Copyable {
             // nsd, knot and bind take it for the first owner name. Say so, and still check the rest.
             diagnostics.add(
                 Diagnostic(
-                    Place(path: path, line: 1), .error, "a byte order mark is first; save the file as UTF-8 without BOM"))
+                    Place(path: path, line: 1), .error, "the file starts with a byte order mark; save it without"))
             text = UnsafeBufferPointer(rebasing: text[3...])
         }
         read(text, path: path, file: Place(path: path))
@@ -224,7 +224,7 @@ struct ZoneReading: ~Copyable {
             guard ownerLength > 0 else { throw ZoneProblem("the first record has no owner name") }
         } else {
             isOwnerUnreadable = true
-            try parser.name()
+            try parser.name(parser.next("an owner name"))
             isOwnerUnreadable = false
             ownerLength = parser.length
             owner.update(from: rdata, count: ownerLength)

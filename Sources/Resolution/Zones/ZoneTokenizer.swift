@@ -143,7 +143,7 @@ struct ZoneTokenizer {
             case UInt8(ascii: "\\"):
                 escaped = true
                 position += 1
-                guard position < text.count, text[position] >= 0x20 else {
+                guard position < text.count, text[position] >= 0x20 || text[position] == UInt8(ascii: "\t") else {
                     throw skipLine("a backslash ends the line; it must be followed by a character or three digits")
                 }
                 position += 1
@@ -165,7 +165,7 @@ struct ZoneTokenizer {
             case UInt8(ascii: "\\"):
                 escaped = true
                 position += 1
-                guard position < text.count, text[position] >= 0x20 else {
+                guard position < text.count, text[position] >= 0x20 || text[position] == UInt8(ascii: "\t") else {
                     throw skipLine("a backslash ends the line; it must be followed by a character or three digits")
                 }
             case UInt8(ascii: "\n"):
