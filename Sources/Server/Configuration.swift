@@ -44,7 +44,7 @@ public struct Configuration: Sendable {
     /// Groups of special-use names that are not answered by us.
     public var withoutSpecialNames: Set<SpecialNames.Group> = []
     public var upstream = Upstream.system
-    /// How upstream is asked; the servers are put in by `load`.
+    /// How upstream is asked; whom is said by `ConfigurationSources.upstream`.
     public var forwarding = ForwardSettings(servers: [])
     public var cache = AnswerCache.Settings()
     /// Networks that are served; nil: those this machine is directly connected to. Loopback always is.

@@ -38,11 +38,17 @@ struct Explanation {
     }
 
     private func resolve(_ name: Name, _ type: RecordType) -> SourceTrial.Answer {
-        trial.ask(name, type, mayForward: mayForward) { lookup, question, builder, decision, scratch in
+        var answer = trial.ask(name, type, mayForward: mayForward) { lookup, question, builder, decision, scratch in
             let resolution = chain.resolve(
                 &lookup, question, now: 0, fresh: .none, builder: &builder, decision: &decision, scratch: &scratch)
             return resolution == .needsUpstream ? .needsUpstream : .answered
         }
+        if answer.outcome == .answered, answer.hops.count > 1 {
+            var last = LookupName()
+            last.assign(answer.lastName)
+            answer.isDeadEnd = answer.decision.responseCode == .noError && !chain.isLocal(last)
+        }
+        return answer
     }
 
     // MARK: The answer
@@ -186,7 +192,11 @@ struct Explanation {
     // MARK: What a browser makes of it
 
     private func browserLines(_ name: Name, _ type: RecordType, _ answer: SourceTrial.Answer) -> [String] {
-        guard [.a, .aaaa, .https].contains(type), answer.firstSource != .upstream, answer.firstSource != .none else {
+        // Names as _8443._https.NAME are not connected to: they tell about another.
+        let isService = name.labels.first?.first == UInt8(ascii: "_")
+        guard [.a, .aaaa, .https].contains(type), !isService, answer.firstSource != .upstream,
+            answer.firstSource != .none
+        else {
             return []
         }
         var answers: [RecordType: SourceTrial.Answer] = [type: answer]

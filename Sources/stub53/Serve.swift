@@ -12,7 +12,7 @@ struct Serve: AsyncParsableCommand {
             Examples:
               stub53 serve
               stub53 serve --listen 127.0.0.1:5300 --hosts hosts --zones zones
-              stub53 serve --listen 127.0.0.1:5300 --upstream 9.9.9.9 --upstream corp.example=10.0.0.1
+              stub53 serve --upstream 9.9.9.9 --upstream corp.example=10.0.0.1
             """)
 
     @OptionGroup(title: "Sources")

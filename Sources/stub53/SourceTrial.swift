@@ -29,6 +29,9 @@ struct SourceTrial {
         /// The name at the chain's end.
         var lastName: Name
 
+        /// The chain leads to a name that no source here has, and nothing is forwarded.
+        var isDeadEnd = false
+
         /// Where the line stands that decided; empty when there is none.
         var place: String { decision.place.isNowhere ? "" : "\(decision.place)" }
 
@@ -52,11 +55,12 @@ struct SourceTrial {
                 found = records.map { "\($0.type) \(Presentation.text(rdata: $0.rdata, type: $0.type))" }
             }
             // One source alone shows its alias; of a chain that has come to its end, the end counts.
-            let isOpen = hops.isEmpty || decision.source == .none || hops.count == 1
+            let isOpen = hops.isEmpty || isDeadEnd
             if found.isEmpty, isOpen, decision.responseCode == .noError,
                 let alias = records.last(where: { $0.type == .cname })
             {
-                found = ["CNAME \(Presentation.text(rdata: alias.rdata, type: .cname))"]
+                let target = Presentation.text(rdata: alias.rdata, type: .cname)
+                found = ["CNAME \(target)" + (isDeadEnd ? ", which no source here has" : "")]
             }
             if !found.isEmpty {
                 return found.prefix(3).joined(separator: ", ") + (found.count > 3 ? ", \(found.count - 3) more" : "")

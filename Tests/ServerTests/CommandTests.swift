@@ -182,6 +182,14 @@ struct CommandTests {
         (["over.acme.org", "TXT"], "over.acme.org. TXT = NODATA    (hosts, hosts:1)", ["no zone has TXT"]),
         (["a.b.wild.test"], "a.b.wild.test. A = 127.0.0.1    (hosts, hosts:2)", ["RFC 6761 6.2"]),
         (["nx.acme.org"], "nx.acme.org. A = NXDOMAIN    (zone, zones/acme.org.zone:3)", ["does not connect"]),
+        (
+            ["ext.acme.org"],
+            "ext.acme.org. A = CNAME www.example.net., which no source here has    (zone, zones/acme.org.zone:9)", []
+        ),
+        (
+            ["_8443._https.over.acme.org", "HTTPS"], "_8443._https.over.acme.org. HTTPS = masked    (hosts, hosts:1)",
+            []
+        ),
         (["localhost", "AAAA"], "localhost. AAAA = ::1    (special, RFC 6761 6.3)", []),
         (["x.invalid"], "x.invalid. A = NXDOMAIN    (special, RFC 6761 6.4)", []),
         (["host.sub.acme.org"], "host.sub.acme.org. A = referral to ns.sub.acme.org.", []),
