@@ -86,25 +86,54 @@ public struct Configuration: Sendable {
     public static func read(file: String?, options: [Option]) -> (Configuration, Diagnostics) {
         var configuration = Configuration()
         var diagnostics = Diagnostics()
+        var places: [String: Place] = [:]
         if let file {
             configuration.file = file
-            var found = Diagnostics()
-            for setting in ConfigurationFile.read(file, &found) {
-                setting.key.set(&configuration, setting.values, at: setting.place, setting.key.path, &found)
-            }
-            for diagnostic in found.list.sorted(by: { $0.place.line < $1.place.line }) {
-                diagnostics.append(diagnostic)
+            ConfigurationFile.read(file, &diagnostics) { key, values, place, diagnostics in
+                places[key.path] = place
+                key.set(&configuration, values, at: place, key.path, &diagnostics)
             }
         }
         for option in options {
+            let place = Place(path: option.flag)
             guard let key = ConfigurationKey.find(option.key) else {
-                diagnostics.error(Place(path: option.flag), "sets '\(option.key)', which is no key")
+                diagnostics.error(place, "sets '\(option.key)', which is no key")
                 continue
             }
-            let place = Place(path: option.flag)
+            places[key.path] = place
             key.set(&configuration, .init(option.values.map { ($0, place) }), at: place, nil, &diagnostics)
         }
+        if !diagnostics.hasErrors { configuration.checkTogether(places, &diagnostics) }
         return (configuration, diagnostics)
+    }
+
+    /// What is wrong only with settings taken together.
+    private mutating func checkTogether(_ places: [String: Place], _ diagnostics: inout Diagnostics) {
+        func place(_ key: String) -> Place { places[key] ?? Place(path: key) }
+        if listen.isEmpty {
+            diagnostics.error(place("listen"), "no address to listen on; give one, or leave listen out")
+        }
+        if cache.ttls.least > cache.ttls.most {
+            diagnostics.error(
+                place("cache.min-ttl"),
+                "cache.min-ttl (\(cache.ttls.least)s) is more than cache.max-ttl (\(cache.ttls.most)s)")
+        }
+        guard case .servers(let servers) = upstream else { return }
+        if servers.isEmpty { upstream = .none }
+        for server in servers {
+            if let own = listen.first(where: { Self.reaches(server.address, $0) }) {
+                diagnostics.error(
+                    place("upstream.servers"),
+                    "\(server) is an address of our own (listen \(own)): it would ask itself; name another server")
+            }
+        }
+    }
+
+    /// Whether what is sent to `target` arrives at the listener on `own`, as far as addresses tell.
+    private static func reaches(_ target: SocketAddress, _ own: SocketAddress) -> Bool {
+        guard target.port == own.port else { return false }
+        if own.isUnspecified { return target.isLoopback && (own.isIPv6 || !target.isIPv6) }
+        return target.withPort(0) == own.withPort(0)
     }
 
     private static var hostName: String {

@@ -6,69 +6,63 @@ import Yams
 ///
 /// Keys nest, or are written with dots: `hosts: {ttl: 5}` and `hosts.ttl: 5` are the same.
 enum ConfigurationFile {
-    struct Setting {
-        var key: ConfigurationKey
-        var values: ConfigurationKey.Values
-        var place: Place
-    }
+    /// Takes one setting: its key, values, and line. It may complain.
+    typealias Apply = (ConfigurationKey, ConfigurationKey.Values, Place, inout Diagnostics) -> Void
 
     /// Bytes.
     static let maximumSize = 1 << 20
     /// More words that look like an alias (`*name`) than these are not even parsed: what aliases stand for doubles fast.
     private static let maximumAliases = 16
 
-    /// Settings in the order of the file; what is wrong goes to `diagnostics`.
-    static func read(_ path: String, _ diagnostics: inout Diagnostics) -> [Setting] {
+    /// Applies the settings in the order of the file; what is wrong goes to `diagnostics`.
+    static func read(_ path: String, _ diagnostics: inout Diagnostics, apply: Apply) {
         let file = Place(path: path)
         let text: String
         do {
             let source = try SourceText(path: path)
             guard source.bytes.count <= maximumSize else {
                 diagnostics.error(file, "is larger than 1 MiB, which no configuration needs")
-                return []
+                return
             }
             guard let valid = String(validating: source.bytes, as: UTF8.self) else {
                 diagnostics.error(file, "is not UTF-8; save it as UTF-8")
-                return []
+                return
             }
             text = valid
         } catch {
             diagnostics.error(file, "\(error); check the path and its permissions")
-            return []
+            return
         }
-        return parse(text, file, &diagnostics)
+        parse(text, file, &diagnostics, apply)
     }
 
-    static func parse(_ text: String, _ file: Place, _ diagnostics: inout Diagnostics) -> [Setting] {
+    private static func parse(_ text: String, _ file: Place, _ diagnostics: inout Diagnostics, _ apply: Apply) {
         guard aliasLikeWords(text) <= maximumAliases else {
             diagnostics.error(file, "has many words that start with '*': aliases are not read; write the values out")
-            return []
+            return
         }
         do {
             let parser = try Parser(yaml: text, resolver: .basic, encoding: .utf8)
-            guard let root = try parser.singleRoot() else { return [] }
+            guard let root = try parser.singleRoot() else { return }
             // Nodes know their anchors only as long as the parser lives.
             if let anchored = withExtendedLifetime(parser, { firstAnchor(in: root) }) {
                 diagnostics.error(
                     file.line(anchored.mark?.line ?? 0), "anchors and aliases are not read; write the value out")
-                return []
+                return
             }
             var reading = Reading(file: file, diagnostics: diagnostics)
-            reading.group(root, path: "")
+            reading.group(root, path: "", apply)
             diagnostics = reading.diagnostics
-            return reading.settings
         } catch let error as YamlError {
             report(error, text, file, &diagnostics)
         } catch {
             diagnostics.error(file, "can't be read as YAML: \(quoted("\(error)".utf8))")
         }
-        return []
     }
 
     private struct Reading {
         let file: Place
         var diagnostics: Diagnostics
-        var settings: [Setting] = []
         var lines: [String: Int] = [:]
 
         init(file: Place, diagnostics: Diagnostics) {
@@ -79,7 +73,7 @@ enum ConfigurationFile {
         func place(_ node: Node) -> Place { file.line(node.mark?.line ?? 0) }
 
         /// The keys of one level, all below `path`.
-        mutating func group(_ node: Node, path: String) {
+        mutating func group(_ node: Node, path: String, _ apply: Apply) {
             if case .scalar(let scalar) = node, ConfigurationFile.isNull(scalar) { return }
             guard case .mapping(let mapping) = node else {
                 diagnostics.error(
@@ -100,10 +94,10 @@ enum ConfigurationFile {
                     }
                     lines[name] = line
                     if let values = values(value, key, at: file.line(line)) {
-                        settings.append(Setting(key: key, values: values, place: file.line(line)))
+                        apply(key, values, file.line(line), &diagnostics)
                     }
                 } else if ConfigurationKey.isGroup(name) {
-                    group(value, path: name)
+                    group(value, path: name, apply)
                 } else {
                     // Who has a hundred problems is not mistyping.
                     let near = diagnostics.list.count < 100 ? ConfigurationKey.nearest(to: name) : nil

@@ -84,6 +84,24 @@ struct ConfigurationProblemTests {
                 "test.yaml:1: inspector: the inspector page is not in stub53 0.1.0; leave it out and use the log, or stub53 why"
             ]
         ),
+        ("listen: []\n", ["test.yaml:1: no address to listen on; give one, or leave listen out"]),
+        (
+            "cache:\n  max-ttl: 5\n  min-ttl: 6\n",
+            ["test.yaml:3: cache.min-ttl (6s) is more than cache.max-ttl (5s)"]
+        ),
+        (
+            "listen: 127.0.0.1\nupstream.servers: [192.0.2.1, 127.0.0.1]\n",
+            [
+                "test.yaml:2: 127.0.0.1:53 is an address of our own (listen 127.0.0.1:53): it would ask itself; name another server"
+            ]
+        ),
+        (
+            "listen: 0.0.0.0:5300\nupstream.servers: tcp://127.0.0.9:5300\n",
+            [
+                "test.yaml:2: tcp://127.0.0.9:5300 is an address of our own (listen 0.0.0.0:5300): it would ask itself; name another server"
+            ]
+        ),
+        ("listen: 127.0.0.1:5300\nupstream.servers: 127.0.0.1\n", []),
         ("listen: [\n", ["test.yaml:2: is not YAML: did not find expected node content"]),
         ("a: \u{1}\n", ["test.yaml:1: is not YAML: control characters are not allowed"]),
         ("listen: &a 127.0.0.1\n", ["test.yaml:1: anchors and aliases are not read; write the value out"]),

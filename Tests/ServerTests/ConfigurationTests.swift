@@ -78,6 +78,7 @@ struct ConfigurationTests {
         Case("special.test", "no", "test") { $0.withoutSpecialNames.map(\.rawValue).joined() },
         Case("special.home-arpa", "off", "home-arpa") { $0.withoutSpecialNames.map(\.rawValue).joined() },
         Case("upstream.servers", "none", "none") { "\($0.upstream)" },
+        Case("upstream.servers", "[]", "none") { "\($0.upstream)" },
         Case("upstream.servers", "system", "system") { "\($0.upstream)" },
         Case(
             "upstream.servers", "[10.0.0.53, corp.example=tcp://10.0.0.1:54]",
