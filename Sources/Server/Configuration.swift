@@ -66,6 +66,9 @@ public struct Configuration: Sendable {
 
     public init() {}
 
+    /// Who is served; the networks of this machine as they are now, where none are configured.
+    var accessList: AccessList { AccessList(allowing: access ?? AccessList.connectedNetworks()) }
+
     /// One option of the command line: the key that it sets and the values given.
     public struct Option: Sendable {
         /// As the user wrote it: `--listen`.

@@ -122,10 +122,17 @@ struct Query: ParsableCommand {
         return name
     }
 
-    /// A name given by a person: relative to the root.
+    /// A name given by a person: relative to the root, in A-labels or in the letters of its language.
     static func name(_ word: String) throws -> Name {
+        var text = word
+        if !word.utf8.allSatisfy({ $0 < 0x80 }) {
+            guard let ascii = InternationalName.toASCII(word) else {
+                throw ValidationError("'\(word)' holds characters that no domain name has.")
+            }
+            text = ascii
+        }
         do {
-            return try Name(parsing: word.utf8)
+            return try Name(parsing: text.utf8)
         } catch {
             throw ValidationError("'\(word)' can't be asked for: \(error).")
         }

@@ -190,6 +190,7 @@ struct CommandTests {
             ["_8443._https.over.acme.org", "HTTPS"], "_8443._https.over.acme.org. HTTPS = masked    (hosts, hosts:1)",
             []
         ),
+        (["B\u{FC}cher.invalid"], "xn--bcher-kva.invalid. A = NXDOMAIN    (special, RFC 6761 6.4)", []),
         (["localhost", "AAAA"], "localhost. AAAA = ::1    (special, RFC 6761 6.3)", []),
         (["x.invalid"], "x.invalid. A = NXDOMAIN    (special, RFC 6761 6.4)", []),
         (["host.sub.acme.org"], "host.sub.acme.org. A = referral to ns.sub.acme.org.", []),
@@ -231,7 +232,8 @@ struct CommandTests {
     static let wrongUsage: [[String]] = [
         ["frobnicate"], ["serve", "--bogus"], ["serve", "--hosts", "a", "--no-hosts"],
         ["serve", "--upstream", "192.0.2.1", "--no-upstream"], ["why"], ["why", "a..b"], ["why", "a", "BOGUS"],
-        ["why", "a", "AXFR"], ["query"], ["query", "a..b"], ["query", "a", "BOGUS"], ["query", "a", "@nowhere"],
+        ["why", "a", "AXFR"], ["query"], ["query", "a..b"], ["query", "\u{202E}x"], ["query", "a", "BOGUS"],
+        ["query", "a", "@nowhere"],
         ["query", "a", "+bogus"], ["query", "-x", "1.2.3"], ["query", "a", "AXFR"], ["query", "a", "--timeout", "0"],
         ["check", "extra"],
     ]
