@@ -101,6 +101,12 @@ struct ConfigurationProblemTests {
                 "test.yaml:2: tcp://127.0.0.9:5300 is an address of our own (listen 0.0.0.0:5300): it would ask itself; name another server"
             ]
         ),
+        (
+            "upstream.servers: \"x\\e[31m\"\n",
+            [
+                "test.yaml:1: upstream.servers: 'x\\027[31m': 'x\\027[31m' is not an IP address; a server is given as ADDR[:PORT] or [V6]:PORT"
+            ]
+        ),
         ("listen: 127.0.0.1:5300\nupstream.servers: 127.0.0.1\n", []),
         ("listen: [\n", ["test.yaml:2: is not YAML: did not find expected node content"]),
         ("a: \u{1}\n", ["test.yaml:1: is not YAML: control characters are not allowed"]),
