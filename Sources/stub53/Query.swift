@@ -66,7 +66,11 @@ struct Query: ParsableCommand {
             throw ServiceFailure(.problem, "\(server): \(error)")
         }
         let printer = ResponsePrinter(result: result, server: server.address)
-        print(request.short ? printer.short : printer.full, terminator: "")
+        do {
+            print(try request.short ? printer.short() : printer.full(), terminator: "")
+        } catch {
+            throw ServiceFailure(.problem, "\(server): the response can't be read (\(error)); ask another @SERVER")
+        }
     }
 
     private func request() throws -> Request {

@@ -8,23 +8,17 @@ struct ResponsePrinter {
     let result: DNSExchange.Result
     let server: Resolution.SocketAddress
 
-    private typealias Section = [LDNS.Message.Record]
-
     /// The data of the answers, a line each.
-    var short: String {
-        guard let message = try? LDNS.Message(wire: result.message) else { return "" }
-        return message.records(.answer).map { Presentation.text(rdata: $0.rdata, type: $0.type) + "\n" }.joined()
+    func short() throws(LibraryError) -> String {
+        try LDNS.Message(wire: result.message).records(.answer)
+            .map { Presentation.text(rdata: $0.rdata, type: $0.type) + "\n" }.joined()
     }
 
-    var full: String {
+    /// The whole response, with what dig tells about it.
+    func full() throws(LibraryError) -> String {
         var lines: [String] = []
         if result.wasTruncated { lines += [";; Truncated over UDP, fetched over TCP.", ""] }
-        let message: LDNS.Message
-        do {
-            message = try LDNS.Message(wire: result.message)
-        } catch {
-            return ";; The response can't be read: \(error)\n"
-        }
+        let message = try LDNS.Message(wire: result.message)
         let bytes = result.message
         func word(_ offset: Int) -> Int { Int(bytes[offset]) << 8 | Int(bytes[offset + 1]) }
         let flags = Header.Flags(rawValue: UInt16(word(2)))

@@ -187,6 +187,18 @@ struct QueryCommandTests {
         #expect(result.output == "192.0.2.8\n")
     }
 
+    @Test("A response that libldns can't read is a problem, not half an answer")
+    func unreadable() async throws {
+        let result = try await ask(["acme.org", "TXT"]) { query, _ in
+            // A string that is longer than its record.
+            var message = ScriptedServer.response(query, address: [9, 65, 65, 65])
+            message[message.count - 13] = 16
+            return [message]
+        }
+        #expect(result.code == 1 && result.output.isEmpty)
+        #expect(result.errors.contains("can't be read"), "\(result.errors)")
+    }
+
     @Test("No response is a problem that says what to do")
     func silence() async throws {
         let result = try await ask(["acme.org", "--timeout", "1"]) { _, _ in [] }
