@@ -30,4 +30,7 @@ size_t clinux_set_source(struct msghdr *message, const struct sockaddr *address,
 /// Bytes a control buffer for either pktinfo needs.
 size_t clinux_pktinfo_space(void);
 
+/// pthread_setname_np(3): what `top -H` shows, 15 bytes at most.
+void clinux_name_thread(unsigned long thread, const char *name);
+
 #endif
