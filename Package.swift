@@ -43,7 +43,7 @@ let package = Package(
                 "DNSWire", "LDNS", "Resolution", "Server",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: settings),
+            exclude: ["Resources"], swiftSettings: settings),
         .testTarget(name: "DNSWireTests", dependencies: ["DNSWire"], swiftSettings: settings),
         .testTarget(name: "LDNSTests", dependencies: ["LDNS", "DNSWire"], swiftSettings: settings),
         .testTarget(
@@ -51,8 +51,6 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "ServerTests", dependencies: ["Server", "Resolution", "DNSWire", "stub53"], swiftSettings: settings),
-        .testTarget(
-            name: "LookupLogTests", dependencies: ["LookupLog", "Resolution", "DNSWire"], swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,6 +1,6 @@
 import Glibc
 import LookupLog
-public import Resolution
+import Resolution
 import ServiceLifecycle
 import Synchronization
 import UnixSignals
@@ -140,7 +140,9 @@ final class RunningDaemon: Sendable {
 
     func serve() async throws {
         // Ended in the opposite order: whoever may still be written to outlives its writers.
-        let services: [any Service] = [LogService(log: log), ForwardService(daemon: self), ServingService(daemon: self)]
+        let services: [any Service] = [
+            LogService(log: log), ForwardService(daemon: self), ServingService(daemon: self),
+        ]
         var group = ServiceGroupConfiguration(
             services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: Self.silent)
         group.maximumGracefulShutdownDuration = .seconds(10)

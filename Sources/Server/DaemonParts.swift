@@ -2,10 +2,11 @@ import CLinux
 import Glibc
 import Logging
 import LookupLog
-import struct NIOCore.IOError
 import Resolution
 import ServiceLifecycle
 import Synchronization
+
+import struct NIOCore.IOError
 
 /// The log's thread lives as long as anyone may still write to it.
 struct LogService: Service {
@@ -107,7 +108,8 @@ enum BindFailure {
             return ServiceFailure(
                 .permission,
                 "\(address) can't be bound: ports below 1024 need a permission; run as root, or "
-                    + "'setcap cap_net_bind_service=+ep' on the program, or choose another port, as --listen 127.0.0.1:5300")
+                    + "'setcap cap_net_bind_service=+ep' on the program, or choose another port, as --listen 127.0.0.1:5300"
+            )
         case EADDRNOTAVAIL:
             return ServiceFailure(
                 .configuration, "\(address) is not an address of this machine; give --listen one that is")
@@ -166,7 +168,9 @@ enum BindFailure {
                 guard fields[3] == "0A" || fields[3] == "07" else { continue }
                 let local = fields[1].prefix { $0 != ":" }
                 let isWildcard = local.allSatisfy { $0 == "0" }
-                guard isWildcard || address.isIPv6 || UInt32(local, radix: 16)?.byteSwapped == UInt32(truncatingIfNeeded: address.low)
+                guard
+                    isWildcard || address.isIPv6
+                        || UInt32(local, radix: 16)?.byteSwapped == UInt32(truncatingIfNeeded: address.low)
                 else { continue }
                 return String(fields[9])
             }

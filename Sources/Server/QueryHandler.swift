@@ -212,7 +212,8 @@ struct QueryHandler: ~Copyable {
             if let error = decision.extendedError, length + 6 <= room {
                 // The text is a courtesy: it gives way where the packet is full.
                 let text = decision.extendedText
-                let textLength = length + 6 + text.utf8CodeUnitCount <= min(room, opt.count) ? text.utf8CodeUnitCount : 0
+                let textLength =
+                    length + 6 + text.utf8CodeUnitCount <= min(room, opt.count) ? text.utf8CodeUnitCount : 0
                 length = Self.append(EDNS.Option.extendedError, 2 + textLength, at: length, of: base) { target in
                     target.write(error.rawValue, at: 0)
                     if textLength > 0 { (target + 2).copyMemory(from: text.utf8Start, byteCount: textLength) }

@@ -80,7 +80,9 @@ final class StreamListener: Sendable {
             worker = StreamWorker(store: store, forwarding: forwarding, service: service, ring: makeRing())
             states.currentValue = worker
         }
-        guard let remote = channel.remoteAddress, let client = remote.plain else { throw ChannelError.unknownLocalAddress }
+        guard let remote = channel.remoteAddress, let client = remote.plain else {
+            throw ChannelError.unknownLocalAddress
+        }
         try channel.pipeline.syncOperations.addHandler(
             StreamConnection(worker: worker, client: client, limits: limits))
     }
@@ -320,7 +322,8 @@ final class StreamConnection: ChannelInboundHandler {
         idle?.cancel()
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         idle = context.eventLoop.scheduleTask(
-            in: .milliseconds(Int64(clamping: limits.idleTimeout))) {
+            in: .milliseconds(Int64(clamping: limits.idleTimeout))
+        ) {
             let (handler, context) = bound.value
             if handler.parked > 0 {
                 handler.restartIdleTimer(context)

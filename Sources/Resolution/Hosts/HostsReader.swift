@@ -1,4 +1,4 @@
-public import DNSWire
+import DNSWire
 import Glibc
 
 /// Reads hosts files: what people have, from /etc/hosts to block lists from Windows.
@@ -174,7 +174,8 @@ public struct HostsReader {
             }
         }
         if text.contains(where: { $0 != UInt8(ascii: ".") && !ASCII.isDigit($0) }) == false {
-            return .wrong("\(quoted(text)) is not an IPv4 address: four decimal numbers up to 255, without leading zeros")
+            return .wrong(
+                "\(quoted(text)) is not an IPv4 address: four decimal numbers up to 255, without leading zeros")
         }
         return .wrong("\(quoted(text)) is not an IP address; a line is ADDRESS NAME [NAME...]")
     }

@@ -35,7 +35,10 @@ public enum InternationalName {
 
     /// Letters, marks and digits of any script, and the hyphen: the core of RFC 5892's PVALID.
     private static func isAllowed(_ scalar: Unicode.Scalar) -> Bool {
-        if scalar.isASCII { return scalar == "-" || scalar == "_" || scalar.properties.isAlphabetic || scalar.properties.numericType != nil }
+        if scalar.isASCII {
+            return scalar == "-" || scalar == "_" || scalar.properties.isAlphabetic
+                || scalar.properties.numericType != nil
+        }
         switch scalar.properties.generalCategory {
         case .lowercaseLetter, .otherLetter, .modifierLetter, .nonspacingMark, .spacingMark, .decimalNumber: return true
         default: return scalar == "\u{00B7}" || scalar == "\u{200C}" || scalar == "\u{200D}" || scalar == "\u{30FB}"

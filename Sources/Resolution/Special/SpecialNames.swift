@@ -104,7 +104,7 @@ public struct SpecialNames: Sendable {
     private static let localhost: [UInt8] = Name("localhost.")?.wire ?? [0]
 
     private func append(_ type: RecordType, _ rdata: [UInt8], _ nameOffset: Int, _ builder: inout ResponseBuilder) {
-        rdata.withUnsafeBytes { builder.append(owner: .at(nameOffset), type: type, ttl: ttl, rdata: $0) }
+        _ = rdata.withUnsafeBytes { builder.append(owner: .at(nameOffset), type: type, ttl: ttl, rdata: $0) }
     }
 
     private func writeNegative(
@@ -151,8 +151,11 @@ public struct SpecialNames: Sendable {
     private static func mayBeSpecial(_ name: borrowing LookupName) -> Bool {
         let last = name.label(at: name.labelCount - 1)
         switch last.count {
-        case 3: return last[0] == UInt8(ascii: "a") || last[0] == UInt8(ascii: "n")  // alt, net (the canary)
-            && (last[0] == UInt8(ascii: "a") || name.labelCount >= 2 && name.labelLength(at: name.labelCount - 2) == 19)
+        case 3:
+            return last[0] == UInt8(ascii: "a")
+                || last[0] == UInt8(ascii: "n")  // alt, net (the canary)
+                    && (last[0] == UInt8(ascii: "a")
+                        || name.labelCount >= 2 && name.labelLength(at: name.labelCount - 2) == 19)
         case 4: return last[0] == UInt8(ascii: "t") || last[0] == UInt8(ascii: "a")  // test, arpa
         case 5: return last[0] == UInt8(ascii: "o") || last[0] == UInt8(ascii: "l")  // onion, local
         case 7: return last[0] == UInt8(ascii: "i")  // invalid
@@ -192,7 +195,9 @@ public struct SpecialNames: Sendable {
             ], .privateReverse, .emptyZone, "RFC 6303 4.2")
         add((64...127).map { "\($0).100.in-addr.arpa." }, .privateReverse, .emptyZone, "RFC 7793 2")
         add(["d.f.ip6.arpa."], .privateReverse, .emptyZone, "RFC 6303 4.4")
-        add(["8.e.f.ip6.arpa.", "9.e.f.ip6.arpa.", "a.e.f.ip6.arpa.", "b.e.f.ip6.arpa."], .privateReverse, .emptyZone, "RFC 6303 4.5")
+        add(
+            ["8.e.f.ip6.arpa.", "9.e.f.ip6.arpa.", "a.e.f.ip6.arpa.", "b.e.f.ip6.arpa."], .privateReverse, .emptyZone,
+            "RFC 6303 4.5")
         add(["8.b.d.0.1.0.0.2.ip6.arpa."], .privateReverse, .emptyZone, "RFC 6303 4.6")
         return rules
     }()

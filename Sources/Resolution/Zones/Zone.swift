@@ -48,7 +48,9 @@ public final class Zone: Sendable {
     /// The file it was read from.
     public let path: String
     public let recordCount: Int
-    public var serial: UInt32 { soa.map { $0.rdata.withUnsafeBytes { $0.baseAddress.unsafelyUnwrapped.readUInt32($0.count - 20) } } ?? 0 }
+    public var serial: UInt32 {
+        soa.map { $0.rdata.withUnsafeBytes { $0.baseAddress.unsafelyUnwrapped.readUInt32($0.count - 20) } } ?? 0
+    }
 
     let tables: ZoneTables
     /// RDATA of the SOA, its TTL in negative answers (RFC 2308 5), and its line.
