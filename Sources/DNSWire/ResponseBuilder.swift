@@ -70,6 +70,13 @@ public struct ResponseBuilder {
         truncated = false
     }
 
+    /// Drops the additional records, the first of which starts at `offset`.
+    public mutating func dropAdditional(from offset: Int) {
+        length = offset
+        additional = 0
+        while suffixCount > 0, Int(suffixOffsets[suffixCount - 1]) >= offset { suffixCount -= 1 }
+    }
+
     /// Drops all records; the response then tells the client to come back over TCP.
     public mutating func truncate() {
         length = questionEnd

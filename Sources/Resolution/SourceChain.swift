@@ -55,7 +55,7 @@ public struct SourceChain: Sendable {
 
             switch outcome {
             case .answered:
-                return finish(nameOffset, &decision)
+                return finish(nameOffset, question, &builder, &decision, &scratch)
             case .chase(let targetOffset):
                 let hop = Decision.Hop(
                     nameOffset: UInt16(truncatingIfNeeded: nameOffset), source: decision.source, place: decision.place)
@@ -77,7 +77,7 @@ public struct SourceChain: Sendable {
                 if question.mayForward { return .needsUpstream }
                 if decision.hopCount > 0 {
                     // What was found stands; where it leads is not for us to say.
-                    return finish(nameOffset, &decision)
+                    return finish(nameOffset, question, &builder, &decision, &scratch)
                 }
                 decision.fail(.refused, .notAuthoritative, "no local data, and not forwarded")
                 return .answered
@@ -85,13 +85,42 @@ public struct SourceChain: Sendable {
         }
     }
 
-    private func finish(_ nameOffset: Int, _ decision: inout Decision) -> Resolution {
+    private func finish(
+        _ nameOffset: Int, _ question: Question, _ builder: inout ResponseBuilder, _ decision: inout Decision,
+        _ scratch: inout LookupName
+    ) -> Resolution {
         if decision.hopCount > 0 {
+            if question.dnssecOK { proveWildcards(&builder, decision, &scratch) }
             _ = decision.appendHop(
                 Decision.Hop(
                     nameOffset: UInt16(truncatingIfNeeded: nameOffset), source: decision.source, place: decision.place))
         }
         return .answered
+    }
+
+    /// The proofs of the chain's links that came from a wildcard of a signed zone, behind all its answers.
+    private func proveWildcards(
+        _ builder: inout ResponseBuilder, _ decision: borrowing Decision, _ scratch: inout LookupName
+    ) {
+        for index in 0..<decision.hopCount where decision.hop(index).source == .zone {
+            guard scratch.assign(message: builder.message, at: Int(decision.hop(index).nameOffset)) > 0 else { continue }
+            zones.proveWildcard(scratch, builder: &builder)
+        }
+    }
+
+    /// Leaves out a zone's additional addresses when one of them belongs to an overridden name: they would lead
+    /// around the override.
+    private func dropOverriddenAddresses(_ builder: inout ResponseBuilder, _ scratch: inout LookupName) {
+        var cursor = builder.questionEnd
+        var start = cursor
+        let others = Int(builder.answers) + Int(builder.authority)
+        for index in 0..<(others + Int(builder.additional)) {
+            guard let record = MessageReader.record(builder.message, at: cursor) else { return }
+            if index == others { start = cursor }
+            cursor = record.end
+            guard index >= others, scratch.assign(message: builder.message, at: record.start) > 0 else { continue }
+            if hosts.owns(scratch) { return builder.dropAdditional(from: start) }
+        }
     }
 
     /// One name, through all sources in their order.
@@ -114,7 +143,10 @@ public struct SourceChain: Sendable {
         let zone = zones.answer(
             name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
         switch zone {
-        case .answered, .chase: return zone
+        case .answered:
+            if builder.additional > 0, decision.authoritative { dropOverriddenAddresses(&builder, &scratch) }
+            return zone
+        case .chase: return zone
         case .forward: break
         case .pass:
             let answer = special.answer(

@@ -6,7 +6,7 @@ public import DNSWire
 public final class Zone: Sendable {
     /// An owner name or empty non-terminal.
     struct Node: BitwiseCopyable {
-        /// The folded wire form, in `names`.
+        /// The folded wire form, in `bytes`; an ancestor's is the end of its descendant's.
         var name: UInt32
         var rrsets: UInt32
         /// The topmost zone cut or DNAME strictly above this name, or `none`.
@@ -15,12 +15,20 @@ public final class Zone: Sendable {
         var nameLength: UInt8
         var flags: Flags
 
+        /// Whether the leftmost label is `*`.
+        func isWildcard(in bytes: UnsafeMutableRawPointer) -> Bool {
+            let wire = UnsafeRawPointer(bytes + Int(name))
+            return nameLength > 2 && wire.readByte(0) == 1 && wire.readByte(1) == UInt8(ascii: "*")
+        }
+
         struct Flags: OptionSet, BitwiseCopyable {
             let rawValue: UInt8
             /// NS below the apex: what is here and below belongs to another zone.
             static let cut = Flags(rawValue: 1)
             static let dname = Flags(rawValue: 2)
             static let cname = Flags(rawValue: 4)
+            /// Only an NSEC3 record and its signatures: no name of the zone (RFC 5155 7.2.8).
+            static let hashed = Flags(rawValue: 8)
         }
     }
 
@@ -47,14 +55,13 @@ public final class Zone: Sendable {
     public let apex: Name
     /// The file it was read from.
     public let path: String
+    /// As they were read, duplicates among them.
     public let recordCount: Int
-    public var serial: UInt32 {
-        soa.map { $0.rdata.withUnsafeBytes { $0.baseAddress.unsafelyUnwrapped.readUInt32($0.count - 20) } } ?? 0
-    }
+    /// The SOA's; 0 without one.
+    public var serial: UInt32 { view.soaData.map { $0.baseAddress.unsafelyUnwrapped.readUInt32($0.count - 20) } ?? 0 }
 
-    let tables: ZoneTables
-    /// RDATA of the SOA, its TTL in negative answers (RFC 2308 5), and its line.
-    let soa: (rdata: [UInt8], negativeTTL: UInt32, place: Place)?
+    /// What the fast lane sees of the zone, and `self` keeps alive.
+    let view: ZoneView
 
     /// Compiles records that `ZoneReader` found loadable.
     public init(apex: Name, records: consuming ZoneRecords, path: String) {
@@ -62,39 +69,10 @@ public final class Zone: Sendable {
         self.path = path
         recordCount = records.entries.count
         var builder = ZoneBuilder(apex: self.apex, records: records)
-        tables = builder.build()
-        soa = tables.negativeSOA()
-    }
-}
-
-/// The memory of a zone: what the fast lane sees of it. The `Zone` keeps it alive.
-final class ZoneTables: Sendable {
-    let view: ZoneView
-    // Sorted for denial of existence; empty in unsigned zones.
-    let nsecNodes: [UInt32]
-    let nsec3: [ZoneProofs.HashedName]
-    let nsec3Parameters: ZoneProofs.Parameters?
-
-    init(
-        view: ZoneView, nsecNodes: [UInt32], nsec3: [ZoneProofs.HashedName],
-        nsec3Parameters: ZoneProofs.Parameters?
-    ) {
-        self.view = view
-        self.nsecNodes = nsecNodes
-        self.nsec3 = nsec3
-        self.nsec3Parameters = nsec3Parameters
+        view = builder.build()
     }
 
     deinit { view.deallocate() }
-
-    func negativeSOA() -> (rdata: [UInt8], negativeTTL: UInt32, place: Place)? {
-        guard let set = view.rrset(view.nodes[0], .soa) else { return nil }
-        let record = view.records[Int(set.records)]
-        let rdata = Array(view.rdata(record))
-        guard rdata.count >= 22 else { return nil }
-        let minimum = rdata.withUnsafeBytes { $0.baseAddress.unsafelyUnwrapped.readUInt32($0.count - 4) }
-        return (rdata, min(set.ttl, minimum), record.place)
-    }
 }
 
 /// Plain pointers into a zone's tables. Node 0 is the apex.
@@ -107,30 +85,41 @@ struct ZoneView: @unchecked Sendable, BitwiseCopyable {
     var rrsetCount: Int
     var records: UnsafeMutablePointer<Zone.Record>
     var recordCount: Int
-    var names: UnsafeMutableRawPointer
+    /// Owner names, folded, and RDATA.
     var bytes: UnsafeMutableRawPointer
     /// Upper half: tag of the hash; lower half: node + 1.
     var index: UnsafeMutablePointer<UInt64>
     var indexMask: UInt64
+    /// The apex's SOA among `records`, or `none`; its TTL in negative answers (RFC 2308 5).
+    var soa = Zone.none
+    var negativeTTL: UInt32 = 0
+    /// What denies existence; empty in unsigned zones.
+    var denial = ZoneDenial()
 
     func deallocate() {
         nodes.deallocate()
         rrsets.deallocate()
         records.deallocate()
-        names.deallocate()
         bytes.deallocate()
         index.deallocate()
+        denial.deallocate()
     }
 
     func name(_ node: Zone.Node) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(start: names + Int(node.name), count: Int(node.nameLength))
+        UnsafeRawBufferPointer(start: bytes + Int(node.name), count: Int(node.nameLength))
     }
 
     func rdata(_ record: Zone.Record) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: bytes + Int(record.rdata), count: Int(record.rdataLength))
     }
 
-    /// The node whose name is the suffix of `name` from label `label` on, or its wildcard.
+    /// The SOA's RDATA, at least the two names' roots and five numbers.
+    var soaData: UnsafeRawBufferPointer? { soa == Zone.none ? nil : rdata(records[Int(soa)]) }
+
+    /// Whether the file brought signatures along.
+    var isSigned: Bool { rrset(nodes[0], .rrsig) != nil }
+
+    /// The node whose name is the suffix of `name` from label `label` on.
     func probe(_ name: borrowing LookupName, at label: Int) -> UInt32? {
         let tag = name.hash(at: label) >> 32
         var slot = tag & indexMask
@@ -139,13 +128,16 @@ struct ZoneView: @unchecked Sendable, BitwiseCopyable {
             if value >> 32 == tag {
                 let number = UInt32(truncatingIfNeeded: value) &- 1
                 let node = nodes[Int(number)]
-                if name.suffixEquals(label, names + Int(node.name), length: Int(node.nameLength)) { return number }
+                if name.suffixEquals(label, bytes + Int(node.name), length: Int(node.nameLength)) {
+                    return node.flags.contains(.hashed) ? nil : number
+                }
             }
             slot = (slot + 1) & indexMask
         }
         return nil
     }
 
+    /// The node whose name is `*.` and the suffix of `name` from label `label` on.
     func probeWildcard(_ name: borrowing LookupName, at label: Int) -> UInt32? {
         let tag = name.wildcardHash(at: label) >> 32
         var slot = tag & indexMask
@@ -154,10 +146,8 @@ struct ZoneView: @unchecked Sendable, BitwiseCopyable {
             if value >> 32 == tag {
                 let number = UInt32(truncatingIfNeeded: value) &- 1
                 let node = nodes[Int(number)]
-                let wire = names + Int(node.name)
-                if node.nameLength > 2, wire.load(as: UInt8.self) == 1,
-                    wire.load(fromByteOffset: 1, as: UInt8.self) == UInt8(ascii: "*"),
-                    name.suffixEquals(label, wire + 2, length: Int(node.nameLength) - 2)
+                if node.isWildcard(in: bytes),
+                    name.suffixEquals(label, bytes + Int(node.name) + 2, length: Int(node.nameLength) - 2)
                 {
                     return number
                 }
@@ -173,5 +163,12 @@ struct ZoneView: @unchecked Sendable, BitwiseCopyable {
             if set.type == type { return set }
         }
         return nil
+    }
+
+    /// The TTL of one record: its RRset's, and a signature's that of what it covers (RFC 4034 3).
+    func ttl(_ record: Zone.Record, of set: Zone.RRset, at node: Zone.Node) -> UInt32 {
+        guard set.type == .rrsig, record.rdataLength > 18 else { return set.ttl }
+        let covered = RecordType(rawValue: rdata(record).baseAddress.unsafelyUnwrapped.readUInt16(0))
+        return rrset(node, covered)?.ttl ?? set.ttl
     }
 }

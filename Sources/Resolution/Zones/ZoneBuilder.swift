@@ -1,68 +1,93 @@
 import DNSWire
 
 /// Compiles the records of a zone into its tables.
+///
+/// Linear but for the sorting of RRsets and of denial records, with arrays of plain structs and no object per name.
 struct ZoneBuilder: ~Copyable {
     private let apex: Name
     private let records: ZoneRecords
+    /// The bytes of `records`, owner names folded in place, and the apex behind them. Becomes the view's.
+    private let bytes: UnsafeMutableRawPointer
     private var nodes: [Zone.Node] = []
     private var parents: [UInt32] = []
-    private var names: [UInt8] = []
-    private var index: [UInt64]
+    private var rrsets: [Zone.RRset] = []
+    private var kept: [Zone.Record] = []
+    private var index: UnsafeMutablePointer<UInt64>
     private var indexMask: UInt64
     private var scratch = LookupName()
 
     init(apex: Name, records: ZoneRecords) {
         self.apex = apex
         self.records = records
-        indexMask = 1023
-        index = [UInt64](repeating: 0, count: 1024)
+        let count = records.bytes.count
+        indexMask = 15
+        index = Self.emptyIndex(slots: 16)
+        // Eight more: names are compared and hashed by the word.
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: count + apex.wire.count + 8, alignment: 8)
+        copy.copyBytes(from: records.bytes)
+        UnsafeMutableRawBufferPointer(rebasing: copy[count...]).copyBytes(from: apex.wire)
+        bytes = copy.baseAddress.unsafelyUnwrapped
     }
 
-    mutating func build() -> ZoneTables {
+    /// Once: the view takes over the memory.
+    mutating func build() -> ZoneView {
+        var owners = addNames()
+        groupIntoRRsets(owners)
+        owners = []
+        markBoundaries()
+        var view = ZoneView(
+            nodes: Self.copy(nodes), nodeCount: nodes.count, rrsets: Self.copy(rrsets), rrsetCount: rrsets.count,
+            records: Self.copy(kept), recordCount: kept.count, bytes: bytes, index: index, indexMask: indexMask)
+        resolveTargets(&view)
+        if let set = view.rrset(view.nodes[0], .soa), view.records[Int(set.records)].rdataLength >= 22 {
+            view.soa = set.records
+            let rdata = view.rdata(view.records[Int(set.records)])
+            let minimum = rdata.baseAddress.unsafelyUnwrapped.readUInt32(rdata.count - 4)
+            view.negativeTTL = min(set.ttl, minimum)
+        }
+        view.denial = ZoneDenial(of: view)
+        return view
+    }
+
+    // MARK: Names
+
+    /// Makes the nodes; returns which one each record belongs to. Records of one owner mostly stand together.
+    private mutating func addNames() -> [UInt32] {
         scratch.assign(apex)
-        _ = node(at: 0)
-        // Which node each record belongs to; records of one owner mostly stand together.
+        _ = addNode(at: 0, start: UInt32(records.bytes.count))
         var owners = [UInt32](repeating: Zone.none, count: records.entries.count)
         var lastOwner = UInt32.max
         var lastNode = Zone.none
         for (number, entry) in records.entries.enumerated() {
             if number == 0 || entry.owner != lastOwner {
                 lastOwner = entry.owner
-                let length = records.bytes.withUnsafeBytes {
-                    scratch.assign(
-                        uncompressed: UnsafeRawBufferPointer(
-                            rebasing: $0[Int(entry.owner)..<(Int(entry.owner) + Int(entry.ownerLength))]))
-                }
-                let depth = scratch.labelCount - apex.labelCount
-                let inZone =
-                    length > 0 && depth >= 0
-                    && apex.wire.withUnsafeBytes {
-                        scratch.suffixEquals(depth, $0.baseAddress.unsafelyUnwrapped, length: $0.count)
-                    }
-                lastNode = inZone ? insertWithAncestors(depth: depth) : Zone.none
+                lastNode = nodeOfOwner(entry)
             }
             owners[number] = lastNode
         }
-        let (rrsets, kept) = groupIntoRRsets(owners)
-        markBoundaries(rrsets)
-        let view = makeView(rrsets, kept)
-        var proofs = ProofTables()
-        proofs.collect(view)
-        return ZoneTables(
-            view: view, nsecNodes: proofs.nsecNodes, nsec3: proofs.nsec3, nsec3Parameters: proofs.parameters)
+        return owners
     }
 
-    // MARK: Names
-
-    private mutating func insertWithAncestors(depth: Int) -> UInt32 {
-        if let existing = find(at: 0) { return existing }
-        var parent = UInt32(0)
+    private mutating func nodeOfOwner(_ entry: ZoneRecords.Entry) -> UInt32 {
+        let owner = UnsafeRawBufferPointer(start: bytes + Int(entry.owner), count: Int(entry.ownerLength))
+        guard scratch.assign(uncompressed: owner) == owner.count else { return Zone.none }
+        let depth = scratch.labelCount - apex.labelCount
+        let isInZone =
+            depth >= 0
+            && scratch.suffixEquals(depth, bytes + records.bytes.count, length: apex.wire.count)
+        guard isInZone else { return Zone.none }
+        if let known = find(at: 0) { return known }
+        (bytes + Int(entry.owner)).copyMemory(from: scratch.bytes, byteCount: owner.count)
         // From the apex down, so that a parent always has the smaller number.
+        var parent = UInt32(0)
         for label in stride(from: depth - 1, through: 0, by: -1) {
-            let known = find(at: label)
-            let number = known ?? node(at: label)
-            if known == nil { parents[Int(number)] = parent }
-            parent = number
+            if let known = find(at: label) {
+                parent = known
+            } else {
+                let number = addNode(at: label, start: entry.owner + UInt32(scratch.offset(at: label)))
+                parents[Int(number)] = parent
+                parent = number
+            }
         }
         return parent
     }
@@ -75,119 +100,131 @@ struct ZoneBuilder: ~Copyable {
             if value >> 32 == tag {
                 let number = UInt32(truncatingIfNeeded: value) &- 1
                 let node = nodes[Int(number)]
-                let same = names.withUnsafeBytes {
-                    scratch.suffixEquals(
-                        label, $0.baseAddress.unsafelyUnwrapped + Int(node.name), length: Int(node.nameLength))
-                }
-                if same { return number }
+                if scratch.suffixEquals(label, bytes + Int(node.name), length: Int(node.nameLength)) { return number }
             }
             slot = (slot + 1) & indexMask
         }
         return nil
     }
 
-    private mutating func node(at label: Int) -> UInt32 {
+    private mutating func addNode(at label: Int, start: UInt32) -> UInt32 {
         let number = UInt32(nodes.count)
-        let suffix = scratch.suffix(at: label)
         nodes.append(
             Zone.Node(
-                name: UInt32(names.count), rrsets: 0, boundaryAbove: Zone.none, rrsetCount: 0,
-                nameLength: UInt8(suffix.count), flags: []))
+                name: start, rrsets: 0, boundaryAbove: Zone.none, rrsetCount: 0,
+                nameLength: UInt8(scratch.length - scratch.offset(at: label)), flags: []))
         parents.append(Zone.none)
-        names += suffix
-        if UInt64(nodes.count) * 4 > (indexMask + 1) * 3 { growIndex() }
-        insert(tag: scratch.hash(at: label) >> 32, number)
+        // At most two thirds full: a search for a name that is not there ends soon.
+        if UInt64(nodes.count) * 3 > (indexMask + 1) * 2 { growIndex() }
+        insert((scratch.hash(at: label) >> 32) << 32 | UInt64(number + 1))
         return number
     }
 
-    private mutating func insert(tag: UInt64, _ number: UInt32) {
-        var slot = tag & indexMask
+    private func insert(_ value: UInt64) {
+        var slot = value >> 32 & indexMask
         while index[Int(slot)] != 0 { slot = (slot + 1) & indexMask }
-        index[Int(slot)] = tag << 32 | UInt64(number + 1)
+        index[Int(slot)] = value
     }
 
     private mutating func growIndex() {
         let old = index
-        indexMask = UInt64(old.count * 2 - 1)
-        index = [UInt64](repeating: 0, count: old.count * 2)
-        for value in old where value != 0 { insert(tag: value >> 32, UInt32(truncatingIfNeeded: value) &- 1) }
+        let slots = Int(indexMask + 1)
+        index = Self.emptyIndex(slots: slots * 2)
+        indexMask = UInt64(slots * 2 - 1)
+        for slot in 0..<slots where old[slot] != 0 { insert(old[slot]) }
+        old.deallocate()
+    }
+
+    private static func emptyIndex(slots: Int) -> UnsafeMutablePointer<UInt64> {
+        let index = UnsafeMutablePointer<UInt64>.allocate(capacity: slots)
+        index.initialize(repeating: 0, count: slots)
+        return index
     }
 
     // MARK: RRsets
 
     /// Sorts records by node and type, file order kept, and drops the second of two that are the same (RFC 2181 5).
-    private mutating func groupIntoRRsets(_ owners: [UInt32]) -> (rrsets: [Zone.RRset], kept: [Zone.Record]) {
-        // Counting sort by node: linear, and stable.
-        var starts = [UInt32](repeating: 0, count: nodes.count + 1)
-        for owner in owners where owner != Zone.none { starts[Int(owner) + 1] += 1 }
-        for node in 0..<nodes.count { starts[node + 1] += starts[node] }
-        var order = [UInt32](repeating: 0, count: Int(starts[nodes.count]))
-        var next = starts
+    private mutating func groupIntoRRsets(_ owners: [UInt32]) {
+        // Counting sort by node: linear, and stable. Afterwards `ends[n]` is where the records of node n end.
+        var ends = [UInt32](repeating: 0, count: nodes.count + 1)
+        for owner in owners where owner != Zone.none { ends[Int(owner) + 1] += 1 }
+        for node in 0..<nodes.count { ends[node + 1] += ends[node] }
+        var order = [UInt32](repeating: 0, count: Int(ends[nodes.count]))
         for (number, owner) in owners.enumerated() where owner != Zone.none {
-            order[Int(next[Int(owner)])] = UInt32(number)
-            next[Int(owner)] += 1
+            order[Int(ends[Int(owner)])] = UInt32(number)
+            ends[Int(owner)] += 1
         }
-        var rrsets: [Zone.RRset] = []
-        var kept: [Zone.Record] = []
         kept.reserveCapacity(order.count)
-        for node in nodes.indices {
-            let range = Int(starts[node])..<Int(starts[node + 1])
-            guard !range.isEmpty else { continue }
-            nodes[node].rrsets = UInt32(rrsets.count)
-            var ordered = Array(order[range])
-            if ordered.count > 1 {
-                ordered.sort {
-                    let a = records.entries[Int($0)].type.rawValue
-                    let b = records.entries[Int($1)].type.rawValue
-                    return a != b ? a < b : $0 < $1
+        rrsets.reserveCapacity(order.count)
+        order.withUnsafeMutableBufferPointer { order in
+            var start = 0
+            for node in nodes.indices {
+                let end = Int(ends[node])
+                defer { start = end }
+                nodes[node].rrsets = UInt32(rrsets.count)
+                if end - start > 1 {
+                    var some = UnsafeMutableBufferPointer(rebasing: order[start..<end])
+                    some.sort {
+                        let a = records.entries[Int($0)].type.rawValue
+                        let b = records.entries[Int($1)].type.rawValue
+                        return a != b ? a < b : $0 < $1
+                    }
                 }
+                for position in start..<end { appendRecord(records.entries[Int(order[position])], node) }
+                nodes[node].rrsetCount = UInt16(clamping: rrsets.count - Int(nodes[node].rrsets))
             }
-            for number in ordered { appendRecord(number, node, &rrsets, &kept) }
-            nodes[node].rrsetCount = UInt16(clamping: rrsets.count - Int(nodes[node].rrsets))
         }
-        return (rrsets, kept)
     }
 
-    private func appendRecord(
-        _ number: UInt32, _ node: Int, _ rrsets: inout [Zone.RRset], _ kept: inout [Zone.Record]
-    ) {
-        let entry = records.entries[Int(number)]
+    private mutating func appendRecord(_ entry: ZoneRecords.Entry, _ node: Int) {
         let record = Zone.Record(
             rdata: entry.rdata, target: Zone.none, rdataLength: entry.rdataLength, place: entry.place)
-        if rrsets.count > Int(nodes[node].rrsets), rrsets[rrsets.count - 1].type == entry.type {
-            let last = rrsets.count - 1
-            rrsets[last].ttl = min(rrsets[last].ttl, entry.ttl)
-            let start = Int(rrsets[last].records)
-            // The reader has dropped duplicates; this bounds what a huge RRset may cost here.
-            if kept.count - start <= 64 {
-                let rdata = records.rdata(of: entry)
-                for other in kept[start...] where other.rdataLength == entry.rdataLength {
-                    let bytes = records.bytes[Int(other.rdata)..<(Int(other.rdata) + Int(other.rdataLength))]
-                    if bytes.elementsEqual(rdata) { return }
-                }
-            }
-            guard rrsets[last].recordCount < UInt16.max else { return }
-            rrsets[last].recordCount += 1
-        } else {
-            rrsets.append(Zone.RRset(records: UInt32(kept.count), ttl: entry.ttl, type: entry.type, recordCount: 1))
+        let rdata = UnsafeRawBufferPointer(start: bytes + Int(entry.rdata), count: Int(entry.rdataLength))
+        // The reader lets nothing else pass; the lookup follows these names without looking at their end.
+        if entry.type == .cname || entry.type == .dname {
+            guard scratch.assign(uncompressed: rdata) == rdata.count else { return }
         }
+        guard rrsets.count > Int(nodes[node].rrsets), rrsets[rrsets.count - 1].type == entry.type else {
+            rrsets.append(Zone.RRset(records: UInt32(kept.count), ttl: entry.ttl, type: entry.type, recordCount: 1))
+            kept.append(record)
+            return
+        }
+        let last = rrsets.count - 1
+        rrsets[last].ttl = min(rrsets[last].ttl, entry.ttl)
+        let start = Int(rrsets[last].records)
+        // The reader has dropped duplicates; this bounds what a huge RRset may cost here.
+        if kept.count - start <= 64 {
+            for other in kept[start...] where other.rdataLength == entry.rdataLength {
+                let bytes = UnsafeRawBufferPointer(start: bytes + Int(other.rdata), count: rdata.count)
+                if bytes.elementsEqual(rdata) { return }
+            }
+        }
+        guard rrsets[last].recordCount < UInt16.max else { return }
+        rrsets[last].recordCount += 1
         kept.append(record)
     }
 
     // MARK: Zone cuts
 
-    private mutating func markBoundaries(_ rrsets: [Zone.RRset]) {
+    private mutating func markBoundaries() {
+        var hasChildren = [Bool](repeating: false, count: nodes.count)
+        for parent in parents where parent != Zone.none { hasChildren[Int(parent)] = true }
         for node in nodes.indices {
             let range = Int(nodes[node].rrsets)..<(Int(nodes[node].rrsets) + Int(nodes[node].rrsetCount))
+            var hasNSEC3 = false
+            var hasOther = false
             for set in rrsets[range] {
                 switch set.type {
                 // NS at a wildcard has no meaning as a cut (RFC 4592 4.2).
-                case .ns where node != 0 && !isWildcard(node): nodes[node].flags.insert(.cut)
+                case .ns where node != 0 && !nodes[node].isWildcard(in: bytes): nodes[node].flags.insert(.cut)
                 case .dname: nodes[node].flags.insert(.dname)
                 case .cname: nodes[node].flags.insert(.cname)
                 default: break
                 }
+                hasNSEC3 = hasNSEC3 || set.type == .nsec3
+                hasOther = hasOther || (set.type != .nsec3 && set.type != .rrsig)
             }
+            if node != 0, hasNSEC3, !hasOther, !hasChildren[node] { nodes[node].flags.insert(.hashed) }
             let parent = parents[node]
             guard parent != Zone.none else { continue }
             // Parents come first, so theirs is known.
@@ -200,39 +237,37 @@ struct ZoneBuilder: ~Copyable {
         }
     }
 
-    private func isWildcard(_ node: Int) -> Bool {
-        let start = Int(nodes[node].name)
-        return nodes[node].nameLength > 2 && names[start] == 1 && names[start + 1] == UInt8(ascii: "*")
-    }
-
-    // MARK: Memory
-
-    private mutating func makeView(_ rrsets: [Zone.RRset], _ kept: [Zone.Record]) -> ZoneView {
-        var view = ZoneView(
-            nodes: Self.copy(nodes), nodeCount: nodes.count, rrsets: Self.copy(rrsets), rrsetCount: rrsets.count,
-            records: Self.copy(kept), recordCount: kept.count, names: Self.copyBytes(names),
-            bytes: Self.copyBytes(records.bytes), index: Self.copy(index), indexMask: indexMask)
-        resolveTargets(&view)
-        return view
-    }
+    // MARK: Targets
 
     /// Looks up once what NS, MX, SRV, SVCB and HTTPS point to, so that additional records cost no search.
     private mutating func resolveTargets(_ view: inout ZoneView) {
-        for number in 0..<view.rrsetCount {
-            let set = view.rrsets[number]
-            let before: Int
-            switch set.type {
-            case .ns: before = 0
-            case .mx, .svcb, .https: before = 2
-            case .srv: before = 6
-            default: continue
-            }
-            for record in Int(set.records)..<(Int(set.records) + Int(set.recordCount)) {
-                let rdata = view.rdata(view.records[record])
-                guard rdata.count > before,
-                    scratch.assign(uncompressed: UnsafeRawBufferPointer(rebasing: rdata[before...])) > 1
-                else { continue }
-                if let target = view.probe(scratch, at: 0) { view.records[record].target = target }
+        for number in 0..<view.nodeCount {
+            let node = view.nodes[number]
+            for set in Int(node.rrsets)..<(Int(node.rrsets) + Int(node.rrsetCount)) {
+                let set = view.rrsets[set]
+                let before: Int
+                switch set.type {
+                case .ns: before = 0
+                case .mx, .svcb, .https: before = 2
+                case .srv: before = 6
+                default: continue
+                }
+                for record in Int(set.records)..<(Int(set.records) + Int(set.recordCount)) {
+                    let rdata = view.rdata(view.records[record])
+                    guard rdata.count > before else { continue }
+                    let length = scratch.assign(uncompressed: UnsafeRawBufferPointer(rebasing: rdata[before...]))
+                    if length > 1, let target = view.probe(scratch, at: 0) {
+                        let found = view.nodes[Int(target)]
+                        // Beyond a zone cut it is no data of ours, and serves only as glue.
+                        let isOurs = found.boundaryAbove == Zone.none && !found.flags.contains(.cut)
+                        if set.type == .ns || isOurs { view.records[record].target = target }
+                    } else if length == 1, set.type == .svcb || set.type == .https, !node.isWildcard(in: bytes),
+                        rdata[0] != 0 || rdata[1] != 0
+                    {
+                        // In ServiceMode, "." is the owner itself (RFC 9460 2.5.2).
+                        view.records[record].target = UInt32(number)
+                    }
+                }
             }
         }
     }
@@ -241,14 +276,6 @@ struct ZoneBuilder: ~Copyable {
         let memory = UnsafeMutablePointer<T>.allocate(capacity: max(array.count, 1))
         array.withUnsafeBufferPointer { source in
             if let base = source.baseAddress { memory.initialize(from: base, count: array.count) }
-        }
-        return memory
-    }
-
-    private static func copyBytes(_ array: [UInt8]) -> UnsafeMutableRawPointer {
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: max(array.count, 8), alignment: 8)
-        array.withUnsafeBytes { source in
-            if let base = source.baseAddress { memory.copyMemory(from: base, byteCount: array.count) }
         }
         return memory
     }

@@ -4,7 +4,6 @@ import DNSWire
 ///
 /// - RFC: 1034 4.3.2; 4592 3.3; 6672 3.2; 2308 2; 4035 3.1; 5155 7.2.
 struct ZoneLookup {
-    let zone: Zone
     let view: ZoneView
     /// The label of the name at which the apex starts.
     let apexLabel: Int
@@ -62,11 +61,10 @@ struct ZoneLookup {
         decision.source = .zone
         decision.authoritative = true
         if let exact = position.exact {
-            return answerFrom(view.nodes[Int(exact)], position, isWildcard: false, name, &builder, &decision)
+            return answerFrom(exact, position, isWildcard: false, name, &builder, &decision)
         }
         if let wildcard = view.probeWildcard(name, at: position.encloserLabel) {
-            let node = view.nodes[Int(wildcard)]
-            return answerFrom(node, position, isWildcard: true, name, &builder, &decision)
+            return answerFrom(wildcard, position, isWildcard: true, name, &builder, &decision)
         }
         decision.responseCode = .nxDomain
         writeSOA(name, &builder, &decision)
@@ -74,14 +72,15 @@ struct ZoneLookup {
         return .answered
     }
 
-    private var proofs: ZoneProofs { ZoneProofs(zone: zone, view: view, apexLabel: apexLabel) }
+    private var proofs: ZoneProofs { ZoneProofs(view: view) }
 
     // MARK: Data
 
     private func answerFrom(
-        _ node: Zone.Node, _ position: Position, isWildcard: Bool, _ name: borrowing LookupName,
+        _ number: UInt32, _ position: Position, isWildcard: Bool, _ name: borrowing LookupName,
         _ builder: inout ResponseBuilder, _ decision: inout Decision
     ) -> Outcome {
+        let node = view.nodes[Int(number)]
         let owner = ResponseBuilder.Owner.at(nameOffset)
         if question.type == .any {
             var any = false
@@ -90,7 +89,7 @@ struct ZoneLookup {
                 if set.type == .rrsig || set.type == .nsec || set.type == .nsec3, !question.dnssecOK { continue }
                 if !any { decision.place = view.records[Int(set.records)].place }
                 any = true
-                write(set, owner, &builder)
+                write(set, of: node, owner, &builder)
             }
             if any {
                 if isWildcard, question.dnssecOK {
@@ -100,9 +99,9 @@ struct ZoneLookup {
             }
         } else if let set = view.rrset(node, question.type) {
             decision.place = view.records[Int(set.records)].place
-            write(set, owner, &builder)
+            write(set, of: node, owner, &builder)
             if question.dnssecOK {
-                writeSignatures(node, of: set.type, owner, &builder)
+                view.writeSignatures(node, of: set.type, owner, &builder)
                 if isWildcard { proofs.noCloserMatch(name, position.encloserLabel, &builder) }
             }
             writeAdditional(set, &builder)
@@ -113,32 +112,50 @@ struct ZoneLookup {
             let record = view.records[Int(set.records)]
             decision.place = record.place
             let target = builder.appendCNAME(owner: owner, ttl: set.ttl, target: view.rdata(record))
-            if question.dnssecOK {
-                writeSignatures(node, of: .cname, owner, &builder)
-            }
+            if question.dnssecOK { view.writeSignatures(node, of: .cname, owner, &builder) }
             // Truncated: the client comes back over TCP, where all of it fits.
             guard let target else { return .answered }
             return .chase(target)
         }
         writeSOA(name, &builder, &decision)
         if question.dnssecOK {
-            proofs.noData(node, isWildcard: isWildcard, name, position.encloserLabel, &builder)
+            proofs.noData(number, isWildcard: isWildcard, name, position.encloserLabel, &builder)
         }
         return .answered
     }
 
-    private func write(_ set: Zone.RRset, _ owner: ResponseBuilder.Owner, _ builder: inout ResponseBuilder) {
+    /// Writes what fits; a rest that does not sets TC.
+    private func write(
+        _ set: Zone.RRset, of node: Zone.Node, _ owner: ResponseBuilder.Owner, _ builder: inout ResponseBuilder
+    ) {
         for index in 0..<Int(set.recordCount) {
             let record = view.records[Int(set.records) + index]
-            guard builder.append(owner: owner, type: set.type, ttl: set.ttl, rdata: view.rdata(record)) else { return }
+            let ttl = view.ttl(record, of: set, at: node)
+            guard builder.append(owner: owner, type: set.type, ttl: ttl, rdata: view.rdata(record)) else { return }
         }
     }
 
-    /// The signatures over one type (RFC 4035 3.1.1).
-    private func writeSignatures(
-        _ node: Zone.Node, of type: RecordType, _ owner: ResponseBuilder.Owner, _ builder: inout ResponseBuilder
-    ) {
-        view.writeSignatures(node, of: type, owner, &builder)
+    /// Writes the addresses of `node` into the additional section, each RRset whole or not at all (RFC 2181 5, 9).
+    ///
+    /// Returns whether all fitted.
+    private func writeAddresses(_ node: Zone.Node, _ builder: inout ResponseBuilder) -> Bool {
+        // What is cut short already makes the client come again.
+        guard !builder.truncated else { return false }
+        let name = view.name(node)
+        let owner = ResponseBuilder.Owner.name(name.baseAddress.unsafelyUnwrapped, length: name.count)
+        builder.begin(.additional)
+        for type in [RecordType.a, .aaaa] {
+            guard let set = view.rrset(node, type) else { continue }
+            let start = builder.mark
+            for record in Int(set.records)..<(Int(set.records) + Int(set.recordCount)) {
+                let rdata = view.rdata(view.records[record])
+                guard builder.append(owner: owner, type: type, ttl: set.ttl, rdata: rdata) else {
+                    builder.rollback(to: start)
+                    return false
+                }
+            }
+        }
+        return true
     }
 
     /// Addresses of what the answer points to, where this zone has them and they fit.
@@ -147,35 +164,27 @@ struct ZoneLookup {
         case .ns, .mx, .srv, .svcb, .https: break
         default: return
         }
-        // A chain may still have to go on in the answer section; additional records come last.
+        // Behind a chain of wildcards their proofs are still to come, and the additional section is the last.
+        guard nameOffset == Header.length || !question.dnssecOK else { return }
         let first = Int(set.records)
         for index in first..<(first + min(Int(set.recordCount), 16)) {
             let target = view.records[index].target
             guard target != Zone.none else { continue }
             if (first..<index).contains(where: { view.records[$0].target == target }) { continue }
-            let node = view.nodes[Int(target)]
-            let name = view.name(node)
-            for type in [RecordType.a, .aaaa] {
-                guard let addresses = view.rrset(node, type) else { continue }
-                builder.begin(.additional)
-                write(
-                    addresses, .name(name.baseAddress.unsafelyUnwrapped, length: name.count), &builder)
-            }
+            guard writeAddresses(view.nodes[Int(target)], &builder) else { return }
         }
     }
 
     private func writeSOA(
         _ name: borrowing LookupName, _ builder: inout ResponseBuilder, _ decision: inout Decision
     ) {
-        guard let soa = zone.soa else { return }
-        decision.place = soa.place
+        guard let rdata = view.soaData else { return }
+        decision.place = view.records[Int(view.soa)].place
         builder.begin(.authority)
         let owner = view.ownerOfApex(name, apexLabel, nameOffset)
-        soa.rdata.withUnsafeBytes {
-            _ = builder.append(owner: owner, type: .soa, ttl: soa.negativeTTL, rdata: $0)
-        }
+        builder.append(owner: owner, type: .soa, ttl: view.negativeTTL, rdata: rdata)
         if question.dnssecOK {
-            view.writeSignatures(view.nodes[0], of: .soa, owner, &builder, ttl: soa.negativeTTL)
+            view.writeSignatures(view.nodes[0], of: .soa, owner, &builder, ttl: view.negativeTTL)
         }
     }
 
@@ -197,7 +206,7 @@ struct ZoneLookup {
         let owner = ResponseBuilder.Owner.name(ownerName.baseAddress.unsafelyUnwrapped, length: ownerName.count)
         let target = view.rdata(record)
         guard builder.append(owner: owner, type: .dname, ttl: set.ttl, rdata: target) else { return .answered }
-        if question.dnssecOK { writeSignatures(node, of: .dname, owner, &builder) }
+        if question.dnssecOK { view.writeSignatures(node, of: .dname, owner, &builder) }
         let prefix = name.length - ownerName.count
         guard prefix + target.count <= Name.maximumLength else {
             decision.responseCode = .yxDomain
@@ -231,33 +240,25 @@ struct ZoneLookup {
         builder.begin(.authority)
         let cutName = view.name(cut)
         let owner = ResponseBuilder.Owner.name(cutName.baseAddress.unsafelyUnwrapped, length: cutName.count)
-        write(set, owner, &builder)
-        if question.dnssecOK {
+        write(set, of: cut, owner, &builder)
+        if question.dnssecOK, view.isSigned {
             if let ds = view.rrset(cut, .ds) {
-                write(ds, owner, &builder)
-                writeSignatures(cut, of: .ds, owner, &builder)
+                write(ds, of: cut, owner, &builder)
+                view.writeSignatures(cut, of: .ds, owner, &builder)
             } else {
                 proofs.insecureDelegation(cut, name, &builder)
             }
         }
-        builder.begin(.additional)
-        for index in 0..<Int(set.recordCount) {
-            let target = view.records[Int(set.records) + index].target
-            guard target != Zone.none else { continue }
-            let node = view.nodes[Int(target)]
-            let targetName = view.name(node)
-            // Names at or below the cut can't be found without their glue (RFC 9471 3.1).
-            let needed = Self.isAtOrBelow(targetName, cutName)
-            for type in [RecordType.a, .aaaa] {
-                guard let glue = view.rrset(node, type) else { continue }
-                for record in 0..<Int(glue.recordCount) {
-                    let fitted = builder.append(
-                        owner: .name(targetName.baseAddress.unsafelyUnwrapped, length: targetName.count), type: type,
-                        ttl: glue.ttl, rdata: view.rdata(view.records[Int(glue.records) + record]))
-                    if !fitted && needed {
-                        builder.requireWhole()
-                        return .answered
-                    }
+        // Names at or below the cut can't be found without their glue (RFC 9471 3.1): all of it, before any other's.
+        for isInDomain in [true, false] {
+            for index in Int(set.records)..<(Int(set.records) + Int(set.recordCount)) {
+                let target = view.records[index].target
+                guard target != Zone.none else { continue }
+                let node = view.nodes[Int(target)]
+                guard Self.isAtOrBelow(view.name(node), cutName) == isInDomain else { continue }
+                if !writeAddresses(node, &builder) {
+                    if isInDomain { builder.requireWhole() }
+                    return .answered
                 }
             }
         }

@@ -3,255 +3,177 @@ import LDNS
 
 /// Denial of existence from the NSEC and NSEC3 records that a signed zone file brings along.
 ///
-/// We sign nothing: what the file has is served, what it lacks is left out.
+/// We sign nothing: what the file has is served, what it lacks is left out. Does nothing in unsigned zones.
 /// - RFC: 4035 3.1.3; 5155 7.2.
 struct ZoneProofs {
-    let zone: Zone
     let view: ZoneView
-    let apexLabel: Int
 
-    /// An NSEC3 owner: its hash, and the node that has the record.
-    struct HashedName: Sendable, BitwiseCopyable {
-        var hash: InlineArray<20, UInt8>
-        var node: UInt32
-    }
-
-    struct Parameters: Sendable {
-        var iterations: Int
-        var salt: [UInt8]
-    }
-
-    /// More costs more than it gives (RFC 9276 3.2): such zones are served without proofs.
-    static let maximumIterations = 150
-
-    private var tables: ZoneTables { zone.tables }
+    private var denial: ZoneDenial { view.denial }
 
     /// The name does not exist: nor does a wildcard that would stand in for it.
     func nameError(_ name: borrowing LookupName, _ encloserLabel: Int, _ builder: inout ResponseBuilder) {
-        if let parameters = tables.nsec3Parameters {
-            writeNSEC3Match(suffix(name, encloserLabel), parameters, &builder)
-            writeNSEC3Cover(suffix(name, encloserLabel - 1), parameters, &builder)
-            writeNSEC3Cover(wildcard(name, encloserLabel), parameters, &builder)
-        } else {
-            let first = writeNSECCover(suffix(name, 0), nil, &builder)
-            _ = writeNSECCover(wildcard(name, encloserLabel), first, &builder)
+        if denial.nsec3Count > 0 {
+            guard let encloser = writeClosestEncloser(name, from: encloserLabel, &builder) else { return }
+            Self.withWildcard(name, encloser) { writeNSEC3Cover($0, &builder) }
+        } else if denial.nsecCount > 0 {
+            let first = writeNSECCover(name.suffix(at: 0), unless: nil, &builder)
+            Self.withWildcard(name, encloserLabel) { _ = writeNSECCover($0, unless: first, &builder) }
         }
     }
 
     /// The name exists (or a wildcard stands in for it), but not with this type.
     func noData(
-        _ node: Zone.Node, isWildcard: Bool, _ name: borrowing LookupName, _ encloserLabel: Int,
+        _ number: UInt32, isWildcard: Bool, _ name: borrowing LookupName, _ encloserLabel: Int,
         _ builder: inout ResponseBuilder
     ) {
-        if let parameters = tables.nsec3Parameters {
+        if denial.nsec3Count > 0 {
             if isWildcard {
-                writeNSEC3Match(suffix(name, encloserLabel), parameters, &builder)
-                writeNSEC3Cover(suffix(name, encloserLabel - 1), parameters, &builder)
-                writeNSEC3Match(wildcard(name, encloserLabel), parameters, &builder)
-            } else if !writeNSEC3Match(suffix(name, 0), parameters, &builder) {
-                writeClosestProvable(name, parameters, &builder)
+                guard let encloser = writeClosestEncloser(name, from: encloserLabel, &builder) else { return }
+                Self.withWildcard(name, encloser) { _ = writeNSEC3Match($0, &builder) }
+            } else if !writeNSEC3Match(name.suffix(at: 0), &builder) {
+                _ = writeClosestEncloser(name, from: 1, &builder)
             }
-        } else {
-            let ownerName = view.name(node)
+        } else if denial.nsecCount > 0 {
+            // An empty non-terminal has no NSEC of its own: the one before it covers it.
+            let node = view.nodes[Int(number)]
+            let first: UInt32?
             if view.rrset(node, .nsec) != nil {
-                writeNSEC(node, ownerName, &builder)
-                if isWildcard { _ = writeNSECCover(suffix(name, 0), nil, &builder) }
+                writeNSEC(node, &builder)
+                first = number
             } else {
-                // An empty non-terminal has no NSEC of its own: the one before it covers it.
-                _ = writeNSECCover(suffix(name, 0), nil, &builder)
+                first = writeNSECCover(view.name(node), unless: nil, &builder)
             }
+            if isWildcard { _ = writeNSECCover(name.suffix(at: 0), unless: first, &builder) }
         }
     }
 
     /// The answer came from a wildcard: nothing closer exists.
     func noCloserMatch(_ name: borrowing LookupName, _ encloserLabel: Int, _ builder: inout ResponseBuilder) {
+        guard encloserLabel > 0 else { return }
         builder.begin(.authority)
-        if let parameters = tables.nsec3Parameters {
-            writeNSEC3Cover(suffix(name, encloserLabel - 1), parameters, &builder)
-        } else {
-            _ = writeNSECCover(suffix(name, 0), nil, &builder)
+        if denial.nsec3Count > 0 {
+            writeNSEC3Cover(name.suffix(at: encloserLabel - 1), &builder)
+        } else if denial.nsecCount > 0, let number = findNSECCover(name.suffix(at: 0)) {
+            let node = view.nodes[Int(number)]
+            // Several links of a chain may need the same one.
+            if !builder.hasAuthority(owner: view.name(node), type: .nsec) { writeNSEC(node, &builder) }
         }
     }
 
     /// The delegation has no DS.
     func insecureDelegation(_ cut: Zone.Node, _ name: borrowing LookupName, _ builder: inout ResponseBuilder) {
-        if let parameters = tables.nsec3Parameters {
-            var cutName = LookupName()
-            _ = cutName.assign(uncompressed: view.name(cut))
-            if !writeNSEC3Match(suffix(cutName, 0), parameters, &builder) {
-                writeClosestProvable(cutName, parameters, &builder)
-            }
+        if denial.nsec3Count > 0 {
+            let wire = view.name(cut)
+            var label = 0
+            while label < name.labelCount, name.suffix(at: label).count > wire.count { label += 1 }
+            if !writeNSEC3Match(wire, &builder) { _ = writeClosestEncloser(name, from: label + 1, &builder) }
         } else {
-            writeNSEC(cut, view.name(cut), &builder)
+            writeNSEC(cut, &builder)
         }
     }
 
-    private func suffix(_ name: borrowing LookupName, _ label: Int) -> [UInt8] {
-        Array(name.suffix(at: max(label, 0)))
-    }
-
-    private func wildcard(_ name: borrowing LookupName, _ label: Int) -> [UInt8] {
-        [1, UInt8(ascii: "*")] + suffix(name, label)
+    /// Calls `body` with `*.` in front of the suffix of `name` from label `label` on, which is not its first.
+    private static func withWildcard(
+        _ name: borrowing LookupName, _ label: Int, _ body: (UnsafeRawBufferPointer) -> Void
+    ) {
+        let suffix = name.suffix(at: label)
+        withUnsafeTemporaryAllocation(byteCount: Name.maximumLength + 2, alignment: 1) { buffer in
+            buffer[0] = 1
+            buffer[1] = UInt8(ascii: "*")
+            UnsafeMutableRawBufferPointer(rebasing: buffer[2...]).copyMemory(from: suffix)
+            body(UnsafeRawBufferPointer(rebasing: buffer[..<(suffix.count + 2)]))
+        }
     }
 
     // MARK: NSEC
 
-    private func writeNSEC(
-        _ node: Zone.Node, _ ownerName: UnsafeRawBufferPointer, _ builder: inout ResponseBuilder
-    ) {
+    private func writeNSEC(_ node: Zone.Node, _ builder: inout ResponseBuilder) {
         guard let set = view.rrset(node, .nsec) else { return }
-        let owner = ResponseBuilder.Owner.name(ownerName.baseAddress.unsafelyUnwrapped, length: ownerName.count)
-        for index in 0..<Int(set.recordCount) {
-            builder.append(
-                owner: owner, type: .nsec, ttl: set.ttl, rdata: view.rdata(view.records[Int(set.records) + index]))
-        }
+        let name = view.name(node)
+        let owner = ResponseBuilder.Owner.name(name.baseAddress.unsafelyUnwrapped, length: name.count)
+        builder.append(owner: owner, type: .nsec, ttl: set.ttl, rdata: view.rdata(view.records[Int(set.records)]))
         view.writeSignatures(node, of: .nsec, owner, &builder)
     }
 
-    /// Writes the NSEC whose span holds `name`, unless it is `already` there. Returns its node.
-    private func writeNSECCover(_ name: [UInt8], _ already: UInt32?, _ builder: inout ResponseBuilder) -> UInt32? {
-        let sorted = tables.nsecNodes
-        guard !sorted.isEmpty else { return nil }
-        let wanted = Name(uncheckedWire: name)
-        // The last owner that is not behind the name, in canonical order.
+    /// Writes the NSEC whose span holds `name`, `unless` it is there already. Returns its node.
+    private func writeNSECCover(
+        _ name: UnsafeRawBufferPointer, unless already: UInt32?, _ builder: inout ResponseBuilder
+    ) -> UInt32? {
+        let number = findNSECCover(name)
+        if let number, number != already { writeNSEC(view.nodes[Int(number)], &builder) }
+        return number
+    }
+
+    /// The last owner of an NSEC that is not behind `name`, in canonical order.
+    private func findNSECCover(_ name: UnsafeRawBufferPointer) -> UInt32? {
+        let count = denial.nsecCount
+        guard count > 0 else { return nil }
         var low = 0
-        var high = sorted.count
+        var high = count
         while low < high {
             let middle = (low + high) / 2
-            let owner = Name(uncheckedWire: Array(view.name(view.nodes[Int(sorted[middle])])))
-            if wanted < owner { high = middle } else { low = middle + 1 }
+            let owner = view.name(view.nodes[Int(denial.nsec[middle])])
+            if CanonicalOrder.precedes(name, owner) { high = middle } else { low = middle + 1 }
         }
-        let number = sorted[(low + sorted.count - 1) % sorted.count]
-        if number != already {
-            let node = view.nodes[Int(number)]
-            writeNSEC(node, view.name(node), &builder)
-        }
-        return number
+        return denial.nsec[(low + count - 1) % count]
     }
 
     // MARK: NSEC3
 
-    /// The longest ancestor that has an NSEC3, and the span over the next closer name (RFC 5155 7.2.1).
-    private func writeClosestProvable(
-        _ name: borrowing LookupName, _ parameters: Parameters, _ builder: inout ResponseBuilder
-    ) {
-        for label in 1..<max(name.labelCount + 1, 2) {
-            let encloser = suffix(name, label)
-            if writeNSEC3Match(encloser, parameters, &builder) {
-                writeNSEC3Cover(suffix(name, label - 1), parameters, &builder)
-                return
+    /// Writes the proof of the closest encloser: the longest ancestor from label `first` on that has an NSEC3, and the
+    /// span over the next closer name. Returns the encloser's label.
+    ///
+    /// Under opt-out a name that exists may have none, hence the search.
+    /// - RFC: 5155 7.2.1.
+    private func writeClosestEncloser(
+        _ name: borrowing LookupName, from first: Int, _ builder: inout ResponseBuilder
+    ) -> Int? {
+        let apexLength = Int(view.nodes[0].nameLength)
+        var label = max(first, 1)
+        while label <= name.labelCount, name.suffix(at: label).count >= apexLength {
+            if writeNSEC3Match(name.suffix(at: label), &builder) {
+                writeNSEC3Cover(name.suffix(at: label - 1), &builder)
+                return label
             }
-            if encloser.count <= zone.apex.wire.count { return }
+            label += 1
         }
+        return nil
     }
 
-    @discardableResult
-    private func writeNSEC3Match(
-        _ name: [UInt8], _ parameters: Parameters, _ builder: inout ResponseBuilder
-    ) -> Bool {
-        let (index, exact) = search(name, parameters)
-        guard exact else { return false }
-        writeNSEC3(index, &builder)
-        return true
+    private func writeNSEC3Match(_ name: UnsafeRawBufferPointer, _ builder: inout ResponseBuilder) -> Bool {
+        let (index, isExact) = search(name)
+        if isExact { writeNSEC3(index, &builder) }
+        return isExact
     }
 
-    private func writeNSEC3Cover(_ name: [UInt8], _ parameters: Parameters, _ builder: inout ResponseBuilder) {
-        let (index, _) = search(name, parameters)
-        writeNSEC3(index, &builder)
+    private func writeNSEC3Cover(_ name: UnsafeRawBufferPointer, _ builder: inout ResponseBuilder) {
+        writeNSEC3(search(name).index, &builder)
     }
 
     private func writeNSEC3(_ index: Int, _ builder: inout ResponseBuilder) {
-        let node = view.nodes[Int(tables.nsec3[index].node)]
+        let node = view.nodes[Int(denial.nsec3[index].node)]
         guard let set = view.rrset(node, .nsec3) else { return }
-        let ownerName = view.name(node)
-        let owner = ResponseBuilder.Owner.name(ownerName.baseAddress.unsafelyUnwrapped, length: ownerName.count)
+        let name = view.name(node)
         // One span may prove two things; it is sent once.
-        if builder.hasAuthority(owner: ownerName, type: .nsec3) { return }
-        builder.append(
-            owner: owner, type: .nsec3, ttl: set.ttl, rdata: view.rdata(view.records[Int(set.records)]))
+        if builder.hasAuthority(owner: name, type: .nsec3) { return }
+        let owner = ResponseBuilder.Owner.name(name.baseAddress.unsafelyUnwrapped, length: name.count)
+        builder.append(owner: owner, type: .nsec3, ttl: set.ttl, rdata: view.rdata(view.records[Int(set.records)]))
         view.writeSignatures(node, of: .nsec3, owner, &builder)
     }
 
     /// The last NSEC3 whose hash is not behind the name's, and whether it is the name's own.
-    private func search(_ name: [UInt8], _ parameters: Parameters) -> (index: Int, exact: Bool) {
-        let hash = Self.hash(name, parameters)
-        let sorted = tables.nsec3
+    private func search(_ name: UnsafeRawBufferPointer) -> (index: Int, isExact: Bool) {
+        let parameters = view.rdata(view.records[Int(denial.parameters)])
+        let hash = NSEC3Hash(of: name, parameters: parameters)
+        let count = denial.nsec3Count
         var low = 0
-        var high = sorted.count
+        var high = count
         while low < high {
             let middle = (low + high) / 2
-            if Self.precedes(hash, sorted[middle].hash) { high = middle } else { low = middle + 1 }
+            if hash.precedes(denial.nsec3[middle].hash) { high = middle } else { low = middle + 1 }
         }
-        let index = (low + sorted.count - 1) % sorted.count
-        return (index, !Self.precedes(sorted[index].hash, hash) && !Self.precedes(hash, sorted[index].hash))
-    }
-
-    static func precedes(_ a: InlineArray<20, UInt8>, _ b: InlineArray<20, UInt8>) -> Bool {
-        for index in 0..<20 where a[index] != b[index] { return a[index] < b[index] }
-        return false
-    }
-
-    /// RFC 5155 5: iterated SHA-1 over the canonical name and the salt.
-    static func hash(_ name: [UInt8], _ parameters: Parameters) -> InlineArray<20, UInt8> {
-        var digest = SHA1.digest(name.map(ASCII.lowercased) + parameters.salt)
-        for _ in 0..<parameters.iterations { digest = SHA1.digest(digest + parameters.salt) }
-        var result = InlineArray<20, UInt8>(repeating: 0)
-        for index in 0..<min(20, digest.count) { result[index] = digest[index] }
-        return result
-    }
-}
-
-/// Collects what denial of existence needs while a zone is compiled.
-struct ProofTables {
-    private(set) var nsecNodes: [UInt32] = []
-    private(set) var nsec3: [ZoneProofs.HashedName] = []
-    private(set) var parameters: ZoneProofs.Parameters?
-
-    mutating func collect(_ view: ZoneView) {
-        if let set = view.rrset(view.nodes[0], .nsec3param) {
-            let rdata = view.rdata(view.records[Int(set.records)])
-            if rdata.count >= 5, rdata[0] == 1, rdata.count == 5 + Int(rdata[4]) {
-                let iterations = Int(rdata[2]) << 8 | Int(rdata[3])
-                if iterations <= ZoneProofs.maximumIterations {
-                    parameters = ZoneProofs.Parameters(iterations: iterations, salt: Array(rdata[5...]))
-                }
-            }
-        }
-        for number in 0..<view.nodeCount {
-            let node = view.nodes[number]
-            if view.rrset(node, .nsec) != nil { nsecNodes.append(UInt32(number)) }
-            if parameters != nil, view.rrset(node, .nsec3) != nil, let hash = Self.hash(of: view.name(node)) {
-                nsec3.append(ZoneProofs.HashedName(hash: hash, node: UInt32(number)))
-            }
-        }
-        if nsec3.isEmpty { parameters = nil }
-        nsec3.sort { ZoneProofs.precedes($0.hash, $1.hash) }
-        let names = nsecNodes.map { Name(uncheckedWire: Array(view.name(view.nodes[Int($0)]))) }
-        nsecNodes = zip(names, nsecNodes).sorted { $0.0 < $1.0 }.map(\.1)
-    }
-
-    /// The hash that an NSEC3 owner's first label spells, in base32hex (RFC 4648 7).
-    private static func hash(of name: UnsafeRawBufferPointer) -> InlineArray<20, UInt8>? {
-        guard name.count > 33, name[0] == 32 else { return nil }
-        var result = InlineArray<20, UInt8>(repeating: 0)
-        var bits: UInt32 = 0
-        var count = 0
-        var written = 0
-        for index in 1...32 {
-            let value: UInt32
-            switch name[index] {
-            case 0x30...0x39: value = UInt32(name[index] - 0x30)
-            case 0x61...0x76: value = UInt32(name[index] - 0x61 + 10)
-            default: return nil
-            }
-            bits = bits << 5 | value
-            count += 5
-            if count >= 8 {
-                count -= 8
-                result[written] = UInt8(truncatingIfNeeded: bits >> UInt32(count))
-                written += 1
-            }
-        }
-        return result
+        let index = (low + count - 1) % count
+        let found = denial.nsec3[index].hash
+        return (index, !found.precedes(hash) && !hash.precedes(found))
     }
 }

@@ -3,81 +3,116 @@ public import DNSWire
 /// All loaded zones; the longest apex wins. Immutable.
 public final class ZoneSet: Sendable {
     public let zones: [Zone]
-    /// Apex to zone: upper half tag of the hash, lower half zone + 1.
-    private let index: [UInt64]
-    private let indexMask: UInt64
+    /// What a lookup reads instead of `zones`: reaching a zone through its object would count references.
+    private let apexes: ApexIndex
 
     public static let empty = ZoneSet([])
 
     public init(_ zones: [Zone]) {
         self.zones = zones
-        var slots = 16
-        while slots < zones.count * 2 { slots *= 2 }
-        var index = [UInt64](repeating: 0, count: slots)
-        let mask = UInt64(slots - 1)
-        var name = LookupName()
-        for (number, zone) in zones.enumerated() {
-            name.assign(zone.apex)
-            let tag = name.hash >> 32
-            var slot = tag & mask
-            while index[Int(slot)] != 0 { slot = (slot + 1) & mask }
-            index[Int(slot)] = tag << 32 | UInt64(number + 1)
-        }
-        self.index = index
-        indexMask = mask
+        apexes = ApexIndex(zones)
     }
+
+    deinit { apexes.deallocate() }
 
     public var isEmpty: Bool { zones.isEmpty }
-
-    /// The zone with the longest apex that is a suffix of `name` from label `first` on, and that apex's label.
-    private func find(_ name: borrowing LookupName, from first: Int = 0) -> (zone: Int, label: Int)? {
-        guard !zones.isEmpty, first <= name.labelCount else { return nil }
-        for label in first...name.labelCount {
-            let tag = name.hash(at: label) >> 32
-            var slot = tag & indexMask
-            while index[Int(slot)] != 0 {
-                let value = index[Int(slot)]
-                if value >> 32 == tag {
-                    let number = Int(UInt32(truncatingIfNeeded: value)) - 1
-                    let view = zones[number].tables.view
-                    if name.suffixEquals(label, view.names, length: Int(view.nodes[0].nameLength)) {
-                        return (number, label)
-                    }
-                }
-                slot = (slot + 1) & indexMask
-            }
-        }
-        return nil
-    }
 
     /// Answers for `name`, which stands at `nameOffset` of the message: one name, no chain.
     public func answer(
         _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
         decision: inout Decision
     ) -> Outcome {
-        guard var found = find(name) else { return .pass }
+        guard var found = apexes.find(name) else { return .pass }
         // DS at an apex is the parent's, where the parent is ours too (RFC 4035 3.1.4.1).
-        if question.type == .ds, found.label == 0, let parent = find(name, from: 1) { found = parent }
-        let zone = zones[found.zone]
+        if question.type == .ds, found.label == 0, let parent = apexes.find(name, from: 1) { found = parent }
         return ZoneLookup(
-            zone: zone, view: zone.tables.view, apexLabel: found.label, nameOffset: nameOffset, question: question
+            view: apexes.views[found.zone], apexLabel: found.label, nameOffset: nameOffset, question: question
         ).answer(name, &builder, &decision)
+    }
+
+    /// Writes what proves that a wildcard was right to answer for `name` in a chain, where one did.
+    ///
+    /// Once the chain has ended: its answers come before any proof. Does nothing behind additional records.
+    /// - RFC: 4035 3.1.3.3; 5155 7.2.6.
+    public func proveWildcard(_ name: borrowing LookupName, builder: inout ResponseBuilder) {
+        guard builder.section != .additional, let found = apexes.find(name) else { return }
+        let view = apexes.views[found.zone]
+        let position = ZoneLookup.place(of: name, in: view, apexLabel: found.label)
+        guard position.exact == nil, position.cut == nil, position.dname == nil,
+            view.probeWildcard(name, at: position.encloserLabel) != nil
+        else { return }
+        ZoneProofs(view: view).noCloserMatch(name, position.encloserLabel, &builder)
     }
 
     /// Whether a zone answers for `name`: at or below an apex, and not beyond a zone cut.
     public func owns(_ name: borrowing LookupName) -> Bool {
-        guard let found = find(name) else { return false }
-        let view = zones[found.zone].tables.view
-        return ZoneLookup.place(of: name, in: view, apexLabel: found.label).cut == nil
+        guard let found = apexes.find(name) else { return false }
+        return ZoneLookup.place(of: name, in: apexes.views[found.zone], apexLabel: found.label).cut == nil
     }
 
     /// The zone whose apex is `name`.
     public func zone(apex name: borrowing LookupName) -> Zone? {
-        guard let found = find(name), found.label == 0 else { return nil }
+        guard let found = apexes.find(name), found.label == 0 else { return nil }
         return zones[found.zone]
     }
 
     public func zone(apex: Name) -> Zone? { zones.first { $0.apex == apex } }
+}
+
+/// The apexes of a set: a hash table over plain copies of the zones' views, which their zones keep alive.
+///
+/// `@unchecked`: written once, before the set is handed out.
+private struct ApexIndex: @unchecked Sendable, BitwiseCopyable {
+    let views: UnsafeMutablePointer<ZoneView>
+    private let count: Int
+    /// Upper half: tag of the hash; lower half: zone + 1.
+    private let index: UnsafeMutablePointer<UInt64>
+    private let mask: UInt64
+
+    init(_ zones: [Zone]) {
+        count = zones.count
+        views = .allocate(capacity: max(count, 1))
+        var slots = 16
+        while slots < count * 2 { slots *= 2 }
+        index = .allocate(capacity: slots)
+        index.initialize(repeating: 0, count: slots)
+        mask = UInt64(slots - 1)
+        var name = LookupName()
+        for (number, zone) in zones.enumerated() {
+            (views + number).initialize(to: zone.view)
+            name.assign(zone.apex)
+            let tag = name.hash >> 32
+            var slot = tag & mask
+            while index[Int(slot)] != 0 { slot = (slot + 1) & mask }
+            index[Int(slot)] = tag << 32 | UInt64(number + 1)
+        }
+    }
+
+    func deallocate() {
+        views.deallocate()
+        index.deallocate()
+    }
+
+    /// The zone with the longest apex that is a suffix of `name` from label `first` on, and that apex's label.
+    func find(_ name: borrowing LookupName, from first: Int = 0) -> (zone: Int, label: Int)? {
+        guard count > 0, first <= name.labelCount else { return nil }
+        for label in first...name.labelCount {
+            let tag = name.hash(at: label) >> 32
+            var slot = tag & mask
+            while index[Int(slot)] != 0 {
+                let value = index[Int(slot)]
+                if value >> 32 == tag {
+                    let number = Int(UInt32(truncatingIfNeeded: value)) - 1
+                    let view = views + number
+                    let apex = view.pointee.nodes[0]
+                    let wire = view.pointee.bytes + Int(apex.name)
+                    if name.suffixEquals(label, wire, length: Int(apex.nameLength)) { return (number, label) }
+                }
+                slot = (slot + 1) & mask
+            }
+        }
+        return nil
+    }
 }
 
 /// For `why` and transfers: the records themselves.
@@ -101,7 +136,6 @@ extension Zone {
 
     /// The record at `cursor`, SOA left out, and moves on; nil at the end.
     public func next(_ cursor: inout Cursor) -> RecordView? {
-        let view = tables.view
         while cursor.node < view.nodeCount {
             let node = view.nodes[cursor.node]
             while cursor.set < Int(node.rrsetCount) {
@@ -110,7 +144,7 @@ extension Zone {
                     let record = view.records[Int(set.records) + cursor.record]
                     cursor.record += 1
                     return RecordView(
-                        owner: Array(view.name(node)), type: set.type, ttl: set.ttl,
+                        owner: Array(view.name(node)), type: set.type, ttl: view.ttl(record, of: set, at: node),
                         rdata: Array(view.rdata(record)), place: record.place)
                 }
                 cursor.set += 1
@@ -124,7 +158,6 @@ extension Zone {
 
     /// The SOA at the apex.
     public var soaRecord: RecordView? {
-        let view = tables.view
         guard let set = view.rrset(view.nodes[0], .soa) else { return nil }
         let record = view.records[Int(set.records)]
         return RecordView(
@@ -135,9 +168,8 @@ extension Zone {
     public func records(at name: Name) -> [RecordView] {
         var lookup = LookupName()
         lookup.assign(name)
-        guard name.isAtOrBelow(apex), let number = tables.view.probe(lookup, at: 0) else { return [] }
+        guard name.isAtOrBelow(apex), let number = view.probe(lookup, at: 0) else { return [] }
         var result: [RecordView] = []
-        let view = tables.view
         let node = view.nodes[Int(number)]
         for set in 0..<Int(node.rrsetCount) {
             let set = view.rrsets[Int(node.rrsets) + set]
@@ -145,7 +177,7 @@ extension Zone {
                 let record = view.records[Int(set.records) + index]
                 result.append(
                     RecordView(
-                        owner: Array(view.name(node)), type: set.type, ttl: set.ttl,
+                        owner: Array(view.name(node)), type: set.type, ttl: view.ttl(record, of: set, at: node),
                         rdata: Array(view.rdata(record)), place: record.place))
             }
         }

@@ -1,0 +1,115 @@
+import DNSWire
+import LDNS
+import Resolution
+import Testing
+
+/// Zones compiled from text, and a way to ask them as a client would.
+struct ZoneAnswers {
+    let zones: ZoneSet
+
+    /// Each text is a whole master file; its SOA names the zone, with a full owner name.
+    init(_ texts: String..., sourceLocation: SourceLocation = #_sourceLocation) {
+        let folder = TemporaryFolder()
+        var zones: [Zone] = []
+        for (number, text) in texts.enumerated() {
+            let path = folder.write(text.utf8, to: "\(number).zone")
+            let result = ZoneReader.read(path: path)
+            #expect(result.isLoadable, "\(result.diagnostics)", sourceLocation: sourceLocation)
+            guard let apex = result.apex else { continue }
+            zones.append(Zone(apex: apex, records: result.records, path: path))
+        }
+        self.zones = ZoneSet(zones)
+    }
+
+    init(_ zones: [Zone]) { self.zones = ZoneSet(zones) }
+
+    /// What the client sees, as text, and what was decided.
+    struct Answer {
+        var outcome = Outcome.pass
+        var decision = Decision()
+        var isTruncated = false
+        /// Records as `OWNER TTL TYPE RDATA`, sorted: order within a section has no meaning.
+        var answer: [String] = []
+        var authority: [String] = []
+        var additional: [String] = []
+        var size = 0
+
+        var code: ResponseCode { decision.responseCode }
+        /// The first words of a response: `NOERROR aa`.
+        var header: String {
+            "\(code)\(decision.authoritative ? " aa" : "")\(isTruncated ? " tc" : "")"
+        }
+    }
+
+    /// Asks `"NAME TYPE"`, and follows CNAMEs from zone to zone as the chain of sources does.
+    func ask(
+        _ question: String, dnssecOK: Bool = false, mayForward: Bool = false, limit: Int = 65_535,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) throws -> Answer {
+        let words = question.split(separator: " ")
+        let name = try #require(Name(String(words[0])), sourceLocation: sourceLocation)
+        let type = try #require(RecordType(mnemonic: words[1]), sourceLocation: sourceLocation)
+        return try ask(name, type, dnssecOK: dnssecOK, mayForward: mayForward, limit: limit)
+    }
+
+    func ask(
+        _ name: Name, _ type: RecordType, dnssecOK: Bool = false, mayForward: Bool = false, limit: Int = 65_535
+    ) throws -> Answer {
+        let wire: [UInt8] =
+            [0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0] + name.wire
+            + [UInt8(type.rawValue >> 8), UInt8(type.rawValue & 0xFF), 0, 1]
+        return try ask(wire: wire, dnssecOK: dnssecOK, mayForward: mayForward, limit: limit).0
+    }
+
+    /// Asks a query as it came from the wire; the response is whole but for OPT.
+    func ask(
+        wire: [UInt8], dnssecOK: Bool? = nil, mayForward: Bool = false, limit: Int
+    ) throws -> (Answer, [UInt8]) {
+        var result = Answer()
+        var lookup = LookupName()
+        var query = DNSWire.Query()
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: max(limit, 512), alignment: 8)
+        defer { buffer.deallocate() }
+        let limited = UnsafeMutableRawBufferPointer(rebasing: buffer[..<max(limit, 512)])
+        let message = wire.withUnsafeBytes { wire in
+            #expect(query.parse(wire, name: &lookup) == .resolve)
+            let question = Question(
+                type: query.type, mayForward: mayForward, dnssecOK: dnssecOK ?? query.dnssecOK)
+            var builder = ResponseBuilder(buffer: limited, query: query, message: wire, reserved: 0)
+            var offset = Header.length
+            var links: [Int] = []
+            for hop in 0..<17 {
+                let aa = result.decision.authoritative
+                result.outcome = zones.answer(
+                    lookup, nameOffset: offset, question: question, builder: &builder, decision: &result.decision)
+                if hop > 0 { result.decision.authoritative = aa }
+                guard case .chase(let target) = result.outcome else { break }
+                links.append(offset)
+                #expect(lookup.assign(message: builder.message, at: target) > 0)
+                offset = builder.resolvePointer(at: target)
+            }
+            for offset in links where question.dnssecOK {
+                #expect(lookup.assign(message: builder.message, at: offset) > 0)
+                zones.proveWildcard(lookup, builder: &builder)
+            }
+            result.isTruncated = builder.truncated
+            result.size = builder.length
+            var flags = Header.Flags.response.rawValue | result.decision.responseCode.rawValue & 0xF
+            if result.decision.authoritative { flags |= Header.Flags.authoritative.rawValue }
+            if builder.truncated { flags |= Header.Flags.truncated.rawValue }
+            builder.finish(flags: Header.Flags(rawValue: flags), questions: 1)
+            return Array(builder.message)
+        }
+        #expect(message.withUnsafeBytes { MessageReader.walk($0) } != nil, "a malformed response: \(message)")
+        let parsed = try Message(wire: message)
+        func texts(_ section: Message.Section) -> [String] {
+            parsed.records(section).map {
+                "\($0.owner) \($0.ttl) \($0.type) \(Presentation.text(rdata: $0.rdata, type: $0.type))"
+            }.sorted()
+        }
+        result.answer = texts(.answer)
+        result.authority = texts(.authority)
+        result.additional = texts(.additional)
+        return (result, message)
+    }
+}
