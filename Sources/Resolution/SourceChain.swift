@@ -76,8 +76,9 @@ public struct SourceChain: Sendable {
             case .pass, .forward:
                 if question.mayForward { return .needsUpstream }
                 if decision.hopCount > 0 {
-                    // What was found stands; where it leads is not for us to say.
-                    return finish(nameOffset, question, &builder, &decision, &scratch)
+                    // What was found stands; where it leads is not for us to say, so the last link is the last hop.
+                    if question.dnssecOK { proveWildcards(&builder, decision, &scratch) }
+                    return .answered
                 }
                 decision.fail(.refused, .notAuthoritative, "no local data, and not forwarded")
                 return .answered
@@ -103,7 +104,9 @@ public struct SourceChain: Sendable {
         _ builder: inout ResponseBuilder, _ decision: borrowing Decision, _ scratch: inout LookupName
     ) {
         for index in 0..<decision.hopCount where decision.hop(index).source == .zone {
-            guard scratch.assign(message: builder.message, at: Int(decision.hop(index).nameOffset)) > 0 else { continue }
+            guard scratch.assign(message: builder.message, at: Int(decision.hop(index).nameOffset)) > 0 else {
+                continue
+            }
             zones.proveWildcard(scratch, builder: &builder)
         }
     }

@@ -14,7 +14,7 @@ struct ParkedQuery: Sendable {
     }
 
     let message: [UInt8]
-    let request: QueryHandler.Request
+    var request: QueryHandler.Request
     let reply: Reply
     /// When to give up on upstream, by the engine's clock.
     let deadline: UInt64
@@ -159,7 +159,9 @@ private final class Responder: @unchecked Sendable {
 
     /// Whether the query could be answered with what there is.
     private func answer(_ query: ParkedQuery) -> Bool {
-        query.message.withUnsafeBytes { message in
+        var query = query
+        query.request.now = Moment.monotonicMicroseconds()
+        return query.message.withUnsafeBytes { message in
             switch handler.handle(
                 message, query.request, local: store.current().data, upstream: query.upstream, into: buffer)
             {

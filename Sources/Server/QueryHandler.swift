@@ -27,6 +27,15 @@ struct QueryHandler: ~Copyable {
         var transport: Transport
         /// When the query came in.
         var arrival: Moment
+        /// Monotonic microseconds as it is handled: later than `arrival` where it waited for upstream.
+        var now: UInt64
+
+        init(client: SocketAddress, transport: Transport, arrival: Moment) {
+            self.client = client
+            self.transport = transport
+            self.arrival = arrival
+            now = arrival.monotonic
+        }
     }
 
     private let service: ServiceSettings
@@ -35,7 +44,8 @@ struct QueryHandler: ~Copyable {
     /// Names of aliases, while a chain is written.
     private var scratch = LookupName()
     private var query = Query()
-    private var decision = Decision()
+    /// Why the last answer was as it was.
+    private(set) var decision = Decision()
 
     init(service: ServiceSettings, ring: LookupRing?) {
         self.service = service
@@ -134,7 +144,7 @@ struct QueryHandler: ~Copyable {
         default: break
         }
         let resolution = local.chain.resolve(
-            &name, question, now: Moment.monotonicMicroseconds(), fresh: upstream.answers,
+            &name, question, now: request.now, fresh: upstream.answers,
             allowStale: upstream.allowStale, builder: &builder, decision: &decision, scratch: &scratch)
         if resolution == .needsUpstream {
             guard let failure = upstream.failure else { return .miss }
