@@ -61,7 +61,8 @@ extension RecordType: CustomStringConvertible {
         }
     }
 
-    private static let mnemonics: [(String, UInt16)] = [
+    /// Every mnemonic of the registry with its number.
+    public static let mnemonics: [(String, UInt16)] = [
         ("A", 1), ("NS", 2), ("MD", 3), ("MF", 4), ("CNAME", 5), ("SOA", 6), ("MB", 7), ("MG", 8), ("MR", 9),
         ("NULL", 10), ("WKS", 11), ("PTR", 12), ("HINFO", 13), ("MINFO", 14), ("MX", 15), ("TXT", 16), ("RP", 17),
         ("AFSDB", 18), ("X25", 19), ("ISDN", 20), ("RT", 21), ("NSAP", 22), ("NSAP-PTR", 23), ("SIG", 24),

@@ -1,0 +1,118 @@
+internal import CLdns
+public import DNSWire
+internal import Glibc
+
+/// One DNS message as libldns read it.
+///
+/// Only for bytes that our own strict walk has passed: libldns follows pointers forwards, takes several OPT records
+/// and leaks on a second TSIG.
+/// - RFC: 1035 4.1.
+public struct Message: ~Copyable {
+    private let packet: UnsafeMutablePointer<ldns_pkt>
+
+    /// The sections that hold records.
+    public enum Section: Sendable, CaseIterable {
+        case answer, authority, additional
+    }
+
+    /// One record; its RDATA is uncompressed.
+    public struct Record: Hashable, Sendable {
+        public let owner: Name
+        public let type: RecordType
+        public let recordClass: RecordClass
+        /// Seconds.
+        public let ttl: UInt32
+        public let rdata: [UInt8]
+    }
+
+    /// Reads a message.
+    public init(wire: [UInt8]) throws(LibraryError) {
+        var packet: UnsafeMutablePointer<ldns_pkt>?
+        try LibraryError.check(ldns_wire2pkt(&packet, wire, wire.count))
+        guard let packet else { throw LibraryError(LDNS_STATUS_ERR) }
+        self.packet = packet
+    }
+
+    deinit { ldns_pkt_free(packet) }
+
+    public var id: UInt16 { ldns_pkt_id(packet) }
+
+    /// With the upper bits that EDNS adds.
+    public var responseCode: ResponseCode {
+        let lower = UInt16(truncatingIfNeeded: ldns_pkt_get_rcode(packet).rawValue)
+        return ResponseCode(rawValue: UInt16(ldns_pkt_edns_extended_rcode(packet)) << 4 | lower)
+    }
+
+    public var isTruncated: Bool { ldns_pkt_tc(packet) != 0 }
+    public var isAuthoritative: Bool { ldns_pkt_aa(packet) != 0 }
+    public var isAuthenticated: Bool { ldns_pkt_ad(packet) != 0 }
+
+    /// The records of a section in their order; OPT is not among them.
+    public func records(_ section: Section) -> [Record] {
+        let list =
+            switch section {
+            case .answer: ldns_pkt_answer(packet)
+            case .authority: ldns_pkt_authority(packet)
+            case .additional: ldns_pkt_additional(packet)
+            }
+        guard let list else { return [] }
+        return (0..<ldns_rr_list_rr_count(list)).compactMap { index in
+            guard let record = ldns_rr_list_rr(list, index), let owner = ldns_rr_owner(record),
+                let bytes = ldns_rdf_data(owner),
+                let name = Name(wire: UnsafeBufferPointer(start: bytes, count: ldns_rdf_size(owner)))
+            else { return nil }
+            return Record(
+                owner: name, type: RecordType(rawValue: UInt16(truncatingIfNeeded: ldns_rr_get_type(record).rawValue)),
+                recordClass: RecordClass(rawValue: UInt16(truncatingIfNeeded: ldns_rr_get_class(record).rawValue)),
+                ttl: ldns_rr_ttl(record), rdata: rdataBytes(record))
+        }
+    }
+
+    /// The whole message as dig and drill print it.
+    public var text: String {
+        guard let printed = ldns_pkt2str(packet) else { return "" }
+        defer { free(printed) }
+        return String(cString: printed)
+    }
+}
+
+/// A query to send, as bytes.
+public enum Query {
+    /// Builds a query with one question.
+    ///
+    /// - Parameters:
+    ///   - id: from a good source of randomness; it is part of what protects the answer (RFC 5452).
+    ///   - payloadSize: bytes that an answer over UDP may have; nil sends no OPT record.
+    ///   - wantsSignatures: sets DO, which needs OPT.
+    /// - RFC: 1035 4.1; 6891 6.1.2; 3225 3 (DO).
+    public static func wire(
+        name: Name, type: RecordType, recordClass: RecordClass = .in, id: UInt16, isRecursionDesired: Bool = true,
+        isCheckingDisabled: Bool = false, payloadSize: UInt16? = 1232, wantsSignatures: Bool = false
+    ) throws(LibraryError) -> [UInt8] {
+        guard let owner = ldns_rdf_new_frm_data(LDNS_RDF_TYPE_DNAME, name.wire.count, name.wire) else {
+            throw LibraryError(LDNS_STATUS_MEM_ERR)
+        }
+        // The packet takes the name over.
+        guard
+            let packet = ldns_pkt_query_new(
+                owner, ldns_rr_type(UInt32(type.rawValue)), ldns_rr_class(UInt32(recordClass.rawValue)), 0)
+        else {
+            ldns_rdf_deep_free(owner)
+            throw LibraryError(LDNS_STATUS_MEM_ERR)
+        }
+        defer { ldns_pkt_free(packet) }
+        ldns_pkt_set_id(packet, id)
+        ldns_pkt_set_rd(packet, isRecursionDesired ? 1 : 0)
+        ldns_pkt_set_cd(packet, isCheckingDisabled ? 1 : 0)
+        if let payloadSize {
+            ldns_pkt_set_edns_udp_size(packet, payloadSize)
+            ldns_pkt_set_edns_do(packet, wantsSignatures ? 1 : 0)
+        }
+        var bytes: UnsafeMutablePointer<UInt8>?
+        var count = 0
+        try LibraryError.check(ldns_pkt2wire(&bytes, packet, &count))
+        guard let bytes else { throw LibraryError(LDNS_STATUS_MEM_ERR) }
+        defer { free(bytes) }
+        return Array(UnsafeBufferPointer(start: bytes, count: count))
+    }
+}

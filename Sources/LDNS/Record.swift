@@ -1,0 +1,150 @@
+internal import CLdns
+public import DNSWire
+internal import Glibc
+
+/// Owns one `ldns_rr`, with the names and data in it.
+struct OwnedRecord: ~Copyable {
+    let pointer: UnsafeMutablePointer<ldns_rr>
+
+    /// Takes over `pointer`.
+    init(adopting pointer: UnsafeMutablePointer<ldns_rr>) { self.pointer = pointer }
+
+    deinit { ldns_rr_free(pointer) }
+
+    /// RDATA as it travels, names uncompressed.
+    var rdata: [UInt8] { rdataBytes(pointer) }
+
+    /// Reads one record whose RDATA is `rdata`, as the root's in class IN.
+    ///
+    /// libldns may follow compression pointers in names and skip what it doesn't know: `rdata` of the result tells.
+    init(type: RecordType, rdata: [UInt8]) throws(LibraryError) {
+        guard rdata.count <= 65_535 else { throw LibraryError(LDNS_STATUS_PACKET_OVERFLOW) }
+        let wire: [UInt8] =
+            [
+                0, UInt8(type.rawValue >> 8), UInt8(type.rawValue & 0xFF), 0, 1, 0, 0, 0, 0, UInt8(rdata.count >> 8),
+                UInt8(rdata.count & 0xFF),
+            ] + rdata
+        var position = 0
+        var record: UnsafeMutablePointer<ldns_rr>?
+        let status = ldns_wire2rr(&record, wire, wire.count, &position, LDNS_SECTION_ANSWER)
+        guard status == LDNS_STATUS_OK, let record else { throw LibraryError(status) }
+        self.pointer = record
+    }
+}
+
+/// The fields of `record` behind each other.
+func rdataBytes(_ record: UnsafeMutablePointer<ldns_rr>) -> [UInt8] {
+    var bytes: [UInt8] = []
+    for index in 0..<ldns_rr_rd_count(record) {
+        guard let field = ldns_rr_rdf(record, index), let data = ldns_rdf_data(field) else { continue }
+        bytes += UnsafeBufferPointer(start: data, count: ldns_rdf_size(field))
+    }
+    return bytes
+}
+
+/// Reading the RDATA of a master-file entry, for the types whose text form we don't read ourselves.
+public enum ZoneEntry {
+    /// Whether libldns has a text form of its own for `type`.
+    public static func knows(_ type: RecordType) -> Bool {
+        guard let name = ldns_rr_descript(type.rawValue)?.pointee._name else { return false }
+        return !String(cString: name).hasPrefix("TYPE")
+    }
+
+    /// Reads `text`, the tokens of one entry's RDATA with a blank between them.
+    ///
+    /// The caller has tokenized it: no parentheses, comments or line ends are left. What libldns builds is
+    /// what it prints again as the same bytes.
+    /// - Parameter origin: completes relative names; empty means the root.
+    public static func rdata(
+        type: RecordType, text: [UInt8], origin: [UInt8]
+    ) throws(LibraryError) -> [UInt8] {
+        guard !text.contains(0) else { throw LibraryError(LDNS_STATUS_SYNTAX_RDATA_ERR) }
+        let line = Array(". 0 IN \(type) ".utf8) + text + [0]
+        var origins: UnsafeMutablePointer<ldns_rdf>?
+        if !origin.isEmpty {
+            origins = ldns_rdf_new_frm_data(LDNS_RDF_TYPE_DNAME, origin.count, origin)
+        }
+        defer { ldns_rdf_deep_free(origins) }
+        var pointer: UnsafeMutablePointer<ldns_rr>?
+        let status = line.withUnsafeBytes {
+            ldns_rr_new_frm_str(&pointer, $0.baseAddress!.assumingMemoryBound(to: CChar.self), 0, origins, nil)
+        }
+        guard status == LDNS_STATUS_OK, let pointer else { throw LibraryError(status) }
+        let rdata = OwnedRecord(adopting: pointer).rdata
+        guard rdata.count <= 65_535, try OwnedRecord(type: type, rdata: rdata).rdata == rdata else {
+            throw LibraryError(LDNS_STATUS_SYNTAX_RDATA_ERR)
+        }
+        return rdata
+    }
+}
+
+/// The text of records, as dig prints them.
+public enum Presentation {
+    /// RDATA in master-file form on one line; `\# LENGTH HEX` where libldns can't print it.
+    ///
+    /// Any bytes will do. The text is printable ASCII: everything else is escaped.
+    /// - RFC: 1035 5.1; 3597 5.
+    public static func text(rdata: [UInt8], type: RecordType) -> String {
+        known(rdata, type) ?? generic(rdata)
+    }
+
+    /// `OWNER TTL CLASS TYPE RDATA`, a blank between each.
+    public static func text(
+        owner: Name, ttl: UInt32, recordClass: RecordClass = .in, type: RecordType, rdata: [UInt8]
+    ) -> String {
+        "\(owner) \(ttl) \(recordClass) \(type) \(text(rdata: rdata, type: type))"
+    }
+
+    private static func generic(_ rdata: [UInt8]) -> String {
+        var text = Array("\\# \(rdata.count)".utf8)
+        if !rdata.isEmpty { text.append(UInt8(ascii: " ")) }
+        let digits = Array("0123456789abcdef".utf8)
+        for byte in rdata { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    private static func known(_ rdata: [UInt8], _ type: RecordType) -> String? {
+        guard ZoneEntry.knows(type), !rdata.isEmpty, let record = try? OwnedRecord(type: type, rdata: rdata),
+            record.rdata == rdata
+        else { return nil }
+        let count = ldns_rr_rd_count(record.pointer)
+        guard count > 0 else { return nil }
+        var text = ""
+        for index in 0..<count {
+            guard let field = ldns_rr_rdf(record.pointer, index), let printed = ldns_rdf2str(field) else { return nil }
+            defer { free(printed) }
+            let part = UnsafeBufferPointer(start: printed, count: strlen(printed))
+            guard part.allSatisfy({ (0x20...0x7E).contains($0) }) else { return nil }
+            if !text.isEmpty { text += " " }
+            text += part.isEmpty ? "\"\"" : String(cString: printed)
+        }
+        text = text.trimmingTrailingBlanks
+        // libldns escapes the items of ALPN once where RFC 9460 A.1 wants it twice, and reads them back alike.
+        if type == .svcb || type == .https, text.utf8.contains(UInt8(ascii: "\\")) { return nil }
+        if isPrintingDoubtful(type) {
+            let read = try? ZoneEntry.rdata(type: type, text: Array(text.utf8), origin: [])
+            guard read == rdata else { return nil }
+        }
+        return text
+    }
+
+    /// Types that libldns 1.8.3 can print so that the text means something else (a DOA without data, a LOC of another
+    /// version): their text counts only when it reads back as the same bytes.
+    private static func isPrintingDoubtful(_ type: RecordType) -> Bool {
+        switch type {
+        case .a, .aaaa, .ns, .cname, .dname, .ptr, .mx, .soa, .srv, .txt, .hinfo: false
+        case .ds, .dnskey, .rrsig, .nsec, .nsec3, .nsec3param: false
+        case RecordType(rawValue: 37): false  // CERT: reading type 0 back leaks in libldns 1.8.3
+        default: true
+        }
+    }
+}
+
+extension String {
+    /// libldns ends some lists with a blank.
+    fileprivate var trimmingTrailingBlanks: String {
+        var text = self[...]
+        while text.last == " " { text = text.dropLast() }
+        return String(text)
+    }
+}

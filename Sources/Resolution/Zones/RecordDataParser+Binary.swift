@@ -1,0 +1,263 @@
+internal import DNSWire
+
+/// Fields that are written as hexadecimal, base64, base32, or lists of types.
+extension RecordDataParser {
+    static func hexDigit(_ byte: UInt8) -> Int? {
+        switch byte {
+        case 0x30...0x39: Int(byte - 0x30)
+        case 0x41...0x46: Int(byte - 0x41 + 10)
+        case 0x61...0x66: Int(byte - 0x61 + 10)
+        default: nil
+        }
+    }
+
+    /// All that is left, blanks between digits allowed. Returns the number of bytes.
+    @discardableResult
+    mutating func hexToEnd(isOptional: Bool = false) throws(ZoneProblem) -> Int {
+        let start = length
+        var high: Int?
+        if !isOptional, isAtEnd { _ = try next("hexadecimal digits") }
+        while !isAtEnd {
+            let token = try word("hexadecimal digits")
+            for byte in bytes(of: token) {
+                guard let digit = Self.hexDigit(byte) else { throw bad(token, "hexadecimal digits are expected") }
+                if let first = high {
+                    try put8(first << 4 | digit)
+                    high = nil
+                } else {
+                    high = digit
+                }
+            }
+        }
+        guard high == nil else { throw bad(tokens[index - 1], "the number of hexadecimal digits is odd") }
+        return length - start
+    }
+
+    /// Hexadecimal digits of one token.
+    mutating func hex(_ token: ZoneToken) throws(ZoneProblem) {
+        let digits = bytes(of: token)
+        guard digits.count.isMultiple(of: 2) else { throw bad(token, "the number of hexadecimal digits is odd") }
+        for position in stride(from: 0, to: digits.count, by: 2) {
+            guard let high = Self.hexDigit(digits[position]), let low = Self.hexDigit(digits[position + 1]) else {
+                throw bad(token, "hexadecimal digits are expected")
+            }
+            try put8(high << 4 | low)
+        }
+    }
+
+    /// A digest whose length the byte just written, its type, fixes.
+    mutating func digest(lengths: [Int: Int]) throws(ZoneProblem) {
+        let type = Int(output[length - 1])
+        let count = try hexToEnd()
+        if let wanted = lengths[type], wanted != count {
+            throw bad(tokens[index - 1], "a digest of type \(type) has \(wanted) bytes, this one \(count)")
+        }
+    }
+
+    mutating func salt() throws(ZoneProblem) {
+        let token = try word("a salt")
+        let start = length
+        try put8(0)
+        if token.count == 1, text[Int(token.start)] == UInt8(ascii: "-") { return }
+        try hex(token)
+        guard length - start - 1 <= 255 else { throw bad(token, "a salt is at most 255 bytes long") }
+        patch8(at: start, length - start - 1)
+    }
+
+    /// Base64 to the end of the entry, blanks allowed.
+    mutating func base64ToEnd(isOptional: Bool) throws(ZoneProblem) {
+        if isAtEnd {
+            if isOptional { return }
+            _ = try next("base64 text")
+        }
+        var decoder = Base64Decoder()
+        while !isAtEnd { try base64(word("base64 text"), &decoder) }
+        guard decoder.isComplete else { throw bad(tokens[index - 1], "the base64 text is cut short or badly padded") }
+    }
+
+    mutating func base64OrDash() throws(ZoneProblem) {
+        if index == tokens.count - 1, bytes(of: tokens[index]).elementsEqual([UInt8(ascii: "-")]) {
+            index += 1
+        } else {
+            try base64ToEnd(isOptional: false)
+        }
+    }
+
+    mutating func base64(_ token: ZoneToken) throws(ZoneProblem) {
+        var decoder = Base64Decoder()
+        try base64(token, &decoder)
+        guard decoder.isComplete else { throw bad(token, "the base64 text is cut short or badly padded") }
+    }
+
+    private mutating func base64(_ token: ZoneToken, _ decoder: inout Base64Decoder) throws(ZoneProblem) {
+        for byte in bytes(of: token) {
+            guard let produced = decoder.add(byte) else { throw bad(token, "this is not base64") }
+            if let produced { try put8(Int(produced)) }
+        }
+    }
+
+    mutating func nextHash() throws(ZoneProblem) {
+        let token = try word("a hash")
+        let start = length
+        try put8(0)
+        var bits = 0
+        var count = 0
+        for byte in bytes(of: token) {
+            let digit: Int
+            switch ASCII.lowercased(byte) {
+            case 0x30...0x39: digit = Int(byte - 0x30)
+            case 0x61...0x76: digit = Int(ASCII.lowercased(byte) - 0x61 + 10)
+            default: throw bad(token, "this is not base32hex")
+            }
+            bits = bits << 5 | digit
+            count += 5
+            if count >= 8 {
+                count -= 8
+                try put8(bits >> count & 0xFF)
+            }
+            bits &= 0xFF
+        }
+        guard count < 5, bits & (1 << count - 1) == 0, (1...255).contains(length - start - 1) else {
+            throw bad(token, "the base32hex text is cut short")
+        }
+        patch8(at: start, length - start - 1)
+    }
+
+    /// The type a token names.
+    func type(of token: ZoneToken) throws(ZoneProblem) -> RecordType {
+        guard !token.isQuoted, let type = TypeMnemonic.type(of: bytes(of: token)) else {
+            throw bad(token, "this is not a record type; unknown ones are written TYPE123")
+        }
+        return type
+    }
+
+    /// Types to the end, written as windows of bits.
+    ///
+    /// - RFC: 4034 4.1.2.
+    mutating func typeBitmap() throws(ZoneProblem) {
+        var types: [UInt16] = []
+        while !isAtEnd { types.append(try type(of: word("a record type")).rawValue) }
+        types.sort()
+        var position = 0
+        while position < types.count {
+            let window = types[position] >> 8
+            try put8(Int(window))
+            let lengthPosition = length
+            try put8(0)
+            while position < types.count, types[position] >> 8 == window {
+                let bit = Int(types[position] & 0xFF)
+                while length <= lengthPosition + 1 + bit / 8 { try put8(0) }
+                output[lengthPosition + 1 + bit / 8] |= 0x80 >> UInt8(bit % 8)
+                position += 1
+            }
+            patch8(at: lengthPosition, length - lengthPosition - 1)
+        }
+    }
+
+    /// `count` pairs of hexadecimal digits with hyphens between.
+    ///
+    /// - RFC: 7043 3.2 and 4.2.
+    mutating func hardwareAddress(count: Int) throws(ZoneProblem) {
+        let token = try word("an address")
+        let bytes = bytes(of: token)
+        let message = "\(count) pairs of hexadecimal digits with hyphens between are expected"
+        guard bytes.count == count * 3 - 1 else { throw bad(token, message) }
+        for position in stride(from: 0, to: bytes.count, by: 3) {
+            guard let high = Self.hexDigit(bytes[position]), let low = Self.hexDigit(bytes[position + 1]),
+                position + 2 == bytes.count || bytes[position + 2] == UInt8(ascii: "-")
+            else { throw bad(token, message) }
+            try put8(high << 4 | low)
+        }
+    }
+
+    /// Four groups of one to four hexadecimal digits with colons between.
+    ///
+    /// - RFC: 6742 2.1.1.
+    mutating func locator() throws(ZoneProblem) {
+        let token = try word("a locator")
+        let groups = bytes(of: token).split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
+        guard groups.count == 4 else { throw bad(token, "four groups of hexadecimal digits are expected") }
+        for group in groups {
+            guard (1...4).contains(group.count) else { throw bad(token, "a group has one to four digits") }
+            var value = 0
+            for byte in group {
+                guard let digit = Self.hexDigit(byte) else { throw bad(token, "hexadecimal digits are expected") }
+                value = value << 4 | digit
+            }
+            try put16(value)
+        }
+    }
+
+    /// `0x`, then hexadecimal digits with dots between them.
+    ///
+    /// - RFC: 1706 7.
+    mutating func nsap() throws(ZoneProblem) {
+        let token = try word("an NSAP address")
+        let bytes = bytes(of: token)
+        guard bytes.count > 2, bytes[0] == UInt8(ascii: "0"), ASCII.lowercased(bytes[1]) == UInt8(ascii: "x") else {
+            throw bad(token, "an NSAP address starts with 0x")
+        }
+        var high: Int?
+        for byte in bytes[2...] where byte != UInt8(ascii: ".") {
+            guard let digit = Self.hexDigit(byte) else { throw bad(token, "hexadecimal digits are expected") }
+            if let first = high {
+                try put8(first << 4 | digit)
+                high = nil
+            } else {
+                high = digit
+            }
+        }
+        guard high == nil, length > 0 else { throw bad(token, "the number of hexadecimal digits is odd") }
+    }
+
+    /// RDATA of any type: `\# LENGTH HEX`.
+    ///
+    /// - RFC: 3597 5.
+    mutating func generic() throws(ZoneProblem) {
+        let wanted = try number("the length of the RDATA", max: Self.maximumLength)
+        let count = try hexToEnd(isOptional: true)
+        guard count == wanted else {
+            throw ZoneProblem("the RDATA has \(count) bytes, but \\# says \(wanted)", line: tokens[index - 1].line)
+        }
+    }
+}
+
+/// Base64, strictly padded.
+///
+/// - RFC: 4648 4.
+struct Base64Decoder {
+    private var bits = 0
+    private var digits = 0
+    private var padding = 0
+
+    /// Takes one character; nil when it is wrong, else the byte it completes, if any.
+    mutating func add(_ byte: UInt8) -> UInt8?? {
+        let value: Int
+        switch byte {
+        case 0x41...0x5A: value = Int(byte - 0x41)
+        case 0x61...0x7A: value = Int(byte - 0x61 + 26)
+        case 0x30...0x39: value = Int(byte - 0x30 + 52)
+        case UInt8(ascii: "+"): value = 62
+        case UInt8(ascii: "/"): value = 63
+        case UInt8(ascii: "="):
+            // Padding only fills the last group of four, and the bits left over are zero.
+            guard digits % 4 >= 2, digits % 4 + padding < 4 else { return nil }
+            guard bits & (digits % 4 == 2 ? 0xF : 0x3) == 0 else { return nil }
+            padding += 1
+            return .some(nil)
+        default: return nil
+        }
+        guard padding == 0 else { return nil }
+        bits = (bits << 6 | value) & 0xFFFF
+        digits += 1
+        switch digits % 4 {
+        case 2: return UInt8(truncatingIfNeeded: bits >> 4)
+        case 3: return UInt8(truncatingIfNeeded: bits >> 2)
+        case 0: return UInt8(truncatingIfNeeded: bits)
+        default: return .some(nil)
+        }
+    }
+
+    /// The last group is whole.
+    var isComplete: Bool { digits % 4 == 0 ? padding == 0 : digits % 4 + padding == 4 }
+}

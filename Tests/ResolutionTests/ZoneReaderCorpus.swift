@@ -1,0 +1,155 @@
+import DNSWire
+import Glibc
+import Resolution
+
+/// A file with the given text that lasts as long as the value.
+final class TemporaryFolder {
+    let path: String
+
+    init() {
+        var template = Array("/tmp/stub53-zones-XXXXXX".utf8CString)
+        path = mkdtemp(&template).map { String(cString: $0) } ?? "/tmp"
+    }
+
+    func write(_ text: some Collection<UInt8>, to name: String) -> String {
+        let file = "\(path)/\(name)"
+        if let stream = fopen(file, "w") {
+            fwrite(Array(text), 1, text.count, stream)
+            fclose(stream)
+            written.append(file)
+        }
+        return file
+    }
+
+    private var written: [String] = []
+
+    deinit {
+        for file in written { unlink(file) }
+        rmdir(path)
+    }
+}
+
+/// One record line of `Corpus/records.txt`.
+struct RecordCase: CustomStringConvertible, Sendable {
+    /// What we say of it: loaded or refused.
+    var isLoaded: Bool
+    /// What nsd-checkzone, kzonecheck and named-checkzone say, `n+k-b+`.
+    var verdicts: String
+    /// The RDATA in hexadecimal; "-" when it is not known.
+    var rdata: String
+    /// TYPE RDATA as in a master file.
+    var text: String
+
+    var description: String { text }
+
+    /// The three checkers agree.
+    var agreed: Bool? {
+        switch verdicts {
+        case "n+k+b+": true
+        case "n-k-b-": false
+        default: nil
+        }
+    }
+
+    /// The zone around the line, which is its last and sixth.
+    var zone: String { "\(Self.prologue)\(companion)\n\(owner) IN \(text)\n" }
+    static let line: UInt32 = 6
+    /// What kzonecheck wants to see beside some types.
+    private var companion: String {
+        text.hasPrefix("DS ") ? "x IN NS ns" : text.hasPrefix("NS ") ? "host IN A 192.0.2.1" : ""
+    }
+    private var owner: String { text.hasPrefix("NSEC3 ") ? "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom" : "x" }
+
+    static let prologue = """
+        $TTL 3600
+        @ IN SOA ns admin 1 3600 600 86400 300
+        @ IN NS ns
+        ns IN A 192.0.2.1
+
+        """
+
+    static let all: [RecordCase] = lines(of: "records.txt").compactMap { line in
+        let parts = line.split(separator: "\t", maxSplits: 3, omittingEmptySubsequences: false)
+        guard parts.count == 4 else { return nil }
+        return RecordCase(
+            isLoaded: parts[0] == "+", verdicts: String(parts[1]), rdata: String(parts[2]), text: String(parts[3]))
+    }
+}
+
+/// The lines of a file in `Corpus`.
+func lines(of name: String, folder: String = #filePath) -> [Substring] {
+    let path = folder.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+    return content(of: "\(path)/Corpus/\(name)").split(separator: "\n", omittingEmptySubsequences: false)
+}
+
+func content(of path: String) -> String {
+    guard let stream = fopen(path, "r") else { return "" }
+    defer { fclose(stream) }
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 65_536)
+    while true {
+        let count = fread(&buffer, 1, buffer.count, stream)
+        if count == 0 { return String(decoding: bytes, as: UTF8.self) }
+        bytes += buffer[..<count]
+    }
+}
+
+extension Collection<UInt8> {
+    var hexadecimal: String { map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined() }
+}
+
+extension ZoneRecords {
+    /// The RDATA of the last record, in hexadecimal.
+    var lastRdata: String? { entries.last.map { rdata(of: $0).hexadecimal } }
+}
+
+/// One whole file of `Corpus/files.txt`.
+struct FileCase: CustomStringConvertible, Sendable {
+    var isLoaded: Bool
+    var verdicts: String
+    var name: String
+    /// Where the first error is, for a refused file; 0 means the file as a whole.
+    var line: UInt32
+    var text: [UInt8]
+
+    var description: String { name }
+
+    static let all: [FileCase] = {
+        var cases: [FileCase] = []
+        for line in lines(of: "files.txt").dropLast() {
+            if line.hasPrefix("=== ") {
+                let words = line.split(separator: " ")
+                cases.append(
+                    FileCase(
+                        isLoaded: words[1] == "+", verdicts: String(words[2]), name: String(words[3]),
+                        line: words.count > 4 ? UInt32(words[4]) ?? 0 : 0, text: []))
+            } else if !cases.isEmpty {
+                cases[cases.count - 1].text += bytes(of: line)
+            }
+        }
+        return cases
+    }()
+
+    private static func bytes(of line: Substring) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var rest = line[...]
+        while let first = rest.first {
+            if rest.hasPrefix("\\r") {
+                bytes.append(13)
+                rest = rest.dropFirst(2)
+            } else if rest.hasPrefix("<BOM>") {
+                bytes += [0xEF, 0xBB, 0xBF]
+                rest = rest.dropFirst(5)
+            } else if rest == "<NONL>" {
+                return bytes
+            } else {
+                bytes += Array(String(first).utf8)
+                rest = rest.dropFirst()
+            }
+        }
+        return bytes + [10]
+    }
+
+    /// What the files include.
+    static let included = "i A 192.0.2.3\n"
+}

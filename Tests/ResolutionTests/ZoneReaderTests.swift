@@ -1,0 +1,204 @@
+import DNSWire
+import Resolution
+import Testing
+
+private let example = Name("example.")
+
+@Suite("The zone reader on single records")
+struct ZoneReaderRecordTests {
+    @Test("reads and refuses each line as recorded, and builds the recorded RDATA", arguments: RecordCase.all)
+    func verdict(_ line: RecordCase) {
+        let folder = TemporaryFolder()
+        let result = ZoneReader.read(path: folder.write(line.zone.utf8, to: "zone"), name: example)
+        #expect(result.isLoadable == line.isLoaded, "\(result.diagnostics)")
+        if line.isLoaded {
+            #expect(result.records.lastRdata == (line.rdata == "\"\"" ? "" : line.rdata))
+        } else {
+            #expect(result.diagnostics.first { $0.severity == .error }?.place.line == RecordCase.line)
+        }
+    }
+
+    @Test("agrees with nsd, knot and bind wherever they agree, but for what is newer than they are")
+    func agreement() {
+        let newer = [
+            "SVCB 1 . ohttp", "SVCB 1 . alpn=h2 ohttp", "SVCB 1 . tls-supported-groups=29,23", "CLA x", "IPN 1",
+        ]
+        let differing = RecordCase.all.filter { $0.agreed != nil && $0.agreed != $0.isLoaded }.map(\.text)
+        #expect(differing == newer)
+        #expect(RecordCase.all.count { $0.agreed != nil } > 500)
+    }
+}
+
+@Suite("The zone reader on whole files")
+struct ZoneReaderFileTests {
+    @Test("reads and refuses each file as recorded, with the line of the first error", arguments: FileCase.all)
+    func verdict(_ file: FileCase) {
+        let folder = TemporaryFolder()
+        _ = folder.write(FileCase.included.utf8, to: "inc.txt")
+        let result = ZoneReader.read(path: folder.write(file.text, to: "\(file.name).zone"), name: example)
+        #expect(result.isLoadable == file.isLoaded, "\(result.diagnostics)")
+        #expect(result.diagnostics.first { $0.severity == .error }?.place.line == (file.isLoaded ? nil : file.line))
+        switch file.verdicts {
+        case "n+k+b+": #expect(file.isLoaded)
+        case "n-k-b-": #expect(!file.isLoaded)
+        default: break
+        }
+    }
+}
+
+@Suite("The zone reader's directives and state")
+struct ZoneReaderDirectiveTests {
+    /// The records of `text` behind a SOA and NS, as `owner ttl type rdata`.
+    private func records(
+        _ text: String, beside files: [String: String] = [:]
+    ) -> (lines: [String], result: ZoneReadResult) {
+        let folder = TemporaryFolder()
+        for (name, content) in files { _ = folder.write(content.utf8, to: name) }
+        let zone = "$TTL 100\n@ SOA ns.example.net. a 1 2 3 4 5\n@ NS ns.example.net.\n\(text)"
+        let result = ZoneReader.read(path: folder.write(zone.utf8, to: "zone"), name: example)
+        let lines = result.records.entries.dropFirst(2).map { entry in
+            let owner = Name(uncheckedWire: Array(result.records.owner(of: entry)))
+            return "\(owner) \(entry.ttl) \(entry.type) \(result.records.rdata(of: entry).hexadecimal)"
+        }
+        return (Array(lines), result)
+    }
+
+    @Test("takes the zone's name from its SOA when none is given")
+    func apexFromSOA() {
+        let folder = TemporaryFolder()
+        let zone = "$ORIGIN example.org.\n@ 60 SOA ns a 1 2 3 4 5\n@ 60 NS ns.example.net.\n"
+        let result = ZoneReader.read(path: folder.write(zone.utf8, to: "zone"))
+        #expect(result.apex == Name("example.org."))
+        #expect(result.isLoadable, "\(result.diagnostics)")
+    }
+
+    @Test("says how to mend a relative name without an origin")
+    func noOrigin() {
+        let folder = TemporaryFolder()
+        let result = ZoneReader.read(path: folder.write("@ 60 SOA ns a 1 2 3 4 5\n".utf8, to: "zone"))
+        #expect(result.diagnostics.first?.message.contains("NAME=FILE") == true)
+    }
+
+    @Test("includes files from the includer's folder, and restores origin and owner behind them")
+    func include() {
+        let (lines, result) = records(
+            "here A 192.0.2.1\n$INCLUDE sub.txt deeper\n A 192.0.2.2\nrelative A 192.0.2.3\n",
+            beside: ["sub.txt": "$ORIGIN x.deeper\nin A 192.0.2.9\n"])
+        #expect(
+            lines == [
+                "here.example. 100 A c0000201", "in.x.deeper.deeper.example. 100 A c0000209",
+                "here.example. 100 A c0000202", "relative.example. 100 A c0000203",
+            ])
+        #expect(result.files.count == 2)
+        #expect(result.isLoadable, "\(result.diagnostics)")
+    }
+
+    @Test("stops includes that go in a circle, and names the line")
+    func includeLoop() {
+        let (_, result) = records("$INCLUDE a\n", beside: ["a": "$INCLUDE b\n", "b": "\n$INCLUDE a\n"])
+        let error = result.diagnostics.first { $0.severity == .error }
+        #expect(error?.place.path.hasSuffix("/b") == true)
+        #expect(error?.place.line == 2)
+    }
+
+    @Test("lists a missing include among the files to watch")
+    func missingInclude() {
+        let (_, result) = records("$INCLUDE later.txt\n")
+        #expect(result.files.last?.hasSuffix("/later.txt") == true)
+        #expect(!result.isLoadable)
+    }
+
+    @Test(
+        "generates records",
+        arguments: [
+            ("$GENERATE 1-3/2 h$ A 192.0.2.$", ["h1.example. 100 A c0000201", "h3.example. 100 A c0000203"]),
+            (
+                "$GENERATE 9-10 h${0,3,d} 7 IN A 192.0.2.${-8}",
+                ["h009.example. 7 A c0000201", "h010.example. 7 A c0000202"]
+            ),
+            ("$GENERATE 10-10 ${0,4,x} A 192.0.2.1", ["000a.example. 100 A c0000201"]),
+            ("$GENERATE 26-26 ${0,0,X}-${0,0,o} A 192.0.2.1", ["1A-32.example. 100 A c0000201"]),
+            ("$GENERATE 18-18 ${0,7,n} A 192.0.2.1", ["2.1.0.0.example. 100 A c0000201"]),
+            ("$GENERATE 1-1 a\\$$ A 192.0.2.1", ["a\\$1.example. 100 A c0000201"]),
+            ("$GENERATE 1-1 t TXT \"a $ b\"", ["t.example. 100 TXT 056120312062"]),
+        ])
+    func generate(line: String, expected: [String]) {
+        let (lines, result) = records(line + "\n")
+        #expect(lines == expected, "\(result.diagnostics)")
+    }
+
+    @Test(
+        "refuses bad ranges and modifiers of $GENERATE, with the line",
+        arguments: [
+            "$GENERATE", "$GENERATE 1-3", "$GENERATE 3-1 a A 192.0.2.1", "$GENERATE 1 a A 192.0.2.1",
+            "$GENERATE 1-3/0 a A 192.0.2.1", "$GENERATE 1-x a A 192.0.2.1", "$GENERATE 1-3 ${0,3,z} A 192.0.2.1",
+            "$GENERATE 1-3 ${0 A 192.0.2.1", "$GENERATE 1-3 ${-5} A 192.0.2.1", "$GENERATE 1-300 a$ A 192.0.2.$",
+            "$GENERATE 1-3 ${0,999} A 192.0.2.1", "$GENERATE 0-2147483647 a$ A 192.0.2.1",
+        ])
+    func badGenerate(line: String) {
+        var limits = ZoneReader.Limits()
+        limits.generated = 1000
+        let folder = TemporaryFolder()
+        let zone = "$TTL 100\n@ SOA ns.example.net. a 1 2 3 4 5\n@ NS ns.example.net.\n\(line)\n"
+        let result = ZoneReader.read(path: folder.write(zone.utf8, to: "zone"), name: example, limits: limits)
+        #expect(result.diagnostics.map(\.place.line) == [4])
+    }
+
+    @Test("uses the last stated TTL, or the SOA's minimum, where there is no $TTL")
+    func implicitTTL() {
+        let folder = TemporaryFolder()
+        func ttls(_ zone: String) -> [UInt32] {
+            ZoneReader.read(path: folder.write(zone.utf8, to: "zone"), name: example).records.entries.map(\.ttl)
+        }
+        #expect(ttls("@ 9 SOA a.b. a 1 2 3 4 5\n@ NS a.b.\nx 1m A 192.0.2.1\ny A 192.0.2.1\n") == [9, 9, 60, 60])
+        #expect(ttls("@ SOA a.b. a 1 2 3 4 5\n@ NS a.b.\nx 7 A 192.0.2.1\ny A 192.0.2.1\n") == [5, 5, 7, 5])
+    }
+
+    @Test("gives an RRset its lowest TTL, with a warning")
+    func differingTTL() {
+        let (lines, result) = records("x 9 A 192.0.2.1\nx 8 A 192.0.2.2\n")
+        #expect(lines == ["x.example. 8 A c0000201", "x.example. 8 A c0000202"])
+        #expect(result.diagnostics.map(\.severity) == [.warning])
+    }
+
+    @Test("drops duplicates, names in RDATA compared without case, numbers with")
+    func duplicates() {
+        let (lines, _) = records("x MX 65 a.B.\nX MX 65 A.b.\nx MX 97 a.b.\n")
+        #expect(lines.count == 2)
+    }
+
+    @Test("reports every problem of a file, in order, and reads the good lines between")
+    func everyProblem() {
+        let (lines, result) = records("a A 1.2.3\nb A 192.0.2.1\nc NOTYPE x\nd TXT \"\ne A 192.0.2.2\n")
+        #expect(lines.count == 2)
+        #expect(result.diagnostics.map(\.place.line) == [4, 6, 7])
+    }
+
+    @Test("counts the problems beyond the limit instead of listing them")
+    func manyProblems() {
+        var limits = ZoneReader.Limits()
+        limits.diagnostics = 10
+        let folder = TemporaryFolder()
+        let path = folder.write(Array(String(repeating: "x A nonsense\n", count: 50).utf8), to: "zone")
+        let result = ZoneReader.read(path: path, name: example, limits: limits)
+        #expect(result.diagnostics.count == 11)
+        #expect(result.diagnostics.last?.message.contains("40 more problems") == true)
+        #expect(!result.isLoadable)
+    }
+
+    @Test("refuses what is not a file to read", arguments: ["/", "/dev/zero", "/no/such/file", ""])
+    func unreadable(path: String) {
+        let result = ZoneReader.read(path: path, name: example)
+        #expect(!result.isLoadable)
+        #expect(result.records.entries.isEmpty)
+    }
+
+    @Test("refuses files beyond the limit")
+    func tooLarge() {
+        var limits = ZoneReader.Limits()
+        limits.bytes = 10
+        let folder = TemporaryFolder()
+        let result = ZoneReader.read(path: folder.write("; a longer comment\n".utf8, to: "zone"), limits: limits)
+        #expect(result.diagnostics.first?.message.contains("too large") == true)
+    }
+}
