@@ -40,14 +40,17 @@ let package = Package(
         .executableTarget(
             name: "stub53",
             dependencies: [
-                "Server", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "DNSWire", "LDNS", "Resolution", "Server",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings),
         .testTarget(name: "DNSWireTests", dependencies: ["DNSWire"], swiftSettings: settings),
         .testTarget(name: "LDNSTests", dependencies: ["LDNS", "DNSWire"], swiftSettings: settings),
         .testTarget(
-            name: "ResolutionTests", dependencies: ["Resolution", "LDNS", "DNSWire"], exclude: ["Corpus"],
+            name: "ResolutionTests", dependencies: ["CLinux", "Resolution", "LDNS", "DNSWire"], exclude: ["Corpus"],
             swiftSettings: settings),
+        .testTarget(
+            name: "ServerTests", dependencies: ["Server", "Resolution", "DNSWire", "stub53"], swiftSettings: settings),
         .testTarget(
             name: "LookupLogTests", dependencies: ["LookupLog", "Resolution", "DNSWire"], swiftSettings: settings),
     ],

@@ -1,5 +1,7 @@
+#define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <pthread.h>
 #include <string.h>
 
 _Static_assert(sizeof(struct clinux_mmsghdr) == sizeof(struct mmsghdr), "clinux_mmsghdr must match the kernel's");
@@ -62,3 +64,5 @@ size_t clinux_set_source(struct msghdr *message, const struct sockaddr *address,
 }
 
 size_t clinux_pktinfo_space(void) { return CMSG_SPACE(sizeof(struct in6_pktinfo)); }
+
+void clinux_name_thread(unsigned long thread, const char *name) { pthread_setname_np((pthread_t)thread, name); }

@@ -73,8 +73,20 @@ public struct LookupName: ~Copyable {
     public func suffixEquals(_ index: Int, _ other: UnsafeRawPointer, length otherLength: Int) -> Bool {
         let start = offset(at: index)
         guard length - start == otherLength else { return false }
-        return UnsafeRawBufferPointer(start: storage + start, count: otherLength)
-            .elementsEqual(UnsafeRawBufferPointer(start: other, count: otherLength))
+        let mine = UnsafeRawPointer(storage + start)
+        var index = 0
+        while index + 8 <= otherLength {
+            guard
+                mine.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                    == other.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+            else { return false }
+            index += 8
+        }
+        while index < otherLength {
+            guard mine.readByte(index) == other.readByte(index) else { return false }
+            index += 1
+        }
+        return true
     }
 
     /// Takes an owned name.

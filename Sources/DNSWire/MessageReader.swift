@@ -18,12 +18,15 @@ public enum MessageReader {
         public var rdataLength: Int { end - rdata }
     }
 
+    private static let maximumJumps = 127
+
     /// The end of the name at `offset`: legal labels, pointers strictly backwards, at most 255 bytes in all. Nil when not.
     public static func endOfName(_ message: UnsafeRawBufferPointer, at offset: Int) -> Int? {
         var cursor = offset
         var lowest = offset
         var end: Int?
         var total = 0
+        var jumps = 0
         while true {
             guard cursor < message.count else { return nil }
             let length = Int(message[cursor])
@@ -31,7 +34,9 @@ public enum MessageReader {
                 guard cursor + 1 < message.count else { return nil }
                 let target = (length & 0x3F) << 8 | Int(message[cursor + 1])
                 if end == nil { end = cursor + 2 }
-                guard target < lowest, target >= Header.length else { return nil }
+                // A pointer per label is all that anyone needs; more make a small message a long walk.
+                jumps += 1
+                guard target < lowest, target >= Header.length, jumps <= maximumJumps else { return nil }
                 lowest = target
                 cursor = target
                 continue

@@ -22,7 +22,8 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
     @inlinable
     public init?(_ address: UnsafePointer<sockaddr>) {
         let raw = UnsafeRawPointer(address)
-        switch Int32(address.pointee.sa_family) {
+        // Read at its offset: the member may belong to Glibc's module or to CLinux, whichever was loaded first.
+        switch Int32(raw.load(as: sa_family_t.self)) {
         case AF_INET:
             self.init(
                 high: 0, low: UInt64(UInt32(bigEndian: raw.load(fromByteOffset: 4, as: UInt32.self))),

@@ -135,9 +135,22 @@ public struct SourceChain: Sendable {
         fresh: borrowing FreshAnswers, allowStale: Bool, builder: inout ResponseBuilder, decision: inout Decision,
         scratch: inout LookupName
     ) -> Outcome {
+        let mark = builder.mark
         let outcome = fresh.answer(
             name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision,
-            target: &scratch, isLocal: { isLocal($0) })
+            target: &scratch, trustAuthenticData: cache.settings.trustAuthenticData, isLocal: { isLocal($0) })
+        if outcome == .answered, decision.responseCode == .serverFailure, cache.settings.serveStale {
+            // A failure is no better than silence: what is held, however old, comes before it (RFC 8767 4).
+            let failure = decision
+            builder.rollback(to: mark)
+            let held = cache.answer(
+                name, nameOffset: nameOffset, question: question, now: now, allowStale: true, builder: &builder,
+                decision: &decision, target: &scratch, isLocal: { isLocal($0) })
+            if held != .pass, decision.source == .stale { return held }
+            builder.rollback(to: mark)
+            decision = failure
+            return .answered
+        }
         if outcome != .pass { return outcome }
         return cache.answer(
             name, nameOffset: nameOffset, question: question, now: now, allowStale: allowStale, builder: &builder,
@@ -202,11 +215,13 @@ public struct FreshAnswers: Sendable {
 
     func answer(
         _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
-        decision: inout Decision, target: inout LookupName, isLocal: (borrowing LookupName) -> Bool
+        decision: inout Decision, target: inout LookupName, trustAuthenticData: Bool,
+        isLocal: (borrowing LookupName) -> Bool
     ) -> Outcome {
         for answer in answers where answer.matches(name, question) {
             return answer.write(
-                nameOffset: nameOffset, builder: &builder, decision: &decision, target: &target, isLocal: isLocal)
+                nameOffset: nameOffset, builder: &builder, decision: &decision, target: &target,
+                trustAuthenticData: trustAuthenticData, isLocal: isLocal)
         }
         return .pass
     }

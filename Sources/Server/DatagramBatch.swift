@@ -71,7 +71,7 @@ struct DatagramBatch: ~Copyable {
             received[slot].msg_hdr.msg_controllen = withLocalAddress ? controlCapacity : 0
         }
         sendCount = 0
-        return max(0, Int(clinux_recvmmsg(socket, received, UInt32(Self.count), Int32(MSG_DONTWAIT.rawValue))))
+        return max(0, Int(clinux_recvmmsg(socket, received, UInt32(Self.count), Int32(MSG_DONTWAIT))))
     }
 
     /// The datagram of `slot`, as far as it was read.
@@ -164,7 +164,7 @@ struct DatagramSocket: Sendable {
                     }
                     if length == 0 { header.msg_control = nil }
                 }
-                _ = sendmsg(descriptor, &header, Int32(MSG_DONTWAIT.rawValue))
+                _ = sendmsg(descriptor, &header, Int32(MSG_DONTWAIT))
             }
         }
     }

@@ -1,6 +1,7 @@
 import DNSWire
 import LookupLog
 import Resolution
+import Synchronization
 
 /// A query that waits for upstream: its bytes, who asked, and the way back.
 struct ParkedQuery: Sendable {
@@ -15,6 +16,8 @@ struct ParkedQuery: Sendable {
     let message: [UInt8]
     let request: QueryHandler.Request
     let reply: Reply
+    /// When to give up on upstream, by the engine's clock.
+    let deadline: UInt64
     /// What upstream has said for it so far.
     var upstream = UpstreamState.none
 
@@ -31,23 +34,163 @@ struct ParkedQuery: Sendable {
 ///
 /// `park` and `prefetch` are called by serving threads; all else happens on the engine's thread.
 final class Forwarding: Sendable {
-    private let engine: ForwardEngine<ParkedQuery>?
-    /// A lookup that hops between our data and upstream may ask this often (a chain is at most 16 long).
-    private static let maximumFetches = Decision.maximumHops
+    typealias Engine = ForwardEngine<ParkedQuery, UpstreamAnswer>
 
-    init(engine: ForwardEngine<ParkedQuery>?) {
-        self.engine = engine
+    private let engine: Engine?
+    private let responder: Responder
+    private let settings: ForwardSettings
+
+    /// Nil `servers`: nothing is forwarded, and misses can't happen.
+    init(
+        settings: ForwardSettings, cache: AnswerCache, store: LocalDataStore, service: ServiceSettings,
+        ring: LookupRing?
+    ) throws(SystemError) {
+        self.settings = settings
+        let responder = Responder(cache: cache, store: store, service: service, ring: ring)
+        self.responder = responder
+        guard !settings.servers.isEmpty else {
+            engine = nil
+            return
+        }
+        let ttls = cache.settings.ttls
+        engine = Engine(
+            settings: settings,
+            check: { key, message in
+                // The engine has matched the ID and the question; this is the door to everything else.
+                var name = LookupName()
+                let length = key.name.withUnsafeBytes { name.assign(uncompressed: $0) }
+                guard length > 0 else { return nil }
+                return try? UpstreamAnswer.check(message, name: name, question: key.question, ttls: ttls)
+            },
+            completion: { key, waiters, event in responder.complete(key, &waiters, event) })
+        guard let engine else { throw SystemError("eventfd") }
+        responder.attach(engine)
     }
 
     /// Asks upstream for `name`, which the answer to `message` needs.
     func park(
-        _ message: UnsafeRawBufferPointer, _ request: QueryHandler.Request, reply: ParkedQuery.Reply, name: Name,
-        question: Question
+        _ message: UnsafeRawBufferPointer, _ request: QueryHandler.Request, reply: ParkedQuery.Reply,
+        key: FetchKey
     ) {
-        let query = ParkedQuery(message: Array(message), request: request, reply: reply)
+        let query = ParkedQuery(
+            message: Array(message), request: request, reply: reply, deadline: Engine.now + settings.patience)
+        if engine?.fetch(key, for: query, deadline: query.deadline) == true { return }
+        responder.refuse(query)
     }
 
-    func prefetch(_ name: Name, _ question: Question) {
-        engine?.prefetch(FetchKey(name, question))
+    func prefetch(_ key: FetchKey) { _ = engine?.prefetch(key) }
+
+    /// The engine's thread.
+    func run() { engine?.run() }
+
+    /// Gives what is in flight `microseconds` to end.
+    func stop(within microseconds: UInt64) { engine?.stop(deadline: Engine.now + microseconds) }
+
+    var status: [UpstreamStatus] { engine?.status ?? [] }
+}
+
+/// Turns upstream's answers into responses.
+///
+/// `@unchecked`: handler and buffer belong to the engine's thread; `refuse`, which any thread may call, is locked apart.
+private final class Responder: @unchecked Sendable {
+    private let cache: AnswerCache
+    private let store: LocalDataStore
+    private var handler: QueryHandler
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
+    private weak var engine: Forwarding.Engine?
+    /// For queries that the engine has no room for: rare, and short.
+    private let refusals: Mutex<Refusals>
+
+    private struct Refusals: ~Copyable {
+        var handler: QueryHandler
+        let store: LocalDataStore
+    }
+
+    init(cache: AnswerCache, store: LocalDataStore, service: ServiceSettings, ring: LookupRing?) {
+        self.cache = cache
+        self.store = store
+        handler = QueryHandler(service: service, ring: ring)
+        refusals = Mutex(Refusals(handler: QueryHandler(service: service, ring: nil), store: store))
+    }
+
+    deinit { buffer.deallocate() }
+
+    func attach(_ engine: Forwarding.Engine) { self.engine = engine }
+
+    func complete(_ key: FetchKey, _ waiters: inout [ParkedQuery], _ event: FetchEvent<UpstreamAnswer>) {
+        switch event {
+        case .answered(var answer, let reply):
+            answer.upstream = Int16(clamping: reply.server)
+            answer.microseconds = reply.microseconds
+            answer.overTCP = reply.overTCP
+            cache.insert(answer, now: Moment.monotonicMicroseconds())
+            for var waiter in waiters {
+                waiter.upstream.answers.append(answer)
+                proceed(waiter)
+            }
+        case .failed(let error, let text):
+            for var waiter in waiters {
+                // What was once true is better than nothing (RFC 8767 5).
+                waiter.upstream.allowStale = true
+                waiter.upstream.failure = UpstreamState.Failure(error: error, text: text)
+                proceed(waiter)
+            }
+        case .late:
+            waiters.removeAll { waiter in
+                var attempt = waiter
+                attempt.upstream.allowStale = true
+                return answer(attempt)
+            }
+        }
+    }
+
+    /// Answers, or asks for the next name of the chain.
+    private func proceed(_ query: ParkedQuery) {
+        if answer(query) { return }
+        var query = query
+        let key = handler.missedKey
+        // A chain that hops between our data and upstream has an end too.
+        let isBounded = query.upstream.answers.count <= Decision.maximumHops
+        if isBounded, engine?.fetch(key, for: query, deadline: query.deadline) == true { return }
+        query.upstream.failure = UpstreamState.Failure(
+            error: .other, text: isBounded ? "too many queries wait for upstream" : "the chain of CNAMEs is too long")
+        _ = answer(query)
+    }
+
+    /// Whether the query could be answered with what there is.
+    private func answer(_ query: ParkedQuery) -> Bool {
+        query.message.withUnsafeBytes { message in
+            switch handler.handle(
+                message, query.request, local: store.current().data, upstream: query.upstream, into: buffer)
+            {
+            case .reply(let length):
+                query.send(UnsafeRawBufferPointer(rebasing: buffer[..<length]))
+                return true
+            case .miss: return false
+            case .nothing, .transfer:
+                query.send(UnsafeRawBufferPointer(start: nil, count: 0))
+                return true
+            }
+        }
+    }
+
+    /// SERVFAIL for a query that can't wait, from whichever thread it came on.
+    func refuse(_ query: ParkedQuery) {
+        var query = query
+        query.upstream.allowStale = true
+        query.upstream.failure = UpstreamState.Failure(error: .other, text: "too many queries wait for upstream")
+        refusals.withLock { refusals in
+            withUnsafeTemporaryAllocation(byteCount: 65535, alignment: 8) { buffer in
+                let result = query.message.withUnsafeBytes {
+                    refusals.handler.handle(
+                        $0, query.request, local: refusals.store.current().data, upstream: query.upstream, into: buffer)
+                }
+                if case .reply(let length) = result {
+                    query.send(UnsafeRawBufferPointer(rebasing: buffer[..<length]))
+                } else {
+                    query.send(UnsafeRawBufferPointer(start: nil, count: 0))
+                }
+            }
+        }
     }
 }

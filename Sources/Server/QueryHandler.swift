@@ -15,9 +15,9 @@ struct QueryHandler: ~Copyable {
         case reply(Int)
         /// Not to be answered.
         case nothing
-        /// Upstream has to be asked: `missedName` and `missedQuestion` say what.
+        /// Upstream has to be asked: `missedKey` says what.
         case miss
-        /// A zone transfer over a stream, of the zone whose apex is `missedName`.
+        /// A zone transfer over a stream, of the zone whose apex is `transferredName`.
         case transfer
     }
 
@@ -32,6 +32,8 @@ struct QueryHandler: ~Copyable {
     private let service: ServiceSettings
     private let ring: LookupRing?
     private var name = LookupName()
+    /// Names of aliases, while a chain is written.
+    private var scratch = LookupName()
     private var query = Query()
     private var decision = Decision()
 
@@ -40,9 +42,11 @@ struct QueryHandler: ~Copyable {
         self.ring = ring
     }
 
-    /// After `.miss`: the question that upstream is to be asked; after `.transfer`: the apex.
-    var missedName: Name { name.name }
-    var missedQuestion: Question { question }
+    /// After `.miss`: what upstream is to be asked.
+    var missedKey: FetchKey { FetchKey(name, question) }
+
+    /// After `.transfer`: the apex.
+    var transferredName: Name { name.name }
 
     /// The answer is good but runs out soon and is asked for often: fetch it again.
     var wantsPrefetch: Bool { decision.wantsPrefetch }
@@ -57,7 +61,7 @@ struct QueryHandler: ~Copyable {
     ///
     /// `upstream` says what upstream has said so far for this very query.
     mutating func handle(
-        _ message: UnsafeRawBufferPointer, _ request: borrowing Request, local: LocalData,
+        _ message: UnsafeRawBufferPointer, _ request: Request, local: LocalData,
         upstream: borrowing UpstreamState = .none, into buffer: UnsafeMutableRawBufferPointer
     ) -> Result {
         decision.reset()
@@ -131,7 +135,7 @@ struct QueryHandler: ~Copyable {
         }
         let resolution = local.chain.resolve(
             &name, question, now: Moment.monotonicMicroseconds(), fresh: upstream.answers,
-            allowStale: upstream.allowStale, builder: &builder, decision: &decision)
+            allowStale: upstream.allowStale, builder: &builder, decision: &decision, scratch: &scratch)
         if resolution == .needsUpstream {
             guard let failure = upstream.failure else { return .miss }
             decision.fail(.serverFailure, failure.error, failure.text)
@@ -150,7 +154,7 @@ struct QueryHandler: ~Copyable {
 
     /// Writes OPT, flags and counts; returns the length of the response.
     private mutating func finish(
-        _ builder: inout ResponseBuilder, _ message: UnsafeRawBufferPointer, _ request: borrowing Request,
+        _ builder: inout ResponseBuilder, _ message: UnsafeRawBufferPointer, _ request: Request,
         reserved: Int
     ) -> Int {
         var flags: Header.Flags = .response
@@ -172,7 +176,7 @@ struct QueryHandler: ~Copyable {
     }
 
     private func appendOPT(
-        _ builder: inout ResponseBuilder, _ message: UnsafeRawBufferPointer, _ request: borrowing Request
+        _ builder: inout ResponseBuilder, _ message: UnsafeRawBufferPointer, _ request: Request
     ) {
         // The longest OPT we write: fixed part, cookie, keepalive, NSID, and an extended error with its text.
         withUnsafeTemporaryAllocation(byteCount: 512, alignment: 8) { opt in

@@ -13,7 +13,8 @@ final class StreamListener: Sendable {
         var maximumConnections = 1000
         /// Queries of one connection that may wait for upstream at once; more are left unread.
         var maximumPipelined = 100
-        var idleTimeout = TimeAmount.seconds(10)
+        /// Milliseconds.
+        var idleTimeout: UInt64 = 10_000
     }
 
     private let group: MultiThreadedEventLoopGroup
@@ -28,10 +29,10 @@ final class StreamListener: Sendable {
     private let channels = Mutex<[any Channel]>([])
 
     init(
-        group: MultiThreadedEventLoopGroup, limits: Limits, store: LocalDataStore, forwarding: Forwarding,
+        threads: Int, limits: Limits, store: LocalDataStore, forwarding: Forwarding,
         service: ServiceSettings, makeRing: @escaping @Sendable () -> LookupRing?
     ) {
-        self.group = group
+        group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         self.limits = limits
         self.store = store
         self.forwarding = forwarding
@@ -40,7 +41,7 @@ final class StreamListener: Sendable {
     }
 
     /// Binds and listens on `address`; returns the address with the port that the system chose, where 0 was asked.
-    func listen(on address: SocketAddress) throws -> SocketAddress {
+    func listen(on address: Resolution.SocketAddress) throws -> Resolution.SocketAddress {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 512)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -61,6 +62,9 @@ final class StreamListener: Sendable {
     func close() {
         for channel in channels.withLock({ $0 }) { try? channel.close().wait() }
     }
+
+    /// Ends the event loops, and with them what is still open.
+    func shutDown() async { try? await group.shutdownGracefully() }
 
     private func setUp(_ channel: any Channel) throws {
         guard connections.load(ordering: .relaxed) < limits.maximumConnections else {
@@ -89,8 +93,10 @@ extension NIOCore.SocketAddress {
     }
 }
 
-/// What all streams of one event loop share: handler, response buffer, snapshot. Used on that thread only.
-final class StreamWorker {
+/// What all streams of one event loop share: handler, response buffer, snapshot.
+///
+/// `@unchecked`: made and used on that event loop only.
+final class StreamWorker: @unchecked Sendable {
     let store: LocalDataStore
     let forwarding: Forwarding
     let ring: LookupRing?
@@ -123,14 +129,14 @@ final class StreamWorker {
         if store.generation != snapshot.generation { snapshot = store.current() }
         switch handler.handle(message, request, local: snapshot.data, into: buffer) {
         case .reply(let length):
-            if handler.wantsPrefetch { forwarding.prefetch(handler.missedName, handler.missedQuestion) }
+            if handler.wantsPrefetch { forwarding.prefetch(handler.missedKey) }
             return .reply(UnsafeRawBufferPointer(rebasing: buffer[..<length]))
         case .miss:
             forwarding.park(
-                message, request, reply: replyLater(), name: handler.missedName, question: handler.missedQuestion)
+                message, request, reply: replyLater(), key: handler.missedKey)
             return .parked
         case .transfer:
-            guard let transfer = ZoneTransfer(of: handler.missedName, in: snapshot.data, message, request) else {
+            guard let transfer = ZoneTransfer(of: handler.transferredName, in: snapshot.data, message, request) else {
                 return .nothing
             }
             return .transfer(transfer)
@@ -313,7 +319,8 @@ final class StreamConnection: ChannelInboundHandler {
     private func restartIdleTimer(_ context: ChannelHandlerContext) {
         idle?.cancel()
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
-        idle = context.eventLoop.scheduleTask(in: limits.idleTimeout) {
+        idle = context.eventLoop.scheduleTask(
+            in: .milliseconds(Int64(clamping: limits.idleTimeout))) {
             let (handler, context) = bound.value
             if handler.parked > 0 {
                 handler.restartIdleTimer(context)

@@ -29,7 +29,7 @@ struct UDPWorker: ~Copyable {
 
     /// Serves until the stop signal; what has arrived by then is still answered.
     mutating func run() throws(SystemError) {
-        let epoll = epoll_create1(Int32(EPOLL_CLOEXEC.rawValue))
+        let epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw SystemError("epoll_create1") }
         defer { close(epoll) }
         for (index, socket) in sockets.enumerated() {
@@ -83,13 +83,13 @@ struct UDPWorker: ~Copyable {
             case .reply(let length):
                 batch.enqueue(slot, length: length, withLocalAddress: socket.isWildcard)
                 if handler.wantsPrefetch {
-                    forwarding.prefetch(handler.missedName, handler.missedQuestion)
+                    forwarding.prefetch(handler.missedKey)
                 }
             case .miss:
                 let reply = ParkedQuery.Reply.datagram(
                     socket, from: socket.isWildcard ? batch.localAddress(slot) : nil)
                 forwarding.park(
-                    message, request, reply: reply, name: handler.missedName, question: handler.missedQuestion)
+                    message, request, reply: reply, key: handler.missedKey)
             case .nothing, .transfer: break
             }
         }
@@ -110,7 +110,7 @@ final class StopSignal: Sendable {
     let descriptor: Int32
 
     init() throws(SystemError) {
-        descriptor = eventfd(0, Int32(EFD_CLOEXEC.rawValue | EFD_NONBLOCK.rawValue))
+        descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
         guard descriptor >= 0 else { throw SystemError("eventfd") }
     }
 

@@ -1,14 +1,14 @@
 #ifndef STUB53_CLINUX_H
 #define STUB53_CLINUX_H
 
-// What Glibc's Swift module hides behind _GNU_SOURCE or a macro.
+// What Glibc's Swift module leaves out, or hides behind _GNU_SOURCE or a macro.
+// _GNU_SOURCE is not defined here: it would give shared structs other member names than Glibc's module has.
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <netinet/in.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -29,5 +29,8 @@ size_t clinux_set_source(struct msghdr *message, const struct sockaddr *address,
 
 /// Bytes a control buffer for either pktinfo needs.
 size_t clinux_pktinfo_space(void);
+
+/// pthread_setname_np(3): what `top -H` shows, 15 bytes at most.
+void clinux_name_thread(unsigned long thread, const char *name);
 
 #endif

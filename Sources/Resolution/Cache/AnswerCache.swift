@@ -6,8 +6,9 @@ import Synchronization
 ///
 /// Shards keep threads apart: a lock is held for one probe and one copy. Each shard evicts by second chance (CLOCK), so
 /// that what is asked for stays. Overrides and zones are never in here.
+/// `@unchecked`: the pointer to the shards never changes, and each is touched under its own lock.
 /// - RFC: 2308 5; 8767; 9520; 2181 8.
-public final class AnswerCache: Sendable {
+public final class AnswerCache: @unchecked Sendable {
     public struct Settings: Sendable, Hashable {
         /// Bytes, all included.
         public var capacity = 64 << 20
@@ -33,12 +34,27 @@ public final class AnswerCache: Sendable {
     }
 
     public let settings: Settings
-    private let shards: [Shard]
-    private static let shardCount = 64
+    // Not an array of objects: a hit would then count references, which threads that ask the same shard fight over.
+    private let shards: UnsafeMutablePointer<Mutex<ShardState>>
+    private let shardCount: Int
+    private static let mostShards = 64
+    /// Below this, in bytes, a shard would refuse answers of ordinary size.
+    private static let leastShardCapacity = 256 << 10
 
     public init(_ settings: Settings = Settings()) {
         self.settings = settings
-        shards = (0..<Self.shardCount).map { _ in Shard(capacity: settings.capacity / Self.shardCount) }
+        var count = Self.mostShards
+        while count > 1, settings.capacity / count < Self.leastShardCapacity { count /= 2 }
+        shardCount = count
+        shards = .allocate(capacity: count)
+        for index in 0..<count {
+            (shards + index).initialize(to: Mutex(ShardState(capacity: settings.capacity / count)))
+        }
+    }
+
+    deinit {
+        shards.deinitialize(count: shardCount)
+        shards.deallocate()
     }
 
     /// One entry's memory: this head, then the name, the TTL offsets, the message.
@@ -48,6 +64,8 @@ public final class AnswerCache: Sendable {
         var inserted: UInt64
         /// Microseconds; behind it the entry is stale.
         var expiry: UInt64
+        /// Microseconds; upstream failed, so a stale entry stands in until then without upstream being asked.
+        var retry: UInt64
         var ttl: UInt32
         var hits: UInt32
         var messageLength: UInt32
@@ -77,7 +95,9 @@ public final class AnswerCache: Sendable {
         var blockSize: Int { Self.size + (Int(nameLength) + 1) / 2 * 2 + Int(ttlCount) * 2 + Int(messageLength) }
     }
 
-    private func shard(_ hash: UInt64) -> Shard { shards[Int(hash >> 58)] }
+    private func shard(_ hash: UInt64) -> UnsafeMutablePointer<Mutex<ShardState>> {
+        shards + (Int(truncatingIfNeeded: hash >> 58) & (shardCount - 1))
+    }
 
     /// Keeps `answer`, if it may be kept. `now` is monotonic time in microseconds.
     public func insert(_ answer: UpstreamAnswer, now: UInt64) {
@@ -91,19 +111,20 @@ public final class AnswerCache: Sendable {
         if answer.authenticData { flags.insert(.authenticData) }
         if answer.extendedError != nil { flags.insert(.hasError) }
         let head = Head(
-            hash: name.hash, inserted: now, expiry: now + UInt64(answer.ttl) * 1_000_000, ttl: answer.ttl, hits: 0,
-            messageLength: UInt32(answer.message.count), questionEnd: UInt16(answer.questionEnd),
+            hash: name.hash, inserted: now, expiry: now + UInt64(answer.ttl) * 1_000_000, retry: 0, ttl: answer.ttl,
+            hits: 0, messageLength: UInt32(answer.message.count), questionEnd: UInt16(answer.questionEnd),
             answers: answer.answers, authority: answer.authority, ttlCount: UInt16(answer.ttlOffsets.count),
             type: answer.type, responseCode: answer.responseCode,
             extendedError: answer.extendedError?.rawValue ?? 0, nameLength: UInt8(answer.name.count), flags: flags)
         let staleWindow = settings.serveStale ? UInt64(settings.staleWindow) * 1_000_000 : 0
-        shard(name.hash).state.withLock { state in
+        shard(name.hash).pointee.withLock { state in
             if let old = state.find(name, type: answer.type, key: flags.intersection(.key)) {
                 let existing = state.head(old)
-                // A failure is no reason to forget what could still be served stale.
-                if answer.responseCode == .serverFailure, existing.responseCode != .serverFailure,
-                    now < existing.expiry + staleWindow
+                // A failure is no reason to forget what can still be served (RFC 8767 5).
+                if answer.responseCode == .serverFailure, existing.pointee.responseCode != .serverFailure,
+                    now < existing.pointee.expiry + staleWindow
                 {
+                    existing.pointee.retry = now + UInt64(answer.ttl) * 1_000_000
                     return
                 }
                 state.remove(old)
@@ -124,7 +145,7 @@ public final class AnswerCache: Sendable {
         if question.dnssecOK { key.insert(.dnssecOK) }
         if question.checkingDisabled { key.insert(.checkingDisabled) }
         let staleWindow = settings.serveStale ? UInt64(settings.staleWindow) * 1_000_000 : 0
-        return shard(name.hash).state.withLock { state in
+        return shard(name.hash).pointee.withLock { state in
             guard let index = state.find(name, type: question.type, key: key) else {
                 state.statistics.misses += 1
                 return .pass
@@ -134,7 +155,7 @@ public final class AnswerCache: Sendable {
             let isStale = now >= head.pointee.expiry
             if isStale {
                 let isUseless = now >= head.pointee.expiry + staleWindow || head.pointee.responseCode == .serverFailure
-                if isUseless || !allowStale {
+                if isUseless || !(allowStale || now < head.pointee.retry) {
                     if isUseless { state.remove(index) }
                     state.statistics.misses += 1
                     return .pass
@@ -153,12 +174,15 @@ public final class AnswerCache: Sendable {
     ) -> Outcome {
         head.pointee.flags.insert(.used)
         head.pointee.hits &+= 1
-        let age = UInt32(clamping: (now &- head.pointee.inserted) / 1_000_000)
+        // Another thread may have put the answer in after this one has read its clock.
+        let age = UInt32(clamping: (max(now, head.pointee.inserted) - head.pointee.inserted) / 1_000_000)
         decision.source = isStale ? .stale : .cache
         decision.place = .nowhere
         decision.authoritative = false
         decision.responseCode = head.pointee.responseCode
-        decision.authenticData = settings.trustAuthenticData && head.pointee.flags.contains(.authenticData)
+        // AD speaks of the whole response (RFC 4035 3.2.3), and an alias of ours in front is not signed.
+        decision.authenticData =
+            settings.trustAuthenticData && head.pointee.flags.contains(.authenticData) && nameOffset == Header.length
         if isStale {
             state.statistics.stale += 1
             decision.explain(
@@ -207,12 +231,12 @@ public final class AnswerCache: Sendable {
 
     private func flush(where matches: (Name) -> Bool) -> Int {
         var count = 0
-        for shard in shards {
-            shard.state.withLock { state in
+        for shard in 0..<shardCount {
+            shards[shard].withLock { state in
                 for index in state.entries.indices {
                     guard let block = state.entries[index] else { continue }
                     let head = state.head(index)
-                    let wire = UnsafeRawBufferPointer(start: block + Head.size, count: Int(head.nameLength))
+                    let wire = UnsafeRawBufferPointer(start: block + Head.size, count: Int(head.pointee.nameLength))
                     if matches(Name(uncheckedWire: Array(wire))) {
                         state.remove(index)
                         count += 1
@@ -225,8 +249,8 @@ public final class AnswerCache: Sendable {
 
     public var statistics: Statistics {
         var sum = Statistics()
-        for shard in shards {
-            let one = shard.state.withLock { state in
+        for shard in 0..<shardCount {
+            let one = shards[shard].withLock { state in
                 var statistics = state.statistics
                 statistics.entries = state.count
                 statistics.bytes = state.bytes
@@ -242,15 +266,6 @@ public final class AnswerCache: Sendable {
         }
         return sum
     }
-
-    /// A part of the cache with its own lock.
-    final class Shard: Sendable {
-        let state: Mutex<ShardState>
-
-        init(capacity: Int) {
-            state = Mutex(ShardState(capacity: capacity))
-        }
-    }
 }
 
 /// One shard: blocks of memory, an open-addressed index over them, and the clock's hand.
@@ -265,26 +280,31 @@ struct ShardState: ~Copyable, @unchecked Sendable {
     private var index: [UInt64]
     private var hand = 0
     private(set) var count = 0
-    private(set) var bytes: Int
+    private(set) var bytes = 0
     private let capacity: Int
     var statistics = AnswerCache.Statistics()
 
+    /// Bytes that an entry takes beside its block and its slot: the allocator's, and its places in the two lists.
+    private static let overhead = 40
+
     init(capacity: Int) {
         self.capacity = capacity
-        index = [UInt64](repeating: 0, count: 64)
-        bytes = 64 * 8
+        index = []
     }
 
     deinit {
         for block in entries { Glibc.free(block) }
     }
 
-    func head(_ entry: Int) -> Head { entries[entry].unsafelyUnwrapped.load(as: Head.self) }
+    func head(_ entry: Int) -> UnsafeMutablePointer<Head> {
+        entries[entry].unsafelyUnwrapped.assumingMemoryBound(to: Head.self)
+    }
 
     // The lower 32 bits choose the slot, since the upper ones have chosen the shard.
     private func slot(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash) & (index.count - 1) }
 
     func find(_ name: borrowing LookupName, type: RecordType, key: Head.Flags) -> Int? {
+        guard count > 0 else { return nil }
         let tag = name.hash >> 32
         var slot = slot(name.hash)
         while index[slot] != 0 {
@@ -307,8 +327,13 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         let size = head.blockSize
         // One answer must not push out a whole shard.
         guard size <= capacity / 8 else { return }
-        while bytes + size + 32 > capacity, count > 0 { evict() }
-        guard bytes + size + 32 <= capacity, let block = malloc(size) else { return }
+        while true {
+            let growth = needsGrowth ? (grownIndexCount - index.count) * 8 : 0
+            if bytes + size + Self.overhead + growth <= capacity { break }
+            guard count > 0 else { return }
+            evict()
+        }
+        guard let block = malloc(size) else { return }
         block.storeBytes(of: head, as: Head.self)
         answer.name.withUnsafeBytes {
             (block + Head.size).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count)
@@ -321,6 +346,8 @@ struct ShardState: ~Copyable, @unchecked Sendable {
             (offsets + Int(head.ttlCount) * 2).copyMemory(
                 from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count)
         }
+        // Before the new entry is listed: growing links all that are.
+        if needsGrowth { growIndex() }
         let entry: Int
         if let reused = free.popLast() {
             entry = Int(reused)
@@ -330,8 +357,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
             entries.append(block)
         }
         count += 1
-        bytes += size + 32
-        if count * 2 > index.count { growIndex() }
+        bytes += size + Self.overhead
         link(head.hash, entry)
     }
 
@@ -341,9 +367,13 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         index[slot] = (hash & ~0xFFFF_FFFF) | UInt64(entry + 1)
     }
 
+    /// At most every other slot is taken, which keeps probes short.
+    private var needsGrowth: Bool { (count + 1) * 2 > index.count }
+    private var grownIndexCount: Int { max(16, index.count * 2) }
+
     private mutating func growIndex() {
-        bytes += index.count * 8
-        index = [UInt64](repeating: 0, count: index.count * 2)
+        bytes += (grownIndexCount - index.count) * 8
+        index = [UInt64](repeating: 0, count: grownIndexCount)
         for (entry, block) in entries.enumerated() {
             if let block { link(block.load(as: Head.self).hash, entry) }
         }
@@ -372,7 +402,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         entries[entry] = nil
         free.append(UInt32(entry))
         count -= 1
-        bytes -= head.blockSize + 32
+        bytes -= head.blockSize + Self.overhead
     }
 
     /// Second chance: the hand takes the first entry that was not asked for since it last came by.

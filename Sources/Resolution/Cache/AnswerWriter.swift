@@ -87,21 +87,27 @@ extension UpstreamAnswer {
     /// Writes the answer as upstream gave it, for the lookup that waited for it.
     func write(
         nameOffset: Int, builder: inout ResponseBuilder, decision: inout Decision, target: inout LookupName,
-        isLocal: (borrowing LookupName) -> Bool
+        trustAuthenticData: Bool, isLocal: (borrowing LookupName) -> Bool
     ) -> Outcome {
         decision.source = .upstream
         decision.place = .nowhere
         decision.authoritative = false
         decision.responseCode = responseCode
-        decision.authenticData = authenticData
+        decision.authenticData = trustAuthenticData && authenticData && nameOffset == Header.length
         decision.upstream = upstream
         decision.upstreamMicroseconds = microseconds
         decision.upstreamOverTCP = overTCP
         if let extendedError { decision.explain(extendedError, "as upstream said") }
-        if responseCode == .refused {
-            // Upstream refused us, not the client.
+        switch responseCode {
+        case .noError, .nxDomain, .serverFailure, .yxDomain: break
+        default:
+            // Upstream's trouble with us is none of the client's doing.
             decision.responseCode = .serverFailure
-            decision.explain(extendedError ?? .prohibited, "upstream refused")
+            if responseCode == .refused {
+                decision.explain(extendedError ?? .prohibited, "upstream refused")
+            } else {
+                decision.explain(extendedError ?? .invalidData, "upstream answered with an error code")
+            }
         }
         return message.withUnsafeBytes { message in
             ttlOffsets.withUnsafeBufferPointer { offsets in
@@ -115,11 +121,12 @@ extension UpstreamAnswer {
 }
 
 extension Outcome {
-    /// An alias that leads to our own data takes neither RCODE nor error along: the rest of the chain has its own.
+    /// An alias that leads to our own data takes neither RCODE nor error nor AD along: the rest of the chain has its own.
     func resetting(_ decision: inout Decision) -> Outcome {
         if case .chase = self {
             decision.responseCode = .noError
             decision.extendedError = nil
+            decision.authenticData = false
         }
         return self
     }

@@ -288,9 +288,9 @@ public struct HostsReader {
 }
 
 /// The files of a folder that programs share: `hosts.d` and the like.
-enum Folder {
+public enum Folder {
     /// Names in order, hidden files and editors' left-overs out; nil when `path` is no folder.
-    static func list(_ path: String) -> [String]? {
+    public static func list(_ path: String) -> [String]? {
         guard let folder = opendir(path) else { return nil }
         defer { closedir(folder) }
         var names: [String] = []

@@ -1,0 +1,112 @@
+import DNSWire
+import Glibc
+public import Resolution
+
+/// What a configuration's files hold, read and compiled: overrides, zones, special-use names, upstream servers.
+public struct ConfigurationSources: Sendable {
+    public var hosts: HostsTable
+    /// The hosts files that were read, in their order.
+    public var hostsFiles: [String]
+    public var zones: ZoneSet
+    /// Zone files that could not be loaded; their last good zone is in `zones`, where there was one.
+    public var failedZones: [String]
+    public var special: SpecialNames
+    public var upstream: [UpstreamServer]
+    /// The file that `upstream` comes from; nil when it was configured.
+    public var upstreamOrigin: String?
+    /// Everything that is wrong, by file.
+    public var diagnostics: Diagnostics
+    /// Files and folders whose change asks for another load.
+    public var watched: [String]
+}
+
+extension Configuration {
+    static let systemHosts = "/etc/hosts"
+    static let defaultZoneFolders = ["zones", "/etc/stub53/zones"]
+
+    /// Reads all files. A zone that can't be loaded keeps the one of `last` that came from the same file.
+    public func load(last: ZoneSet? = nil, asksSystem: Bool = true) -> ConfigurationSources {
+        var diagnostics = Diagnostics()
+        var watched: [String] = file.map { [$0] } ?? []
+
+        let hosts = HostsReader.load(paths: hostsPaths ?? Self.existing(Self.systemHosts), settings: self.hosts)
+        diagnostics.append(contentsOf: hosts.diagnostics)
+        watched += hosts.watched
+        if hostsPaths == nil && hosts.watched.isEmpty { watched.append(Self.systemHosts) }
+
+        var zones: [Zone] = []
+        var failed: [String] = []
+        for zoneFile in listZoneFiles(&diagnostics, &watched) {
+            let result = ZoneReader.read(path: zoneFile.path, name: zoneFile.name)
+            for diagnostic in result.diagnostics { diagnostics.append(diagnostic) }
+            watched += result.files.isEmpty ? [zoneFile.path] : result.files
+            var zone: Zone?
+            if result.isLoadable, let apex = result.apex {
+                zone = Zone(apex: apex, records: result.records, path: zoneFile.path)
+            } else {
+                failed.append(zoneFile.path)
+                zone = last?.zones.first { $0.path == zoneFile.path }
+            }
+            guard let zone else { continue }
+            if let first = zones.first(where: { $0.apex == zone.apex }) {
+                diagnostics.error(
+                    Place(path: zoneFile.path), "\(zone.apex) is in \(first.path) already, which is served; remove one")
+                failed.append(zoneFile.path)
+                continue
+            }
+            zones.append(zone)
+        }
+
+        let (servers, origin) = upstreamServers(asksSystem: asksSystem, &diagnostics, &watched)
+        return ConfigurationSources(
+            hosts: hosts.table, hostsFiles: hosts.files, zones: ZoneSet(zones), failedZones: failed,
+            special: SpecialNames(without: withoutSpecialNames, routed: servers.map(\.domain).filter { !$0.isRoot }),
+            upstream: servers, upstreamOrigin: origin, diagnostics: diagnostics, watched: watched)
+    }
+
+    /// The zone files to read: those of the folders, sorted, then those named one by one.
+    private func listZoneFiles(_ diagnostics: inout Diagnostics, _ watched: inout [String]) -> [ZoneFile] {
+        var files: [ZoneFile] = []
+        var folders = zoneFolders ?? []
+        if zoneFolders == nil, zoneFiles.isEmpty {
+            folders = Self.defaultZoneFolders.first { Self.isFolder($0) }.map { [$0] } ?? []
+            if folders.isEmpty { watched += Self.defaultZoneFolders }
+        }
+        for folder in folders {
+            watched.append(folder)
+            guard let names = Folder.list(folder) else {
+                diagnostics.error(
+                    Place(path: folder), "is no folder that can be read; name a folder, or give a zone file with --zone"
+                )
+                continue
+            }
+            for name in names where name.hasSuffix(".zone") {
+                files.append(ZoneFile(name: nil, path: folder.hasSuffix("/") ? folder + name : folder + "/" + name))
+            }
+        }
+        for file in zoneFiles where !files.contains(file) { files.append(file) }
+        return files
+    }
+
+    private func upstreamServers(
+        asksSystem: Bool, _ diagnostics: inout Diagnostics, _ watched: inout [String]
+    ) -> (servers: [UpstreamServer], origin: String?) {
+        switch upstream {
+        case .none: return ([], nil)
+        case .servers(let servers): return (servers, nil)
+        case .system:
+            guard asksSystem else { return ([], nil) }
+            let system = ResolvConf.read(ownAddresses: listen)
+            for diagnostic in system.diagnostics { diagnostics.append(diagnostic) }
+            watched.append(ResolvConf.systemPath)
+            return (system.servers, system.path)
+        }
+    }
+
+    private static func existing(_ path: String) -> [String] { Glibc.access(path, F_OK) == 0 ? [path] : [] }
+
+    private static func isFolder(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+}

@@ -1,0 +1,38 @@
+import ArgumentParser
+import Resolution
+import Server
+
+/// `stub53 check`: what is wrong with the files that `serve` would read.
+struct Check: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Check configuration, overrides and zones: every problem as FILE:LINE: WHY.",
+        discussion: """
+            Exit code 1 when something has to be mended; warnings alone are fine.
+
+            Examples:
+              stub53 check
+              stub53 check --no-hosts --zone zones/acme.org.zone
+              stub53 check --config stub53.yaml
+            """)
+
+    @OptionGroup(title: "Sources")
+    var sources: SourceOptions
+
+    mutating func run() throws {
+        let (configuration, found) = Configuration.read(file: sources.config, options: sources.settings)
+        var diagnostics = found
+        // What could be read is looked at too, so that all problems show at once.
+        let loaded = configuration.load()
+        diagnostics.append(contentsOf: loaded.diagnostics)
+        for diagnostic in diagnostics.list { print(diagnostic) }
+        if diagnostics.left > 0 { print("... and \(diagnostics.left) more") }
+        if !diagnostics.list.isEmpty { print() }
+        print(loaded.summary)
+        let errors = diagnostics.list.count { $0.severity == .error }
+        let warnings = diagnostics.list.count - errors
+        print()
+        let counts = [(errors, "error"), (warnings, "warning")].filter { $0.0 > 0 }.map { Terminal.count($0.0, $0.1) }
+        print(counts.isEmpty ? "no problems" : counts.joined(separator: ", "))
+        if diagnostics.hasErrors { throw ExitCode(ServiceFailure.Code.problem.rawValue) }
+    }
+}

@@ -1,0 +1,187 @@
+import DNSWire
+import Glibc
+import LDNS
+import Resolution
+
+/// One question to one server, and its response: UDP first, TCP when that is truncated.
+///
+/// A response is believed when it comes from the address asked, on our port, with our ID and our question, and passes
+/// the strict walk; anything else is as if it had not come.
+struct DNSExchange {
+    struct Options {
+        var overTCP = false
+        var wantsSignatures = false
+        var recursionDesired = true
+        var checkingDisabled = false
+        var usesEDNS = true
+        var timeout = Duration.seconds(5)
+    }
+
+    struct Result {
+        var message: [UInt8]
+        var duration: Duration
+        var overTCP: Bool
+        /// The response over UDP was truncated.
+        var wasTruncated: Bool
+    }
+
+    /// Why there is no response: one sentence, without the server's name.
+    struct Failure: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    let server: Resolution.SocketAddress
+    let options: Options
+
+    func ask(_ name: Name, _ type: RecordType, _ recordClass: RecordClass) throws(Failure) -> Result {
+        let id = UInt16.random(in: 0...UInt16.max)
+        let query: [UInt8]
+        do {
+            query = try LDNS.Query.wire(
+                name: name, type: type, recordClass: recordClass, id: id, isRecursionDesired: options.recursionDesired,
+                isCheckingDisabled: options.checkingDisabled,
+                payloadSize: options.usesEDNS || options.wantsSignatures ? UInt16(EDNS.payloadSize) : nil,
+                wantsSignatures: options.wantsSignatures)
+        } catch {
+            throw Failure(description: "the query can't be built: \(error)")
+        }
+        let start = ContinuousClock.now
+        let deadline = start + options.timeout
+        if !options.overTCP {
+            let message = try askUDP(query, deadline: deadline)
+            if message[2] & 0x02 == 0 {
+                return Result(
+                    message: message, duration: ContinuousClock.now - start, overTCP: false, wasTruncated: false)
+            }
+        }
+        let message = try askTCP(query, deadline: deadline)
+        return Result(
+            message: message, duration: ContinuousClock.now - start, overTCP: true, wasTruncated: !options.overTCP)
+    }
+
+    // MARK: UDP
+
+    private func askUDP(_ query: [UInt8], deadline: ContinuousClock.Instant) throws(Failure) -> [UInt8] {
+        let socket = try open(SOCK_DGRAM)
+        defer { close(socket) }
+        guard server.withSockaddr({ connect(socket, $0, $1) }) == 0 else { throw failure("can't be reached") }
+        var buffer = [UInt8](repeating: 0, count: 65535)
+        // Half of the time each: one lost datagram is not the end.
+        for attempt in 1...2 {
+            guard send(socket, query, query.count, Int32(MSG_NOSIGNAL)) == query.count else {
+                throw failure("can't be reached")
+            }
+            let end = attempt == 2 ? deadline : ContinuousClock.now + options.timeout / 2
+            while try wait(socket, Int16(POLLIN), until: end) {
+                let count = recv(socket, &buffer, buffer.count, Int32(MSG_DONTWAIT))
+                if count < 0 {
+                    if errno == EAGAIN || errno == EINTR { continue }
+                    throw failure("no DNS server answers there")
+                }
+                if isResponse(Array(buffer[..<count]), to: query) { return Array(buffer[..<count]) }
+            }
+        }
+        throw Failure(
+            description: "no response within \(options.timeout); check the address, or that the server is running")
+    }
+
+    // MARK: TCP
+
+    private func askTCP(_ query: [UInt8], deadline: ContinuousClock.Instant) throws(Failure) -> [UInt8] {
+        let socket = try open(SOCK_STREAM)
+        defer { close(socket) }
+        guard fcntl(socket, F_SETFL, O_NONBLOCK) == 0 else { throw failure("can't be reached") }
+        if server.withSockaddr({ connect(socket, $0, $1) }) != 0 {
+            guard errno == EINPROGRESS else { throw failure("can't be reached over TCP") }
+            guard try wait(socket, Int16(POLLOUT), until: deadline) else { throw timedOutOverTCP }
+            var status: Int32 = 0
+            var length = socklen_t(MemoryLayout<Int32>.size)
+            getsockopt(socket, SOL_SOCKET, SO_ERROR, &status, &length)
+            if status != 0 {
+                errno = status
+                throw failure("no DNS server answers there over TCP")
+            }
+        }
+        var rest = [UInt8(query.count >> 8), UInt8(query.count & 0xFF)] + query
+        while !rest.isEmpty {
+            guard try wait(socket, Int16(POLLOUT), until: deadline) else { throw timedOutOverTCP }
+            let count = send(socket, rest, rest.count, Int32(MSG_NOSIGNAL))
+            if count < 0, errno == EAGAIN || errno == EINTR { continue }
+            guard count >= 0 else { throw failure("the connection broke") }
+            rest.removeFirst(count)
+        }
+        var received: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 65537)
+        while true {
+            if received.count >= 2 {
+                let length = Int(received[0]) << 8 | Int(received[1])
+                if received.count >= 2 + length {
+                    let message = Array(received[2..<(2 + length)])
+                    guard isResponse(message, to: query) else {
+                        throw Failure(description: "what came over TCP is no response to the query")
+                    }
+                    return message
+                }
+            }
+            guard try wait(socket, Int16(POLLIN), until: deadline) else { throw timedOutOverTCP }
+            let count = recv(socket, &buffer, buffer.count, 0)
+            if count < 0, errno == EAGAIN || errno == EINTR { continue }
+            guard count >= 0 else { throw failure("the connection broke") }
+            guard count > 0 else { throw Failure(description: "the server closed the connection without a response") }
+            received += buffer[..<count]
+        }
+    }
+
+    private var timedOutOverTCP: Failure {
+        Failure(description: "no response over TCP within \(options.timeout); check the address and the firewall")
+    }
+
+    // MARK: Sockets
+
+    private func open(_ kind: __socket_type) throws(Failure) -> Int32 {
+        let descriptor = socket(
+            server.isIPv6 ? AF_INET6 : AF_INET, Int32(kind.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw failure("a socket can't be opened") }
+        return descriptor
+    }
+
+    /// False when the time is over.
+    private func wait(
+        _ socket: Int32, _ events: Int16, until end: ContinuousClock.Instant
+    ) throws(Failure) -> Bool {
+        while true {
+            let left = end - ContinuousClock.now
+            guard left > .zero else { return false }
+            var entry = pollfd(fd: socket, events: events, revents: 0)
+            let milliseconds = left.components.seconds * 1000 + left.components.attoseconds / 1_000_000_000_000_000 + 1
+            let count = poll(&entry, 1, Int32(clamping: milliseconds))
+            if count > 0 { return true }
+            guard count == 0 || errno == EINTR else { throw failure("waiting failed") }
+        }
+    }
+
+    private func failure(_ what: String) -> Failure {
+        Failure(
+            description: "\(what) (\(String(cString: strerror(errno)))); check the address, or name another @SERVER")
+    }
+
+    // MARK: The door
+
+    private func isResponse(_ message: [UInt8], to query: [UInt8]) -> Bool {
+        message.withUnsafeBytes { bytes in
+            guard bytes.count >= Header.length, bytes[0] == query[0], bytes[1] == query[1],
+                // QR=1 and the opcode of a query.
+                bytes[2] & 0xF8 == 0x80, let summary = MessageReader.walk(bytes)
+            else { return false }
+            let end = query.withUnsafeBytes { MessageReader.walk($0)?.questionEnd ?? 0 }
+            if summary.questionEnd == Header.length {
+                // Who can't read a question can't repeat it: FORMERR and NOTIMP may come without (RFC 1035 4.1.1).
+                return bytes[3] & 0xF != 0
+            }
+            return summary.questionEnd == end
+                && zip(bytes[Header.length..<end], query[Header.length..<end]).allSatisfy {
+                    ASCII.lowercased($0) == ASCII.lowercased($1)
+                }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+import ArgumentParser
+import DNSWire
+import Glibc
+import Resolution
+import Server
+
+/// `stub53 query`: one lookup, printed the way dig does.
+struct Query: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Ask a DNS server one question and print its response the way dig does.",
+        usage: "stub53 query [-x] NAME [TYPE] [@SERVER[:PORT]] [+short] [+tcp] [+dnssec] [+norecurse] [+noedns]",
+        discussion: """
+            Without @SERVER the first server of /etc/resolv.conf is asked, or 127.0.0.53. A response that does not fit \
+            into UDP is fetched over TCP.
+
+            Examples:
+              stub53 query acme.org
+              stub53 query acme.org HTTPS @127.0.0.1:5300
+              stub53 query -x 127.0.0.14 +short
+            """)
+
+    @Flag(name: .customShort("x"), help: "NAME is an address: ask for its PTR records.")
+    var reverse = false
+
+    @Flag(help: "Print the data of the answers only, as +short does.")
+    var short = false
+
+    @Flag(help: "Ask over TCP, as +tcp does.")
+    var tcp = false
+
+    @Flag(help: "Ask for DNSSEC records (DO=1), as +dnssec does.")
+    var dnssec = false
+
+    @Option(help: ArgumentHelp("Seconds to wait for the response.", valueName: "seconds"))
+    var timeout = 5
+
+    @Argument(
+        help: ArgumentHelp("The name; then a type (default: A), @SERVER, and words as dig has them.", valueName: "name")
+    )
+    var words: [String]
+
+    private struct Request {
+        var name: Name?
+        var type: RecordType?
+        var recordClass = RecordClass.in
+        var server: UpstreamServer?
+        var short = false
+        var options = DNSExchange.Options()
+    }
+
+    mutating func validate() throws {
+        guard (1...600).contains(timeout) else { throw ValidationError("--timeout is 1 to 600 seconds.") }
+        _ = try request()
+    }
+
+    mutating func run() throws {
+        let request = try request()
+        guard let name = request.name else { return }
+        let server = request.server ?? Self.defaultServer
+        let type = request.type ?? (reverse ? .ptr : .a)
+        let result: DNSExchange.Result
+        do {
+            result = try DNSExchange(server: server.address, options: request.options).ask(
+                name, type, request.recordClass)
+        } catch {
+            throw ServiceFailure(.problem, "\(server): \(error)")
+        }
+        let printer = ResponsePrinter(result: result, server: server.address)
+        do {
+            print(try request.short ? printer.short() : printer.full(), terminator: "")
+        } catch {
+            throw ServiceFailure(.problem, "\(server): the response can't be read (\(error)); ask another @SERVER")
+        }
+    }
+
+    private func request() throws -> Request {
+        var request = Request()
+        request.short = short
+        request.options.overTCP = tcp
+        request.options.wantsSignatures = dnssec
+        request.options.timeout = .seconds(timeout)
+        for word in words {
+            if word.hasPrefix("@") {
+                do {
+                    let server = try UpstreamServer(parsing: String(word.dropFirst()))
+                    guard server.domain.isRoot else { throw ValidationError("@SERVER takes no domain.") }
+                    if server.transport == .tcp { request.options.overTCP = true }
+                    request.server = server
+                } catch let error as UpstreamServer.ParseError {
+                    throw ValidationError("\(error).")
+                }
+            } else if word.hasPrefix("+") {
+                switch word {
+                case "+short": request.short = true
+                case "+tcp", "+vc": request.options.overTCP = true
+                case "+dnssec", "+do": request.options.wantsSignatures = true
+                case "+norecurse", "+norec": request.options.recursionDesired = false
+                case "+noedns": request.options.usesEDNS = false
+                case "+cd", "+cdflag": request.options.checkingDisabled = true
+                default:
+                    throw ValidationError(
+                        "'\(word)' is not known; there are +short, +tcp, +dnssec, +norecurse, +noedns and +cd.")
+                }
+            } else if request.name == nil {
+                request.name = try name(word)
+            } else if request.type == nil, let type = RecordType(mnemonic: word) {
+                request.type = type
+            } else if let recordClass = RecordClass(mnemonic: word) {
+                request.recordClass = recordClass
+            } else {
+                throw ValidationError("'\(word)' is no record type; give NAME, then TYPE, as in: acme.org HTTPS")
+            }
+        }
+        guard request.name != nil else { throw ValidationError("The name to ask for is missing.") }
+        if let type = request.type, [.axfr, .ixfr, .opt, .tsig, .tkey].contains(type) {
+            throw ValidationError("\(type) can't be asked for with one query; for a zone transfer use: dig NAME AXFR")
+        }
+        return request
+    }
+
+    private func name(_ word: String) throws -> Name {
+        guard reverse else { return try Self.name(word) }
+        guard let address = SocketAddress(ip: word, port: 0), let name = Name(address.reverseName) else {
+            throw ValidationError("'\(word)' is not an IP address, which -x takes.")
+        }
+        return name
+    }
+
+    /// A name given by a person: relative to the root, in A-labels or in the letters of its language.
+    static func name(_ word: String) throws -> Name {
+        var text = word
+        if !word.utf8.allSatisfy({ $0 < 0x80 }) {
+            guard let ascii = InternationalName.toASCII(word) else {
+                throw ValidationError("'\(word)' holds characters that no domain name has.")
+            }
+            text = ascii
+        }
+        do {
+            return try Name(parsing: text.utf8)
+        } catch {
+            throw ValidationError("'\(word)' can't be asked for: \(error).")
+        }
+    }
+
+    /// The first of resolv.conf as it stands there, a local stub too: what programs on this machine ask.
+    private static var defaultServer: UpstreamServer {
+        ResolvConf.read(resolvedPath: "").servers.first
+            ?? UpstreamServer(address: SocketAddress(high: 0, low: 0x7F00_0035, port: 53, isIPv6: false))
+    }
+}
+
+extension SocketAddress {
+    /// The name whose PTR records name the address (RFC 1035 3.5; 3596 2.5).
+    var reverseName: String {
+        guard isIPv6 else {
+            return (0..<4).map { "\(low >> (8 * UInt64($0)) & 0xFF)." }.joined() + "in-addr.arpa."
+        }
+        let nibbles = (0..<32).map { ($0 < 16 ? low : high) >> (4 * UInt64($0 % 16)) & 0xF }
+        return nibbles.map { String($0, radix: 16) + "." }.joined() + "ip6.arpa."
+    }
+}

@@ -1,0 +1,65 @@
+import ArgumentParser
+import Server
+
+/// `stub53 serve`: the daemon.
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Answer DNS queries until told to stop.",
+        discussion: """
+            Prints 'ready' and the addresses served once it answers. SIGTERM and SIGINT end it, SIGHUP reloads; changed \
+            files are loaded by themselves.
+
+            Examples:
+              stub53 serve
+              stub53 serve --listen 127.0.0.1:5300 --hosts hosts --zones zones
+              stub53 serve --upstream 9.9.9.9 --upstream corp.example=10.0.0.1
+            """)
+
+    @OptionGroup(title: "Sources")
+    var sources: SourceOptions
+
+    @Option(
+        help: ArgumentHelp("Serve UDP and TCP here. (default: 127.0.0.53:53)", valueName: "addr[:port]"))
+    var listen: [String] = []
+
+    @Option(help: ArgumentHelp("How lookups are logged: text, json or none. (default: text)", valueName: "format"))
+    var log: String?
+
+    @Option(help: ArgumentHelp("Log lookups to a file. (default: standard output)", valueName: "path"))
+    var logFile: String?
+
+    @Option(help: ArgumentHelp("Serving threads. (default: one per core)", valueName: "n"))
+    var workers: String?
+
+    @Option(help: ArgumentHelp("Memory for upstream's answers: bytes, or as 64M. (default: 64M)", valueName: "bytes"))
+    var cacheSize: String?
+
+    @Flag(help: "Start although a zone is bad; it is reported and not served.")
+    var keepGoing = false
+
+    @Flag(help: "List the keys of the --config file, and end.")
+    var helpKeys = false
+
+    // Part of the command line's contract; the configuration says that they are not in this version.
+    @Option(help: .hidden) var inspector: String?
+    @Option(help: .hidden) var control: String?
+    @Option(help: .hidden) var certificate: String?
+    @Option(help: .hidden) var key: String?
+
+    mutating func run() async throws {
+        if helpKeys {
+            print(ConfigurationKey.reference)
+            return
+        }
+        var settings: [Configuration.Option] = []
+        if !listen.isEmpty { settings.append(.init("--listen", "listen", listen)) }
+        let single = [
+            ("--log", "log.format", log), ("--log-file", "log.file", logFile), ("--workers", "workers", workers),
+            ("--cache-size", "cache.size", cacheSize), ("--inspector", "inspector", inspector),
+            ("--control", "control", control), ("--certificate", "certificate", certificate), ("--key", "key", key),
+        ]
+        for case (let flag, let key, let value?) in single { settings.append(.init(flag, key, [value])) }
+        if keepGoing { settings.append(.init("--keep-going", "keep-going", ["yes"])) }
+        try await Daemon(try sources.configuration(settings)).run()
+    }
+}

@@ -1,0 +1,37 @@
+import ArgumentParser
+import Glibc
+import Server
+
+/// The command line.
+@main
+struct Stub53: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "stub53",
+        abstract:
+            "A stub DNS resolver: overrides first, then local zones, then upstream; and the reason for each answer.",
+        discussion: """
+            Examples:
+              stub53 serve --listen 127.0.0.1:5300
+              stub53 why acme.org
+              stub53 query acme.org @127.0.0.1:5300
+            """,
+        version: Release.description,
+        subcommands: [Serve.self, Check.self, Query.self, Why.self])
+
+    /// Exit codes: 0 fine, 1 a problem that was reported, 64 usage, 77 no permission, 78 configuration.
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch let failure as ServiceFailure {
+            Terminal.error("stub53: \(failure)")
+            Glibc.exit(failure.code.rawValue)
+        } catch {
+            exit(withError: error)
+        }
+    }
+}

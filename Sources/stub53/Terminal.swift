@@ -1,0 +1,47 @@
+import Glibc
+import Resolution
+
+/// What goes to people: colours where they are wanted, and words.
+enum Terminal {
+    /// Standard output is a terminal, and nobody has said NO_COLOR.
+    static let hasColors: Bool = {
+        func variable(_ name: String) -> String { getenv(name).map { String(cString: $0) } ?? "" }
+        return isatty(STDOUT_FILENO) == 1 && variable("NO_COLOR").isEmpty && variable("TERM") != "dumb"
+    }()
+
+    enum Color: Int {
+        case bold = 1
+        case red = 31
+        case green, amber, blue, violet
+        case grey = 90
+
+        init(_ source: Source) {
+            switch source {
+            case .none: self = .red
+            case .hosts: self = .green
+            case .zone: self = .blue
+            case .special: self = .violet
+            case .cache, .stale: self = .grey
+            case .upstream: self = .amber
+            }
+        }
+    }
+
+    static func colored(_ text: String, _ color: Color?) -> String {
+        guard hasColors, let color else { return text }
+        return "\u{1B}[\(color.rawValue)m\(text)\u{1B}[0m"
+    }
+
+    static func padded(_ text: String, _ width: Int) -> String {
+        text + String(repeating: " ", count: max(width - text.count, 0))
+    }
+
+    static func count(_ number: Int, _ word: String) -> String { "\(number) \(word)\(number == 1 ? "" : "s")" }
+
+    /// One line on standard error.
+    static func error(_ line: String) {
+        let bytes = Array((line + "\n").utf8)
+        fflush(nil)
+        _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    }
+}

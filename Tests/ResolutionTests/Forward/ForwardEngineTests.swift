@@ -1,0 +1,146 @@
+import DNSWire
+import Testing
+
+@testable import Resolution
+
+@Suite("The forward engine")
+struct ForwardEngineTests {
+    private struct Event: Sendable {
+        enum Kind: Sendable, Equatable {
+            case answered(tcp: Bool)
+            case failed(ExtendedError)
+            case late
+        }
+        let kind: Kind
+        let name: [UInt8]
+        let waiters: [Int]
+    }
+
+    /// Runs `body` with a running engine for `servers`, then stops it.
+    private func withEngine(
+        _ servers: [String], _ adjust: (inout ForwardSettings) -> Void = { _ in },
+        _ body: (ForwardEngine<Int, Int>, inout AsyncStream<Event>.Iterator) async throws -> Void
+    ) async throws {
+        var settings = ForwardSettings(servers: try servers.map { try UpstreamServer(parsing: $0) })
+        adjust(&settings)
+        let (events, continuation) = AsyncStream.makeStream(of: Event.self)
+        let running = ForwardEngine<Int, Int>(
+            settings: settings, check: { _, message in message.count },
+            completion: { key, waiters, event in
+                let kind: Event.Kind =
+                    switch event {
+                    case .answered(_, let reply): .answered(tcp: reply.overTCP)
+                    case .failed(let error, _): .failed(error)
+                    case .late: .late
+                    }
+                continuation.yield(Event(kind: kind, name: key.name, waiters: waiters))
+                if kind == .late { waiters.removeAll { $0 < 0 } }
+            })
+        let engine = try #require(running)
+        let thread = TestThread { engine.run() }
+        defer {
+            engine.stop()
+            thread.join()
+        }
+        var iterator = events.makeAsyncIterator()
+        try await body(engine, &iterator)
+    }
+
+    private static func response(_ query: [UInt8], _ code: ResponseCode = .noError, truncated: Bool = false) -> [UInt8]
+    {
+        let query = ForwardNetwork.Sent(server: 0, channel: .port(0), bytes: query)
+        return ForwardNetwork.response(query, code, truncated: truncated)
+    }
+
+    @Test("a thousand questions are answered, each to who asked it")
+    func many() async throws {
+        let upstream = ScriptedUpstream { query, _ in Self.response(query) }
+        try await withEngine(["127.0.0.1:\(upstream.port)"]) { engine, events in
+            for number in 0..<1_000 {
+                #expect(engine.fetch(ForwardNetwork.key("n\(number).example"), for: number))
+            }
+            var seen: Set<Int> = []
+            for _ in 0..<1_000 {
+                let event = try #require(await events.next())
+                #expect(event.kind == .answered(tcp: false))
+                #expect(event.waiters.map { Name("n\($0).example")!.wire } == [event.name])
+                seen.formUnion(event.waiters)
+            }
+            #expect(seen.count == 1_000)
+        }
+    }
+
+    @Test("what is truncated comes over TCP, pipelined on one connection")
+    func truncated() async throws {
+        let upstream = ScriptedUpstream { query, overTCP in Self.response(query, truncated: !overTCP) }
+        try await withEngine(["127.0.0.1:\(upstream.port)"]) { engine, events in
+            for number in 0..<50 { #expect(engine.fetch(ForwardNetwork.key("n\(number).example"), for: number)) }
+            for _ in 0..<50 {
+                let event = try #require(await events.next())
+                #expect(event.kind == .answered(tcp: true))
+            }
+        }
+    }
+
+    @Test("a server that only speaks TCP")
+    func tcpOnly() async throws {
+        let upstream = ScriptedUpstream { query, overTCP in overTCP ? Self.response(query) : nil }
+        try await withEngine(["tcp://127.0.0.1:\(upstream.port)"]) { engine, events in
+            for number in 0..<20 {
+                #expect(engine.fetch(ForwardNetwork.key("n\(number).example"), for: number))
+                let event = try #require(await events.next())
+                #expect(event.kind == .answered(tcp: true) && event.waiters == [number])
+            }
+        }
+    }
+
+    @Test("a closed port is known at once: the next server answers, and alone it is a network error")
+    func closedPort() async throws {
+        let upstream = ScriptedUpstream { query, _ in Self.response(query) }
+        var gone: ScriptedUpstream? = ScriptedUpstream { _, _ in nil }
+        let closed = try #require(gone).port
+        gone = nil
+        try await withEngine(["127.0.0.1:\(closed)", "127.0.0.1:\(upstream.port)"]) { engine, events in
+            #expect(engine.fetch(ForwardNetwork.key("a.example"), for: 1))
+            #expect(await events.next()?.kind == .answered(tcp: false))
+        }
+        for server in ["127.0.0.1:\(closed)", "tcp://127.0.0.1:\(closed)"] {
+            try await withEngine([server]) { engine, events in
+                #expect(engine.fetch(ForwardNetwork.key("a.example"), for: 1))
+                #expect(await events.next()?.kind == .failed(.networkError))
+            }
+        }
+    }
+
+    @Test("who can be served a stale answer leaves when it is late; the others get the failure")
+    func late() async throws {
+        let upstream = ScriptedUpstream { _, _ in nil }
+        func hurry(_ settings: inout ForwardSettings) {
+            settings.staleAfter = 20_000
+            settings.patience = 60_000
+        }
+        try await withEngine(["127.0.0.1:\(upstream.port)"], hurry) { engine, events in
+            #expect(engine.fetch(ForwardNetwork.key("a.example"), for: -1))
+            #expect(engine.fetch(ForwardNetwork.key("a.example"), for: 2))
+            let first = try #require(await events.next())
+            #expect(first.kind == .late)
+            var last = first
+            while last.kind == .late { last = try #require(await events.next()) }
+            #expect(last.kind == .failed(.noReachableAuthority))
+            #expect(last.waiters == [2])
+        }
+    }
+
+    @Test("stopping fails what is in flight and refuses what comes later")
+    func stopping() async throws {
+        let upstream = ScriptedUpstream { _, _ in nil }
+        try await withEngine(["127.0.0.1:\(upstream.port)"]) { engine, events in
+            #expect(engine.fetch(ForwardNetwork.key("a.example"), for: 1))
+            #expect(engine.prefetch(ForwardNetwork.key("b.example")))
+            engine.stop(deadline: 0)
+            let kinds = [await events.next()?.kind, await events.next()?.kind]
+            #expect(kinds == [.failed(.notReady), .failed(.notReady)])
+            #expect(!engine.fetch(ForwardNetwork.key("c.example"), for: 1))
+        }
+    }
+}

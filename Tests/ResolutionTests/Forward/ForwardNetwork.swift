@@ -1,0 +1,149 @@
+import DNSWire
+
+@testable import Resolution
+
+/// A `ForwardCore` on a clock and a network that the test plays.
+final class ForwardNetwork {
+    /// A query that has left.
+    struct Sent {
+        let server: Int
+        let channel: ForwardCore.Channel
+        let bytes: [UInt8]
+
+        var id: UInt16 { UInt16(bytes[0]) << 8 | UInt16(bytes[1]) }
+        var isStream: Bool { if case .stream = channel { true } else { false } }
+        var questionEnd: Int {
+            var cursor = Header.length
+            while bytes[cursor] != 0 { cursor += Int(bytes[cursor]) + 1 }
+            return cursor + 5
+        }
+        var hasEDNS: Bool { bytes[11] == 1 }
+        /// The data of its COOKIE option.
+        var cookie: [UInt8] { hasEDNS && bytes.count > questionEnd + 11 ? Array(bytes[(questionEnd + 15)...]) : [] }
+        var name: [UInt8] { Array(bytes[Header.length..<(questionEnd - 4)]) }
+    }
+
+    var core: ForwardCore
+    var now: UInt64 = 1_000_000
+    /// What has left and was not looked at.
+    var sent: [Sent] = []
+    var ended: [(flight: Int, conclusion: ForwardCore.Conclusion)] = []
+    var late: [Int] = []
+    var openPorts: [Int: Int] = [:]
+    var portsEverOpened = 0
+    var closedStreams: [Int] = []
+    var acceptsAnswers = true
+
+    init(_ servers: [String], _ adjust: (inout ForwardSettings) -> Void = { _ in }) throws {
+        var settings = ForwardSettings(servers: try servers.map { try UpstreamServer(parsing: $0) })
+        adjust(&settings)
+        core = ForwardCore(settings)
+    }
+
+    static func key(_ name: String, _ type: RecordType = .a, dnssecOK: Bool = false) -> FetchKey {
+        FetchKey(Name(name)!, Question(type: type, dnssecOK: dnssecOK))
+    }
+
+    /// The flight, or nil when the fetch failed on the spot.
+    @discardableResult
+    func fetch(_ name: String, _ type: RecordType = .a, waits: Bool = true) -> Int? {
+        defer { pump() }
+        let start = core.fetch(Self.key(name, type), waits: waits, deadline: now + 5_000_000, now: now)
+        if case .flight(let flight) = start { return flight }
+        return nil
+    }
+
+    func pump() {
+        for action in core.takeActions() {
+            switch action {
+            case .openPort(let port, let server):
+                openPorts[port] = server
+                portsEverOpened += 1
+            case .closePort(let port): openPorts[port] = nil
+            case .datagram(let port, let bytes):
+                sent.append(
+                    Sent(server: openPorts[port] ?? -1, channel: .port(port), bytes: Array(core.outbox[bytes])))
+            case .stream(let server, let bytes):
+                sent.append(
+                    Sent(
+                        server: server, channel: .stream(server: server), bytes: Array(core.outbox[bytes].dropFirst(2)))
+                )
+            case .closeStream(let server): closedStreams.append(server)
+            case .late(let flight): late.append(flight)
+            case .finished(let flight, let conclusion):
+                ended.append((flight, conclusion))
+                core.release(flight)
+            }
+        }
+        core.clearOutbox()
+    }
+
+    /// Takes the one query that has left since the last look; nil unless it is exactly one.
+    func query() -> Sent? {
+        defer { sent.removeAll() }
+        return sent.count == 1 ? sent[0] : nil
+    }
+
+    func queries() -> [Sent] {
+        defer { sent.removeAll() }
+        return sent
+    }
+
+    /// Lets time pass, timer by timer, as the engine would.
+    func pass(_ milliseconds: UInt64) {
+        let end = now + milliseconds * 1_000
+        while let next = core.nextTimer, next <= end {
+            now = max(now, next)
+            core.timer(now: now)
+            pump()
+        }
+        now = end
+    }
+
+    func deliver(_ message: [UInt8], on channel: ForwardCore.Channel) {
+        let accepts = acceptsAnswers
+        message.withUnsafeBytes { core.received($0, on: channel, now: now) { _, _ in accepts } }
+        pump()
+    }
+
+    func answer(
+        _ query: Sent, _ code: ResponseCode = .noError, truncated: Bool = false, edns: Bool = true,
+        cookie: [UInt8]? = nil
+    ) {
+        deliver(Self.response(query, code, truncated: truncated, edns: edns, cookie: cookie), on: query.channel)
+    }
+
+    func fail(_ channel: ForwardCore.Channel) {
+        core.channelFailed(channel, now: now)
+        pump()
+    }
+
+    var answered: [Int] {
+        ended.compactMap { if case .answered = $0.conclusion { $0.flight } else { nil } }
+    }
+
+    var failures: [ExtendedError] {
+        ended.compactMap { if case .failed(let error, _) = $0.conclusion { error } else { nil } }
+    }
+
+    var state: [UpstreamStatus.State] { core.status().map(\.state) }
+
+    static func response(
+        _ query: Sent, _ code: ResponseCode = .noError, truncated: Bool = false, edns: Bool = true,
+        cookie: [UInt8]? = nil
+    ) -> [UInt8] {
+        var message = Array(query.bytes[..<query.questionEnd])
+        message[2] = 0x81 | (truncated ? 2 : 0)
+        message[3] = 0x80 | UInt8(code.rawValue & 0xF)
+        message.replaceSubrange(6..<12, with: [0, 0, 0, 0, 0, edns ? 1 : 0])
+        if edns {
+            message += [0, 0, 41, 0x04, 0xD0, UInt8(code.rawValue >> 4), 0, 0, 0]
+            if let cookie {
+                message += [0, UInt8(cookie.count + 4), 0, 10, 0, UInt8(cookie.count)] + cookie
+            } else {
+                message += [0, 0]
+            }
+        }
+        return message
+    }
+}

@@ -1,0 +1,122 @@
+import DNSWire
+import Glibc
+import Testing
+
+@testable import Resolution
+
+@Suite("Upstream servers are read")
+struct UpstreamServerTests {
+    @Test(
+        "from the command line",
+        arguments: [
+            ("10.0.0.53", "10.0.0.53:53"), ("10.0.0.53:5353", "10.0.0.53:5353"), ("2001:db8::1", "[2001:db8::1]:53"),
+            ("[2001:db8::1]", "[2001:db8::1]:53"), ("[2001:db8::1]:5353", "[2001:db8::1]:5353"),
+            ("tcp://10.0.0.53", "tcp://10.0.0.53:53"), ("TCP://[::1]:5300", "tcp://[::1]:5300"),
+            ("udp://10.0.0.53", "10.0.0.53:53"), ("corp.example=10.0.0.1", "corp.example.=10.0.0.1:53"),
+            ("corp.example.=tcp://[::1]:54", "corp.example.=tcp://[::1]:54"), (".=10.0.0.1", "10.0.0.1:53"),
+        ])
+    func reads(_ text: String, _ expected: String) throws {
+        #expect(try UpstreamServer(parsing: text).description == expected)
+    }
+
+    @Test(
+        "and refused with the reason",
+        arguments: [
+            ("", "not an IP address"), ("dns.example", "not an IP address"), ("10.0.0.1:0", "not a port"),
+            ("10.0.0.1:65536", "not a port"), ("10.0.0.1:", "not a port"), ("10.0.0.1:+53", "not a port"),
+            ("10.0.0.1:5x", "not a port"), ("[::1", "']' is missing"), ("[::1]53", "only :PORT may follow"),
+            ("0.0.0.0", "not an IP address"), ("[::]:53", "not an IP address"),
+            ("tls://10.0.0.1#name", "not supported yet"), ("https://dns.example/dns-query", "not supported yet"),
+            ("quic://10.0.0.1", "no transport"), ("a..b=10.0.0.1", "empty label"), ("=10.0.0.1", "empty"),
+            ("[10.0.0.1]x=10.0.0.1:1:2", "not an IP address"), ("fe80::1%nosuchinterface", "not an IP address"),
+        ])
+    func refuses(_ text: String, _ reason: String) {
+        do throws(UpstreamServer.ParseError) {
+            let server = try UpstreamServer(parsing: text)
+            Issue.record("\(text) was read as \(server)")
+        } catch {
+            #expect(error.description.contains(reason), "\(error)")
+        }
+    }
+
+    private func withFiles(_ main: String, _ resolved: String?, _ body: (String, String) throws -> Void) throws {
+        var template = Array("/tmp/resolvconf-XXXXXX".utf8CString)
+        let folder = try #require(mkdtemp(&template).map { String(cString: $0) })
+        defer {
+            for name in ["main", "resolved"] { unlink("\(folder)/\(name)") }
+            rmdir(folder)
+        }
+        for (name, text) in [("main", main), ("resolved", resolved)] {
+            guard let text else { continue }
+            let file = try #require(fopen("\(folder)/\(name)", "w"))
+            fputs(text, file)
+            fclose(file)
+        }
+        try body("\(folder)/main", "\(folder)/resolved")
+    }
+
+    @Test("from resolv.conf, in order, without doubles")
+    func resolvConf() throws {
+        let text = """
+            # made by hand
+            search example.org
+            nameserver 10.0.0.1
+             nameserver\t2001:db8::1  # second
+            nameserver fe80::1%lo\r
+            nameserver 10.0.0.1
+            nameserver
+            nameserver dns.example
+            options edns0
+            nameserver 10.0.0.4
+            """
+        try withFiles(text, nil) { main, resolved in
+            let read = ResolvConf.read(main, resolvedPath: resolved)
+            #expect(
+                read.servers.map(\.description) == [
+                    "10.0.0.1:53", "[2001:db8::1]:53", "[fe80::1%1]:53", "10.0.0.4:53",
+                ])
+            #expect(read.diagnostics.map(\.place.line) == [7, 8])
+        }
+    }
+
+    @Test("our own addresses are left out, also where we listen on all of them")
+    func ownAddresses() throws {
+        let text = "nameserver 127.0.0.1\nnameserver 10.0.0.1\nnameserver ::1\nnameserver 0.0.0.0\n"
+        try withFiles(text, nil) { main, resolved in
+            let one = SocketAddress(ip: "127.0.0.1", port: 53)!
+            #expect(
+                ResolvConf.read(main, ownAddresses: [one], resolvedPath: resolved).servers.map(\.address.ip)
+                    == ["10.0.0.1", "::1"])
+            let all = SocketAddress(ip: "::", port: 53)!
+            #expect(
+                ResolvConf.read(main, ownAddresses: [all], resolvedPath: resolved).servers.map(\.address.ip)
+                    == ["10.0.0.1"])
+            let elsewhere = SocketAddress(ip: "127.0.0.1", port: 5353)!
+            #expect(ResolvConf.read(main, ownAddresses: [elsewhere], resolvedPath: resolved).servers.count == 3)
+        }
+    }
+
+    @Test("where only systemd-resolved's stub is named, the servers behind it are taken")
+    func stub() throws {
+        try withFiles("nameserver 127.0.0.53\n", "nameserver 192.0.2.1\nnameserver 192.0.2.2\n") { main, resolved in
+            let own = SocketAddress(ip: "127.0.0.53", port: 53)!
+            let read = ResolvConf.read(main, ownAddresses: [own], resolvedPath: resolved)
+            #expect(read.servers.map(\.address.ip) == ["192.0.2.1", "192.0.2.2"])
+            #expect(read.path == resolved)
+        }
+        try withFiles("nameserver 127.0.0.53\nnameserver 10.0.0.1\n", "nameserver 192.0.2.1\n") { main, resolved in
+            #expect(
+                ResolvConf.read(main, resolvedPath: resolved).servers.map(\.address.ip) == ["127.0.0.53", "10.0.0.1"])
+        }
+        try withFiles("nameserver 127.0.0.53\n", nil) { main, resolved in
+            #expect(ResolvConf.read(main, resolvedPath: resolved).servers.map(\.address.ip) == ["127.0.0.53"])
+        }
+    }
+
+    @Test("a missing file is said, with the mend")
+    func missing() {
+        let read = ResolvConf.read("/nonexistent/resolv.conf")
+        #expect(read.servers.isEmpty)
+        #expect(read.diagnostics.first?.description.contains("--upstream") == true)
+    }
+}

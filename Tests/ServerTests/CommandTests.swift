@@ -1,0 +1,297 @@
+import Foundation
+import Testing
+
+/// Runs the built executable as a user does.
+enum Command {
+    struct Result {
+        var output: String
+        var errors: String
+        var code: Int32
+    }
+
+    /// Beside the tests, where the package manager builds all products.
+    static let executable: URL = {
+        let bundles = Bundle.allBundles.map(\.bundleURL.path).first { $0.hasSuffix(".xctest") }
+        let test = bundles ?? CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
+        let beside = URL(filePath: test).deletingLastPathComponent().appending(path: "stub53")
+        return FileManager.default.isExecutableFile(atPath: beside.path)
+            ? beside : Bundle.main.bundleURL.appending(path: "stub53")
+    }()
+
+    static func run(_ arguments: [String], in folder: String? = nil) async throws -> Result {
+        let process = Process()
+        process.executableURL = executable
+        process.arguments = arguments
+        if let folder { process.currentDirectoryURL = URL(filePath: folder) }
+        let output = Pipe()
+        let errors = Pipe()
+        process.standardOutput = output
+        process.standardError = errors
+        process.standardInput = FileHandle.nullDevice
+        return try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread {
+                do {
+                    try process.run()
+                } catch {
+                    continuation.resume(throwing: error)
+                    return
+                }
+                let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+                let complaint = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+                process.waitUntilExit()
+                continuation.resume(returning: Result(output: text, errors: complaint, code: process.terminationStatus))
+            }
+        }
+    }
+}
+
+@Suite("The commands keep their contract")
+struct CommandTests {
+    static let hosts = """
+        127.0.0.14 over.acme.org
+        127.0.0.1 *.wild.test
+
+        """
+    static let zone = """
+        $ORIGIN acme.org.
+        $TTL 3600
+        @ IN SOA ns hostmaster 2026112301 3600 900 604800 300
+        @ NS ns
+        ns A 127.0.0.53
+        @ A 152.153.81.14
+        @ HTTPS 1 . alpn=h2
+        www CNAME @
+        ext CNAME www.example.net.
+        over A 152.153.81.16
+        over HTTPS 1 . alpn=h2
+        over MX 10 mail
+        mail A 152.153.81.15
+        sub NS ns.sub
+        ns.sub A 192.0.2.1
+
+        """
+
+    let folder: TemporaryFolder
+
+    init() throws {
+        folder = try TemporaryFolder()
+        try folder.write(Self.hosts, to: "hosts")
+        try folder.write(Self.zone, to: "zones/acme.org.zone")
+    }
+
+    private func run(_ arguments: [String]) async throws -> Command.Result {
+        try await Command.run(arguments, in: folder.path)
+    }
+
+    private let local = ["--hosts", "hosts", "--no-upstream"]
+
+    // MARK: check
+
+    @Test("check is content with good files, and says what they hold")
+    func checkGood() async throws {
+        let result = try await run(["check"] + local)
+        #expect(
+            result.output == """
+                overrides  hosts                2 names
+                zones      zones/acme.org.zone  acme.org. serial 2026112301, 13 records
+                upstream   none
+
+                no problems
+
+                """)
+        #expect(result.code == 0)
+        #expect(result.errors.isEmpty)
+    }
+
+    @Test("check tells every problem as FILE:LINE: WHY, and exits 1")
+    func checkBad() async throws {
+        try folder.write("127.0.0.1 a.test\nnonsense b.test\n300.1.1.1 c.test\n", to: "hosts")
+        try folder.write(Self.zone + "bad A 1.2.3\nwww A 192.0.2.1\n", to: "zones/acme.org.zone")
+        try folder.write("hosts:\n  tll: 1\n", to: "stub53.yaml")
+        let result = try await run(["check", "--config", "stub53.yaml"] + local)
+        let lines = result.output.split(separator: "\n")
+        for place in [
+            "stub53.yaml:2: ", "hosts:2: ", "hosts:3: ", "zones/acme.org.zone:16: ", "zones/acme.org.zone:17: ",
+        ] {
+            #expect(lines.contains { $0.hasPrefix(place) && $0.count > place.count + 5 }, "\(place)")
+        }
+        #expect(lines.last?.contains("errors") == true)
+        #expect(result.code == 1)
+    }
+
+    @Test("check of a file that is not there exits 1 and names it")
+    func checkMissing() async throws {
+        let result = try await run(["check", "--no-hosts", "--no-upstream", "--zone", "nowhere.zone"])
+        #expect(result.output.hasPrefix("nowhere.zone: "))
+        #expect(result.code == 1)
+    }
+
+    @Test("check finds a zone that two files have")
+    func checkDouble() async throws {
+        try folder.write(Self.zone, to: "zones/copy.zone")
+        let result = try await run(["check"] + local)
+        #expect(
+            result.output.hasPrefix(
+                "zones/copy.zone: acme.org. is in zones/acme.org.zone already, which is served; remove one\n"))
+        #expect(result.code == 1)
+    }
+
+    @Test("Only *.zone files of a folder are zones")
+    func otherFiles() async throws {
+        try folder.write("not a zone", to: "zones/README")
+        #expect(try await run(["check"] + local).code == 0)
+    }
+
+    // MARK: why
+
+    @Test("why shows the override, what it shadows, the family, and what a browser does")
+    func whyOverride() async throws {
+        let result = try await run(["why", "over.acme.org"] + local)
+        #expect(
+            result.output == """
+                over.acme.org. A = 127.0.0.14    (hosts, hosts:1)
+
+                  1  hosts     hosts:1                 127.0.0.14     answers, TTL 0
+                  2  zones     zones/acme.org.zone:10  152.153.81.16  shadowed by 1
+                  3  special   -                                      not a special-use name
+                  4  cache     -                                      not asked: nothing is forwarded
+                  5  upstream  -                                      none is configured
+
+                  family   AAAA NODATA · HTTPS masked (zones/acme.org.zone:11 has one) · MX from zones/acme.org.zone:12
+                  browser  connects to 127.0.0.14, plain http first: no HTTPS record, so a downgrade is possible
+
+                """)
+        #expect(result.code == 0)
+    }
+
+    static let decisions: [(arguments: [String], first: String, holds: [String])] = [
+        (["acme.org"], "acme.org. A = 152.153.81.14    (zone, zones/acme.org.zone:6)", ["by https at once"]),
+        (
+            ["www.acme.org"], "www.acme.org. A = 152.153.81.14    (zone, zones/acme.org.zone:6)",
+            ["by way of  www.acme.org.  (zone, zones/acme.org.zone:8)", "CNAME acme.org."]
+        ),
+        (["WWW.Acme.ORG.", "aaaa"], "WWW.Acme.ORG. AAAA = NODATA    (zone, zones/acme.org.zone:3)", []),
+        (
+            ["over.acme.org", "HTTPS"], "over.acme.org. HTTPS = masked    (hosts, hosts:1)",
+            ["an override hides HTTPS (hosts.https = mask)", "1 . alpn=h2"]
+        ),
+        (
+            ["over.acme.org", "MX"], "over.acme.org. MX = 10 mail.acme.org.    (zone, zones/acme.org.zone:12)",
+            ["says nothing about MX: local zones only"]
+        ),
+        (["over.acme.org", "TXT"], "over.acme.org. TXT = NODATA    (hosts, hosts:1)", ["no zone has TXT"]),
+        (["a.b.wild.test"], "a.b.wild.test. A = 127.0.0.1    (hosts, hosts:2)", ["RFC 6761 6.2"]),
+        (["nx.acme.org"], "nx.acme.org. A = NXDOMAIN    (zone, zones/acme.org.zone:3)", ["does not connect"]),
+        (
+            ["ext.acme.org"],
+            "ext.acme.org. A = CNAME www.example.net., which no source here has    (zone, zones/acme.org.zone:9)", []
+        ),
+        (
+            ["_8443._https.over.acme.org", "HTTPS"], "_8443._https.over.acme.org. HTTPS = masked    (hosts, hosts:1)",
+            []
+        ),
+        (["B\u{FC}cher.invalid"], "xn--bcher-kva.invalid. A = NXDOMAIN    (special, RFC 6761 6.4)", []),
+        (["localhost", "AAAA"], "localhost. AAAA = ::1    (special, RFC 6761 6.3)", []),
+        (["x.invalid"], "x.invalid. A = NXDOMAIN    (special, RFC 6761 6.4)", []),
+        (["host.sub.acme.org"], "host.sub.acme.org. A = referral to ns.sub.acme.org.", []),
+        (["example.net"], "example.net. A = REFUSED", ["none is configured"]),
+        (["acme.org", "TYPE65"], "acme.org. HTTPS = 1 . alpn=h2    (zone, zones/acme.org.zone:7)", []),
+    ]
+
+    @Test("why tells who answers", arguments: decisions)
+    func why(_ test: (arguments: [String], first: String, holds: [String])) async throws {
+        let result = try await run(["why"] + test.arguments + local)
+        #expect(result.output.hasPrefix(test.first), "\(result.output)")
+        for text in test.holds { #expect(result.output.contains(text), "\(result.output)") }
+        #expect(result.code == 0)
+        #expect(!result.output.contains("\u{1B}"))
+    }
+
+    @Test("why tells which server would be asked")
+    func whyUpstream() async throws {
+        let servers = ["--hosts", "hosts", "--upstream", "192.0.2.1", "--upstream", "example.net=192.0.2.2:5353"]
+        let routed = try await run(["why", "ext.acme.org"] + servers)
+        #expect(routed.output.hasPrefix("ext.acme.org. A leads to www.example.net., which is asked upstream\n"))
+        #expect(routed.output.contains("example.net.=192.0.2.2:5353"))
+        let other = try await run(["why", "example.com"] + servers)
+        #expect(other.output.hasPrefix("example.com. A is asked upstream\n"))
+        #expect(other.output.contains("192.0.2.1:53") && !other.output.contains("192.0.2.2"))
+    }
+
+    @Test("why goes on with what could be read, and says that there is more to check")
+    func whyProblems() async throws {
+        try folder.write("bogus\n" + Self.hosts, to: "hosts")
+        let result = try await run(["why", "over.acme.org"] + local)
+        #expect(result.output.hasPrefix("over.acme.org. A = 127.0.0.14    (hosts, hosts:2)\n"))
+        #expect(result.errors == "stub53: 1 problem in the files; 'stub53 check' lists them\n")
+        #expect(result.code == 0)
+    }
+
+    // MARK: exit codes
+
+    static let wrongUsage: [[String]] = [
+        ["frobnicate"], ["serve", "--bogus"], ["serve", "--hosts", "a", "--no-hosts"],
+        ["serve", "--upstream", "192.0.2.1", "--no-upstream"], ["why"], ["why", "a..b"], ["why", "a", "BOGUS"],
+        ["why", "a", "AXFR"], ["query"], ["query", "a..b"], ["query", "\u{202E}x"], ["query", "a", "BOGUS"],
+        ["query", "a", "@nowhere"],
+        ["query", "a", "+bogus"], ["query", "-x", "1.2.3"], ["query", "a", "AXFR"], ["query", "a", "--timeout", "0"],
+        ["check", "extra"],
+    ]
+
+    @Test("Wrong usage exits 64, with the reason on standard error", arguments: wrongUsage)
+    func usage(_ arguments: [String]) async throws {
+        let result = try await run(arguments)
+        #expect(result.code == 64)
+        #expect(result.output.isEmpty)
+        #expect(result.errors.hasPrefix("Error: "))
+        #expect(!result.errors.contains("Fatal"))
+    }
+
+    @Test("A configuration that can't be used exits 78, with FILE:LINE on standard error")
+    func configuration() async throws {
+        try folder.write("workers: 4\nworkres: 4\n", to: "stub53.yaml")
+        for command in [["serve"], ["why", "acme.org"]] {
+            let result = try await run(command + ["--config", "stub53.yaml"])
+            #expect(result.code == 78)
+            #expect(result.output.isEmpty)
+            #expect(result.errors == "stub53: stub53.yaml:2: unknown key 'workres'; did you mean 'workers'?\n")
+        }
+    }
+
+    @Test(
+        "What is not in this version is said so, and nothing is served",
+        arguments: [
+            (["--listen", "tls://127.0.0.1"], "serving over tls:// is not in stub53"),
+            (["--inspector", "127.0.0.1:8053"], "the inspector page is not in stub53"),
+            (["--control", "/tmp/x"], "the control socket"),
+            (["--certificate", "a", "--key", "b"], "serving over TLS and HTTPS is not in stub53"),
+            (["--upstream", "tls://192.0.2.1"], "not supported yet"),
+        ])
+    func notInThisVersion(_ test: (arguments: [String], reason: String)) async throws {
+        let result = try await run(["serve"] + test.arguments)
+        #expect(result.code == 78)
+        #expect(result.errors.contains(test.reason), "\(result.errors)")
+    }
+
+    @Test("--version names stub53 and libldns")
+    func version() async throws {
+        let result = try await run(["--version"])
+        #expect(result.output.hasPrefix("stub53 0.1.0 (libldns 1."))
+        #expect(result.code == 0)
+    }
+
+    @Test("The help of each command shows examples", arguments: ["serve", "check", "query", "why"])
+    func help(_ command: String) async throws {
+        let result = try await run([command, "--help"])
+        #expect(result.code == 0)
+        #expect(result.output.components(separatedBy: "\n  stub53 \(command)").count > 2)
+        #expect(!result.output.contains("--inspector"))
+    }
+
+    @Test("serve --help-keys lists the keys of the configuration file")
+    func helpKeys() async throws {
+        let result = try await run(["serve", "--help-keys"])
+        #expect(result.output.contains("\nhosts.null-address "))
+        #expect(result.code == 0)
+    }
+}

@@ -1,0 +1,179 @@
+import DNSWire
+import Foundation
+import Resolution
+import Testing
+
+@testable import Server
+
+@Suite("Settings come from defaults, a file, and options, in this order")
+struct ConfigurationTests {
+    /// Reads `yaml` as the file test.yaml.
+    static func read(
+        _ yaml: String, options: [Configuration.Option] = []
+    ) throws -> (configuration: Configuration, problems: [String]) {
+        let folder = try TemporaryFolder()
+        let path = try folder.write(yaml, to: "test.yaml")
+        let (configuration, diagnostics) = Configuration.read(file: path, options: options)
+        return (configuration, diagnostics.list.map { "\($0)".replacing(folder.path + "/", with: "") })
+    }
+
+    @Test("Without file and options everything has its documented default")
+    func defaults() {
+        let (configuration, diagnostics) = Configuration.read(file: nil, options: [])
+        #expect(diagnostics.list.isEmpty)
+        #expect(configuration.listen.map(\.description) == ["127.0.0.53:53"])
+        #expect(configuration.upstream == .system)
+        #expect(configuration.hosts == HostsSettings())
+        #expect(configuration.cache.capacity == 64 << 20)
+        #expect(configuration.access == nil)
+        #expect(configuration.logFormat == .text)
+        #expect(configuration.forwarding.patience == 5_000_000)
+        #expect(!configuration.keepsGoing)
+    }
+
+    struct Case: CustomTestStringConvertible, Sendable {
+        var key: String
+        var value: String
+        var shows: @Sendable (Configuration) -> String
+        var expected: String
+        var testDescription: String { "\(key): \(value)" }
+
+        init(_ key: String, _ value: String, _ expected: String, _ shows: @escaping @Sendable (Configuration) -> String)
+        {
+            self.key = key
+            self.value = value
+            self.shows = shows
+            self.expected = expected
+        }
+    }
+
+    static let cases: [Case] = [
+        Case("listen", "192.0.2.1", "192.0.2.1:53") { "\($0.listen[0])" },
+        Case("listen", "'[2001:db8::1]:5300'", "[2001:db8::1]:5300") { "\($0.listen[0])" },
+        Case("listen", "'2001:db8::1'", "[2001:db8::1]:53") { "\($0.listen[0])" },
+        Case("listen", "[127.0.0.1:5300, '[::1]:0', 127.0.0.1:5300]", "127.0.0.1:5300 [::1]:0") {
+            $0.listen.map(\.description).joined(separator: " ")
+        },
+        Case("access.allow", "[10.0.0.0/8, '2001:db8::/32']", "2") { "\($0.access?.count ?? -1)" },
+        Case("access.allow", "[]", "0") { "\($0.access?.count ?? -1)" },
+        Case("workers", "4", "4") { "\($0.workers ?? 0)" },
+        Case("tcp.max-connections", "5", "5") { "\($0.streams.maximumConnections)" },
+        Case("tcp.max-pipelined", "6", "6") { "\($0.streams.maximumPipelined)" },
+        Case("tcp.idle-timeout", "2m", "120000") { "\($0.streams.idleTimeout)" },
+        Case("log.format", "json", "json") { $0.logFormat.rawValue },
+        Case("log.file", "/var/log/x", "/var/log/x") { $0.logFile ?? "" },
+        Case("identity", "''", "") { $0.identity },
+        Case("version", "mine 1", "mine 1") { $0.version },
+        Case("keep-going", "yes", "true") { "\($0.keepsGoing)" },
+        Case("hosts.files", "[a, b]", "a b") { $0.hostsPaths?.joined(separator: " ") ?? "default" },
+        Case("hosts.files", "none", "") { $0.hostsPaths?.joined(separator: " ") ?? "default" },
+        Case("hosts.ttl", "1h", "3600") { "\($0.hosts.ttl)" },
+        Case("hosts.null-address", "nxdomain", "nxdomain") { $0.hosts.nullAddress.rawValue },
+        Case("hosts.https", "synthesize", "synthesize") { $0.hosts.https.rawValue },
+        Case("hosts.other-types", "forward", "forward") { $0.hosts.otherTypes.rawValue },
+        Case("zones.folders", "z", "z") { $0.zoneFolders?.joined() ?? "default" },
+        Case("zones.files", "[a.zone, acme.org=b=c.zone, ./x=y]", "nil a.zone, acme.org. b=c.zone, nil ./x=y") {
+            $0.zoneFiles.map { "\($0.name.map { "\($0)" } ?? "nil") \($0.path)" }.joined(separator: ", ")
+        },
+        Case("special.test", "no", "test") { $0.withoutSpecialNames.map(\.rawValue).joined() },
+        Case("special.home-arpa", "off", "home-arpa") { $0.withoutSpecialNames.map(\.rawValue).joined() },
+        Case("upstream.servers", "none", "none") { "\($0.upstream)" },
+        Case("upstream.servers", "[]", "none") { "\($0.upstream)" },
+        Case("upstream.servers", "system", "system") { "\($0.upstream)" },
+        Case(
+            "upstream.servers", "[10.0.0.53, corp.example=tcp://10.0.0.1:54]",
+            "10.0.0.53:53 corp.example.=tcp://10.0.0.1:54"
+        ) {
+            guard case .servers(let servers) = $0.upstream else { return "" }
+            return servers.map(\.description).joined(separator: " ")
+        },
+        Case("upstream.timeout", "1500ms", "1500000") { "\($0.forwarding.patience)" },
+        Case("upstream.stale-after", "2", "2000000") { "\($0.forwarding.staleAfter)" },
+        Case("upstream.max-in-flight", "7", "7") { "\($0.forwarding.maximumFlights)" },
+        Case("upstream.cookies", "no", "false") { "\($0.forwarding.usesCookies)" },
+        Case("upstream.random-case", "true", "true") { "\($0.forwarding.randomizesCase)" },
+        Case("upstream.trust-ad", "on", "true") { "\($0.cache.trustAuthenticData)" },
+        Case("cache.size", "65536", "65536") { "\($0.cache.capacity)" },
+        Case("cache.size", "2k", "2048") { "\($0.cache.capacity)" },
+        Case("cache.size", "3MiB", "\(3 << 20)") { "\($0.cache.capacity)" },
+        Case("cache.size", "1GB", "\(1 << 30)") { "\($0.cache.capacity)" },
+        Case("cache.min-ttl", "30", "30") { "\($0.cache.ttls.least)" },
+        Case("cache.max-ttl", "2h", "7200") { "\($0.cache.ttls.most)" },
+        Case("cache.negative-max-ttl", "60s", "60") { "\($0.cache.ttls.mostNegative)" },
+        Case("cache.serve-stale", "no", "false") { "\($0.cache.serveStale)" },
+        Case("cache.stale-window", "1h", "3600") { "\($0.cache.staleWindow)" },
+        Case("cache.prefetch", "no", "false") { "\($0.cache.prefetch)" },
+        Case("inspector", "off", "") { _ in "" },
+    ]
+
+    @Test("Each key sets what it names, written with dots", arguments: cases)
+    func key(_ test: Case) throws {
+        let (configuration, problems) = try Self.read("\(test.key): \(test.value)\n")
+        #expect(problems.isEmpty)
+        #expect(test.shows(configuration) == test.expected)
+    }
+
+    @Test("Each key sets the same, written in its group", arguments: cases.filter { $0.key.contains(".") })
+    func nested(_ test: Case) throws {
+        let parts = test.key.split(separator: ".")
+        let (configuration, problems) = try Self.read("\(parts[0]):\n  \(parts[1]): \(test.value)\n")
+        #expect(problems.isEmpty)
+        #expect(test.shows(configuration) == test.expected)
+    }
+
+    @Test("No key is without a test, and the reference has them all")
+    func complete() {
+        let tested = Set(Self.cases.map(\.key))
+        let others: Set = ["control", "certificate", "key"]
+        let reference = ConfigurationKey.reference
+        for key in ConfigurationKey.all {
+            #expect(
+                tested.contains(key.path) || others.contains(key.path) || key.path.hasPrefix("special."), "\(key.path)")
+            #expect(reference.contains(key.path + " "))
+        }
+        #expect(Set(ConfigurationKey.all.map(\.path)).count == ConfigurationKey.all.count)
+    }
+
+    @Test("An option wins over the file, and a list replaces the file's list")
+    func precedence() throws {
+        let yaml = "listen: [127.0.0.1:1, 127.0.0.1:2]\nhosts.ttl: 5\ncache.size: 1M\n"
+        let (configuration, problems) = try Self.read(
+            yaml, options: [.init("--listen", "listen", ["127.0.0.1:3"]), .init("--cache-size", "cache.size", ["2M"])])
+        #expect(problems.isEmpty)
+        #expect(configuration.listen.map(\.port) == [3])
+        #expect(configuration.cache.capacity == 2 << 20)
+        #expect(configuration.hosts.ttl == 5)
+    }
+
+    @Test("A problem with an option names the option")
+    func optionProblem() {
+        let (_, diagnostics) = Configuration.read(
+            file: nil, options: [.init("--listen", "listen", ["127.0.0.1:1", "localhost"])])
+        #expect(
+            diagnostics.list.map(\.description) == [
+                "--listen: 'localhost' is not an IP address; give ADDR[:PORT], or [V6]:PORT"
+            ])
+    }
+}
+
+/// A folder that is gone when the test is over.
+final class TemporaryFolder: Sendable {
+    let path: String
+
+    init() throws {
+        path = FileManager.default.temporaryDirectory.path + "/stub53-" + UUID().uuidString
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    /// Writes a file, in a new folder if its name has one; returns its path.
+    @discardableResult
+    func write(_ text: String, to name: String) throws -> String {
+        let file = path + "/" + name
+        try FileManager.default.createDirectory(
+            at: URL(filePath: file).deletingLastPathComponent(), withIntermediateDirectories: true)
+        try Data(text.utf8).write(to: URL(filePath: file))
+        return file
+    }
+}
