@@ -46,11 +46,12 @@ struct JSONLines {
         line.append(",\"answers\":[")
         let left = appendAnswers(record, message, name: nameStart..<nameEnd, to: &line)
         line.append("],\"upstream\":")
-        if let upstream = record.upstream.flatMap({ upstreams.text($0, overTCP: record.upstreamOverTCP) }) {
-            line.append(UInt8(ascii: "\""))
-            line.append(upstream)
+        let upstreamStart = line.count
+        line.append(UInt8(ascii: "\""))
+        if upstreams.append(record, to: &line) {
             line.append(UInt8(ascii: "\""))
         } else {
+            line.cut(to: upstreamStart)
             line.append("null")
         }
         line.append(",\"duration_us\":")

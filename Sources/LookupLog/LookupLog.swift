@@ -37,6 +37,14 @@ public final class LookupLog: Sendable {
         }
     }
 
+    /// One sink: a file, or standard output where `file` is nil.
+    public convenience init(
+        format: LookupSink.Form, file: String?, upstreamNames: [String]
+    ) throws(LookupSink.Failure) {
+        try self.init(sinks: [LookupSink(format, to: file.map { .file(path: $0) } ?? .standardOutput)])
+        setUpstreams(upstreamNames)
+    }
+
     deinit { stop() }
 
     /// A ring for a serving thread, which is the only one that may append to it. From any thread.
@@ -47,7 +55,7 @@ public final class LookupLog: Sendable {
         return ring
     }
 
-    /// Names the servers that answers come from, in the order of `Decision.upstream`: `ADDR:PORT/udp` each.
+    /// Names the servers that answers come from, in the order of `Decision.upstream`: `ADDR:PORT` each.
     public func setUpstreams(_ names: [String]) {
         shared.upstreams.withLock { $0 = names }
         shared.upstreamsSet.add(1, ordering: .releasing)
@@ -71,13 +79,16 @@ public final class LookupLog: Sendable {
         var all = sigset_t()
         sigfillset(&all)
         pthread_sigmask(SIG_SETMASK, &all, nil)
-        pthread_setname_np(pthread_self(), "lookup-log")
+        clinux_name_thread(pthread_self(), "lookup-log")
         // As a batch job, it does not push a serving thread aside when that one wakes it.
         var parameters = sched_param()
-        _ = sched_setscheduler(0, SCHED_BATCH, &parameters)
+        _ = sched_setscheduler(0, LookupLog.batch, &parameters)
         shared.run()
         return nil
     }
+
+    /// SCHED_BATCH, which Glibc's module hides.
+    private static let batch: Int32 = 3
 
     /// Writes everything that was appended, waiting a second at most for readers, and ends the log thread.
     public func stop() {

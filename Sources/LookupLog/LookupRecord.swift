@@ -108,7 +108,8 @@ public struct LookupRecord: BitwiseCopyable {
     public func hop(_ index: Int) -> Decision.Hop {
         let hop = base + Field.end + index * Self.hopSize
         return Decision.Hop(
-            nameOffset: hop.load(as: UInt16.self), source: Source(rawValue: hop.load(fromByteOffset: 2, as: UInt8.self)) ?? .none,
+            nameOffset: hop.load(as: UInt16.self),
+            source: Source(rawValue: hop.load(fromByteOffset: 2, as: UInt8.self)) ?? .none,
             place: hop.load(fromByteOffset: 4, as: Place.self))
     }
 

@@ -1,3 +1,4 @@
+internal import CLinux
 public import DNSWire
 internal import Glibc
 public import Resolution
@@ -130,7 +131,7 @@ final class Bell: Sendable {
     private static let sleeping: UInt8 = 2
 
     init() {
-        descriptor = eventfd(0, Int32(EFD_CLOEXEC.rawValue | EFD_NONBLOCK.rawValue))
+        descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
     }
 
     deinit { if descriptor >= 0 { close(descriptor) } }

@@ -63,7 +63,7 @@ struct SinkWriter: ~Copyable {
             name = path
             descriptor = Self.open(path)
             guard descriptor >= 0 else {
-                throw LookupSink.Failure(description: "\(path): can't be written: \(Self.reason(errno))")
+                throw LookupSink.Failure(description: "can't be written: \(Self.reason(errno))")
             }
         }
         isRegularFile = Self.isRegularFile(descriptor)

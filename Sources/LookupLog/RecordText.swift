@@ -204,22 +204,21 @@ struct PlaceTexts {
 
 /// The servers that answers come from, by the index that records carry.
 struct UpstreamTexts {
-    /// `ADDR:PORT` and its transport's word.
-    private let texts: [(datagram: [UInt8], stream: [UInt8])]
+    private let names: [[UInt8]]
 
     init(_ names: [String] = [], _ quoting: LineBuffer.Quoting) {
-        texts = names.map { name in
+        self.names = names.map { name in
             var text = LineBuffer(capacity: 64)
             text.append(path: name, quoting)
-            let bytes = Array(text.bytes)
-            let suffix = Array("/udp".utf8)
-            return (bytes, bytes.suffix(4) == suffix[...] ? bytes.dropLast(3) + Array("tcp".utf8) : bytes)
+            return Array(text.bytes)
         }
     }
 
-    /// The server's text; nil when the list knows no such server.
-    func text(_ index: Int, overTCP: Bool) -> [UInt8]? {
-        guard texts.indices.contains(index) else { return nil }
-        return overTCP ? texts[index].stream : texts[index].datagram
+    /// Appends `ADDR:PORT/TRANSPORT`; false when the record's answer came from no server of the list.
+    func append(_ record: LookupRecord, to line: inout LineBuffer) -> Bool {
+        guard let index = record.upstream, names.indices.contains(index) else { return false }
+        line.append(names[index])
+        line.append(record.upstreamOverTCP ? "/tcp" : "/udp")
+        return true
     }
 }

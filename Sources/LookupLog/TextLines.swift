@@ -131,8 +131,7 @@ struct TextLines {
 
     /// The rule; where there is none, the server and its time.
     private mutating func appendReason(_ record: LookupRecord, to line: inout LineBuffer) {
-        if let upstream = record.upstream.flatMap({ upstreams.text($0, overTCP: record.upstreamOverTCP) }) {
-            line.append(upstream)
+        if upstreams.append(record, to: &line) {
             line.append(UInt8(ascii: " "))
             Self.append(microseconds: record.upstreamMicroseconds, to: &line)
         } else if !record.place.isNowhere {
