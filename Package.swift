@@ -50,6 +50,8 @@ let package = Package(
             name: "ResolutionTests", dependencies: ["CLinux", "Resolution", "LDNS", "DNSWire"], exclude: ["Corpus"],
             swiftSettings: settings),
         .testTarget(
+            name: "LookupLogTests", dependencies: ["LookupLog", "Resolution", "DNSWire"], swiftSettings: settings),
+        .testTarget(
             name: "ServerTests", dependencies: ["Server", "Resolution", "DNSWire", "stub53"], swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]

@@ -1,0 +1,238 @@
+public import DNSWire
+public import Resolution
+
+/// What is known of one lookup, as the bytes that travel through a ring: the one definition of what is in a record.
+///
+/// A view of memory that somebody else owns: in a sink, good until the sink returns. The serving thread copies and
+/// never formats; whoever reads walks the message here, which came from a query or from upstream, and is trusted with
+/// nothing: every offset is checked against what was copied.
+public struct LookupRecord: BitwiseCopyable {
+    let base: UnsafeRawPointer
+
+    /// Bytes of the response that are kept: enough for every answer that fits a datagram.
+    public static let maximumMessageLength = 4096
+    /// Bytes of the largest record.
+    static let maximumSize = Field.end + Decision.maximumHops * hopSize + maximumTextLength + maximumMessageLength + 8
+
+    private static let maximumTextLength = 255
+    private static let hopSize = 12
+
+    /// Offsets. Native byte order: a record never leaves the process.
+    private enum Field {
+        static let size = 0  // UInt32, a multiple of 8
+        static let kind = 4
+        static let transport = 5
+        static let flags = 6
+        static let time = 8
+        static let client = 16  // SocketAddress, 24 bytes
+        static let duration = 40
+        static let type = 44
+        static let recordClass = 46
+        static let responseCode = 48
+        static let source = 50
+        static let marks = 51
+        static let place = 52
+        static let upstreamTime = 60
+        static let upstream = 64
+        static let extendedError = 66
+        static let textLength = 68
+        static let questionLength = 70
+        static let answers = 72
+        static let messageLength = 74
+        static let hopCount = 76
+        static let end = 80
+    }
+
+    private struct Marks: OptionSet, BitwiseCopyable {
+        let rawValue: UInt8
+        static let masked = Marks(rawValue: 1)
+        static let dnssecOK = Marks(rawValue: 2)
+        static let upstreamOverTCP = Marks(rawValue: 4)
+        static let extendedError = Marks(rawValue: 8)
+        static let truncated = Marks(rawValue: 16)
+    }
+
+    private enum Kind {
+        /// Fills the end of a ring: no record.
+        static let gap: UInt8 = 0
+        static let lookup: UInt8 = 1
+        static let dropped: UInt8 = 2
+    }
+
+    // MARK: Reading
+
+    /// Microseconds since 1970 when the query came in.
+    public var time: UInt64 { load(Field.time) }
+    public var client: SocketAddress { base.load(fromByteOffset: Field.client, as: SocketAddress.self) }
+    public var transport: Transport { Transport(rawValue: load(Field.transport)) ?? .udp }
+    /// The message was not answered: a response, or too short for a query.
+    public var isDropped: Bool { load(Field.kind) == Kind.dropped }
+    /// The query's flags.
+    public var flags: Header.Flags { Header.Flags(rawValue: load(Field.flags)) }
+    /// DO=1.
+    public var dnssecOK: Bool { marks.contains(.dnssecOK) }
+    /// There was a question that could be read: name, type and class mean something.
+    public var hasQuestion: Bool { questionLength > 0 }
+    public var type: RecordType { RecordType(rawValue: load(Field.type)) }
+    public var recordClass: RecordClass { RecordClass(rawValue: load(Field.recordClass)) }
+    public var source: Source { Source(rawValue: load(Field.source)) ?? .none }
+    public var place: Place { base.load(fromByteOffset: Field.place, as: Place.self) }
+    /// What the client was told; nil when it was told nothing.
+    public var responseCode: ResponseCode? { isDropped ? nil : ResponseCode(rawValue: load(Field.responseCode)) }
+    /// An override hides the records of this type.
+    public var isMasked: Bool { marks.contains(.masked) }
+    /// The client was told to come back over TCP; `answers` are what was found.
+    public var isTruncated: Bool { marks.contains(.truncated) }
+    /// Index of the upstream that gave the answer; nil when none did.
+    public var upstream: Int? {
+        let index: Int16 = load(Field.upstream)
+        return index < 0 ? nil : Int(index)
+    }
+    public var upstreamMicroseconds: UInt32 { load(Field.upstreamTime) }
+    public var upstreamOverTCP: Bool { marks.contains(.upstreamOverTCP) }
+    /// How long the answer took, in microseconds.
+    public var durationMicroseconds: UInt32 { load(Field.duration) }
+    public var extendedError: ExtendedError? {
+        marks.contains(.extendedError) ? ExtendedError(rawValue: load(Field.extendedError)) : nil
+    }
+    /// The text that goes with `extendedError`: bytes of printable ASCII.
+    public var extendedText: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: base + textStart, count: textLength)
+    }
+    /// Records in the answer section, of which `message` may hold fewer.
+    public var answers: Int { Int(load(Field.answers) as UInt16) }
+
+    /// Names of the chain with who answered for them; 0 or at least 2.
+    public var hopCount: Int { Int(load(Field.hopCount) as UInt8) }
+
+    public func hop(_ index: Int) -> Decision.Hop {
+        let hop = base + Field.end + index * Self.hopSize
+        return Decision.Hop(
+            nameOffset: hop.load(as: UInt16.self),
+            source: Source(rawValue: hop.load(fromByteOffset: 2, as: UInt8.self)) ?? .none,
+            place: hop.load(fromByteOffset: 4, as: Place.self))
+    }
+
+    /// The response from its first byte through the answer section and what followed it, cut at
+    /// `maximumMessageLength`; its header is not filled in.
+    public var message: UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: base + textStart + textLength, count: Int(load(Field.messageLength) as UInt16))
+    }
+
+    /// Where the first answer stands in `message`.
+    var answersStart: Int { Header.length + questionLength }
+
+    /// Bytes to the next record.
+    var size: Int { Int(load(Field.size) as UInt32) }
+    var isGap: Bool { load(Field.kind) == Kind.gap }
+
+    private var marks: Marks { Marks(rawValue: load(Field.marks)) }
+    private var questionLength: Int { Int(load(Field.questionLength) as UInt16) }
+    private var textLength: Int { Int(load(Field.textLength) as UInt16) }
+    private var textStart: Int { Field.end + hopCount * Self.hopSize }
+
+    private func load<T: BitwiseCopyable>(_ field: Int) -> T { base.load(fromByteOffset: field, as: T.self) }
+
+    // MARK: Writing
+
+    /// Bytes that the record of this decision and message takes.
+    @inline(__always)
+    static func size(_ decision: Decision, messageLength: Int) -> Int {
+        let length = Field.end + decision.hopCount * hopSize + textLength(decision) + messageLength
+        return (length + 7) & ~7
+    }
+
+    static let droppedSize = Field.end
+
+    private static func textLength(_ decision: Decision) -> Int {
+        guard decision.extendedError != nil, decision.extendedText.hasPointerRepresentation else { return 0 }
+        return min(decision.extendedText.utf8CodeUnitCount, maximumTextLength)
+    }
+
+    /// Writes a record to `base`, 8-aligned, where `size` bytes are free; `message` is not longer than
+    /// `maximumMessageLength`.
+    @inline(__always)
+    static func write(
+        to base: UnsafeMutableRawPointer, size: Int, time: UInt64, client: SocketAddress, transport: Transport,
+        query: Query, decision: Decision, message: UnsafeRawBufferPointer, answers: Int, truncated: Bool,
+        durationMicroseconds: UInt32
+    ) {
+        var marks = Marks()
+        if decision.masked { marks.insert(.masked) }
+        if query.dnssecOK { marks.insert(.dnssecOK) }
+        if decision.upstreamOverTCP { marks.insert(.upstreamOverTCP) }
+        if truncated { marks.insert(.truncated) }
+        if decision.extendedError != nil { marks.insert(.extendedError) }
+        let textLength = textLength(decision)
+        let hops = decision.hopCount
+
+        writeHead(to: base, size: size, kind: Kind.lookup, time: time, client: client, transport: transport)
+        base.storeBytes(of: query.flags.rawValue, toByteOffset: Field.flags, as: UInt16.self)
+        base.storeBytes(of: durationMicroseconds, toByteOffset: Field.duration, as: UInt32.self)
+        base.storeBytes(of: query.type.rawValue, toByteOffset: Field.type, as: UInt16.self)
+        base.storeBytes(of: query.recordClass.rawValue, toByteOffset: Field.recordClass, as: UInt16.self)
+        base.storeBytes(of: decision.responseCode.rawValue, toByteOffset: Field.responseCode, as: UInt16.self)
+        base.storeBytes(of: decision.source.rawValue, toByteOffset: Field.source, as: UInt8.self)
+        base.storeBytes(of: marks.rawValue, toByteOffset: Field.marks, as: UInt8.self)
+        base.storeBytes(of: decision.place, toByteOffset: Field.place, as: Place.self)
+        base.storeBytes(of: decision.upstreamMicroseconds, toByteOffset: Field.upstreamTime, as: UInt32.self)
+        base.storeBytes(of: decision.upstream, toByteOffset: Field.upstream, as: Int16.self)
+        base.storeBytes(of: decision.extendedError?.rawValue ?? 0, toByteOffset: Field.extendedError, as: UInt16.self)
+        base.storeBytes(of: UInt16(truncatingIfNeeded: textLength), toByteOffset: Field.textLength, as: UInt16.self)
+        base.storeBytes(
+            of: UInt16(truncatingIfNeeded: query.questionLength), toByteOffset: Field.questionLength, as: UInt16.self)
+        base.storeBytes(of: UInt16(clamping: answers), toByteOffset: Field.answers, as: UInt16.self)
+        base.storeBytes(of: UInt16(clamping: message.count), toByteOffset: Field.messageLength, as: UInt16.self)
+        base.storeBytes(of: UInt8(truncatingIfNeeded: hops), toByteOffset: Field.hopCount, as: UInt8.self)
+
+        var cursor = base + Field.end
+        for index in 0..<hops {
+            let hop = decision.hop(index)
+            cursor.storeBytes(of: hop.nameOffset, as: UInt16.self)
+            cursor.storeBytes(of: hop.source.rawValue, toByteOffset: 2, as: UInt8.self)
+            cursor.storeBytes(of: hop.place, toByteOffset: 4, as: Place.self)
+            cursor += hopSize
+        }
+        if textLength > 0 {
+            cursor.copyMemory(from: decision.extendedText.utf8Start, byteCount: textLength)
+            cursor += textLength
+        }
+        if let start = message.baseAddress { cursor.copyMemory(from: start, byteCount: message.count) }
+    }
+
+    /// Writes the record of a message that got no answer; `droppedSize` bytes are free.
+    static func writeDropped(
+        to base: UnsafeMutableRawPointer, time: UInt64, client: SocketAddress, transport: Transport
+    ) {
+        base.initializeMemory(as: UInt8.self, repeating: 0, count: droppedSize)
+        writeHead(to: base, size: droppedSize, kind: Kind.dropped, time: time, client: client, transport: transport)
+        base.storeBytes(of: -1, toByteOffset: Field.upstream, as: Int16.self)
+    }
+
+    /// Marks `size` bytes as no record.
+    static func writeGap(to base: UnsafeMutableRawPointer, size: Int) {
+        base.storeBytes(of: UInt32(truncatingIfNeeded: size), toByteOffset: Field.size, as: UInt32.self)
+        base.storeBytes(of: Kind.gap, toByteOffset: Field.kind, as: UInt8.self)
+    }
+
+    @inline(__always)
+    private static func writeHead(
+        to base: UnsafeMutableRawPointer, size: Int, kind: UInt8, time: UInt64, client: SocketAddress,
+        transport: Transport
+    ) {
+        base.storeBytes(of: UInt32(truncatingIfNeeded: size), toByteOffset: Field.size, as: UInt32.self)
+        base.storeBytes(of: kind, toByteOffset: Field.kind, as: UInt8.self)
+        base.storeBytes(of: transport.rawValue, toByteOffset: Field.transport, as: UInt8.self)
+        base.storeBytes(of: time, toByteOffset: Field.time, as: UInt64.self)
+        base.storeBytes(of: client, toByteOffset: Field.client, as: SocketAddress.self)
+    }
+}
+
+extension LookupRecord {
+    /// The answer records that `message` holds whole, in order; false as soon as one does not fit.
+    func nextAnswer(_ cursor: inout Int) -> MessageReader.Record? {
+        guard let record = MessageReader.record(message, at: cursor) else { return nil }
+        cursor = record.end
+        return record
+    }
+}

@@ -99,13 +99,12 @@ struct QueryHandler: ~Copyable {
                 }
             }
         }
-        // The log tells what was found, also when the client has to fetch it over TCP.
-        let answers = (count: Int(builder.answers), end: builder.length)
-        let length = finish(&builder, message, request, reserved: reserved)
+        // The log tells what was found, also when the client has to fetch it over TCP: so before the end is written.
         ring?.append(
             time: request.arrival.wall, client: request.client, transport: request.transport, query: query,
-            decision: decision, response: UnsafeRawBufferPointer(start: builder.base, count: max(answers.end, length)),
-            answers: answers.count, durationMicroseconds: Moment.microseconds(since: request.arrival))
+            decision: decision, response: builder.message, answers: Int(builder.answers),
+            truncated: builder.truncated, durationMicroseconds: Moment.microseconds(since: request.arrival))
+        let length = finish(&builder, message, request, reserved: reserved)
         return .reply(length)
     }
 

@@ -1,0 +1,186 @@
+import DNSWire
+import Glibc
+import Resolution
+
+/// A lookup as one line of JSON: a contract with whoever reads the log.
+struct JSONLines {
+    private var second: UInt64 = .max
+    /// `2026-11-23T17:00:00` of `second`.
+    private var secondText: [UInt8] = []
+    private var places = PlaceTexts(.json)
+    private var upstreams = UpstreamTexts([], .json)
+
+    mutating func setUpstreams(_ names: [String]) { upstreams = UpstreamTexts(names, .json) }
+
+    mutating func append(_ record: LookupRecord, id: UInt64, to line: inout LineBuffer) {
+        let message = record.message
+        appendTime(record.time, to: &line)
+        line.append("\",\"id\":")
+        line.append(decimal: id)
+        line.append(",\"client\":\"")
+        line.append(record.client)
+        line.append("\",\"transport\":\"")
+        line.append(record.transport.word)
+        line.append("\",\"name\":\"")
+        let nameStart = line.count
+        if record.hasQuestion { line.append(nameIn: message, at: Header.length, .json) }
+        let nameEnd = line.count
+        line.append("\",\"type\":\"")
+        if record.hasQuestion { line.append(record.type) }
+        line.append("\",\"class\":\"")
+        if record.hasQuestion { line.append(record.recordClass) }
+        line.append("\",\"flags\":[")
+        appendFlags(record, to: &line)
+        line.append("],\"source\":\"")
+        line.append(record.source.word)
+        line.append("\",\"rule\":")
+        appendRule(record.place, to: &line)
+        line.append(",\"rcode\":")
+        if let code = record.responseCode {
+            line.append(UInt8(ascii: "\""))
+            line.append(code)
+            line.append(UInt8(ascii: "\""))
+        } else {
+            line.append("null")
+        }
+        line.append(",\"answers\":[")
+        let left = appendAnswers(record, message, name: nameStart..<nameEnd, to: &line)
+        line.append("],\"upstream\":")
+        let upstreamStart = line.count
+        line.append(UInt8(ascii: "\""))
+        if upstreams.append(record, to: &line) {
+            line.append(UInt8(ascii: "\""))
+        } else {
+            line.cut(to: upstreamStart)
+            line.append("null")
+        }
+        line.append(",\"duration_us\":")
+        line.append(decimal: record.durationMicroseconds)
+        line.append(",\"ede\":")
+        if let error = record.extendedError {
+            line.append("{\"code\":")
+            line.append(decimal: error.rawValue)
+            line.append(",\"text\":\"")
+            if record.extendedText.isEmpty {
+                line.append(text: error.description, .json)
+            } else {
+                line.append(text: record.extendedText, .json)
+            }
+            line.append("\"}")
+        } else {
+            line.append("null")
+        }
+        // Only where there is something to say: most lines have none of these.
+        if record.upstream != nil {
+            line.append(",\"upstream_us\":")
+            line.append(decimal: record.upstreamMicroseconds)
+        }
+        if record.hopCount > 1 { appendChain(record, message, to: &line) }
+        if record.isMasked { line.append(",\"masked\":true") }
+        if record.isTruncated { line.append(",\"truncated\":true") }
+        if left > 0 {
+            line.append(",\"answers_left\":")
+            line.append(decimal: UInt32(truncatingIfNeeded: left))
+        }
+        line.append("}\n")
+    }
+
+    /// The line that says how many lookups have no line.
+    mutating func append(lost count: UInt64, time: UInt64, to line: inout LineBuffer) {
+        appendTime(time, to: &line)
+        line.append("\",\"lost\":")
+        line.append(decimal: count)
+        line.append("}\n")
+    }
+
+    private mutating func appendTime(_ time: UInt64, to line: inout LineBuffer) {
+        let second = time / 1_000_000
+        if second != self.second {
+            self.second = second
+            var parts = tm()
+            var clock = time_t(truncatingIfNeeded: second)
+            gmtime_r(&clock, &parts)
+            var text = LineBuffer(capacity: 32)
+            text.append(decimal: UInt32(clamping: Int(parts.tm_year) + 1900), digits: 4)
+            for (mark, value) in [
+                ("-", parts.tm_mon + 1), ("-", parts.tm_mday), ("T", parts.tm_hour), (":", parts.tm_min),
+                (":", parts.tm_sec),
+            ] as [(StaticString, Int32)] {
+                text.append(mark)
+                text.append(decimal: UInt32(clamping: value), digits: 2)
+            }
+            secondText = Array(text.bytes)
+        }
+        line.append("{\"time\":\"")
+        line.append(secondText)
+        line.append(UInt8(ascii: "."))
+        line.append(decimal: UInt32(truncatingIfNeeded: time % 1_000_000), digits: 6)
+        line.append(UInt8(ascii: "Z"))
+    }
+
+    /// The query's flags as they came: those a query may set first, then those it should not.
+    private func appendFlags(_ record: LookupRecord, to line: inout LineBuffer) {
+        let flags = record.flags
+        var first = true
+        func flag(_ isSet: Bool, _ word: StaticString) {
+            guard isSet else { return }
+            line.append(first ? "\"" : ",\"")
+            line.append(word)
+            line.append(UInt8(ascii: "\""))
+            first = false
+        }
+        flag(flags.contains(.recursionDesired), "rd")
+        flag(flags.contains(.authenticData), "ad")
+        flag(flags.contains(.checkingDisabled), "cd")
+        flag(record.dnssecOK, "do")
+        flag(flags.contains(.authoritative), "aa")
+        flag(flags.contains(.truncated), "tc")
+        flag(flags.contains(.recursionAvailable), "ra")
+    }
+
+    private mutating func appendRule(_ place: Place, to line: inout LineBuffer) {
+        if place.isNowhere { return line.append("null") }
+        line.append(UInt8(ascii: "\""))
+        places.append(place, to: &line)
+        line.append(UInt8(ascii: "\""))
+    }
+
+    /// Returns how many answers there are that the record does not hold.
+    private func appendAnswers(
+        _ record: LookupRecord, _ message: UnsafeRawBufferPointer, name: Range<Int>, to line: inout LineBuffer
+    ) -> Int {
+        var cursor = record.answersStart
+        for index in 0..<record.answers {
+            guard let answer = record.nextAnswer(&cursor) else { return record.answers - index }
+            line.append(index == 0 ? "\"" : ",\"")
+            line.append(nameIn: message, at: answer.start, .json)
+            line.append(UInt8(ascii: " "))
+            line.append(decimal: answer.ttl)
+            line.append(UInt8(ascii: " "))
+            line.append(answer.recordClass)
+            line.append(UInt8(ascii: " "))
+            line.append(answer.type)
+            line.append(UInt8(ascii: " "))
+            line.append(dataOf: answer, in: message, .json)
+            line.append(UInt8(ascii: "\""))
+        }
+        return 0
+    }
+
+    private mutating func appendChain(
+        _ record: LookupRecord, _ message: UnsafeRawBufferPointer, to line: inout LineBuffer
+    ) {
+        line.append(",\"chain\":[")
+        for index in 0..<record.hopCount {
+            let hop = record.hop(index)
+            line.append(index == 0 ? "{\"name\":\"" : ",{\"name\":\"")
+            line.append(nameIn: message, at: Int(hop.nameOffset), .json)
+            line.append("\",\"source\":\"")
+            line.append(hop.source.word)
+            line.append("\",\"rule\":")
+            appendRule(hop.place, to: &line)
+            line.append(UInt8(ascii: "}"))
+        }
+        line.append(UInt8(ascii: "]"))
+    }
+}

@@ -1,0 +1,299 @@
+internal import CLinux
+internal import Glibc
+internal import Synchronization
+
+/// Every lookup with the reason for its answer, written to the sinks by one thread of its own.
+///
+/// Serving threads each fill a ring (`makeRing`) and never format, write or wait. The log thread drains the rings, puts
+/// their records in the order of time, numbers them from 1, and hands them to the sinks. A lookup that finds its ring
+/// full, or whose line a sink can't take, is counted in `lost`, and the count becomes a line of the log.
+public final class LookupLog: Sendable {
+    /// What the log thread and the others share.
+    private let shared: Shared
+    private let ringCapacity: Int
+    private let thread = Mutex(ThreadState.ready)
+
+    private enum ThreadState {
+        case ready
+        case running(pthread_t)
+        case ended
+    }
+
+    /// Opens the sinks, so that what is wrong with one is known before serving starts.
+    ///
+    /// - Parameters:
+    ///   - ringCapacity: bytes for each serving thread, rounded up to a power of two. Half of it should hold what
+    ///     comes in a few milliseconds; a lookup takes 120 to 300 bytes.
+    ///   - report: told once when a sink fails and once when it works again; a sentence for the operator.
+    public init(
+        sinks: [LookupSink], ringCapacity: Int = 1 << 20,
+        report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
+    ) throws(LookupSink.Failure) {
+        self.ringCapacity = ringCapacity
+        let writers = try Writers(sinks, report: report)
+        shared = Shared(writers: writers)
+        guard shared.bell.descriptor >= 0 else {
+            throw LookupSink.Failure(description: "eventfd: \(String(cString: strerror(errno)))")
+        }
+    }
+
+    /// One sink: a file, or standard output where `file` is nil.
+    public convenience init(
+        format: LookupSink.Form, file: String?, upstreamNames: [String]
+    ) throws(LookupSink.Failure) {
+        try self.init(sinks: [LookupSink(format, to: file.map { .file(path: $0) } ?? .standardOutput)])
+        setUpstreams(upstreamNames)
+    }
+
+    deinit { stop() }
+
+    /// A ring for a serving thread, which is the only one that may append to it. From any thread.
+    public func makeRing() -> LookupRing {
+        let ring = LookupRing(capacity: ringCapacity, bell: shared.bell)
+        shared.rings.withLock { $0.append(ring) }
+        shared.ringsMade.add(1, ordering: .releasing)
+        return ring
+    }
+
+    /// Names the servers that answers come from, in the order of `Decision.upstream`: `ADDR:PORT` each.
+    public func setUpstreams(_ names: [String]) {
+        shared.upstreams.withLock { $0 = names }
+        shared.upstreamsSet.add(1, ordering: .releasing)
+    }
+
+    /// Starts the log thread; what was appended before is not lost. Once.
+    public func start() {
+        thread.withLock { state in
+            guard case .ready = state else { return }
+            var thread = pthread_t()
+            let argument = Unmanaged.passRetained(shared)
+            let code = pthread_create(&thread, nil, Self.run, argument.toOpaque())
+            if code == 0 { state = .running(thread) } else { argument.release() }
+        }
+    }
+
+    private static let run: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
+        guard let argument else { return nil }
+        let shared = Unmanaged<Shared>.fromOpaque(argument).takeRetainedValue()
+        // Signals are for the threads that expect them.
+        var all = sigset_t()
+        sigfillset(&all)
+        pthread_sigmask(SIG_SETMASK, &all, nil)
+        clinux_name_thread(pthread_self(), "lookup-log")
+        // As a batch job, it does not push a serving thread aside when that one wakes it.
+        var parameters = sched_param()
+        _ = sched_setscheduler(0, LookupLog.batch, &parameters)
+        shared.run()
+        return nil
+    }
+
+    /// SCHED_BATCH, which Glibc's module hides.
+    private static let batch: Int32 = 3
+
+    /// Writes everything that was appended, waiting a second at most for readers, and ends the log thread.
+    public func stop() {
+        let running: pthread_t? = thread.withLock { state in
+            defer { state = .ended }
+            if case .running(let thread) = state { return thread }
+            return nil
+        }
+        guard let running else { return }
+        shared.stopping.store(true, ordering: .releasing)
+        shared.bell.poke()
+        pthread_join(running, nil)
+    }
+
+    /// Opens file sinks again by their paths: after a log rotation has renamed them.
+    public func reopen() {
+        shared.reopening.store(true, ordering: .releasing)
+        shared.bell.poke()
+    }
+
+    /// Lookups that have no line in some sink, since the start.
+    public var lost: UInt64 { shared.lost.load(ordering: .relaxed) }
+
+    /// Lookups that were handed to the sinks, since the start.
+    public var count: UInt64 { shared.count.load(ordering: .relaxed) }
+
+    public static let reportToStandardError: @Sendable (String) -> Void = { text in
+        let line = Array("stub53: \(text)\n".utf8)
+        _ = write(STDERR_FILENO, line, line.count)
+    }
+}
+
+/// The log thread: its work, and what others tell it.
+///
+/// Unchecked: `writers` and `lanes` belong to the log thread alone once it runs, and nobody touches them before.
+private final class Shared: @unchecked Sendable {
+    let bell = Bell()
+    let rings = Mutex<[LookupRing]>([])
+    let ringsMade = Atomic<Int>(0)
+    let upstreams = Mutex<[String]>([])
+    let upstreamsSet = Atomic<Int>(0)
+    let stopping = Atomic<Bool>(false)
+    let reopening = Atomic<Bool>(false)
+    let lost = Atomic<UInt64>(0)
+    let count = Atomic<UInt64>(0)
+    private var writers: Writers
+
+    /// How long lines gather under load, in milliseconds.
+    private static let nap: Int32 = 4
+    /// How long until a sink that failed is tried again, in milliseconds.
+    private static let retry: Int32 = 500
+
+    init(writers: consuming Writers) { self.writers = writers }
+
+    func run() {
+        var lanes: [Lane] = []
+        var knownUpstreams = 0
+        var id: UInt64 = 0
+        while true {
+            // Read first: what was appended before is then drained below.
+            let isLast = stopping.load(ordering: .acquiring)
+            let isReopening = reopening.exchange(false, ordering: .acquiringAndReleasing)
+            if lanes.count != ringsMade.load(ordering: .acquiring) {
+                rings.withLock { all in for ring in all[lanes.count...] { lanes.append(Lane(ring)) } }
+            }
+            if knownUpstreams != upstreamsSet.load(ordering: .acquiring) {
+                knownUpstreams = upstreamsSet.load(ordering: .acquiring)
+                writers.setUpstreams(upstreams.withLock { $0 })
+            }
+            let some = drain(&lanes, &id)
+            noteLost(&lanes)
+            writers.flush()
+            if isReopening { writers.reopen() }
+            if isLast {
+                lost.add(writers.finish(), ordering: .relaxed)
+                return
+            }
+            if some {
+                bell.prepareToNap()
+                writers.wait(bell, milliseconds: Self.nap)
+            } else {
+                bell.prepareToSleep()
+                let isIdle = lanes.allSatisfy { $0.isEmpty } && lanes.count == ringsMade.load(ordering: .relaxed)
+                writers.wait(bell, milliseconds: isIdle ? (writers.wantRetry ? Self.retry : -1) : 0)
+            }
+            bell.riseAfterWait()
+        }
+    }
+
+    /// Hands all records that are there now to the sinks, by time; whether there were any.
+    private func drain(_ lanes: inout [Lane], _ id: inout UInt64) -> Bool {
+        let first = id
+        var lostLines: UInt64 = 0
+        for index in lanes.indices { lanes[index].refresh() }
+        while true {
+            var earliest = -1
+            var time = UInt64.max
+            for index in lanes.indices where lanes[index].hasRecord && (earliest < 0 || lanes[index].time < time) {
+                earliest = index
+                time = lanes[index].time
+            }
+            guard earliest >= 0 else { break }
+            id += 1
+            lostLines += writers.append(lanes[earliest].record, id: id)
+            lanes[earliest].advance()
+        }
+        if lostLines > 0 { lost.add(lostLines, ordering: .relaxed) }
+        count.store(id, ordering: .relaxed)
+        return id != first
+    }
+
+    private func noteLost(_ lanes: inout [Lane]) {
+        var more: UInt64 = 0
+        for index in lanes.indices { more += lanes[index].newlyLost() }
+        guard more > 0 else { return }
+        lost.add(more, ordering: .relaxed)
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        writers.append(lost: more, time: UInt64(now.tv_sec) * 1_000_000 + UInt64(now.tv_nsec) / 1000)
+    }
+}
+
+/// One ring as the log thread sees it.
+private struct Lane {
+    private let ring: LookupRing
+    private var position = 0
+    private var limit = 0
+    private var lost: UInt64 = 0
+    /// The time of `record`, looked at once.
+    private(set) var time: UInt64 = 0
+
+    init(_ ring: LookupRing) { self.ring = ring }
+
+    var hasRecord: Bool { position < limit }
+    /// Nothing was appended since the last drain.
+    var isEmpty: Bool { position == ring.head && lost == ring.lost }
+    var record: LookupRecord { ring.record(at: position) }
+
+    mutating func refresh() {
+        limit = ring.head
+        settle()
+    }
+
+    mutating func advance() {
+        position += record.size
+        ring.release(position)
+        settle()
+    }
+
+    /// Steps over the gap before the ring's end.
+    private mutating func settle() {
+        while position < limit, record.isGap { position += record.size }
+        if position < limit { time = record.time }
+    }
+
+    mutating func newlyLost() -> UInt64 {
+        let all = ring.lost
+        defer { lost = all }
+        return all - lost
+    }
+}
+
+/// All sinks: two at most, which stand next to each other so that no list of them is walked for every lookup.
+private struct Writers: ~Copyable {
+    private var all: [WriterBox] = []
+
+    /// A place for a writer in an array, which can't hold what is not copyable.
+    private final class WriterBox {
+        var writer: SinkWriter
+        init(_ writer: consuming SinkWriter) { self.writer = writer }
+    }
+
+    init(_ sinks: [LookupSink], report: @escaping @Sendable (String) -> Void) throws(LookupSink.Failure) {
+        for sink in sinks { all.append(WriterBox(try SinkWriter(sink, report: report))) }
+    }
+
+    /// Returns how many lines were lost by it.
+    mutating func append(_ record: LookupRecord, id: UInt64) -> UInt64 {
+        var lost: UInt64 = 0
+        for box in all { lost += box.writer.append(record, id: id) }
+        return lost
+    }
+
+    mutating func append(lost count: UInt64, time: UInt64) {
+        for box in all { box.writer.append(lost: count, time: time) }
+    }
+
+    mutating func setUpstreams(_ names: [String]) { for box in all { box.writer.setUpstreams(names) } }
+    mutating func flush() { for box in all { box.writer.flush() } }
+    mutating func reopen() { for box in all { box.writer.reopen() } }
+
+    mutating func finish() -> UInt64 {
+        var lost: UInt64 = 0
+        for box in all { lost += box.writer.finish(milliseconds: 1000) }
+        return lost
+    }
+
+    var wantRetry: Bool { all.contains { $0.writer.wantsRetry } }
+
+    /// Waits for the bell, for a slow reader, or for the time to pass; -1 is for ever.
+    func wait(_ bell: Bell, milliseconds: Int32) {
+        var waits = [pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)]
+        for box in all where box.writer.waitsFor >= 0 {
+            waits.append(pollfd(fd: box.writer.waitsFor, events: Int16(POLLOUT), revents: 0))
+        }
+        _ = poll(&waits, nfds_t(waits.count), milliseconds)
+    }
+}

@@ -1,0 +1,199 @@
+internal import Glibc
+
+/// Where lookups are written to, and how.
+public struct LookupSink: Sendable, Hashable {
+    public enum Form: Sendable, Hashable { case text, json }
+
+    public enum Destination: Sendable, Hashable {
+        case standardOutput
+        /// Appended to; created with mode 0640 where it is missing; opened again by `LookupLog.reopen`.
+        case file(path: String)
+    }
+
+    public var form: Form
+    public var destination: Destination
+    /// Text form: a colour for the source. Nil: on a terminal, unless NO_COLOR is set.
+    public var colors: Bool?
+
+    public init(_ form: Form, to destination: Destination, colors: Bool? = nil) {
+        self.form = form
+        self.destination = destination
+        self.colors = colors
+    }
+
+    /// Why a sink can't be used: one sentence.
+    public struct Failure: Error, Sendable, CustomStringConvertible {
+        public let description: String
+    }
+}
+
+/// One sink at work, on the log thread: formats lines into a buffer and writes it out in large pieces.
+///
+/// It never waits for a reader. What can't be written now is kept, up to a bound; beyond it lines are lost and counted,
+/// and the first line after that says how many.
+struct SinkWriter: ~Copyable {
+    private let sink: LookupSink
+    private let name: String
+    private let report: @Sendable (String) -> Void
+    private(set) var descriptor: Int32
+    /// Writes to a regular file go as a whole; to a pipe or a terminal only as much as certainly does not block.
+    private var isRegularFile: Bool
+    private var pending = LineBuffer()
+    private var json = JSONLines()
+    private var text: TextLines
+    /// Lines lost here since the last line that said so.
+    private var lost: UInt64 = 0
+    private var failing = false
+    /// Nobody reads any more, and nobody will.
+    private var closed = false
+
+    /// Bytes kept for a sink that does not take them.
+    private static let mostPending = 1 << 20
+    /// Bytes that are worth a write of their own.
+    private static let piece = 64 * 1024
+
+    init(_ sink: LookupSink, report: @escaping @Sendable (String) -> Void) throws(LookupSink.Failure) {
+        self.sink = sink
+        self.report = report
+        switch sink.destination {
+        case .standardOutput:
+            name = "standard output"
+            descriptor = STDOUT_FILENO
+        case .file(let path):
+            name = path
+            descriptor = Self.open(path)
+            guard descriptor >= 0 else {
+                throw LookupSink.Failure(description: "can't be written: \(Self.reason(errno))")
+            }
+        }
+        isRegularFile = Self.isRegularFile(descriptor)
+        let plain = getenv("NO_COLOR").map { $0.pointee != 0 } ?? false
+        text = TextLines(colors: sink.colors ?? (isatty(descriptor) == 1 && !plain))
+    }
+
+    deinit { if descriptor > STDERR_FILENO { close(descriptor) } }
+
+    private static func open(_ path: String) -> Int32 {
+        // Without O_NONBLOCK a FIFO would hold us until somebody reads it.
+        Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0o640)
+    }
+
+    private static func isRegularFile(_ descriptor: Int32) -> Bool {
+        var status = stat()
+        return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    }
+
+    private static func reason(_ code: Int32) -> String { String(cString: strerror(code)) }
+
+    // MARK: Lines
+
+    mutating func setUpstreams(_ names: [String]) {
+        json.setUpstreams(names)
+        text.setUpstreams(names)
+    }
+
+    /// Formats one lookup; returns how many lines were lost by it, 0 or 1.
+    @inline(__always)
+    mutating func append(_ record: LookupRecord, id: UInt64) -> UInt64 {
+        if pending.count >= Self.piece {
+            flush()
+            if pending.count >= Self.mostPending || closed {
+                lost += 1
+                return 1
+            }
+        }
+        if lost > 0 { appendLost(time: record.time) }
+        switch sink.form {
+        case .json: json.append(record, id: id, to: &pending)
+        case .text: text.append(record, to: &pending)
+        }
+        return 0
+    }
+
+    /// Says that `count` lookups never reached the log thread.
+    mutating func append(lost count: UInt64, time: UInt64) {
+        lost += count
+        if pending.count < Self.mostPending { appendLost(time: time) }
+    }
+
+    private mutating func appendLost(time: UInt64) {
+        switch sink.form {
+        case .json: json.append(lost: lost, time: time, to: &pending)
+        case .text: text.append(lost: lost, time: time, to: &pending)
+        }
+        lost = 0
+    }
+
+    // MARK: Writing
+
+    /// What poll(2) should wait for; negative when there is nothing to wait for.
+    var waitsFor: Int32 { pending.count > 0 && !isRegularFile && !closed ? descriptor : -1 }
+    /// There is something to be written that has to be tried again.
+    var wantsRetry: Bool { pending.count > 0 && !closed }
+
+    /// Writes what the sink takes.
+    mutating func flush() {
+        while pending.count > 0, !closed {
+            if !isRegularFile && !isWritable { return }
+            let bytes = pending.bytes
+            // A pipe that is ready takes this much at least (pipe(7): PIPE_BUF).
+            let count = isRegularFile ? bytes.count : min(bytes.count, 4096)
+            let written = write(descriptor, bytes.baseAddress, count)
+            if written > 0 {
+                pending.removeFirst(written)
+                if failing {
+                    failing = false
+                    report("log \(name): writing again\(lost > 0 ? "; \(lost) lookups were lost" : "")")
+                }
+                continue
+            }
+            let code = errno
+            if written < 0 && code == EINTR { continue }
+            if written < 0 && code == EAGAIN { return }
+            return fail(code)
+        }
+    }
+
+    private var isWritable: Bool {
+        var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        return poll(&wait, 1, 0) == 1
+    }
+
+    /// A whole line stays a whole line: what is left of one is written first when writing works again.
+    private mutating func fail(_ code: Int32) {
+        if code == EPIPE && sink.destination == .standardOutput {
+            closed = true
+            report("log \(name): nobody reads it any more; lookups are no longer written there")
+        } else if !failing {
+            failing = true
+            report("log \(name): can't be written: \(Self.reason(code)); lookups will be lost until it can")
+        }
+    }
+
+    /// Opens a file again by its path, for log rotation. Fails with a report, and goes on with the old one.
+    mutating func reopen() {
+        guard case .file(let path) = sink.destination else { return }
+        flush()
+        let new = Self.open(path)
+        guard new >= 0 else {
+            return report("log \(name): can't be opened again: \(Self.reason(errno)); the old file is written on")
+        }
+        close(descriptor)
+        descriptor = new
+        isRegularFile = Self.isRegularFile(new)
+        flush()
+    }
+
+    /// Writes the rest, waiting for a reader for at most `milliseconds`; returns the lines that are lost by it.
+    mutating func finish(milliseconds: Int32) -> UInt64 {
+        flush()
+        var left = milliseconds
+        while waitsFor >= 0, left > 0 {
+            var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            _ = poll(&wait, 1, 20)
+            left -= 20
+            flush()
+        }
+        return UInt64(pending.bytes.count { $0 == UInt8(ascii: "\n") })
+    }
+}

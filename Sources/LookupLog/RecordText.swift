@@ -1,0 +1,224 @@
+import DNSWire
+import LDNS
+import Resolution
+
+/// The parts of a record as text, the same for all forms: printable ASCII whatever the bytes, so that no name and no
+/// data from the network can end a line, forge one, or speak to a terminal.
+///
+/// In JSON a backslash of the presentation form becomes two and a quote gets one of its own: `\032` is `"\\032"`.
+extension LineBuffer {
+    enum Quoting { case plain, json }
+
+    /// One byte of text that is to appear as itself: escaped where the line needs it.
+    @inline(__always)
+    mutating func append(text byte: UInt8, _ quoting: Quoting) {
+        switch byte {
+        case UInt8(ascii: "\\"), UInt8(ascii: "\""):
+            if quoting == .json { append(UInt8(ascii: "\\")) }
+            append(byte)
+        case 0x20...0x7E: append(byte)
+        default: appendNumber(byte, quoting)
+        }
+    }
+
+    /// `\DDD`.
+    private mutating func appendNumber(_ byte: UInt8, _ quoting: Quoting) {
+        append(text: UInt8(ascii: "\\"), quoting)
+        append(decimal: UInt32(byte), digits: 3)
+    }
+
+    mutating func append(text: UnsafeRawBufferPointer, _ quoting: Quoting) {
+        for byte in text { append(text: byte, quoting) }
+    }
+
+    mutating func append(text: String, _ quoting: Quoting) {
+        for byte in text.utf8 { append(text: byte, quoting) }
+    }
+
+    /// Letters of any language stay; what can't be seen or turns text around is written as `\u{202e}`.
+    mutating func append(path: String, _ quoting: Quoting) {
+        for scalar in path.unicodeScalars {
+            if scalar.isASCII {
+                append(text: UInt8(truncatingIfNeeded: scalar.value), quoting)
+                continue
+            }
+            switch scalar.properties.generalCategory {
+            case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .surrogate, .unassigned:
+                append(text: "\\u{\(String(scalar.value, radix: 16))}", quoting)
+            default:
+                for byte in UTF8.encode(scalar).unsafelyUnwrapped { append(byte) }
+            }
+        }
+    }
+
+    /// The name at `offset` in presentation form; nothing when it is no name.
+    mutating func append(nameIn message: UnsafeRawBufferPointer, at offset: Int, _ quoting: Quoting) {
+        guard MessageReader.endOfName(message, at: offset) != nil else { return }
+        // Walked: labels are within the message and pointers go backwards.
+        var cursor = offset
+        if message[cursor] == 0 { return append(UInt8(ascii: ".")) }
+        while true {
+            let length = Int(message[cursor])
+            if length >= 0xC0 {
+                cursor = (length & 0x3F) << 8 | Int(message[cursor + 1])
+                if message[cursor] == 0 { return }
+                continue
+            }
+            if length == 0 { return }
+            for index in (cursor + 1)...(cursor + length) {
+                let byte = message[index]
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+                    append(byte)
+                case UInt8(ascii: "."), UInt8(ascii: "\\"), UInt8(ascii: "\""), UInt8(ascii: ";"),
+                    UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "@"), UInt8(ascii: "$"):
+                    append(text: UInt8(ascii: "\\"), quoting)
+                    append(text: byte, quoting)
+                case 0x21...0x7E: append(byte)
+                default: appendNumber(byte, quoting)
+                }
+            }
+            append(UInt8(ascii: "."))
+            cursor += length + 1
+        }
+    }
+
+    /// RDATA in presentation form.
+    mutating func append(
+        dataOf record: MessageReader.Record, in message: UnsafeRawBufferPointer, _ quoting: Quoting
+    ) {
+        let base = message.baseAddress.unsafelyUnwrapped
+        switch record.type {
+        case .a where record.rdataLength == 4 && record.recordClass == .in:
+            return append(ipv4: base.readUInt32(record.rdata))
+        case .aaaa where record.rdataLength == 16:
+            let groups = (base + record.rdata)
+            return append(
+                ipv6High: UInt64(groups.readUInt32(0)) << 32 | UInt64(groups.readUInt32(4)),
+                low: UInt64(groups.readUInt32(8)) << 32 | UInt64(groups.readUInt32(12)))
+        case .cname, .ptr, .ns, .dname:
+            if MessageReader.endOfName(message, at: record.rdata) == record.end {
+                return append(nameIn: message, at: record.rdata, quoting)
+            }
+        default: break
+        }
+        var rdata: [UInt8] = []
+        // What is no RDATA of its type is shown as the bytes that came.
+        let isWhole = MessageReader.expandRDATA(message, record, into: &rdata)
+        if !isWhole { rdata = Array(message[record.rdata..<record.end]) }
+        append(
+            text: isWhole
+                ? Presentation.text(rdata: rdata, type: record.type)
+                : Presentation.text(rdata: rdata, type: Self.unknownType), quoting)
+    }
+
+    /// A type without a text form of its own: `\# LENGTH HEX`.
+    private static let unknownType = RecordType(rawValue: 65_280)
+
+    /// `ADDRESS:PORT`, an IPv6 address in brackets.
+    mutating func append(_ address: SocketAddress) {
+        if address.isIPv6 {
+            append(UInt8(ascii: "["))
+            append(ipv6High: address.high, low: address.low)
+            if address.scope != 0 {
+                append(UInt8(ascii: "%"))
+                append(decimal: address.scope)
+            }
+            append(UInt8(ascii: "]"))
+        } else {
+            append(ipv4: UInt32(truncatingIfNeeded: address.low))
+        }
+        append(UInt8(ascii: ":"))
+        append(decimal: address.port)
+    }
+
+    mutating func append(_ type: RecordType) {
+        switch type {
+        case .a: append("A")
+        case .aaaa: append("AAAA")
+        case .https: append("HTTPS")
+        case .cname: append("CNAME")
+        case .ptr: append("PTR")
+        case .txt: append("TXT")
+        case .mx: append("MX")
+        case .ns: append("NS")
+        case .soa: append("SOA")
+        case .srv: append("SRV")
+        default: append(text: type.description, .plain)
+        }
+    }
+
+    mutating func append(_ recordClass: RecordClass) {
+        if recordClass == .in { append("IN") } else { append(text: recordClass.description, .plain) }
+    }
+
+    mutating func append(_ code: ResponseCode) {
+        switch code {
+        case .noError: append("NOERROR")
+        case .nxDomain: append("NXDOMAIN")
+        case .serverFailure: append("SERVFAIL")
+        default: append(text: code.description, .plain)
+        }
+    }
+}
+
+extension Source {
+    var word: StaticString {
+        switch self {
+        case .none: "none"
+        case .hosts: "hosts"
+        case .zone: "zone"
+        case .special: "special"
+        case .cache: "cache"
+        case .stale: "stale"
+        case .upstream: "upstream"
+        }
+    }
+}
+
+/// Texts that are asked for again and again by a small number, made once: the files of places.
+struct PlaceTexts {
+    private var paths: [[UInt8]?] = []
+    private let quoting: LineBuffer.Quoting
+
+    init(_ quoting: LineBuffer.Quoting) { self.quoting = quoting }
+
+    /// Appends `FILE:LINE`, or `FILE` for the whole of it.
+    mutating func append(_ place: Place, to line: inout LineBuffer) {
+        let file = Int(place.file)
+        if file >= paths.count { paths += Array(repeating: nil, count: file + 1 - paths.count) }
+        if let path = paths[file] {
+            line.append(path)
+        } else {
+            var text = LineBuffer(capacity: 256)
+            text.append(path: place.path, quoting)
+            let path = Array(text.bytes)
+            paths[file] = path
+            line.append(path)
+        }
+        guard place.line > 0 else { return }
+        line.append(UInt8(ascii: ":"))
+        line.append(decimal: place.line)
+    }
+}
+
+/// The servers that answers come from, by the index that records carry.
+struct UpstreamTexts {
+    private let names: [[UInt8]]
+
+    init(_ names: [String] = [], _ quoting: LineBuffer.Quoting) {
+        self.names = names.map { name in
+            var text = LineBuffer(capacity: 64)
+            text.append(path: name, quoting)
+            return Array(text.bytes)
+        }
+    }
+
+    /// Appends `ADDR:PORT/TRANSPORT`; false when the record's answer came from no server of the list.
+    func append(_ record: LookupRecord, to line: inout LineBuffer) -> Bool {
+        guard let index = record.upstream, names.indices.contains(index) else { return false }
+        line.append(names[index])
+        line.append(record.upstreamOverTCP ? "/tcp" : "/udp")
+        return true
+    }
+}

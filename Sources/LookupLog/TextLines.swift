@@ -1,0 +1,220 @@
+import DNSWire
+import Glibc
+import Resolution
+
+/// A lookup as one line for people: columns that stay aligned, the reason in the middle, the duration at the end.
+///
+/// Columns only grow, up to a limit; what is longer pushes the rest of its own line aside. Nothing is wrapped.
+struct TextLines {
+    private let colors: Bool
+    private var second: UInt64 = .max
+    /// `17:00:00` of `second`, in local time.
+    private var secondText: [UInt8] = []
+    private var places = PlaceTexts(.plain)
+    private var upstreams = UpstreamTexts([], .plain)
+    private var client = Column(width: 15, limit: 28)
+    private var name = Column(width: 16, limit: 40)
+    private var type = Column(width: 5, limit: 10)
+    private var reason = Column(width: 24, limit: 44)
+    private var code = Column(width: 8, limit: 10)
+    private var answer = Column(width: 16, limit: 48)
+
+    /// Answers shown before the rest is a count.
+    private static let answersShown = 3
+    /// Bytes of answers after which the rest is a count, and at which a single one is cut.
+    private static let answerLength = 64
+
+    struct Column {
+        var width: Int
+        let limit: Int
+
+        mutating func pad(from start: Int, _ line: inout LineBuffer) {
+            width = max(width, min(line.count - start, limit))
+            line.append(blanks: width - (line.count - start))
+            line.append("  ")
+        }
+    }
+
+    init(colors: Bool) { self.colors = colors }
+
+    mutating func setUpstreams(_ names: [String]) { upstreams = UpstreamTexts(names, .plain) }
+
+    mutating func append(_ record: LookupRecord, to line: inout LineBuffer) {
+        let message = record.message
+        appendTime(record.time, to: &line)
+        var start = line.count
+        line.append(record.client)
+        client.pad(from: start, &line)
+        line.append(record.transport.word)
+        line.append("  ")
+        start = line.count
+        if record.hasQuestion { line.append(nameIn: message, at: Header.length, .plain) } else { line.append("-") }
+        name.pad(from: start, &line)
+        start = line.count
+        if record.hasQuestion {
+            line.append(record.type)
+            if record.recordClass != .in {
+                line.append(UInt8(ascii: " "))
+                line.append(record.recordClass)
+            }
+        } else {
+            line.append("-")
+        }
+        type.pad(from: start, &line)
+        appendSource(record.source, to: &line)
+        start = line.count
+        appendReason(record, to: &line)
+        reason.pad(from: start, &line)
+
+        let kind = Kind(record)
+        start = line.count
+        switch kind {
+        case .noData: line.append("NODATA")
+        case .dropped: line.append("dropped")
+        default: if let code = record.responseCode { line.append(code) }
+        }
+        code.pad(from: start, &line)
+        start = line.count
+        appendAnswers(record, kind, to: &line)
+        answer.pad(from: start, &line)
+        Self.append(microseconds: record.durationMicroseconds, to: &line)
+        line.append(UInt8(ascii: "\n"))
+    }
+
+    /// The line that says how many lookups have no line.
+    mutating func append(lost count: UInt64, time: UInt64, to line: inout LineBuffer) {
+        appendTime(time, to: &line)
+        line.append("lost ")
+        line.append(decimal: count)
+        line.append(count == 1 ? " lookup\n" : " lookups\n")
+    }
+
+    private mutating func appendTime(_ time: UInt64, to line: inout LineBuffer) {
+        let second = time / 1_000_000
+        if second != self.second {
+            self.second = second
+            var parts = tm()
+            var clock = time_t(truncatingIfNeeded: second)
+            localtime_r(&clock, &parts)
+            var text = LineBuffer(capacity: 16)
+            text.append(decimal: UInt32(clamping: parts.tm_hour), digits: 2)
+            text.append(UInt8(ascii: ":"))
+            text.append(decimal: UInt32(clamping: parts.tm_min), digits: 2)
+            text.append(UInt8(ascii: ":"))
+            text.append(decimal: UInt32(clamping: parts.tm_sec), digits: 2)
+            secondText = Array(text.bytes)
+        }
+        line.append(secondText)
+        line.append(UInt8(ascii: "."))
+        line.append(decimal: UInt32(truncatingIfNeeded: time / 1000 % 1000), digits: 3)
+        line.append("  ")
+    }
+
+    private func appendSource(_ source: Source, to line: inout LineBuffer) {
+        if colors {
+            let color: StaticString =
+                switch source {
+                case .none: "\u{1B}[31m"
+                case .hosts: "\u{1B}[32m"
+                case .zone: "\u{1B}[34m"
+                case .special: "\u{1B}[35m"
+                case .cache: "\u{1B}[90m"
+                case .stale: "\u{1B}[2;33m"
+                case .upstream: "\u{1B}[33m"
+                }
+            line.append(color)
+        }
+        line.append(source.word)
+        if colors { line.append("\u{1B}[0m") }
+        line.append(blanks: 8 - source.word.utf8CodeUnitCount + 2)
+    }
+
+    /// The rule; where there is none, the server and its time.
+    private mutating func appendReason(_ record: LookupRecord, to line: inout LineBuffer) {
+        if upstreams.append(record, to: &line) {
+            line.append(UInt8(ascii: " "))
+            Self.append(microseconds: record.upstreamMicroseconds, to: &line)
+        } else if !record.place.isNowhere {
+            places.append(record.place, to: &line)
+        } else {
+            line.append("-")
+        }
+    }
+
+    /// What an answer is, for people: NOERROR without the data asked for is something else.
+    private enum Kind {
+        case answer, noData, referral, dropped
+
+        init(_ record: LookupRecord) {
+            guard let code = record.responseCode else {
+                self = .dropped
+                return
+            }
+            guard code == .noError, record.hasQuestion, record.source != .none else {
+                self = .answer
+                return
+            }
+            var cursor = record.answersStart
+            for _ in 0..<record.answers {
+                guard let answer = record.nextAnswer(&cursor), answer.type != record.type, record.type != .any else {
+                    self = .answer
+                    return
+                }
+            }
+            // A chain that ends where nobody here can follow has no SOA behind it, and is no NODATA.
+            switch record.nextAnswer(&cursor)?.type {
+            case .ns: self = .referral
+            case .soa: self = .noData
+            default: self = record.answers == 0 ? .noData : .answer
+            }
+        }
+    }
+
+    /// The data alone; the names are in the line already.
+    private func appendAnswers(_ record: LookupRecord, _ kind: Kind, to line: inout LineBuffer) {
+        if record.isMasked { return line.append("masked") }
+        if kind == .referral { return line.append("referral") }
+        let message = record.message
+        let start = line.count
+        var cursor = record.answersStart
+        var shown = 0
+        while shown < min(record.answers, Self.answersShown), line.count - start < Self.answerLength,
+            let answer = record.nextAnswer(&cursor)
+        {
+            if shown > 0 { line.append(", ") }
+            line.append(dataOf: answer, in: message, .plain)
+            shown += 1
+        }
+        if line.count - start > Self.answerLength {
+            line.cut(to: start + Self.answerLength - 3)
+            line.append("...")
+        }
+        if record.answers > shown {
+            line.append(shown > 0 ? " +" : "+")
+            line.append(decimal: UInt32(truncatingIfNeeded: record.answers - shown))
+            line.append(" more")
+        }
+        if record.answers == 0, let error = record.extendedError {
+            if record.extendedText.isEmpty {
+                line.append(text: error.description, .plain)
+            } else {
+                line.append(text: record.extendedText, .plain)
+            }
+        }
+        if record.isTruncated { line.append(line.count > start ? " (truncated)" : "(truncated)") }
+    }
+
+    /// `9 us`, `11.4 ms`, `5.0 s`.
+    private static func append(microseconds: UInt32, to line: inout LineBuffer) {
+        if microseconds < 1000 {
+            line.append(decimal: microseconds)
+            return line.append(" us")
+        }
+        let isSeconds = microseconds >= 10_000_000
+        let tenths = isSeconds ? microseconds / 100_000 : microseconds / 100
+        line.append(decimal: tenths / 10)
+        line.append(UInt8(ascii: "."))
+        line.append(decimal: tenths % 10)
+        line.append(isSeconds ? " s" : " ms")
+    }
+}
