@@ -28,7 +28,7 @@ struct ZoneAnswers {
         var outcome = Outcome.pass
         var decision = Decision()
         var isTruncated = false
-        /// Records as `OWNER TTL TYPE RDATA`, sorted: order within a section has no meaning.
+        /// Records as `owner ttl type rdata`, in lower case and sorted: neither case nor order has a meaning.
         var answer: [String] = []
         var authority: [String] = []
         var additional: [String] = []
@@ -53,17 +53,18 @@ struct ZoneAnswers {
     }
 
     func ask(
-        _ name: Name, _ type: RecordType, dnssecOK: Bool = false, mayForward: Bool = false, limit: Int = 65_535
+        _ name: Name, _ type: RecordType, dnssecOK: Bool = false, mayForward: Bool = false, limit: Int = 65_535,
+        follow: Bool = true
     ) throws -> Answer {
         let wire: [UInt8] =
             [0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0] + name.wire
             + [UInt8(type.rawValue >> 8), UInt8(type.rawValue & 0xFF), 0, 1]
-        return try ask(wire: wire, dnssecOK: dnssecOK, mayForward: mayForward, limit: limit).0
+        return try ask(wire: wire, dnssecOK: dnssecOK, mayForward: mayForward, limit: limit, follow: follow).0
     }
 
     /// Asks a query as it came from the wire; the response is whole but for OPT.
     func ask(
-        wire: [UInt8], dnssecOK: Bool? = nil, mayForward: Bool = false, limit: Int
+        wire: [UInt8], dnssecOK: Bool? = nil, mayForward: Bool = false, limit: Int, follow: Bool = true
     ) throws -> (Answer, [UInt8]) {
         var result = Answer()
         var lookup = LookupName()
@@ -83,7 +84,7 @@ struct ZoneAnswers {
                 result.outcome = zones.answer(
                     lookup, nameOffset: offset, question: question, builder: &builder, decision: &result.decision)
                 if hop > 0 { result.decision.authoritative = aa }
-                guard case .chase(let target) = result.outcome else { break }
+                guard follow, case .chase(let target) = result.outcome else { break }
                 links.append(offset)
                 #expect(lookup.assign(message: builder.message, at: target) > 0)
                 offset = builder.resolvePointer(at: target)
@@ -104,7 +105,7 @@ struct ZoneAnswers {
         let parsed = try Message(wire: message)
         func texts(_ section: Message.Section) -> [String] {
             parsed.records(section).map {
-                "\($0.owner) \($0.ttl) \($0.type) \(Presentation.text(rdata: $0.rdata, type: $0.type))"
+                "\($0.owner) \($0.ttl) \($0.type) \(Presentation.text(rdata: $0.rdata, type: $0.type))".lowercased()
             }.sorted()
         }
         result.answer = texts(.answer)
