@@ -22,19 +22,18 @@ extension HostsTable {
             return answer(
                 override, base: 0, name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
         }
-        if question.type == .https || question.type == .svcb, let base = familyBase(name),
-            let override = find(name, from: base)
-        {
+        if question.type == .https || question.type == .svcb, let family = findFamily(name) {
             return answer(
-                override, base: base, name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
+                family.override, base: family.base, name, nameOffset: nameOffset, question, builder: &builder,
+                decision: &decision)
         }
         return answerReverse(
             name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
     }
 
-    /// Whether an override answers for `name`, forward or reverse.
+    /// Whether an override answers for `name`: forward, as one of its family (for HTTPS and SVCB), or reverse.
     public func owns(_ name: borrowing LookupName) -> Bool {
-        nameCount > 0 && (find(name) != nil || reverseRange(name) != nil)
+        nameCount > 0 && (find(name) != nil || findFamily(name) != nil || reverseRange(name) != nil)
     }
 
     /// NODATA for a name that an override governs: after `.exists`, when nobody beyond had the type.
@@ -42,21 +41,15 @@ extension HostsTable {
         _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
         decision: inout Decision
     ) {
-        let isFamily = question.type == .https || question.type == .svcb
-        let override = find(name) ?? (isFamily ? familyBase(name).flatMap { find(name, from: $0) } : nil)
-        if let override {
-            let entry = entry(override)
-            if entry.kind == .multi {
-                let use = uses[Int(entry.value)]
-                decision.place = place(use.file, use.line)
-            } else {
-                decision.place = place(entry.file, entry.line)
-            }
-        } else if let range = reverseRange(name), let first = range.first {
-            let entry = entry(reverse[first])
-            decision.place = place(entry.file, entry.line)
-        }
+        // Nothing of what was heard beyond is left in the response; neither may its reasons be.
+        decision.reset(keepingHops: true)
         decision.source = .hosts
+        if let override = find(name) ?? findFamily(name)?.override {
+            let entry = entry(override)
+            decision.place = place(entry.file, entry.line)
+        } else if let range = reverseRange(name) {
+            decision.place = reversePlace(range.lowerBound)
+        }
         writeNegative(nameOffset, &builder, &decision)
     }
 
@@ -69,8 +62,7 @@ extension HostsTable {
         decision.place = place(entry.file, entry.line)
         decision.authoritative = true
         if settings.nullAddress != .literal, isNull(entry) {
-            decision.responseCode = settings.nullAddress == .nxdomain ? .nxDomain : .noError
-            writeNegative(nameOffset, &builder, &decision)
+            writeNegative(nameOffset, &builder, &decision, settings.nullAddress == .nxdomain ? .nxDomain : .noError)
             return .answered
         }
         switch question.type {
@@ -80,20 +72,14 @@ extension HostsTable {
             if builder.answers == before, !builder.truncated { writeNegative(nameOffset, &builder, &decision) }
             return .answered
         case .https, .svcb:
-            switch settings.https {
-            case .mask:
+            if settings.https == .pass { return .exists(zonesOnly: false) }
+            if settings.https == .synthesize, question.type == .https, !isNull(entry) {
+                writeHTTPS(entry, base: base, name, nameOffset, &builder)
+            } else {
                 decision.masked = true
                 writeNegative(nameOffset, &builder, &decision)
-                return .answered
-            case .pass:
-                return .exists(zonesOnly: false)
-            case .synthesize where question.type == .https:
-                writeHTTPS(entry, base: base, name, nameOffset, &builder)
-                return .answered
-            case .synthesize:
-                writeNegative(nameOffset, &builder, &decision)
-                return .answered
             }
+            return .answered
         case .cname, .dname:
             // An alias would lead around the override.
             writeNegative(nameOffset, &builder, &decision)
@@ -145,10 +131,11 @@ extension HostsTable {
 
     /// No such data; the SOA lets a client cache that for as long as an address (RFC 2308 3).
     private func writeNegative(
-        _ nameOffset: Int, _ builder: inout ResponseBuilder, _ decision: inout Decision
+        _ nameOffset: Int, _ builder: inout ResponseBuilder, _ decision: inout Decision,
+        _ responseCode: ResponseCode = .noError
     ) {
         decision.authoritative = true
-        if decision.responseCode != .nxDomain || settings.nullAddress != .nxdomain { decision.responseCode = .noError }
+        decision.responseCode = responseCode
         builder.begin(.authority)
         negativeSOA.withUnsafeBytes {
             _ = builder.append(owner: .at(nameOffset), type: .soa, ttl: settings.ttl, rdata: $0)
@@ -157,15 +144,18 @@ extension HostsTable {
 
     // MARK: HTTPS
 
-    /// For `_8443._https.NAME` and the like: the label at which NAME starts.
+    /// For `_8443._https.NAME`, `_https.NAME` and the like: the override of NAME, and the label at which NAME starts.
     ///
     /// - RFC: 9460 2.3 and 9.1; 8552 for the underscores.
-    private func familyBase(_ name: borrowing LookupName) -> Int? {
-        var label = 0
-        while label < name.labelCount, name.labelLength(at: label) > 1,
-            name.label(at: label)[0] == UInt8(ascii: "_")
-        { label += 1 }
-        return label > 0 && label <= 2 && label < name.labelCount ? label : nil
+    private func findFamily(_ name: borrowing LookupName) -> (override: UInt32, base: Int)? {
+        for base in 1...2 {
+            // A label in front of the base, and one of the base itself.
+            guard base < name.labelCount, name.labelLength(at: base - 1) > 1,
+                name.label(at: base - 1)[0] == UInt8(ascii: "_")
+            else { return nil }
+            if let override = find(name, from: base) { return (override, base) }
+        }
+        return nil
     }
 
     /// `1 TARGET alpn=h2 ipv4hint=... ipv6hint=...`: sends a browser straight to https, at the override's addresses.
@@ -216,11 +206,10 @@ extension HostsTable {
         _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
         decision: inout Decision
     ) -> HostsOutcome {
-        guard let range = reverseRange(name), let first = range.first else { return .pass }
-        let firstEntry = entry(reverse[first])
+        guard let range = reverseRange(name) else { return .pass }
         decision.source = .hosts
         decision.authoritative = true
-        decision.place = place(firstEntry.file, firstEntry.line)
+        decision.place = reversePlace(range.lowerBound)
         guard question.type == .ptr || question.type == .any else {
             if question.type == .cname || question.type == .dname {
                 writeNegative(nameOffset, &builder, &decision)

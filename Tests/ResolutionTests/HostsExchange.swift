@@ -1,0 +1,89 @@
+import DNSWire
+import LDNS
+
+@testable import Resolution
+
+/// Overrides read from a file of the given text, and what a client reads when it asks them.
+struct HostsExchange {
+    let table: HostsTable
+    let diagnostics: Diagnostics
+
+    init(_ text: String, _ settings: HostsSettings = HostsSettings()) {
+        self.init(bytes: Array(text.utf8), settings)
+    }
+
+    init(bytes: [UInt8], _ settings: HostsSettings = HostsSettings()) {
+        let folder = TemporaryFolder()
+        let result = HostsReader.load(paths: [folder.write(bytes, to: "hosts")], settings: settings)
+        table = result.table
+        diagnostics = result.diagnostics
+    }
+
+    /// `LINE: message` of each problem.
+    var problems: [String] { diagnostics.list.map { "\($0.place.line): \($0.message)" } }
+
+    func ask(_ name: String, _ type: RecordType) -> LocalAnswer {
+        LocalAnswer(name, type) { name, question, builder, decision in
+            switch table.answer(name, nameOffset: 12, question: question, builder: &builder, decision: &decision) {
+            case .pass: "pass"
+            case .answered: "answered"
+            case .exists(zonesOnly: true): "exists in zones"
+            case .exists(zonesOnly: false): "exists beyond"
+            }
+        }
+    }
+
+    /// The RDATA of the answer, as text.
+    func data(_ name: String, _ type: RecordType) -> [String] { ask(name, type).data }
+}
+
+/// What one local source answers, read back by libldns.
+struct LocalAnswer {
+    var outcome = ""
+    var decision = Decision()
+    var truncated = false
+    /// `OWNER TTL TYPE RDATA`.
+    var answers: [String] = []
+    var authority: [String] = []
+    /// RDATA of the answers alone.
+    var data: [String] = []
+
+    /// What most cases are about, in one word or a list.
+    var summary: String {
+        if outcome != "answered" { return outcome }
+        if decision.responseCode != .noError { return "\(decision.responseCode)" }
+        return data.isEmpty ? "NODATA" : data.joined(separator: " ")
+    }
+
+    init(
+        _ text: String, _ type: RecordType, limit: Int = 4096,
+        _ source: (borrowing LookupName, Question, inout ResponseBuilder, inout Decision) -> String
+    ) {
+        let query =
+            bytes(1) + bytes(0x0100) + bytes(1) + [0, 0, 0, 0, 0, 0] + wireName(text) + bytes(type.rawValue) + bytes(1)
+        var parsed = DNSWire.Query()
+        var name = LookupName()
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: limit, alignment: 8)
+        defer { buffer.deallocate() }
+        let response = query.withUnsafeBytes { message in
+            _ = parsed.parse(message, name: &name)
+            var builder = ResponseBuilder(buffer: buffer, query: parsed, message: message, reserved: 0)
+            outcome = source(name, Question(type: type), &builder, &decision)
+            truncated = builder.truncated
+            builder.finish(flags: .response, questions: 1)
+            return MessageReader.walk(builder.message) == nil ? [] : Array(builder.message)
+        }
+        guard let message = try? Message(wire: response) else {
+            outcome = "unreadable"
+            return
+        }
+        for record in message.records(.answer) {
+            data.append(Presentation.text(rdata: record.rdata, type: record.type))
+            answers.append("\(record.owner) \(record.ttl) \(record.type) \(data[data.count - 1])")
+        }
+        for record in message.records(.authority) {
+            let rdata = Presentation.text(rdata: record.rdata, type: record.type)
+            authority.append("\(record.owner) \(record.ttl) \(record.type) \(rdata)")
+        }
+    }
+}

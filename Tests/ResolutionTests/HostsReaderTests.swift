@@ -1,0 +1,246 @@
+import DNSWire
+import Testing
+
+@testable import Resolution
+
+@Suite("The hosts reader")
+struct HostsReaderTests {
+    @Test(
+        "reads what people have",
+        arguments: [
+            ("LF", "10.0.0.1 a.test\n10.0.0.2 b.test\n"), ("CRLF", "10.0.0.1 a.test\r\n10.0.0.2 b.test\r\n"),
+            ("CR", "10.0.0.1 a.test\r10.0.0.2 b.test"), ("BOM", "\u{FEFF}10.0.0.1 a.test\n10.0.0.2 b.test"),
+            ("tabs and form feeds", "\t10.0.0.1\t\u{0C}a.test \t#x\n\u{0B}10.0.0.2  b.test#comment"),
+            ("comments", "# c\n10.0.0.1 a.test # 10.9.9.9 c.test\n   # c\n10.0.0.2 b.test#c"),
+            ("case and trailing dots", "10.0.0.1 A.TEST.\n10.0.0.2 B.test."),
+            ("mapped addresses", "::ffff:10.0.0.1 a.test\n::FFFF:a00:2 b.test"),
+        ])
+    func forms(_ form: String, _ text: String) {
+        let hosts = HostsExchange(text)
+        #expect(hosts.data("a.test.", .a) == ["10.0.0.1"])
+        #expect(hosts.data("b.test.", .a) == ["10.0.0.2"])
+        #expect(hosts.table.nameCount == 2)
+        #expect(hosts.problems.isEmpty)
+    }
+
+    @Test("reads UTF-16 of both orders, and warns", arguments: [true, false])
+    func utf16(_ isLittle: Bool) {
+        let bytes = "\u{FEFF}10.0.0.1 a.test\r\n10.0.0.2 bücher.test\r\n".utf16.flatMap {
+            isLittle ? [UInt8($0 & 0xFF), UInt8($0 >> 8)] : [UInt8($0 >> 8), UInt8($0 & 0xFF)]
+        }
+        let hosts = HostsExchange(bytes: bytes)
+        #expect(hosts.data("a.test.", .a) == ["10.0.0.1"])
+        #expect(hosts.data("xn--bcher-kva.test.", .a) == ["10.0.0.2"])
+        #expect(hosts.problems == ["1: is UTF-16; it was read, but other programs want UTF-8"])
+        #expect(hosts.diagnostics.hasErrors == false)
+    }
+
+    @Test("reads the files that block lists and systems come with, without a complaint")
+    func knownFiles() {
+        let hosts = HostsExchange(
+            """
+            127.0.0.1 localhost
+            127.0.0.1 localhost.localdomain
+            127.0.0.1 local
+            255.255.255.255 broadcasthost
+            ::1 localhost ip6-localhost ip6-loopback
+            fe80::1 localhost
+            ff02::1 ip6-allnodes
+            0.0.0.0 0.0.0.0
+            :: ::
+            0.0.0.0 ads.example.test ads_2.example.test
+            """)
+        #expect(hosts.problems.isEmpty)
+        #expect(hosts.data("localhost.", .aaaa) == ["::1", "fe80::1"])
+        #expect(hosts.data("ads_2.example.test.", .a) == ["0.0.0.0"])
+        #expect(hosts.ask("0.0.0.0.", .a).summary == "pass")
+    }
+
+    @Test(
+        "skips what is wrong, says where and why, and reads on",
+        arguments: [
+            ("10.0.0.1", "has an address but no name"), ("10.0.0.1 # name", "has an address but no name"),
+            ("example.test", "is not an IP address"), ("||ads.test^", "is not an IP address"),
+            ("! comment", "is not an IP address"), ("10.0.0.1\u{A0}a.test", "is not an IP address"),
+            ("fe80::1%eth0 a.test", "names an interface"), ("10.0.0.01 a.test", "without leading zeros"),
+            ("10.0.0.256 a.test", "is not an IPv4 address"), ("10.0.1 a.test", "is not an IPv4 address"),
+            ("10.0.0.1.5 a.test", "is not an IPv4 address"), ("10.0.0.1. a.test", "is not an IPv4 address"),
+            ("0x7f000001 a.test", "is not an IP address"), ("1::2::3 a.test", "is not an IP address"),
+            ("::12345 a.test", "is not an IP address"), ("[::1] a.test", "is not an IP address"),
+            ("10.0.0.1\0 a.test", "is not an IP address"), ("::1\0 a.test", "is not an IP address"),
+            ("10.0.0.1 10.0.0.2", "is an address where a name should be"),
+            ("10.0.0.1 10.0.0.2.", "is an address where a name should be"), ("10.0.0.1 ::2", "is an address where"),
+            ("10.0.0.1 a..test", "has an empty label"), ("10.0.0.1 .test", "has an empty label"),
+            ("10.0.0.1 .", "has an empty label"), ("10.0.0.1 a\0b.test", "is not a host name"),
+            ("10.0.0.1 a\u{7F}b.test", "is not a host name"), ("10.0.0.1 http://a.test/", "is not a host name"),
+            ("10.0.0.1 a.*.test", "has a *"), ("10.0.0.1 *", "has a *"), ("10.0.0.1 *.", "has a *"),
+            ("10.0.0.1 *a.test", "has a *"), ("10.0.0.1 **.test", "has a *"),
+            ("10.0.0.1 \(String(repeating: "x", count: 64)).test", "longer than 63"),
+            ("10.0.0.1 \(String(repeating: "x.", count: 128))", "longer than 255"),
+            ("10.0.0.1 \(String(repeating: "ü", count: 64)).test", "can't be written as an internationalized"),
+            ("10.0.0.1 a\u{2028}b.test", "can't be written as an internationalized"),
+        ])
+    func faults(_ line: String, _ reason: String) {
+        let hosts = HostsExchange("10.0.0.5 before.test\n\(line)\n10.0.0.6 after.test\n")
+        #expect(hosts.problems.count == 1)
+        #expect(hosts.problems.first?.hasPrefix("2: ") == true)
+        #expect(hosts.problems.first?.contains(reason) == true, "\(hosts.problems)")
+        #expect(hosts.problems.allSatisfy { $0.utf8.allSatisfy { (0x20...0x7E).contains($0) } })
+        #expect(hosts.table.nameCount == 2)
+        #expect(hosts.data("after.test.", .a) == ["10.0.0.6"])
+    }
+
+    @Test("skips a bad name alone; the others of its line stand")
+    func badName() {
+        let hosts = HostsExchange("10.0.0.1 good.test b@d.test fine.test")
+        #expect(hosts.problems.count == 1)
+        #expect(hosts.data("good.test.", .a) == ["10.0.0.1"])
+        #expect(hosts.data("fine.test.", .a) == ["10.0.0.1"])
+    }
+
+    @Test("complains a bounded number of times")
+    func manyFaults() {
+        let hosts = HostsExchange(String(repeating: "||ads.test^\n", count: 5000) + "10.0.0.1 a.test")
+        #expect(hosts.diagnostics.list.count == 1000)
+        #expect(hosts.diagnostics.left == 4000)
+        #expect(hosts.data("a.test.", .a) == ["10.0.0.1"])
+    }
+
+    @Test("says so when a name has more addresses than are kept")
+    func manyAddresses() {
+        let lines = (0..<300).map { "10.0.\($0 / 256).\($0 % 256) many.test" }
+        let hosts = HostsExchange(lines.joined(separator: "\n"))
+        #expect(hosts.data("many.test.", .a).count == 256)
+        #expect(hosts.problems.count == 44)
+        #expect(hosts.problems.first?.hasPrefix("257: ") == true)
+    }
+
+    @Test("takes lines of any length, and names and labels as long as they may be")
+    func length() {
+        let label = String(repeating: "x", count: 63)
+        let longest = "\(label).\(label).\(label).\(String(repeating: "y", count: 61))"
+        let names = (0..<50_000).map { "n\($0).test" }.joined(separator: " ")
+        let hosts = HostsExchange("10.0.0.1 \(longest) \(longest).\n10.0.0.2 \(names)")
+        #expect(hosts.problems.isEmpty)
+        #expect(hosts.data("\(longest).", .a) == ["10.0.0.1"])
+        #expect(hosts.data("n49999.test.", .a) == ["10.0.0.2"])
+        #expect(hosts.table.nameCount == 50_001)
+    }
+
+    @Test("reads the files of a folder in order, without what editors leave behind")
+    func folder() {
+        let folder = TemporaryFolder()
+        for (name, last) in [("20-b", 2), ("10-a", 1), (".hidden", 9), ("x~", 9), ("x.bak", 9), ("x.swp", 9)] {
+            _ = folder.write("10.0.0.\(last) name.test\n".utf8, to: name)
+        }
+        let result = HostsReader.load(
+            paths: [folder.path, folder.path + "/absent"], settings: HostsSettings())
+        #expect(result.files.map { $0.split(separator: "/").last ?? "" } == ["10-a", "20-b", "absent"])
+        #expect(result.diagnostics.list.count == 1)
+        #expect(result.diagnostics.list.first?.message.contains("No such file") == true)
+        #expect(
+            result.table.lines(for: Name("name.test.") ?? .root).map(\.place.description)
+                == ["\(folder.path)/10-a:1", "\(folder.path)/20-b:1"])
+    }
+
+    @Test("an empty file, a lone BOM and no file at all are no overrides", arguments: ["", "\u{FEFF}", "\n\n", "#"])
+    func empty(_ text: String) {
+        #expect(HostsExchange(text).table.nameCount == 0)
+        #expect(HostsExchange(text).ask("a.test.", .a).summary == "pass")
+        #expect(HostsExchange(bytes: [0xFF, 0xFE]).table.nameCount == 0)
+        #expect(HostsExchange(bytes: [0xFE, 0xFF, 0x00]).table.nameCount == 0)
+        #expect(HostsTable.empty().nameCount == 0)
+    }
+}
+
+@Suite("Internationalized names")
+struct HostsInternationalNameTests {
+    @Test(
+        "become the A-labels that browsers ask for",
+        arguments: [
+            ("bücher.example", "xn--bcher-kva.example"), ("BÜCHER.example", "xn--bcher-kva.example"),
+            ("bu\u{308}cher.example", "xn--bcher-kva.example"), ("straße.example", "xn--strae-oqa.example"),
+            ("例え.テスト", "xn--r8jz45g.xn--zckzah"), ("пример.испытание", "xn--e1afmkfd.xn--80akhbyknj4f"),
+            ("Ελλάδα.example", "xn--hxakic4aa.example"), ("한국.example", "xn--3e0b707e.example"),
+            ("\u{1112}\u{1161}\u{11AB}\u{1100}\u{116E}\u{11A8}.example", "xn--3e0b707e.example"),
+            ("שלום.example", "xn--9dbne9b.example"), ("ｅｘａｍｐｌｅ。test", "example.test"),
+            ("*.bücher.example", "*.xn--bcher-kva.example"), ("_x.bücher", "_x.xn--bcher-kva"),
+            ("テ\u{3099}.example", "xn--edk.example"), ("plain.example.", "plain.example."),
+        ])
+    func encoding(_ name: String, _ expected: String) {
+        #expect(InternationalName.toASCII(name) == expected)
+    }
+
+    @Test(
+        "are refused when no label could be made of them",
+        arguments: ["a b\u{FC}.example", "☃.example", "\u{301}x.example", "ü\u{0}.example", "\u{FFFD}.example", "a\u{200B}b.example"])
+    func refused(_ name: String) {
+        #expect(InternationalName.toASCII(name) == nil)
+    }
+}
+
+@Suite("The hosts reader on anything")
+struct HostsPropertyTests {
+    @Test("finds every name of a made file, and no other", arguments: [1, 2, 3] as [UInt64])
+    func findsAll(_ seed: UInt64) {
+        var random = Lehmer(state: seed)
+        var expected: [String: [String]] = [:]
+        var text = ""
+        for _ in 0..<3000 {
+            let address = "10.\(Int.random(in: 0..<3, using: &random)).0.\(Int.random(in: 0..<9, using: &random))"
+            text += address
+            for _ in 0..<Int.random(in: 1...3, using: &random) {
+                let labels = (0..<Int.random(in: 1...4, using: &random)).map { _ in
+                    String((0..<Int.random(in: 1...3, using: &random)).map { _ in "abC_-9".randomElement(using: &random) ?? "a" })
+                }
+                let name = labels.joined(separator: ".")
+                if labels.count == 4, labels.allSatisfy({ $0.allSatisfy { $0 == "9" } }) { continue }
+                text += (Bool.random(using: &random) ? " " : "\t\t") + name
+                let key = name.lowercased() + "."
+                if expected[key]?.contains(address) != true { expected[key, default: []].append(address) }
+            }
+            text += ["\n", "\r\n", " # c\n"].randomElement(using: &random) ?? "\n"
+        }
+        let hosts = HostsExchange(text)
+        #expect(hosts.table.nameCount == expected.count)
+        for (name, addresses) in expected {
+            #expect(hosts.data(name, .a) == addresses, "seed \(seed) \(name)")
+            #expect(hosts.ask("zz.\(name)", .a).summary == "pass")
+        }
+    }
+
+    @Test("reads damaged files without a trap, and answers from them", arguments: 1...40 as ClosedRange<UInt64>)
+    func damaged(_ seed: UInt64) {
+        var random = Lehmer(state: seed)
+        var bytes = Array(
+            """
+            \u{FEFF}127.0.0.1 localhost a.test *.wild.test bücher.test
+            ::1 localhost\r\n::ffff:1.2.3.4 mapped.test\nfe80::1%eth0 scoped.test
+            0.0.0.0 0.0.0.0\r10.0.0.1 x.y.wild.test *.y.wild.test # end
+            """.utf8)
+        let pieces: [[UInt8]] = [
+            [0], [0xFF], [0xC3], [0xED, 0xA0, 0x80], [0x0D], [0x0A], [0x20], Array("*.".utf8), Array("..".utf8),
+            Array("::".utf8), Array("%".utf8), Array("#".utf8), [UInt8](repeating: 0x61, count: 300),
+            Array("ü".utf8), Array(String(repeating: "ü", count: 300).utf8),
+        ]
+        for _ in 0..<Int.random(in: 1...30, using: &random) {
+            let index = Int.random(in: 0...bytes.count, using: &random)
+            switch Int.random(in: 0..<4, using: &random) {
+            case 0: bytes.insert(contentsOf: pieces.randomElement(using: &random) ?? [], at: index)
+            case 1 where index < bytes.count: bytes[index] = UInt8.random(in: 0...255, using: &random)
+            case 2 where index < bytes.count: bytes.remove(at: index)
+            default: bytes.removeSubrange(min(index, bytes.count)..<min(index + 3, bytes.count))
+            }
+        }
+        if seed % 4 == 0 { bytes = [seed % 8 == 0 ? 0xFF : 0xFE, seed % 8 == 0 ? 0xFE : 0xFF] + bytes }
+        var settings = HostsSettings()
+        settings.https = .synthesize
+        let hosts = HostsExchange(bytes: bytes, settings)
+        for name in ["localhost.", "a.wild.test.", "x.y.wild.test.", "1.0.0.127.in-addr.arpa.", "."] {
+            for type in [.a, .aaaa, .ptr, .https, .any] as [RecordType] {
+                #expect(hosts.ask(name, type).outcome != "unreadable", "seed \(seed)")
+            }
+        }
+        #expect(hosts.problems.allSatisfy { $0.utf8.allSatisfy { (0x20...0x7E).contains($0) } }, "seed \(seed)")
+    }
+}
