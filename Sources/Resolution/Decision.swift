@@ -67,9 +67,8 @@ public struct Decision: Sendable, BitwiseCopyable {
 
     public init() {}
 
-    /// Ready for the next query; the hops' bytes are left as they are.
-    @inlinable
-    public mutating func reset() {
+    /// Ready for the next query, or (with `keepingHops`) for the next source; the hops' bytes are left as they are.
+    public mutating func reset(keepingHops: Bool = false) {
         source = .none
         place = .nowhere
         responseCode = .noError
@@ -81,11 +80,8 @@ public struct Decision: Sendable, BitwiseCopyable {
         upstream = -1
         upstreamMicroseconds = 0
         upstreamOverTCP = false
-        clearHops()
+        if !keepingHops { hopCount = 0 }
     }
-
-    @usableFromInline
-    mutating func clearHops() { hopCount = 0 }
 
     public mutating func fail(_ code: ResponseCode, _ error: ExtendedError? = nil, _ text: StaticString = "") {
         responseCode = code

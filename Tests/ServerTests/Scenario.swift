@@ -1,6 +1,7 @@
 import DNSWire
 import Foundation
 import Resolution
+import Testing
 
 /// A test as a text: what is configured, then what happens, step by step. The same text runs in process, with a clock
 /// and an upstream of its own, and against the real daemon.

@@ -18,8 +18,9 @@ struct ScenarioTests {
     @Test("in process, with a clock and an upstream of their own", arguments: Scenario.all)
     func inProcess(scenario: Scenario) throws {
         let folder = try TemporaryFolder()
-        let file = try scenario.write(to: folder.url)
-        var world = try InProcessWorld(folder: folder.url, file: file, hasUpstream: !scenario.upstreamZones.isEmpty)
+        let url = URL(filePath: folder.path)
+        let file = try scenario.write(to: url)
+        var world = try InProcessWorld(folder: url, file: file, hasUpstream: !scenario.upstreamZones.isEmpty)
         for step in scenario.steps {
             switch step {
             case .query(let expected):
@@ -28,7 +29,7 @@ struct ScenarioTests {
             case .pass(let seconds): world.pass(seconds: seconds)
             case .upstream(let mood): world.setMood(mood)
             case .edit(let name, let text):
-                try Data(text.utf8).write(to: folder.url.appending(path: name))
+                try folder.write(text, to: name)
                 world.reload()
             }
         }
@@ -46,16 +47,4 @@ extension Scenario.Expectation {
                 payloadSize: 1232, wantsSignatures: dnssecOK)
         }
     }
-}
-
-/// A folder for one test, gone with it.
-final class TemporaryFolder {
-    let url: URL
-
-    init() throws {
-        url = FileManager.default.temporaryDirectory.appending(path: "stub53-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(at: url) }
 }

@@ -1,6 +1,7 @@
 import DNSWire
 import Foundation
 import LDNS
+import LookupLog
 import Resolution
 import Testing
 
@@ -141,9 +142,10 @@ struct InProcessWorld: ~Copyable {
         options.append(
             hasUpstream
                 ? .init("--upstream", "upstream.servers", ["127.0.0.1:1"])
-                : .init("--no-upstream", "upstream.none", ["yes"]))
+                : .init("--no-upstream", "upstream.servers", ["none"]))
         let (configuration, diagnostics) = Configuration.read(file: file.path, options: options)
         try #require(!diagnostics.hasErrors, "\(diagnostics.list)")
+        upstream = try ScriptedUpstream(folder: folder.appending(path: "upstream"))
         self.configuration = configuration
         let loaded = configuration.load()
         for problem in loaded.diagnostics.list where problem.severity == .error { Issue.record("\(problem)") }
@@ -154,7 +156,6 @@ struct InProcessWorld: ~Copyable {
             service: ServiceSettings(
                 recursionAvailable: hasUpstream, access: AccessList(allowing: []), cookie: ServerCookie(), identity: [],
                 version: [], keepalive: 100), ring: nil)
-        upstream = try ScriptedUpstream(folder: folder.appending(path: "upstream"))
     }
 
     mutating func pass(seconds: UInt64) { now += seconds * 1_000_000 }

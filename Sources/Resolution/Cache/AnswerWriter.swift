@@ -1,4 +1,4 @@
-public import DNSWire
+import DNSWire
 
 /// Writes a stored answer into a response: whole where it can be, record by record where a chain crosses our own data.
 struct AnswerWriter: BitwiseCopyable {

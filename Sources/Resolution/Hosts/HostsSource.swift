@@ -226,6 +226,19 @@ extension HostsTable {
         return .answered
     }
 
+    /// The line that gives the address of the reverse entry at `index` to its name.
+    private func reversePlace(_ index: Int) -> Place {
+        let entry = entry(reverse[index])
+        var found = place(entry.file, entry.line)
+        forEachUse(entry) { use in
+            let number = Int(use.address)
+            if (Int(reverseStart[number])..<Int(reverseStart[number + 1])).contains(index) {
+                found = place(use.file, use.line)
+            }
+        }
+        return found
+    }
+
     /// The canonical names of the address that a reverse name stands for.
     private func reverseRange(_ name: borrowing LookupName) -> Range<Int>? {
         guard !reverse.isEmpty, let address = ReverseName.address(name), let number = addressIndex[address] else {
