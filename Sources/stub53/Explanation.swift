@@ -43,10 +43,12 @@ struct Explanation {
                 &lookup, question, now: 0, fresh: .none, builder: &builder, decision: &decision, scratch: &scratch)
             return resolution == .needsUpstream ? .needsUpstream : .answered
         }
-        if answer.outcome == .answered, answer.hops.count > 1 {
+        if answer.outcome == .answered, answer.decision.responseCode == .noError, !answer.hops.isEmpty,
+            let alias = answer.records.last, alias.type == .cname
+        {
             var last = LookupName()
-            last.assign(answer.lastName)
-            answer.isDeadEnd = answer.decision.responseCode == .noError && !chain.isLocal(last)
+            last.assign(Name(uncheckedWire: alias.rdata))
+            answer.isDeadEnd = !chain.isLocal(last)
         }
         return answer
     }

@@ -75,7 +75,8 @@ struct HostsAnswerTests {
             ("1.0.0.127.in-addr.arpa.", "acme.test."), ("1.0.0.10.in-addr.arpa.", "four.test."),
             ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.", "six.test."),
             ("0.0.0.0.in-addr.arpa.", "pass"), ("9.0.0.10.in-addr.arpa.", "pass"), ("01.0.0.10.in-addr.arpa.", "pass"),
-            ("3.0.0.127.in-addr.arpa.", "pass"), ("x.1.0.0.10.in-addr.arpa.", "pass"), ("256.0.0.10.in-addr.arpa.", "pass"),
+            ("3.0.0.127.in-addr.arpa.", "pass"), ("x.1.0.0.10.in-addr.arpa.", "pass"),
+            ("256.0.0.10.in-addr.arpa.", "pass"),
         ])
     func reverse(_ name: String, _ expected: String) {
         #expect(HostsExchange(Self.lines).ask(name, .ptr).summary == expected)
@@ -164,7 +165,8 @@ struct HostsFamilyTests {
     }
 
     private static let family: [(String, RecordType)] = [
-        ("site.test.", .https), ("site.test.", .svcb), ("_8443._https.site.test.", .https), ("_https.site.test.", .svcb),
+        ("site.test.", .https), ("site.test.", .svcb), ("_8443._https.site.test.", .https),
+        ("_https.site.test.", .svcb),
         ("_53._dns.site.test.", .svcb), ("www.wild.test.", .https), ("_8443._https.www.wild.test.", .https),
         ("_8443._https._service.test.", .https),
     ]

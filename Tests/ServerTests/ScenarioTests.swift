@@ -11,7 +11,7 @@ struct ScenarioTests {
         let names =
             FileManager.default.enumerator(atPath: Scenario.folder.path)?.compactMap { $0 as? String }
             .filter { $0.hasSuffix(".scenario") } ?? []
-        #expect(names.count >= 8)
+        #expect(!names.isEmpty)
         for name in names { _ = try Scenario(path: name) }
     }
 

@@ -34,7 +34,8 @@ struct ScenarioAnswer {
         source = "\(decision.source)"
         if !decision.place.isNowhere {
             let path = decision.place.path.split(separator: "/").last.map(String.init) ?? ""
-            source = "\(decision.source) \(decision.place.line == 0 ? decision.place.path : "\(path):\(decision.place.line)")"
+            source =
+                "\(decision.source) \(decision.place.line == 0 ? decision.place.path : "\(path):\(decision.place.line)")"
         }
     }
 

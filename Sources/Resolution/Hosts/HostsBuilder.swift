@@ -15,10 +15,17 @@ struct HostsBuilder: ~Copyable {
     private var addresses: [HostsTable.Address] = []
     private var addressIndex: [HostsTable.Address: UInt32] = [:]
     private var multi: [[HostsTable.Use]] = []
-    private var reverse: [(address: UInt32, entry: UInt32)] = []
+    /// The canonical names of an address are a list: the index of its last one here, by address.
+    private var lastReverse: [Int32] = []
+    private var reverse: [(address: UInt32, entry: UInt32, previous: Int32)] = []
     private var files: [UInt32] = []
     private var scratch = LookupName()
     private var built = false
+
+    /// Addresses of one name, and canonical names of one address. More are a mistake or an attack, and the search for
+    /// repeated ones is linear.
+    static let maximumAddresses = 256
+    private static let maximumReverseNames = 64
 
     /// Room for so many bytes of names at first; it grows by itself.
     init(settings: HostsSettings, expectedBytes: Int = 4096) {
@@ -45,15 +52,18 @@ struct HostsBuilder: ~Copyable {
     }
 
     /// Gives a name (uncompressed wire form) an address. `isCanonical`: the first name of its line, which PTR answers.
+    ///
+    /// - Returns: false when the name has too many addresses.
     mutating func add(
         name: UnsafeRawBufferPointer, address: HostsTable.Address, file: UInt16, line: UInt32, isCanonical: Bool
-    ) {
-        guard scratch.assign(uncompressed: name) > 0 else { return }
+    ) -> Bool {
+        guard scratch.assign(uncompressed: name) > 0 else { return true }
         let number = intern(address)
         let offset: UInt32
         if let existing = probe(label: 0) {
             offset = existing
-            addUse(HostsTable.Use(address: number, line: line, file: file, more: false), to: existing)
+            let use = HostsTable.Use(address: number, line: line, file: file, more: false)
+            guard addUse(use, to: existing) else { return false }
         } else {
             names += 1
             if scratch.labelCount > 1, scratch.labelLength(at: 0) == 1, scratch.bytes[1] == UInt8(ascii: "*") {
@@ -63,7 +73,20 @@ struct HostsBuilder: ~Copyable {
                 HostsTable.Entry(
                     value: number, line: line, file: file, nameLength: UInt8(scratch.length), kind: .single), label: 0)
         }
-        if isCanonical, !address.isUnspecified { reverse.append((number, offset)) }
+        if isCanonical, !address.isUnspecified { addReverse(number, offset) }
+        return true
+    }
+
+    private mutating func addReverse(_ address: UInt32, _ entry: UInt32) {
+        var index = lastReverse[Int(address)]
+        var count = 0
+        while index >= 0 {
+            count += 1
+            if reverse[Int(index)].entry == entry || count == Self.maximumReverseNames { return }
+            index = reverse[Int(index)].previous
+        }
+        reverse.append((address, entry, lastReverse[Int(address)]))
+        lastReverse[Int(address)] = Int32(reverse.count - 1)
     }
 
     private mutating func intern(_ address: HostsTable.Address) -> UInt32 {
@@ -72,26 +95,29 @@ struct HostsBuilder: ~Copyable {
         if let number = addressIndex[address] { return number }
         let number = UInt32(addresses.count)
         addresses.append(address)
+        lastReverse.append(-1)
         addressIndex[address] = number
         return number
     }
 
-    private mutating func addUse(_ use: HostsTable.Use, to offset: UInt32) {
+    /// False when there is no room for one more.
+    private mutating func addUse(_ use: HostsTable.Use, to offset: UInt32) -> Bool {
         var entry = arena.loadUnaligned(fromByteOffset: Int(offset), as: HostsTable.Entry.self)
         if entry.kind == .single {
             // The same address again is no second one.
-            guard entry.value != use.address else { return }
+            guard entry.value != use.address else { return true }
             multi.append([HostsTable.Use(address: entry.value, line: entry.line, file: entry.file, more: true), use])
             entry.kind = .multi
             entry.value = UInt32(multi.count - 1)
             arena.storeBytes(of: entry, toByteOffset: Int(offset), as: HostsTable.Entry.self)
         } else {
             let list = Int(entry.value)
-            // Linear, and so bounded: a name with thousands of addresses is a mistake or an attack.
-            guard multi[list].count < 256, !multi[list].contains(where: { $0.address == use.address }) else { return }
+            guard !multi[list].contains(where: { $0.address == use.address }) else { return true }
+            guard multi[list].count < Self.maximumAddresses else { return false }
             multi[list][multi[list].count - 1].more = true
             multi[list].append(use)
         }
+        return true
     }
 
     private func probe(label: Int) -> UInt32? {

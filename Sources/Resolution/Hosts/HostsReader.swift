@@ -115,10 +115,16 @@ public struct HostsReader {
             any = true
             switch parseName(text, into: wire) {
             case .length(let length):
-                builder.add(
+                // A wildcard is nobody's canonical name.
+                let isFirst = isCanonical && !(wire[0] == 1 && wire[1] == UInt8(ascii: "*"))
+                if isFirst { isCanonical = false }
+                let isKept = builder.add(
                     name: UnsafeRawBufferPointer(rebasing: wire[..<length]), address: address, file: file,
-                    line: place.line, isCanonical: isCanonical && !(wire[0] == 1 && wire[1] == UInt8(ascii: "*")))
-                isCanonical = false
+                    line: place.line, isCanonical: isFirst)
+                if !isKept {
+                    diagnostics.error(
+                        place, "\(quoted(text)) has \(HostsBuilder.maximumAddresses) addresses already; remove some")
+                }
             case .ignore: break
             case .wrong(let why): diagnostics.error(place, why)
             }
@@ -241,10 +247,11 @@ public struct HostsReader {
                 length += 1
                 continue
             case 0x80...0xFF: return parseInternational(text, into: wire)
-            case UInt8(ascii: ":") where parseColonAddress(text): return .ignore
+            case UInt8(ascii: ":"):
+                guard case .address(let address) = parseAddress(text) else { return .wrong(notAHostName(text)) }
+                return address.isUnspecified ? .ignore : .wrong(addressAsName(text))
             default:
-                return .wrong(
-                    "\(quoted(text)) is not a host name: letters, digits, '-', '_' and dots, or '*.' in front")
+                return .wrong(notAHostName(text))
             }
             guard length - labelStart <= Name.maximumLabelLength else {
                 return .wrong("\(quoted(text)) has a label longer than 63 bytes")
@@ -253,11 +260,11 @@ public struct HostsReader {
             wire[length] = ASCII.lowercased(byte)
             length += 1
         }
-        if allDigits, let address = parseIPv4(text) {
-            return address == 0
-                ? .ignore : .wrong("\(quoted(text)) is an address where a name should be; one address per line")
+        let isRooted = length - labelStart == 1
+        if allDigits, let address = parseIPv4(UnsafeRawBufferPointer(rebasing: text.dropLast(isRooted ? 1 : 0))) {
+            return address == 0 ? .ignore : .wrong(addressAsName(text))
         }
-        if length - labelStart == 1 {
+        if isRooted {
             // A trailing dot left an empty last label: that is the root.
             wire[labelStart] = 0
             return .length(length)
@@ -268,9 +275,12 @@ public struct HostsReader {
         return .length(length + 1)
     }
 
-    private static func parseColonAddress(_ text: UnsafeRawBufferPointer) -> Bool {
-        if case .address(let address) = parseAddress(text) { return address.isUnspecified }
-        return false
+    private static func notAHostName(_ text: UnsafeRawBufferPointer) -> String {
+        "\(quoted(text)) is not a host name: letters, digits, '-', '_' and dots, or '*.' in front"
+    }
+
+    private static func addressAsName(_ text: UnsafeRawBufferPointer) -> String {
+        "\(quoted(text)) is an address where a name should be; one address per line"
     }
 
     /// A name with non-ASCII letters, as A-labels.

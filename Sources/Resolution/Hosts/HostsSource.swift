@@ -18,14 +18,15 @@ extension HostsTable {
         decision: inout Decision
     ) -> HostsOutcome {
         guard nameCount > 0 else { return .pass }
-        if let override = find(name) {
-            return answer(
-                override, base: 0, name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
-        }
+        // Before the name itself, which a wildcard may cover: the addresses are at the name behind the underscores.
         if question.type == .https || question.type == .svcb, let family = findFamily(name) {
             return answer(
                 family.override, base: family.base, name, nameOffset: nameOffset, question, builder: &builder,
                 decision: &decision)
+        }
+        if let override = find(name) {
+            return answer(
+                override, base: 0, name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
         }
         return answerReverse(
             name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
@@ -148,12 +149,14 @@ extension HostsTable {
     ///
     /// - RFC: 9460 2.3 and 9.1; 8552 for the underscores.
     private func findFamily(_ name: borrowing LookupName) -> (override: UInt32, base: Int)? {
-        for base in 1...2 {
-            // A label in front of the base, and one of the base itself.
-            guard base < name.labelCount, name.labelLength(at: base - 1) > 1,
-                name.label(at: base - 1)[0] == UInt8(ascii: "_")
-            else { return nil }
+        var base = 0
+        while base < 2, base + 1 < name.labelCount, name.labelLength(at: base) > 1,
+            name.label(at: base)[0] == UInt8(ascii: "_")
+        { base += 1 }
+        // The shortest name first: a wildcard covers the longer one too.
+        while base > 0 {
             if let override = find(name, from: base) { return (override, base) }
+            base -= 1
         }
         return nil
     }
@@ -217,11 +220,8 @@ extension HostsTable {
             }
             return .exists(zonesOnly: settings.otherTypes == .nodata)
         }
-        // More names than these at one address tell nobody anything.
-        for index in range.prefix(64) {
-            let offset = reverse[index]
-            if range.prefix(64).contains(where: { $0 < index && reverse[$0] == offset }) { continue }
-            builder.append(owner: .at(nameOffset), type: .ptr, ttl: settings.ttl, rdata: entryName(offset))
+        for index in range {
+            builder.append(owner: .at(nameOffset), type: .ptr, ttl: settings.ttl, rdata: entryName(reverse[index]))
         }
         return .answered
     }

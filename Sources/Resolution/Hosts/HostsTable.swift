@@ -1,4 +1,4 @@
-public import DNSWire
+import DNSWire
 import Glibc
 
 /// All overrides, compiled: immutable, one arena, one hash index, no object per name.

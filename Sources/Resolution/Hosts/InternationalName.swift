@@ -1,19 +1,19 @@
+import Foundation
+
 /// Internationalized names as the DNS has them: A-labels.
 ///
-/// Letters are folded to lower case; a label that is not a plausible U-label is refused.
-/// - RFC: 5890 2.3.2.1; 5891 4; 3492 (Punycode).
+/// Letters are folded as browsers do: full and half width forms, composition, lower case. A label that is not a
+/// plausible U-label then is refused.
+/// - RFC: 5890 2.3.2.1; 5891 4; 5895 2; 3492 (Punycode).
 public enum InternationalName {
     /// `bücher.example` as `xn--bcher-kva.example`; nil when a label can't be encoded.
     public static func toASCII(_ text: String) -> String? {
         // U+3002 and its likes are dots to whoever types them (RFC 5895 2).
         let dots: Set<Unicode.Scalar> = [".", "\u{3002}", "\u{FF0E}", "\u{FF61}"]
         var labels: [String] = []
-        for label in text.unicodeScalars.split(omittingEmptySubsequences: false, whereSeparator: dots.contains) {
-            var scalars: [Unicode.Scalar] = []
-            for scalar in label {
-                let folded = scalar.properties.lowercaseMapping.unicodeScalars
-                scalars += folded
-            }
+        for label in folded(text).unicodeScalars.split(omittingEmptySubsequences: false, whereSeparator: dots.contains)
+        {
+            let scalars = Array(label)
             if scalars.allSatisfy(\.isASCII) {
                 labels.append(String(String.UnicodeScalarView(scalars)))
                 continue
@@ -24,6 +24,14 @@ public enum InternationalName {
             labels.append("xn--" + encoded)
         }
         return labels.joined(separator: ".")
+    }
+
+    private static func folded(_ text: String) -> String {
+        var lower = ""
+        for scalar in text.precomposedStringWithCompatibilityMapping.unicodeScalars {
+            lower += scalar.properties.lowercaseMapping
+        }
+        return lower.precomposedStringWithCanonicalMapping
     }
 
     private static func isMark(_ scalar: Unicode.Scalar) -> Bool {
