@@ -44,16 +44,21 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Resources"], swiftSettings: settings),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         .testTarget(name: "DNSWireTests", dependencies: ["DNSWire"], swiftSettings: settings),
         .testTarget(name: "LDNSTests", dependencies: ["LDNS", "DNSWire"], swiftSettings: settings),
         .testTarget(
             name: "ResolutionTests", dependencies: ["CLinux", "Resolution", "LDNS", "DNSWire"], exclude: ["Corpus"],
             swiftSettings: settings),
         .testTarget(
-            name: "LookupLogTests", dependencies: ["LookupLog", "Resolution", "DNSWire"], swiftSettings: settings),
+            name: "LookupLogTests", dependencies: ["TestSupport", "LookupLog", "Resolution", "DNSWire"],
+            swiftSettings: settings),
         .testTarget(
-            name: "ServerTests", dependencies: ["Server", "LookupLog", "Resolution", "LDNS", "DNSWire", "stub53"],
+            name: "ServerTests",
+            dependencies: ["TestSupport", "Server", "LookupLog", "Resolution", "LDNS", "DNSWire", "stub53"],
             exclude: ["Scenarios"], swiftSettings: settings),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["TestSupport", "stub53"], swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -226,7 +226,7 @@ final class RunningDaemon: Sendable {
             store.replace(Self.localData(new, cache))
             last = new
             watcher.watch(new.watched)
-            Report.output("reload     \(reason): \(changes)")
+            Report.line("reload     \(reason): \(changes)")
         }
     }
 

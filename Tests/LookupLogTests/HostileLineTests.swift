@@ -2,6 +2,7 @@ import DNSWire
 import Foundation
 import LookupLog
 import Resolution
+import TestSupport
 import Testing
 
 @Suite("Nothing from the network can break or forge a line")

@@ -2,6 +2,7 @@ import DNSWire
 import Foundation
 import LookupLog
 import Resolution
+import TestSupport
 import Testing
 
 @Suite("A lookup as a line of JSON")

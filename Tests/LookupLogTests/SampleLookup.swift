@@ -2,6 +2,7 @@ import DNSWire
 import Foundation
 import LookupLog
 import Resolution
+import TestSupport
 
 /// One lookup to be logged: the defaults are those of the contract's example.
 struct SampleLookup {
@@ -72,20 +73,6 @@ struct SampleLookup {
             }
         }
     }
-}
-
-/// A folder that is gone when the test is over.
-final class TemporaryFolder {
-    let path: String
-
-    init() throws {
-        path = NSTemporaryDirectory() + "lookup-log-" + UUID().uuidString
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    func file(_ name: String) -> String { path + "/" + name }
 }
 
 func lines(ofFile path: String) throws -> [String] {

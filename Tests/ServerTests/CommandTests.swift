@@ -1,49 +1,6 @@
 import Foundation
+import TestSupport
 import Testing
-
-/// Runs the built executable as a user does.
-enum Command {
-    struct Result {
-        var output: String
-        var errors: String
-        var code: Int32
-    }
-
-    /// Beside the tests, where the package manager builds all products.
-    static let executable: URL = {
-        let bundles = Bundle.allBundles.map(\.bundleURL.path).first { $0.hasSuffix(".xctest") }
-        let test = bundles ?? CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
-        let beside = URL(filePath: test).deletingLastPathComponent().appending(path: "stub53")
-        return FileManager.default.isExecutableFile(atPath: beside.path)
-            ? beside : Bundle.main.bundleURL.appending(path: "stub53")
-    }()
-
-    static func run(_ arguments: [String], in folder: String? = nil) async throws -> Result {
-        let process = Process()
-        process.executableURL = executable
-        process.arguments = arguments
-        if let folder { process.currentDirectoryURL = URL(filePath: folder) }
-        let output = Pipe()
-        let errors = Pipe()
-        process.standardOutput = output
-        process.standardError = errors
-        process.standardInput = FileHandle.nullDevice
-        return try await withCheckedThrowingContinuation { continuation in
-            Thread.detachNewThread {
-                do {
-                    try process.run()
-                } catch {
-                    continuation.resume(throwing: error)
-                    return
-                }
-                let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-                let complaint = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-                process.waitUntilExit()
-                continuation.resume(returning: Result(output: text, errors: complaint, code: process.terminationStatus))
-            }
-        }
-    }
-}
 
 @Suite("The commands keep their contract")
 struct CommandTests {

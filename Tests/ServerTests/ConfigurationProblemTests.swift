@@ -1,5 +1,6 @@
 import Foundation
 import Resolution
+import TestSupport
 import Testing
 
 @testable import Server

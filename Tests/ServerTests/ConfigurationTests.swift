@@ -1,6 +1,7 @@
 import DNSWire
 import Foundation
 import Resolution
+import TestSupport
 import Testing
 
 @testable import Server
@@ -153,27 +154,5 @@ struct ConfigurationTests {
             diagnostics.list.map(\.description) == [
                 "--listen: 'localhost' is not an IP address; give ADDR[:PORT], or [V6]:PORT"
             ])
-    }
-}
-
-/// A folder that is gone when the test is over.
-final class TemporaryFolder: Sendable {
-    let path: String
-
-    init() throws {
-        path = FileManager.default.temporaryDirectory.path + "/stub53-" + UUID().uuidString
-        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    /// Writes a file, in a new folder if its name has one; returns its path.
-    @discardableResult
-    func write(_ text: String, to name: String) throws -> String {
-        let file = path + "/" + name
-        try FileManager.default.createDirectory(
-            at: URL(filePath: file).deletingLastPathComponent(), withIntermediateDirectories: true)
-        try Data(text.utf8).write(to: URL(filePath: file))
-        return file
     }
 }

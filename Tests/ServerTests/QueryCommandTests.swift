@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 /// A DNS server on loopback that answers as told: UDP and TCP on one port, each on a thread of its own.

@@ -2,6 +2,7 @@ import DNSWire
 import Foundation
 import LDNS
 import Resolution
+import TestSupport
 import Testing
 
 @Suite("Scenarios")

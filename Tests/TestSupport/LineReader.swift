@@ -1,0 +1,94 @@
+import Foundation
+
+/// The lines that a process writes, as they come; a test waits for one of them.
+public final class LineReader: @unchecked Sendable {
+    public struct Missing: Error, CustomStringConvertible {
+        public let description: String
+    }
+
+    private struct Waiter {
+        let id: Int
+        let from: Int
+        let matches: @Sendable (String) -> Bool
+        let continuation: CheckedContinuation<String, any Error>
+    }
+
+    private let lock = NSLock()
+    private var lines: [String] = []
+    private var waiters: [Waiter] = []
+    private var nextWaiter = 0
+    private var isAtEnd = false
+
+    init(_ handle: FileHandle) {
+        Thread.detachNewThread { [self] in
+            var rest: [UInt8] = []
+            while true {
+                let data = handle.availableData
+                if data.isEmpty { break }
+                rest += data
+                while let end = rest.firstIndex(of: 0x0A) {
+                    append(String(decoding: rest[..<end], as: UTF8.self))
+                    rest.removeSubrange(...end)
+                }
+            }
+            if !rest.isEmpty { append(String(decoding: rest, as: UTF8.self)) }
+            end()
+        }
+    }
+
+    /// All lines so far.
+    public var all: [String] { lock.withLock { lines } }
+
+    /// The first line that fits, of those there are (from index `from` on) or of those to come.
+    ///
+    /// - Throws: `Missing` when none comes within so many seconds, or the process ends without.
+    public func first(
+        from: Int = 0, within seconds: Double = 20, where matches: @escaping @Sendable (String) -> Bool
+    ) async throws -> String {
+        try await withCheckedThrowingContinuation { continuation in
+            lock.lock()
+            defer { lock.unlock() }
+            if let line = lines.dropFirst(from).first(where: matches) { return continuation.resume(returning: line) }
+            if isAtEnd { return continuation.resume(throwing: missing("the process ended")) }
+            let id = nextWaiter
+            nextWaiter += 1
+            waiters.append(Waiter(id: id, from: from, matches: matches, continuation: continuation))
+            DispatchQueue.global().asyncAfter(deadline: .now() + seconds) { [weak self] in self?.giveUp(id, seconds) }
+        }
+    }
+
+    /// The first line that holds `text`.
+    public func first(from: Int = 0, containing text: String, within seconds: Double = 20) async throws -> String {
+        try await first(from: from, within: seconds) { $0.contains(text) }
+    }
+
+    private func missing(_ why: String) -> Missing {
+        Missing(description: "\(why) without the line; there was:\n\(lines.suffix(50).joined(separator: "\n"))")
+    }
+
+    private func append(_ line: String) {
+        lock.withLock {
+            lines.append(line)
+            waiters.removeAll { waiter in
+                guard lines.count > waiter.from, waiter.matches(line) else { return false }
+                waiter.continuation.resume(returning: line)
+                return true
+            }
+        }
+    }
+
+    private func end() {
+        lock.withLock {
+            isAtEnd = true
+            for waiter in waiters { waiter.continuation.resume(throwing: missing("the process ended")) }
+            waiters = []
+        }
+    }
+
+    private func giveUp(_ id: Int, _ seconds: Double) {
+        lock.withLock {
+            guard let index = waiters.firstIndex(where: { $0.id == id }) else { return }
+            waiters.remove(at: index).continuation.resume(throwing: missing("\(seconds) s passed"))
+        }
+    }
+}

@@ -1,0 +1,26 @@
+import Foundation
+
+/// A folder that is gone when the test is over.
+public final class TemporaryFolder: Sendable {
+    public let path: String
+
+    public init() throws {
+        path = FileManager.default.temporaryDirectory.path + "/stub53-" + UUID().uuidString
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    /// The path of a file in it, which need not exist.
+    public func file(_ name: String) -> String { path + "/" + name }
+
+    /// Writes a file, in a new folder if its name has one; returns its path.
+    @discardableResult
+    public func write(_ text: String, to name: String) throws -> String {
+        let file = file(name)
+        try FileManager.default.createDirectory(
+            at: URL(filePath: file).deletingLastPathComponent(), withIntermediateDirectories: true)
+        try Data(text.utf8).write(to: URL(filePath: file))
+        return file
+    }
+}
