@@ -1,39 +1,28 @@
 public import Foundation
 
 /// A real daemon on a loopback port that the kernel chose; gone with the test.
-public final class DaemonProcess: @unchecked Sendable {
-    private let process = Process()
-    public var identifier: pid_t { process.processIdentifier }
-    /// Standard output: the start-up lines, then the lookups.
-    public let output: LineReader
-    public let errors: LineReader
+public final class DaemonProcess: Sendable {
+    public let program: ProgramProcess
     /// What it serves: the first address of its `ready` line.
-    public private(set) var address = ""
-    public private(set) var port: UInt16 = 0
+    public let address: String
+    public let port: UInt16
+
+    /// Standard output: the start-up lines, then the lookups.
+    public var output: LineReader { program.output }
+    public var errors: LineReader { program.errors }
 
     /// Runs `stub53 serve ARGUMENTS` and waits until it is ready.
     ///
-    /// Without `--listen` it gets a free port of 127.0.0.1, without `--log` JSON lines, and of the sources of the
-    /// machine only what `arguments` name.
+    /// Without `--listen` it gets a free port of 127.0.0.1, and without `--log` it writes JSON lines.
     ///
     /// - Throws: `LineReader.Missing` with what it said when it ends before that.
     public init(_ arguments: [String], executable: URL = Command.executable, folder: String? = nil) async throws {
         var all = ["serve"] + arguments
-        if !arguments.contains("--listen"), !arguments.contains("--config") { all += ["--listen", "127.0.0.1:0"] }
-        if !arguments.contains("--log"), !arguments.contains("--config") { all += ["--log", "json"] }
-        process.executableURL = executable
-        process.arguments = all
-        if let folder { process.currentDirectoryURL = URL(filePath: folder) }
-        let outputPipe = Pipe()
-        let errorPipe = Pipe()
-        process.standardOutput = outputPipe
-        process.standardError = errorPipe
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        output = LineReader(outputPipe.fileHandleForReading)
-        errors = LineReader(errorPipe.fileHandleForReading)
+        if !arguments.contains("--listen") { all += ["--listen", "127.0.0.1:0"] }
+        if !arguments.contains("--log") { all += ["--log", "json"] }
+        program = try ProgramProcess(executable.path, all, folder: folder)
         do {
-            let ready = try await output.first { $0.hasPrefix("ready") }
+            let ready = try await program.output.first { $0.hasPrefix("ready") }
             let words = ready.split(separator: " ")
             guard words.count > 1, let colon = words[1].lastIndex(of: ":"),
                 let port = UInt16(words[1][words[1].index(after: colon)...])
@@ -41,36 +30,14 @@ public final class DaemonProcess: @unchecked Sendable {
             address = words[1][..<colon].trimmingCharacters(in: ["[", "]"])
             self.port = port
         } catch {
-            let said = errors.all.joined(separator: "\n")
-            kill(process.processIdentifier, SIGKILL)
-            throw LineReader.Missing(description: "\(error)\n\(said)")
+            throw LineReader.Missing(description: "\(error)\n\(program.errors.all.joined(separator: "\n"))")
         }
-    }
-
-    deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
-
-    public func signal(_ number: Int32) { kill(process.processIdentifier, number) }
-
-    /// The exit code, once it has ended (negative: ended by that signal).
-    public func exitCode(within seconds: Double = 20) async throws -> Int32 {
-        // Its standard output closes with it.
-        _ = try? await output.first(within: seconds) { _ in false }
-        guard
-            await withCheckedContinuation({ (done: CheckedContinuation<Bool, Never>) in
-                Thread.detachNewThread { [process] in
-                    let end = Date.now + 2
-                    while process.isRunning, Date.now < end { usleep(1000) }
-                    done.resume(returning: !process.isRunning)
-                }
-            })
-        else { throw LineReader.Missing(description: "it has not ended after \(seconds) s") }
-        return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
     }
 
     /// Ends it as an administrator does.
     public func stop() async throws -> Int32 {
-        signal(SIGTERM)
-        return try await exitCode()
+        program.signal(SIGTERM)
+        return try await program.exitCode()
     }
 
     /// The logged lookup of `name` (absolute) and `type`: the first one from index `from` of the output on.
@@ -81,13 +48,10 @@ public final class DaemonProcess: @unchecked Sendable {
         return try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
     }
 
-    /// Runs a program with these words; its standard output.
-    public func run(_ program: String, _ arguments: [String]) async throws -> Command.Result {
-        try await Command.run(arguments, executable: URL(filePath: program))
-    }
-
     /// Standard output of `dig @ADDRESS -p PORT WORDS`.
     public func dig(_ words: String...) async throws -> String {
-        try await run("/usr/bin/dig", ["@\(address)", "-p", "\(port)", "+tries=1", "+time=10"] + words).output
+        try await Command.run(
+            ["@\(address)", "-p", "\(port)", "+tries=1", "+time=10"] + words, executable: URL(filePath: "/usr/bin/dig")
+        ).output
     }
 }

@@ -4,6 +4,8 @@ import Foundation
 public final class LineReader: @unchecked Sendable {
     public struct Missing: Error, CustomStringConvertible {
         public let description: String
+
+        public init(description: String) { self.description = description }
     }
 
     private struct Waiter {

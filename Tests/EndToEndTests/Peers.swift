@@ -1,0 +1,110 @@
+import Foundation
+import TestSupport
+
+/// A port that was free a moment ago, of UDP and TCP alike.
+func freePort() throws -> UInt16 {
+    for _ in 0..<20 {
+        let stream = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let datagram = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+        defer {
+            close(stream)
+            close(datagram)
+        }
+        guard let port = bindLoopback(stream, 0) else { continue }
+        if bindLoopback(datagram, port) != nil { return port }
+    }
+    throw LineReader.Missing(description: "no free port")
+}
+
+/// Binds to 127.0.0.1; the port that it got.
+func bindLoopback(_ descriptor: Int32, _ port: UInt16) -> UInt16? {
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    return withUnsafeMutablePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            guard bind(descriptor, $0, length) == 0, getsockname(descriptor, $0, &length) == 0 else { return nil }
+            return UInt16(bigEndian: pointer.pointee.sin_port)
+        }
+    }
+}
+
+/// An authoritative server of its own make, as upstream: NSD with the zones given.
+struct NSDServer {
+    let port: UInt16
+    private let folder: TemporaryFolder
+    private let program: ProgramProcess
+
+    init(_ zones: [(name: String, text: String)]) async throws {
+        folder = try TemporaryFolder()
+        port = try freePort()
+        var configuration = """
+            server:
+              ip-address: 127.0.0.1
+              port: \(port)
+              server-count: 1
+              username: ""
+              zonesdir: "\(folder.path)"
+              database: ""
+              pidfile: ""
+              xfrdfile: "\(folder.file("xfrd.state"))"
+              zonelistfile: "\(folder.file("zone.list"))"
+              rrl-ratelimit: 0
+            remote-control:
+              control-enable: no
+
+            """
+        for (index, zone) in zones.enumerated() {
+            try folder.write(zone.text, to: "\(index).zone")
+            configuration += "zone:\n  name: \(zone.name)\n  zonefile: \(index).zone\n"
+        }
+        let file = try folder.write(configuration, to: "nsd.conf")
+        program = try ProgramProcess("/usr/sbin/nsd", ["-d", "-c", file])
+        _ = try await program.errors.first(containing: "nsd started")
+    }
+
+    func stop() async throws {
+        program.signal(SIGTERM)
+        _ = try await program.exitCode()
+    }
+}
+
+/// A resolver of others' make, as upstream: Unbound, which asks `stubs` for their domains.
+struct UnboundServer {
+    let port: UInt16
+    private let folder: TemporaryFolder
+    private let program: ProgramProcess
+
+    init(_ stubs: [(name: String, port: UInt16)]) async throws {
+        folder = try TemporaryFolder()
+        port = try freePort()
+        var configuration = """
+            server:
+              interface: 127.0.0.1
+              port: \(port)
+              do-daemonize: no
+              username: ""
+              chroot: ""
+              directory: "\(folder.path)"
+              pidfile: ""
+              use-syslog: no
+              logfile: ""
+              verbosity: 1
+              num-threads: 1
+              module-config: "iterator"
+              do-not-query-localhost: no
+              local-zone: "test." transparent
+            remote-control:
+              control-enable: no
+
+            """
+        for stub in stubs {
+            configuration += "stub-zone:\n  name: \(stub.name)\n  stub-addr: 127.0.0.1@\(stub.port)\n"
+        }
+        let file = try folder.write(configuration, to: "unbound.conf")
+        program = try ProgramProcess("/usr/sbin/unbound", ["-d", "-c", file])
+        _ = try await program.errors.first(containing: "start of service")
+    }
+}

@@ -1,0 +1,184 @@
+import Foundation
+import Synchronization
+import TestSupport
+
+/// An upstream server that does what the test says, on a loopback port of its own, over UDP and TCP.
+final class ScriptedServer: Sendable {
+    enum Transport: Sendable { case udp, tcp }
+
+    enum Reaction: Sendable {
+        case silence
+        case send([UInt8])
+        case sendAfter(milliseconds: UInt32, [UInt8])
+        case sendFromElsewhere([UInt8])
+        /// All of them, in this order.
+        case several([Reaction])
+        /// TCP: closes the connection.
+        case hangUp
+    }
+
+    typealias Script = @Sendable (_ query: [UInt8], Transport) -> Reaction
+
+    let port: UInt16
+    private let datagram: Int32
+    private let stream: Int32
+    private let script: Mutex<Script>
+    private let received = Mutex<[(Transport, [UInt8])]>([])
+
+    init(_ script: @escaping Script) throws {
+        self.script = Mutex(script)
+        var found: (UInt16, Int32, Int32)?
+        for _ in 0..<20 where found == nil {
+            let stream = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            let datagram = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+            if let port = bindLoopback(stream, 0), bindLoopback(datagram, port) != nil {
+                found = (port, datagram, stream)
+            } else {
+                close(stream)
+                close(datagram)
+            }
+        }
+        guard let (port, datagram, stream) = found else { throw LineReader.Missing(description: "no free port") }
+        self.port = port
+        self.datagram = datagram
+        self.stream = stream
+        listen(stream, 16)
+        Thread.detachNewThread { [weak self] in Self.serveDatagrams(datagram) { self } }
+        Thread.detachNewThread { [weak self] in Self.serveStreams(stream) { self } }
+    }
+
+    deinit {
+        // Wakes the threads, which close what they used.
+        shutdown(stream, Int32(SHUT_RDWR))
+        shutdown(datagram, Int32(SHUT_RDWR))
+    }
+
+    /// From now on it does this.
+    func become(_ script: @escaping Script) { self.script.withLock { $0 = script } }
+
+    /// How many queries came for a name that holds `text`.
+    func count(_ text: String = "") -> Int {
+        let bytes = Array(text.utf8)
+        return received.withLock { all in
+            all.count { text.isEmpty || Data($0.1).range(of: Data(bytes)) != nil }
+        }
+    }
+
+    private func react(_ query: [UInt8], _ transport: Transport) -> Reaction {
+        received.withLock { $0.append((transport, query)) }
+        return script.withLock { $0 }(query, transport)
+    }
+
+    private static func serveDatagrams(_ descriptor: Int32, _ server: () -> ScriptedServer?) {
+        defer { close(descriptor) }
+        var buffer = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            var peer = sockaddr_in()
+            var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+            let count = withUnsafeMutablePointer(to: &peer) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    recvfrom(descriptor, &buffer, buffer.count, 0, $0, &length)
+                }
+            }
+            guard count > 0, let reaction = server()?.react(Array(buffer[..<count]), .udp) else { return }
+            perform(reaction, descriptor, peer)
+        }
+    }
+
+    private static func perform(_ reaction: Reaction, _ descriptor: Int32, _ peer: sockaddr_in) {
+        switch reaction {
+        case .silence, .hangUp: break
+        case .send(let bytes): send(bytes, descriptor, peer)
+        case .sendAfter(let milliseconds, let bytes):
+            Thread.detachNewThread {
+                usleep(milliseconds * 1000)
+                send(bytes, descriptor, peer)
+            }
+        case .sendFromElsewhere(let bytes):
+            let other = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+            _ = bindLoopback(other, 0)
+            send(bytes, other, peer)
+            close(other)
+        case .several(let reactions): for one in reactions { perform(one, descriptor, peer) }
+        }
+    }
+
+    private static func send(_ bytes: [UInt8], _ descriptor: Int32, _ peer: sockaddr_in) {
+        var peer = peer
+        _ = withUnsafePointer(to: &peer) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                sendto(descriptor, bytes, bytes.count, 0, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+    }
+
+    private static func serveStreams(_ descriptor: Int32, _ server: @escaping () -> ScriptedServer?) {
+        defer { close(descriptor) }
+        while true {
+            let connection = accept(descriptor, nil, nil)
+            guard connection >= 0, let alive = server() else { return }
+            Thread.detachNewThread { [weak alive] in
+                defer { close(connection) }
+                while let head = read(connection, 2),
+                    let query = read(connection, Int(head[0]) << 8 | Int(head[1])),
+                    let reaction = alive?.react(query, .tcp)
+                {
+                    for case .send(let bytes) in [reaction] {
+                        let framed = [UInt8(bytes.count >> 8), UInt8(bytes.count & 0xFF)] + bytes
+                        _ = Foundation.send(connection, framed, framed.count, Int32(MSG_NOSIGNAL))
+                    }
+                    if case .hangUp = reaction { return }
+                }
+            }
+        }
+    }
+
+    private static func read(_ descriptor: Int32, _ count: Int) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var done = 0
+        while done < count {
+            let got = bytes.withUnsafeMutableBytes { recv(descriptor, $0.baseAddress! + done, count - done, 0) }
+            guard got > 0 else { return nil }
+            done += got
+        }
+        return bytes
+    }
+}
+
+/// What a server can make of a query's bytes.
+enum Reply {
+    private static func questionEnd(_ query: [UInt8]) -> Int {
+        var cursor = 12
+        while cursor < query.count, query[cursor] != 0 { cursor += Int(query[cursor]) + 1 }
+        return min(cursor + 5, query.count)
+    }
+
+    private static func header(_ query: [UInt8], flags: UInt16, answers: UInt16) -> [UInt8] {
+        [
+            query[0], query[1], UInt8(flags >> 8), UInt8(flags & 0xFF), 0, 1, UInt8(answers >> 8),
+            UInt8(answers & 0xFF), 0, 0, 0, 0,
+        ]
+    }
+
+    private static func a(_ octets: [UInt8], ttl: UInt8) -> [UInt8] {
+        [0xC0, 12, 0, 1, 0, 1, 0, 0, 0, ttl, 0, 4] + octets
+    }
+
+    /// Addresses for the name asked, whatever it is; no data for types other than A.
+    static func addresses(_ query: [UInt8], _ addresses: [[UInt8]] = [[192, 0, 2, 1]], ttl: UInt8 = 60) -> [UInt8] {
+        let end = questionEnd(query)
+        let isA = query[end - 4] == 0 && query[end - 3] == 1
+        let records = isA ? addresses.flatMap { a($0, ttl: ttl) } : []
+        return header(query, flags: 0x8180, answers: isA ? UInt16(addresses.count) : 0) + query[12..<end] + records
+    }
+
+    static func error(_ query: [UInt8], _ code: UInt16) -> [UInt8] {
+        header(query, flags: 0x8180 | code, answers: 0) + query[12..<questionEnd(query)]
+    }
+
+    static func truncated(_ query: [UInt8]) -> [UInt8] {
+        header(query, flags: 0x8380, answers: 0) + query[12..<questionEnd(query)]
+    }
+
+    static func hasEDNS(_ query: [UInt8]) -> Bool { query[11] == 1 }
+}

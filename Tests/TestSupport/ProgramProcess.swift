@@ -1,0 +1,43 @@
+public import Foundation
+
+/// A program that runs beside the test and is gone with it.
+public final class ProgramProcess: @unchecked Sendable {
+    private let process = Process()
+    public let output: LineReader
+    public let errors: LineReader
+
+    public init(_ executable: String, _ arguments: [String], folder: String? = nil) throws {
+        process.executableURL = URL(filePath: executable)
+        process.arguments = arguments
+        if let folder { process.currentDirectoryURL = URL(filePath: folder) }
+        let outputPipe = Pipe()
+        let errorPipe = Pipe()
+        process.standardOutput = outputPipe
+        process.standardError = errorPipe
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        output = LineReader(outputPipe.fileHandleForReading)
+        errors = LineReader(errorPipe.fileHandleForReading)
+    }
+
+    deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+
+    public var identifier: pid_t { process.processIdentifier }
+
+    public func signal(_ number: Int32) { kill(process.processIdentifier, number) }
+
+    /// The exit code, once it has ended (negative: ended by that signal).
+    public func exitCode(within seconds: Double = 20) async throws -> Int32 {
+        // Its standard output closes with it.
+        _ = try? await output.first(within: seconds) { _ in false }
+        let hasEnded = await withCheckedContinuation { (done: CheckedContinuation<Bool, Never>) in
+            Thread.detachNewThread { [process] in
+                let end = Date.now + 2
+                while process.isRunning, Date.now < end { usleep(1000) }
+                done.resume(returning: !process.isRunning)
+            }
+        }
+        guard hasEnded else { throw LineReader.Missing(description: "it has not ended after \(seconds) s") }
+        return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
+    }
+}
