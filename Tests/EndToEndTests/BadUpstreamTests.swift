@@ -55,10 +55,9 @@ struct BadUpstreamTests {
         let (daemon, folder) = try await daemon([bad, good])
         defer { withExtendedLifetime(folder) {} }
         for name in ["one.example.net", "two.example.net", "three.example.net"] {
-            let start = ContinuousClock.now
             #expect(try await daemon.dig(name, "+short") == "192.0.2.1\n")
-            #expect(ContinuousClock.now - start < .milliseconds(1500))
             let lookup = try await daemon.lookup("\(name).", "A")
+            #expect((lookup["duration_us"] as? Int ?? .max) < 1_500_000, "\(lookup)")
             #expect((lookup["upstream"] as? String)?.contains(":\(good.port)") == true, "\(lookup)")
         }
         #expect(try await daemon.stop() == 0)
@@ -71,9 +70,9 @@ struct BadUpstreamTests {
         let server = try ScriptedServer(fault.script)
         let (daemon, folder) = try await daemon([server])
         defer { withExtendedLifetime(folder) {} }
-        let start = ContinuousClock.now
         let failure = try await daemon.dig("one.example.net")
-        #expect(ContinuousClock.now - start < .milliseconds(2500))
+        let lookup = try await daemon.lookup("one.example.net.", "A")
+        #expect((lookup["duration_us"] as? Int ?? .max) < 1_700_000, "\(lookup)")
         #expect(failure.contains("status: SERVFAIL"), "\(failure)")
         if fault != .servfail { #expect(failure.contains("; EDE: "), "\(failure)") }
         #expect(!failure.contains("6.6.6.6"))
@@ -99,9 +98,9 @@ struct BadUpstreamTests {
         _ = try await daemon.dig("two.example.net")
         var quick = 0
         for number in 0..<4 {
-            let start = ContinuousClock.now
             #expect(try await daemon.dig("n\(number).example.net").contains("status: SERVFAIL"))
-            if ContinuousClock.now - start < .milliseconds(700) { quick += 1 }
+            let lookup = try await daemon.lookup("n\(number).example.net.", "A")
+            if (lookup["duration_us"] as? Int ?? .max) < 100_000 { quick += 1 }
         }
         // One at a time is let through, to see whether it is back.
         #expect(quick >= 3)
