@@ -36,7 +36,7 @@ extension Configuration {
 
         var zones: [Zone] = []
         var failed: [String] = []
-        for zoneFile in listZoneFiles(&diagnostics, &watched) {
+        for zoneFile in listZoneFiles(last, &failed, &diagnostics, &watched) {
             let result = ZoneReader.read(path: zoneFile.path, name: zoneFile.name)
             for diagnostic in result.diagnostics { diagnostics.append(diagnostic) }
             watched += result.files.isEmpty ? [zoneFile.path] : result.files
@@ -64,8 +64,11 @@ extension Configuration {
             upstream: servers, upstreamOrigin: origin, diagnostics: diagnostics, watched: watched)
     }
 
-    /// The zone files to read: those of the folders, sorted, then those named one by one.
-    private func listZoneFiles(_ diagnostics: inout Diagnostics, _ watched: inout [String]) -> [ZoneFile] {
+    /// The zone files to read: those of the folders, sorted, then those named one by one. A folder that can't be read
+    /// has failed, and with it the files that it had, so that each keeps its last good zone.
+    private func listZoneFiles(
+        _ last: ZoneSet?, _ failed: inout [String], _ diagnostics: inout Diagnostics, _ watched: inout [String]
+    ) -> [ZoneFile] {
         var files: [ZoneFile] = []
         var folders = zoneFolders ?? []
         if zoneFolders == nil, zoneFiles.isEmpty {
@@ -74,14 +77,19 @@ extension Configuration {
         }
         for folder in folders {
             watched.append(folder)
+            let prefix = folder.hasSuffix("/") ? folder : folder + "/"
             guard let names = Folder.list(folder) else {
                 diagnostics.error(
                     Place(path: folder), "is no folder that can be read; name a folder, or give a zone file with --zone"
                 )
+                failed.append(folder)
+                files += (last?.zones ?? []).map(\.path).filter {
+                    $0.hasPrefix(prefix) && !$0.dropFirst(prefix.count).contains("/")
+                }.map { ZoneFile(name: nil, path: $0) }
                 continue
             }
             for name in names where name.hasSuffix(".zone") {
-                files.append(ZoneFile(name: nil, path: folder.hasSuffix("/") ? folder + name : folder + "/" + name))
+                files.append(ZoneFile(name: nil, path: prefix + name))
             }
         }
         for file in zoneFiles where !files.contains(file) { files.append(file) }

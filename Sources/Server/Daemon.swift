@@ -169,7 +169,7 @@ final class RunningDaemon: Sendable {
         watcher.watch(loadedFiles.withLock { $0.watched })
         threads.start("reload") { [self] in
             watcher.run(
-                names: { Set(loadedFiles.withLock { $0.watched }.flatMap(Self.watchedNames)) },
+                names: { Set(FileWatcher.withLinks(loadedFiles.withLock { $0.watched }).flatMap(Self.watchedNames)) },
                 changed: { reload(reason: "changed files") })
         }
         let hangups = Task { [self] in
