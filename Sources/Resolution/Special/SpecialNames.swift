@@ -20,7 +20,7 @@ public struct SpecialNames: Sendable {
         case absent
         /// An empty zone: SOA and NS at the name, nothing below.
         case emptyZone
-        /// As `emptyZone`, but for one reverse name, which is localhost.
+        /// As `emptyZone`, but for one reverse name, which is localhost: that of 127.0.0.1, or of ::1.
         case loopbackReverse
         /// The name exists and is empty; so are all below (NODATA).
         case empty
@@ -82,7 +82,7 @@ public struct SpecialNames: Sendable {
                 switch question.type {
                 case .soa: append(.soa, negativeSOA, nameOffset, &builder)
                 case .ns: append(.ns, Self.localhost, nameOffset, &builder)
-                case .ptr where name.labelCount == 34:
+                case .ptr where isLoopbackReverse(name), .any where isLoopbackReverse(name):
                     append(.ptr, Self.localhost, nameOffset, &builder)
                 default: writeNegative(rule, match.label, name, nameOffset, &builder)
                 }
@@ -122,7 +122,7 @@ public struct SpecialNames: Sendable {
 
     private func isLoopbackReverse(_ name: borrowing LookupName) -> Bool {
         guard let address = ReverseName.address(name) else { return false }
-        return !address.isIPv6 && address.low == 0x7F00_0001
+        return address.isIPv6 ? address.high == 0 && address.low == 1 : address.low == 0x7F00_0001
     }
 
     /// The rule for the longest suffix of `name`, and the label at which that suffix starts.
@@ -183,7 +183,7 @@ public struct SpecialNames: Sendable {
         add(["resolver.arpa."], .resolverArpa, .empty, "RFC 9462 6.4")
         add(["127.in-addr.arpa."], .localhost, .loopbackReverse, "RFC 6303 4.2")
         let zeros = String(repeating: "0.", count: 31)
-        add(["1.\(zeros)ip6.arpa."], .localhost, .emptyZone, "RFC 6303 4.3")
+        add(["1.\(zeros)ip6.arpa."], .localhost, .loopbackReverse, "RFC 6303 4.3")
         add(["0.\(zeros)ip6.arpa."], .privateReverse, .emptyZone, "RFC 6303 4.3")
         add(
             ["10.in-addr.arpa.", "168.192.in-addr.arpa."] + (16...31).map { "\($0).172.in-addr.arpa." },
