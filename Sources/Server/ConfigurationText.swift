@@ -85,7 +85,7 @@ enum ConfigurationText {
                 let server = try UpstreamServer(parsing: text)
                 if !servers.contains(server) { configuration.upstream = .servers(servers + [server]) }
             } catch {
-                throw Wrong(printable(error.description))
+                throw Wrong(error.description)
             }
         }
     }
@@ -139,15 +139,6 @@ enum ConfigurationText {
                 "\(quoted(text.utf8)) is not between \(spoken(range.lowerBound)) and \(spoken(range.upperBound))")
         }
         return milliseconds
-    }
-
-    /// A sentence that may quote its input: control characters and the like escaped, long text cut.
-    private static func printable(_ text: String) -> String {
-        var safe: [UInt8] = []
-        for byte in text.utf8.prefix(500) {
-            if (0x20...0x7E).contains(byte) { safe.append(byte) } else { ASCII.appendEscaped(byte, to: &safe) }
-        }
-        return String(decoding: safe, as: UTF8.self)
     }
 
     private static func spoken(_ milliseconds: UInt64) -> String {

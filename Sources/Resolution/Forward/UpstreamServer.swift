@@ -32,7 +32,7 @@ extension UpstreamServer: CustomStringConvertible {
 extension UpstreamServer {
     /// Why a text is not a server.
     public struct ParseError: Error, Hashable, CustomStringConvertible {
-        /// What is wrong and how to mend it.
+        /// What is wrong and how to mend it; what it quotes is escaped.
         public let description: String
 
         init(_ description: String) {
@@ -49,7 +49,7 @@ extension UpstreamServer {
             do {
                 domain = try Name(parsing: word.utf8)
             } catch {
-                throw ParseError("'\(text)': the domain in front of '=' is not a name: \(error)")
+                throw ParseError("\(quoted(text.utf8)): the domain in front of '=' is not a name: \(error)")
             }
             rest = rest[rest.index(after: equals)...]
         }
@@ -61,8 +61,12 @@ extension UpstreamServer {
             case "udp": break
             case "tcp": transport = .tcp
             case "tls", "https":
-                throw ParseError("'\(text)': \(word):// to an upstream is not supported yet; give ADDR or tcp://ADDR")
-            default: throw ParseError("'\(text)': '\(word)://' is no transport; give ADDR[:PORT] or tcp://ADDR[:PORT]")
+                throw ParseError(
+                    "\(quoted(text.utf8)): \(word):// to an upstream is not supported yet; give ADDR or tcp://ADDR")
+            default:
+                throw ParseError(
+                    "\(quoted(text.utf8)): \(quoted("\(word)://".utf8)) is no transport; give ADDR[:PORT] or tcp://ADDR[:PORT]"
+                )
             }
         }
         self.init(
@@ -73,11 +77,15 @@ extension UpstreamServer {
         var ip = text
         var port: UInt16 = 53
         if text.hasPrefix("[") {
-            guard let close = text.firstIndex(of: "]") else { throw ParseError("'\(whole)': ']' is missing") }
+            guard let close = text.firstIndex(of: "]") else {
+                throw ParseError("\(quoted(whole.utf8)): ']' is missing")
+            }
             ip = String(text[text.index(after: text.startIndex)..<close])
             let behind = text[text.index(after: close)...]
             if !behind.isEmpty {
-                guard behind.first == ":" else { throw ParseError("'\(whole)': after ']' only :PORT may follow") }
+                guard behind.first == ":" else {
+                    throw ParseError("\(quoted(whole.utf8)): after ']' only :PORT may follow")
+                }
                 port = try number(behind.dropFirst(), of: whole)
             }
         } else if let colon = text.firstIndex(of: ":"), colon == text.lastIndex(of: ":") {
@@ -85,14 +93,17 @@ extension UpstreamServer {
             port = try number(text[text.index(after: colon)...], of: whole)
         }
         guard let address = SocketAddress(ip: ip, port: port), !address.isUnspecified else {
-            throw ParseError("'\(whole)': '\(ip)' is not an IP address; a server is given as ADDR[:PORT] or [V6]:PORT")
+            throw ParseError(
+                "\(quoted(whole.utf8)): \(quoted(ip.utf8)) is not an IP address; a server is given as ADDR[:PORT] or [V6]:PORT"
+            )
         }
         return address
     }
 
     private static func number(_ text: Substring, of whole: String) throws(ParseError) -> UInt16 {
         guard !text.isEmpty, text.utf8.allSatisfy(ASCII.isDigit), let port = UInt16(text), port > 0 else {
-            throw ParseError("'\(whole)': '\(text)' is not a port; one is a number from 1 to 65535")
+            throw ParseError(
+                "\(quoted(whole.utf8)): \(quoted(text.utf8)) is not a port; one is a number from 1 to 65535")
         }
         return port
     }
