@@ -9,6 +9,10 @@ public struct SourceText: ~Copyable {
 
     /// Bytes.
     public static let maximumSize = 1 << 30
+    /// A pipe may pause for so long, in milliseconds.
+    static let longestPause: Int32 = 10_000
+    /// And take so long in all, in seconds.
+    static let longestRead = 60
 
     /// Why a file can't be read: one sentence.
     public struct Failure: Error, Sendable, CustomStringConvertible {
@@ -31,6 +35,7 @@ public struct SourceText: ~Copyable {
         var capacity = max(Int(status.st_size) + 1, 4096)
         guard var memory = malloc(capacity) else { throw Failure(description: "does not fit into memory") }
         var count = 0
+        let end = Self.seconds() + Self.longestRead
         while true {
             if count == capacity {
                 guard capacity <= Self.maximumSize, let larger = realloc(memory, capacity * 2) else {
@@ -43,7 +48,10 @@ public struct SourceText: ~Copyable {
             let got = read(file, memory + count, capacity - count)
             if got < 0 && errno == EINTR { continue }
             guard got >= 0 else {
-                let reason = String(cString: strerror(errno))
+                // A pipe whose writer is slower than we are.
+                if errno == EAGAIN, Self.seconds() < end, Self.wait(file) { continue }
+                let reason =
+                    errno == EAGAIN ? "its writer does not go on" : String(cString: strerror(errno))
                 free(memory)
                 throw Failure(description: "can't be read: \(reason)")
             }
@@ -55,4 +63,18 @@ public struct SourceText: ~Copyable {
     }
 
     deinit { free(memory) }
+
+    /// Whether there is something to read, or the end; errno is EAGAIN otherwise.
+    private static func wait(_ file: Int32) -> Bool {
+        var entry = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
+        let count = poll(&entry, 1, longestPause)
+        if count == 0 { errno = EAGAIN }
+        return count > 0 || count < 0 && errno == EINTR
+    }
+
+    private static func seconds() -> Int {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return time.tv_sec
+    }
 }

@@ -33,7 +33,7 @@ public struct HostsReader {
         var size = 0
         for file in files {
             var status = stat()
-            if stat(file, &status) == 0 { size += Int(clamping: status.st_size) }
+            if stat(file, &status) == 0 { size += min(Int(status.st_size), SourceText.maximumSize) }
         }
         var builder = HostsBuilder(settings: settings, expectedBytes: min(size, 1 << 28))
         for file in files {
