@@ -154,6 +154,8 @@ private final class Shared: @unchecked Sendable {
             if lanes.count != ringsMade.load(ordering: .acquiring) {
                 rings.withLock { all in for ring in all[lanes.count...] { lanes.append(Lane(ring)) } }
             }
+            for index in lanes.indices { lanes[index].refresh() }
+            // After the look at the rings: the names that their records need are known by then.
             if knownUpstreams != upstreamsSet.load(ordering: .acquiring) {
                 knownUpstreams = upstreamsSet.load(ordering: .acquiring)
                 writers.setUpstreams(upstreams.withLock { $0 })
@@ -178,11 +180,10 @@ private final class Shared: @unchecked Sendable {
         }
     }
 
-    /// Hands all records that are there now to the sinks, by time; whether there were any.
+    /// Hands all records that the lanes have seen to the sinks, by time; whether there were any.
     private func drain(_ lanes: inout [Lane], _ id: inout UInt64) -> Bool {
         let first = id
         var lostLines: UInt64 = 0
-        for index in lanes.indices { lanes[index].refresh() }
         while true {
             var earliest = -1
             var time = UInt64.max

@@ -68,6 +68,12 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
         isIPv6 ? high == 0 && (low == 1 || low >> 24 == 0xFFFF7F) : low >> 24 == 127
     }
 
+    /// The IPv4 address that is mapped into this one (RFC 4291 2.5.5.2), or itself.
+    public var unmapped: SocketAddress {
+        guard isIPv6, high == 0, low >> 32 == 0xFFFF else { return self }
+        return SocketAddress(high: 0, low: low & 0xFFFF_FFFF, port: port, isIPv6: false)
+    }
+
     public func withPort(_ port: UInt16) -> SocketAddress {
         SocketAddress(high: high, low: low, scope: scope, port: port, isIPv6: isIPv6)
     }
@@ -110,4 +116,30 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
 extension SocketAddress: CustomStringConvertible {
     /// `192.0.2.1:53` or `[2001:db8::1]:53`.
     public var description: String { isIPv6 ? "[\(ip)]:\(port)" : "\(ip):\(port)" }
+}
+
+extension SocketAddress {
+    /// Whether what is sent here arrives at our listener on `own`.
+    public func reaches(_ own: SocketAddress) -> Bool {
+        guard port == own.port else { return false }
+        guard own.isUnspecified else { return isIPv6 == own.isIPv6 && high == own.high && low == own.low }
+        return (own.isIPv6 || !isIPv6) && (isLoopback || isOfThisMachine)
+    }
+
+    /// Whether an interface of this machine has it now.
+    private var isOfThisMachine: Bool {
+        var list: UnsafeMutablePointer<ifaddrs>?
+        guard getifaddrs(&list) == 0 else { return false }
+        defer { freeifaddrs(list) }
+        var next = list
+        while let interface = next?.pointee {
+            next = interface.ifa_next
+            if let raw = interface.ifa_addr, let address = SocketAddress(raw), address.isIPv6 == isIPv6,
+                address.high == high, address.low == low
+            {
+                return true
+            }
+        }
+        return false
+    }
 }

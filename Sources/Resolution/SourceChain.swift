@@ -19,12 +19,17 @@ public struct SourceChain: Sendable {
     public let zones: ZoneSet
     public let special: SpecialNames
     public let cache: AnswerCache
+    public let routes: ForwardRoutes
 
-    public init(hosts: HostsTable, zones: ZoneSet, special: SpecialNames, cache: AnswerCache) {
+    public init(
+        hosts: HostsTable, zones: ZoneSet, special: SpecialNames, cache: AnswerCache,
+        routes: ForwardRoutes = .everything
+    ) {
         self.hosts = hosts
         self.zones = zones
         self.special = special
         self.cache = cache
+        self.routes = routes
     }
 
     /// Whether a source other than cache and upstream answers for `name`.
@@ -43,9 +48,12 @@ public struct SourceChain: Sendable {
         var nameOffset = Header.length
         var authoritative = false
         var seen = InlineArray<17, UInt64>(repeating: 0)
+        let mayForward = question.mayForward
+        var question = question
 
         while true {
             let hops = decision.hopCount
+            question.mayForward = mayForward && routes.covers(name)
             seen[hops] = name.hash
             let outcome = ask(
                 name, nameOffset: nameOffset, question, now: now, fresh: fresh, allowStale: allowStale,

@@ -39,7 +39,9 @@ struct AccessList: Sendable {
             let most = address.isIPv6 ? 128 : 32
             var length = most
             if parts.count == 2 {
-                guard let number = Int(parts[1]), (0...most).contains(number) else { return nil }
+                guard parts[1].utf8.allSatisfy(ASCII.isDigit), let number = Int(parts[1]), number <= most else {
+                    return nil
+                }
                 length = number
             }
             self.init(address, prefixLength: length)
@@ -54,6 +56,8 @@ struct AccessList: Sendable {
 
     func allows(_ client: SocketAddress) -> Bool {
         if client.isLoopback { return true }
+        // Of a socket for both families, which only a service manager opens.
+        let client = client.unmapped
         for network in networks where network.contains(client) { return true }
         return false
     }

@@ -34,7 +34,10 @@ public struct Configuration: Sendable {
     }
 
     /// UDP and TCP on each.
-    public var listen = [SocketAddress(high: 0, low: 0x7F00_0035, port: 53, isIPv6: false)]
+    public var listen = Self.defaultListen
+    static let defaultListen = [SocketAddress(high: 0, low: 0x7F00_0035, port: 53, isIPv6: false)]
+    /// Nobody has said where to listen.
+    var listensByDefault = true
     /// Files and folders with overrides; nil: /etc/hosts, if there is one.
     public var hostsPaths: [String]?
     public var hosts = HostsSettings()
@@ -63,6 +66,8 @@ public struct Configuration: Sendable {
     public var keepsGoing = false
     /// The file that was read, for watching.
     public private(set) var file: String?
+    /// What was read together with it.
+    private var options: [Option] = []
 
     public init() {}
 
@@ -88,6 +93,7 @@ public struct Configuration: Sendable {
     /// All problems are reported, not only the first; what has none is set.
     public static func read(file: String?, options: [Option]) -> (Configuration, Diagnostics) {
         var configuration = Configuration()
+        configuration.options = options
         var diagnostics = Diagnostics()
         var places: [String: Place] = [:]
         if let file {
@@ -110,6 +116,15 @@ public struct Configuration: Sendable {
         return (configuration, diagnostics)
     }
 
+    /// The same file and options once more.
+    func readAgain() -> (Configuration, Diagnostics) { Self.read(file: file, options: options) }
+
+    /// Sockets that were opened for us are served in place of the default address.
+    mutating func adopt(_ inherited: InheritedSockets) {
+        guard !inherited.addresses.isEmpty else { return }
+        listen = inherited.addresses + (listensByDefault ? [] : listen.filter { !inherited.addresses.contains($0) })
+    }
+
     /// What is wrong only with settings taken together.
     private mutating func checkTogether(_ places: [String: Place], _ diagnostics: inout Diagnostics) {
         func place(_ key: String) -> Place { places[key] ?? Place(path: key) }
@@ -124,19 +139,12 @@ public struct Configuration: Sendable {
         guard case .servers(let servers) = upstream else { return }
         if servers.isEmpty { upstream = .none }
         for server in servers {
-            if let own = listen.first(where: { Self.reaches(server.address, $0) }) {
+            if let own = listen.first(where: { server.address.reaches($0) }) {
                 diagnostics.error(
                     place("upstream.servers"),
                     "\(server) is an address of our own (listen \(own)): it would ask itself; name another server")
             }
         }
-    }
-
-    /// Whether what is sent to `target` arrives at the listener on `own`, as far as addresses tell.
-    private static func reaches(_ target: SocketAddress, _ own: SocketAddress) -> Bool {
-        guard target.port == own.port else { return false }
-        if own.isUnspecified { return target.isLoopback && (own.isIPv6 || !target.isIPv6) }
-        return target.withPort(0) == own.withPort(0)
     }
 
     private static var hostName: String {

@@ -9,7 +9,10 @@ extension ConfigurationKey {
     private static let serving: [ConfigurationKey] = [
         .list(
             "listen", "ADDR[:PORT] ...", "127.0.0.53:53", "addresses served, UDP and TCP; port 0 takes a free one",
-            begin: { $0.listen = [] },
+            begin: {
+                $0.listen = []
+                $0.listensByDefault = false
+            },
             add: { configuration, text throws(Wrong) in
                 let address = try ConfigurationText.listenAddress(text)
                 if !configuration.listen.contains(address) || address.port == 0 { configuration.listen.append(address) }

@@ -24,15 +24,28 @@ extension Configuration {
     static let systemHosts = "/etc/hosts"
     static let defaultZoneFolders = ["zones", "/etc/stub53/zones"]
 
-    /// Reads all files. A zone that can't be loaded keeps the one of `last` that came from the same file.
-    public func load(last: ZoneSet? = nil, asksSystem: Bool = true) -> ConfigurationSources {
+    /// Reads all files.
+    public func load(asksSystem: Bool = true) -> ConfigurationSources { load(last: nil, asksSystem: asksSystem) }
+
+    /// Reads all files again. A zone that can't be loaded keeps the one of `last` that came from the same file; what came
+    /// through a pipe is gone from there, and stays too.
+    func load(last: LoadedState?, asksSystem: Bool = true) -> ConfigurationSources {
         var diagnostics = Diagnostics()
         var watched: [String] = file.map { [$0] } ?? []
-
-        let hosts = HostsReader.load(paths: hostsPaths ?? Self.existing(Self.systemHosts), settings: self.hosts)
-        diagnostics.append(contentsOf: hosts.diagnostics)
-        watched += hosts.watched
-        if hostsPaths == nil && hosts.watched.isEmpty { watched.append(Self.systemHosts) }
+        let hosts: HostsTable
+        let hostsFiles: [String]
+        if let last, let hostsPaths, hostsPaths == last.configuration.hostsPaths,
+            hostsPaths.contains(where: Self.isPipe)
+        {
+            (hosts, hostsFiles) = (last.sources.hosts, last.sources.hostsFiles)
+        } else {
+            let read = HostsReader.load(paths: hostsPaths ?? Self.existing(Self.systemHosts), settings: self.hosts)
+            diagnostics.append(contentsOf: read.diagnostics)
+            (hosts, hostsFiles) = (read.table, read.files)
+            watched += read.watched
+            if hostsPaths == nil && read.watched.isEmpty { watched.append(Self.systemHosts) }
+        }
+        let last = last?.sources.zones
 
         var zones: [Zone] = []
         var failed: [String] = []
@@ -59,7 +72,7 @@ extension Configuration {
 
         let (servers, origin) = upstreamServers(asksSystem: asksSystem, &diagnostics, &watched)
         return ConfigurationSources(
-            hosts: hosts.table, hostsFiles: hosts.files, zones: ZoneSet(zones), failedZones: failed,
+            hosts: hosts, hostsFiles: hostsFiles, zones: ZoneSet(zones), failedZones: failed,
             special: SpecialNames(without: withoutSpecialNames, routed: servers.map(\.domain).filter { !$0.isRoot }),
             upstream: servers, upstreamOrigin: origin, diagnostics: diagnostics, watched: watched)
     }
@@ -112,6 +125,13 @@ extension Configuration {
     }
 
     private static func existing(_ path: String) -> [String] { Glibc.access(path, F_OK) == 0 ? [path] : [] }
+
+    /// What is read from it can't be read again.
+    private static func isPipe(_ path: String) -> Bool {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return false }
+        return status.st_mode & S_IFMT == S_IFIFO || status.st_mode & S_IFMT == S_IFCHR
+    }
 
     private static func isFolder(_ path: String) -> Bool {
         var status = stat()

@@ -19,6 +19,13 @@ public struct Daemon: Sendable {
     /// Serves until SIGTERM or SIGINT.
     public func run() async throws {
         signal(SIGPIPE, SIG_IGN)
+        // Until it can be heeded: everything is being loaded anyway.
+        signal(SIGHUP, SIG_IGN)
+        OpenFiles.raiseLimit()
+        let inherited = try InheritedSockets.take()
+        var configuration = configuration
+        configuration.adopt(inherited)
+        let start = FileWatcher.now()
         let loaded = configuration.load()
         Report.diagnostics(loaded.diagnostics)
         guard loaded.failedZones.isEmpty || configuration.keepsGoing else {
@@ -27,7 +34,15 @@ public struct Daemon: Sendable {
                 "\(loaded.failedZones.joined(separator: ", ")) can't be loaded; mend what is listed above, "
                     + "or start with --keep-going to serve the rest")
         }
-        let running = try RunningDaemon(configuration, loaded)
+        let running: RunningDaemon
+        do {
+            running = try RunningDaemon(
+                asked: self.configuration, LoadedState(configuration, loaded, since: start), inherited)
+        } catch let error as SystemError {
+            throw ServiceFailure(
+                .problem,
+                "the service can't be set up: \(error); raise the limit of open files (ulimit -n, LimitNOFILE=)")
+        }
         try await running.serve()
     }
 }
@@ -54,86 +69,99 @@ enum Report {
 
 /// All parts of the service once they exist.
 final class RunningDaemon: Sendable {
-    private let configuration: Configuration
-    private let addresses: [SocketAddress]
-    private let store: LocalDataStore
-    private let cache: AnswerCache
-    private let service: ServiceSettings
+    /// The configuration as it was read at the start.
+    let asked: Configuration
+    let state: Mutex<LoadedState>
+    let store: LocalDataStore
+    let cookie = ServerCookie()
+    let forwarding: Forwarding
+    let watcher: FileWatcher
+    let listener: StreamListener
+    private let addresses: [ServedAddress]
     private let log: LookupLog?
-    private let forwarding: Forwarding
-    private let listener: StreamListener
+    /// By worker.
     private let sockets: [[DatagramSocket]]
-    private let stop: StopSignal
-    private let watcher: FileWatcher
-    private let summary: String
-    private let loadedFiles: Mutex<ConfigurationSources>
+    private let signals: [WakeSignal]
 
-    init(_ configuration: Configuration, _ loaded: ConfigurationSources) throws {
-        self.configuration = configuration
-        summary = loaded.summary
-        loadedFiles = Mutex(loaded)
+    /// An address, and over what it is served.
+    struct ServedAddress: Sendable {
+        var address: SocketAddress
+        var transports: String
+    }
+
+    init(asked: Configuration, _ loaded: LoadedState, _ inherited: InheritedSockets) throws {
+        self.asked = asked
+        let configuration = loaded.configuration
         let workers = max(1, configuration.workers ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-        cache = AnswerCache(configuration.cache)
-        store = LocalDataStore(Self.localData(loaded, cache))
-        service = ServiceSettings(
-            recursionAvailable: !loaded.upstream.isEmpty, access: configuration.accessList, cookie: ServerCookie(),
-            identity: Array(configuration.identity.utf8.prefix(255)),
-            version: Array(configuration.version.utf8.prefix(255)),
-            keepalive: UInt16(clamping: configuration.streams.idleTimeout / 100))
+        store = LocalDataStore(loaded.localData(cookie))
         switch configuration.logFormat {
         case .none: log = nil
         case .text, .json:
             do {
                 log = try LookupLog(
                     format: configuration.logFormat == .json ? .json : .text, file: configuration.logFile,
-                    upstreamNames: loaded.upstream.map { "\($0.address)" })
+                    upstreamNames: [])
             } catch {
-                throw ServiceFailure(.configuration, "\(configuration.logFile ?? "the log"): \(error)")
+                throw ServiceFailure(
+                    .configuration,
+                    "\(configuration.logFile ?? "the log"): \(error); name a file that this user may write with "
+                        + "--log-file, or leave it out")
             }
         }
         let log = log
-        var settings = configuration.forwarding
-        settings.servers = loaded.upstream
-        forwarding = try Forwarding(
-            settings: settings, cache: cache, store: store, service: service, ring: log?.makeRing())
+        forwarding = try Forwarding(settings: loaded.forwarding, store: store, log: log)
         listener = StreamListener(
-            threads: workers,
-            limits: StreamListener.Limits(
-                maximumConnections: configuration.streams.maximumConnections,
-                maximumPipelined: configuration.streams.maximumPipelined,
-                idleTimeout: configuration.streams.idleTimeout),
-            store: store, forwarding: forwarding, service: service, makeRing: { log?.makeRing() })
-        stop = try StopSignal()
+            threads: workers, store: store, forwarding: forwarding, makeRing: { log?.makeRing() })
+        signals = try (0..<workers).map { _ in try WakeSignal() }
         watcher = try FileWatcher()
 
-        var addresses: [SocketAddress] = []
+        var addresses: [ServedAddress] = []
         var sockets: [[DatagramSocket]] = Array(repeating: [], count: workers)
-        for address in configuration.listen {
+        for socket in inherited.streams {
+            try listener.listen(inherited: socket.descriptor)
+            addresses.append(ServedAddress(address: socket.address, transports: "tcp"))
+        }
+        for socket in inherited.datagrams {
+            let shared = DatagramSocket(
+                descriptor: socket.descriptor, isWildcard: socket.address.isUnspecified, isShared: workers > 1)
+            for worker in 0..<workers { sockets[worker].append(shared) }
+            if let index = addresses.firstIndex(where: { $0.address == socket.address }) {
+                addresses[index].transports = "udp tcp"
+            } else {
+                addresses.append(ServedAddress(address: socket.address, transports: "udp"))
+            }
+        }
+        for address in configuration.listen where !inherited.addresses.contains(address) {
             let bound = try Self.bind(address, workers: workers, listener)
             for (worker, socket) in bound.sockets.enumerated() { sockets[worker].append(socket) }
-            addresses.append(bound.address)
+            addresses.append(ServedAddress(address: bound.address, transports: "udp tcp"))
         }
         self.addresses = addresses
         self.sockets = sockets
+        state = Mutex(loaded)
     }
 
     /// TCP first: its bind tells reliably whether someone is there already.
     private static func bind(
         _ address: SocketAddress, workers: Int, _ listener: StreamListener
     ) throws -> (address: SocketAddress, sockets: [DatagramSocket]) {
-        do {
-            let bound = try listener.listen(on: address)
-            return (bound, try DatagramSocket.bind(bound, count: workers))
-        } catch let error as SystemError {
-            throw BindFailure.explain(address, error.code, "UDP")
-        } catch {
-            throw BindFailure.explain(address, BindFailure.code(of: error), "TCP")
+        var attempt = 0
+        while true {
+            attempt += 1
+            let stream: StreamListener.Bound
+            do { stream = try listener.listen(on: address) } catch {
+                throw BindFailure.explain(address, BindFailure.code(of: error), "TCP")
+            }
+            do {
+                return (stream.address, try DatagramSocket.bind(stream.address, count: workers))
+            } catch {
+                // The port that the system chose for TCP may be someone's for UDP: it is to choose another.
+                guard address.port == 0, error.code == EADDRINUSE, attempt < 20 else {
+                    throw BindFailure.explain(stream.address, error.code, "UDP")
+                }
+                listener.close(stream)
+            }
         }
-    }
-
-    private static func localData(_ loaded: ConfigurationSources, _ cache: AnswerCache) -> LocalData {
-        LocalData(
-            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache))
     }
 
     // MARK: Running
@@ -141,24 +169,24 @@ final class RunningDaemon: Sendable {
     func serve() async throws {
         // Ended in the opposite order: whoever may still be written to outlives its writers.
         let services: [any Service] = [
-            LogService(log: log), ForwardService(daemon: self), ServingService(daemon: self),
+            LogService(log: log), StreamService(listener: listener), ForwardService(daemon: self),
+            ServingService(daemon: self),
         ]
         var group = ServiceGroupConfiguration(
             services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: Self.silent)
         group.maximumGracefulShutdownDuration = .seconds(10)
         let serviceGroup = ServiceGroup(configuration: group)
         try await serviceGroup.run()
-        await listener.shutDown()
     }
 
     func serveUntilShutdown() async throws {
         let threads = ThreadGroup()
-        for worker in sockets {
+        for (worker, sockets) in sockets.enumerated() {
             threads.start("udp") { [self] in
                 do {
                     var udp = UDPWorker(
-                        sockets: worker, store: store, forwarding: forwarding, service: service, ring: log?.makeRing(),
-                        stop: stop)
+                        sockets: sockets, store: store, forwarding: forwarding, ring: log?.makeRing(),
+                        signal: signals[worker])
                     try udp.run()
                 } catch {
                     Report.line("a UDP thread ended: \(error)")
@@ -166,31 +194,30 @@ final class RunningDaemon: Sendable {
                 }
             }
         }
-        watcher.watch(loadedFiles.withLock { $0.watched })
+        state.withLock { watcher.watch($0.sources.watched, since: $0.since) }
         threads.start("reload") { [self] in
-            watcher.run(
-                names: { Set(FileWatcher.withLinks(loadedFiles.withLock { $0.watched }).flatMap(Self.watchedNames)) },
-                changed: { reload(reason: "changed files") })
+            watcher.run(changed: { reload(reason: "changed files") }, asked: { reload(reason: "SIGHUP") })
         }
         let hangups = Task { [self] in
             for await _ in await UnixSignalsSequence(trapping: [.sighup]) {
                 log?.reopen()
-                reload(reason: "SIGHUP")
+                watcher.request()
             }
         }
         announce()
         try? await gracefulShutdown()
+        SystemManager.notify("STOPPING=1")
         hangups.cancel()
         listener.close()
-        stop.raise()
+        for signal in signals { signal.end() }
         watcher.end()
         await threads.join()
     }
 
-    /// Names whose change counts: the file's own, and whatever is in a watched folder.
-    private static func watchedNames(_ path: String) -> [String] {
-        let name = String(path.split(separator: "/").last ?? "")
-        return [name] + (Folder.list(path) ?? [])
+    /// Has all serving threads see what `store` holds now, also those that have nothing to do.
+    func refreshWorkers() {
+        for signal in signals { signal.wake() }
+        listener.refresh()
     }
 
     func runForwarding() async {
@@ -203,36 +230,11 @@ final class RunningDaemon: Sendable {
 
     private func announce() {
         Report.output(Release.description.replacing(" (", with: " · ").replacing(")", with: ""))
-        Report.output(summary)
-        for (index, address) in addresses.enumerated() {
-            Report.output((index == 0 ? "ready      " : "           ") + "\(address) udp tcp")
+        Report.output(state.withLock { $0.sources.summary })
+        for (index, served) in addresses.enumerated() {
+            Report.output((index == 0 ? "ready      " : "           ") + "\(served.address) \(served.transports)")
         }
         SystemManager.notify("READY=1")
-    }
-
-    // MARK: Reload
-
-    /// Loads all files again, beside the data in use, and swaps them in whole. What can't be loaded stays as it was.
-    private func reload(reason: String) {
-        loadedFiles.withLock { last in
-            var new = configuration.load(last: last.zones)
-            Report.diagnostics(new.diagnostics)
-            // A hosts file that can't be read any more keeps its last good state too.
-            if new.hosts.nameCount == 0, last.hosts.nameCount > 0, Self.hostsFailed(new) {
-                new.hosts = last.hosts
-                Report.line("reload     overrides kept as they were")
-            }
-            let changes = ReloadReport.changes(from: last, to: new)
-            store.replace(Self.localData(new, cache))
-            last = new
-            watcher.watch(new.watched)
-            Report.line("reload     \(reason): \(changes)")
-        }
-    }
-
-    private static func hostsFailed(_ loaded: ConfigurationSources) -> Bool {
-        let files = Set(loaded.hostsFiles)
-        return loaded.diagnostics.list.contains { files.contains($0.place.path) && $0.place.line == 0 }
     }
 
     private static let silent = QuietLogger.make()

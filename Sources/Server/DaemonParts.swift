@@ -19,6 +19,16 @@ struct LogService: Service {
     }
 }
 
+/// The connections live until the last answer from upstream has been written to them.
+struct StreamService: Service {
+    let listener: StreamListener
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        await listener.shutDown()
+    }
+}
+
 /// The forward engine's thread.
 struct ForwardService: Service {
     let daemon: RunningDaemon
@@ -108,7 +118,8 @@ enum BindFailure {
             return ServiceFailure(
                 .permission,
                 "\(address) can't be bound: ports below 1024 need a permission; run as root, or "
-                    + "'setcap cap_net_bind_service=+ep' on the program, or choose another port, as --listen 127.0.0.1:5300"
+                    + "'setcap cap_net_bind_service=+ep' on the program, or have systemd open it (stub53.socket), "
+                    + "or choose another port, as --listen 127.0.0.1:5300"
             )
         case EADDRNOTAVAIL:
             return ServiceFailure(
@@ -176,34 +187,6 @@ enum BindFailure {
             }
         }
         return nil
-    }
-}
-
-/// What a reload changed, in words.
-enum ReloadReport {
-    static func changes(from old: ConfigurationSources, to new: ConfigurationSources) -> String {
-        var parts: [String] = []
-        if old.hosts.nameCount != new.hosts.nameCount {
-            parts.append("overrides \(old.hosts.nameCount) -> \(new.hosts.nameCount) names")
-        } else {
-            parts.append("overrides \(new.hosts.nameCount) names")
-        }
-        for zone in new.zones.zones {
-            guard let before = old.zones.zone(apex: zone.apex) else {
-                parts.append("zone \(zone.apex) new, serial \(zone.serial)")
-                continue
-            }
-            if before.serial != zone.serial {
-                parts.append("zone \(zone.apex) serial \(before.serial) -> \(zone.serial)")
-            } else if before !== zone, before.recordCount != zone.recordCount {
-                parts.append("zone \(zone.apex) \(before.recordCount) -> \(zone.recordCount) records, same serial")
-            }
-        }
-        for zone in old.zones.zones where new.zones.zone(apex: zone.apex) == nil {
-            parts.append("zone \(zone.apex) gone")
-        }
-        for path in new.failedZones { parts.append("\(path) not loaded, its last good version stays") }
-        return parts.joined(separator: ", ")
     }
 }
 

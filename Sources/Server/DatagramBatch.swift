@@ -143,6 +143,8 @@ struct DatagramSocket: Sendable {
     let descriptor: Int32
     /// Bound to 0.0.0.0 or ::, so that each answer has to name its source.
     let isWildcard: Bool
+    /// Other workers wait for it too.
+    let isShared: Bool
 
     /// Sends one answer, for a query that had to wait.
     func send(_ message: UnsafeRawBufferPointer, to client: SocketAddress, from local: LocalAddress?) {

@@ -15,7 +15,8 @@ extension DatagramSocket {
             do {
                 sockets.append(
                     DatagramSocket(
-                        descriptor: try open(address, sharesPort: true), isWildcard: address.isUnspecified))
+                        descriptor: try open(address, sharesPort: true), isWildcard: address.isUnspecified,
+                        isShared: false))
             } catch {
                 for socket in sockets { close(socket.descriptor) }
                 throw error
@@ -33,17 +34,8 @@ extension DatagramSocket {
         let size = socklen_t(MemoryLayout<Int32>.size)
         if sharesPort { setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &one, size) }
         if address.isIPv6 { setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &one, size) }
-        if address.isUnspecified {
-            // Each answer has to leave from the address that was asked.
-            if address.isIPv6 {
-                setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_RECVPKTINFO, &one, size)
-            } else {
-                setsockopt(descriptor, Int32(IPPROTO_IP), IP_PKTINFO, &one, size)
-            }
-        }
-        // A burst of queries waits here instead of being lost.
-        var buffer: Int32 = 4 << 20
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &buffer, size)
+        if address.isUnspecified { askForLocalAddress(descriptor, isIPv6: address.isIPv6) }
+        enlargeBuffer(descriptor)
         let bound = address.withSockaddr { Glibc.bind(descriptor, $0, $1) }
         guard bound == 0 else {
             let code = errno
@@ -51,5 +43,22 @@ extension DatagramSocket {
             throw SystemError("bind", code: code)
         }
         return descriptor
+    }
+
+    /// Each answer has to leave from the address that was asked.
+    static func askForLocalAddress(_ descriptor: Int32, isIPv6: Bool) {
+        var one: Int32 = 1
+        let size = socklen_t(MemoryLayout<Int32>.size)
+        if isIPv6 {
+            setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_RECVPKTINFO, &one, size)
+        } else {
+            setsockopt(descriptor, Int32(IPPROTO_IP), IP_PKTINFO, &one, size)
+        }
+    }
+
+    /// A burst of queries waits here instead of being lost.
+    static func enlargeBuffer(_ descriptor: Int32) {
+        var buffer: Int32 = 4 << 20
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &buffer, socklen_t(MemoryLayout<Int32>.size))
     }
 }

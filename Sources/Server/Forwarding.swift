@@ -13,7 +13,7 @@ struct ParkedQuery: Sendable {
         case stream(@Sendable (UnsafeRawBufferPointer) -> Void)
     }
 
-    let message: [UInt8]
+    let message: ParkedMessage
     var request: QueryHandler.Request
     let reply: Reply
     /// When to give up on upstream, by the engine's clock.
@@ -36,34 +36,26 @@ struct ParkedQuery: Sendable {
 final class Forwarding: Sendable {
     typealias Engine = ForwardEngine<ParkedQuery, UpstreamAnswer>
 
-    private let engine: Engine?
+    private let engine: Engine
     private let responder: Responder
-    private let settings: ForwardSettings
+    private let room = ParkedRoom()
 
-    /// Nil `servers`: nothing is forwarded, and misses can't happen.
-    init(
-        settings: ForwardSettings, cache: AnswerCache, store: LocalDataStore, service: ServiceSettings,
-        ring: LookupRing?
-    ) throws(SystemError) {
-        self.settings = settings
-        let responder = Responder(cache: cache, store: store, service: service, ring: ring)
+    init(settings: ForwardSettings, store: LocalDataStore, log: LookupLog?) throws(SystemError) {
+        let responder = Responder(store: store, log: log)
         self.responder = responder
-        guard !settings.servers.isEmpty else {
-            engine = nil
-            return
-        }
-        let ttls = cache.settings.ttls
-        engine = Engine(
+        let engine = Engine(
             settings: settings,
             check: { key, message in
                 // The engine has matched the ID and the question; this is the door to everything else.
                 var name = LookupName()
                 let length = key.name.withUnsafeBytes { name.assign(uncompressed: $0) }
                 guard length > 0 else { return nil }
+                let ttls = store.current().data.chain.cache.settings.ttls
                 return try? UpstreamAnswer.check(message, name: name, question: key.question, ttls: ttls)
             },
             completion: { key, waiters, event in responder.complete(key, &waiters, event) })
         guard let engine else { throw SystemError("eventfd") }
+        self.engine = engine
         responder.attach(engine)
     }
 
@@ -73,29 +65,60 @@ final class Forwarding: Sendable {
         key: FetchKey
     ) {
         let query = ParkedQuery(
-            message: Array(message), request: request, reply: reply, deadline: Engine.now + settings.patience)
-        if engine?.fetch(key, for: query, deadline: query.deadline) == true { return }
+            message: ParkedMessage(message, in: room), request: request, reply: reply,
+            deadline: Engine.now + engine.patience)
+        if !room.isFull, engine.fetch(key, for: query, deadline: query.deadline) { return }
         responder.refuse(query)
     }
 
-    func prefetch(_ key: FetchKey) { _ = engine?.prefetch(key) }
+    func prefetch(_ key: FetchKey) { engine.prefetch(key) }
+
+    /// Other servers, or another way to ask them; what waits is asked anew.
+    func replace(_ settings: ForwardSettings) { engine.replace(settings) }
 
     /// The engine's thread.
-    func run() { engine?.run() }
+    func run() { engine.run() }
 
     /// Gives what is in flight `microseconds` to end.
-    func stop(within microseconds: UInt64) { engine?.stop(deadline: Engine.now + microseconds) }
+    func stop(within microseconds: UInt64) { engine.stop(deadline: Engine.now + microseconds) }
+}
 
-    var status: [UpstreamStatus] { engine?.status ?? [] }
+/// How much memory the queries take that wait: clients must not fill ours by asking what upstream is slow to answer.
+final class ParkedRoom: Sendable {
+    private let bytes = Atomic<Int>(0)
+    private static let most = 64 << 20
+    /// What a query takes besides its message.
+    private static let overhead = 512
+
+    var isFull: Bool { bytes.load(ordering: .relaxed) > Self.most }
+
+    fileprivate func take(_ count: Int) { bytes.add(count + Self.overhead, ordering: .relaxed) }
+    fileprivate func giveBack(_ count: Int) { bytes.subtract(count + Self.overhead, ordering: .relaxed) }
+}
+
+/// The bytes of a query that waits, counted for as long as somebody holds them.
+final class ParkedMessage: Sendable {
+    let bytes: [UInt8]
+    private let room: ParkedRoom
+
+    init(_ message: UnsafeRawBufferPointer, in room: ParkedRoom) {
+        bytes = Array(message)
+        self.room = room
+        room.take(bytes.count)
+    }
+
+    deinit { room.giveBack(bytes.count) }
 }
 
 /// Turns upstream's answers into responses.
 ///
 /// `@unchecked`: handler and buffer belong to the engine's thread; `refuse`, which any thread may call, is locked apart.
 private final class Responder: @unchecked Sendable {
-    private let cache: AnswerCache
     private let store: LocalDataStore
+    private let log: LookupLog?
     private var handler: QueryHandler
+    /// The servers that have answered so far, by address: their numbers in the log.
+    private var numbers: [SocketAddress: Int16] = [:]
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
     private weak var engine: Forwarding.Engine?
     /// For queries that the engine has no room for: rare, and short.
@@ -106,11 +129,12 @@ private final class Responder: @unchecked Sendable {
         let store: LocalDataStore
     }
 
-    init(cache: AnswerCache, store: LocalDataStore, service: ServiceSettings, ring: LookupRing?) {
-        self.cache = cache
+    init(store: LocalDataStore, log: LookupLog?) {
         self.store = store
-        handler = QueryHandler(service: service, ring: ring)
-        refusals = Mutex(Refusals(handler: QueryHandler(service: service, ring: nil), store: store))
+        self.log = log
+        let service = store.current().data.service
+        handler = QueryHandler(service: service, ring: log?.makeRing())
+        refusals = Mutex(Refusals(handler: QueryHandler(service: service, ring: log?.makeRing()), store: store))
     }
 
     deinit { buffer.deallocate() }
@@ -120,10 +144,10 @@ private final class Responder: @unchecked Sendable {
     func complete(_ key: FetchKey, _ waiters: inout [ParkedQuery], _ event: FetchEvent<UpstreamAnswer>) {
         switch event {
         case .answered(var answer, let reply):
-            answer.upstream = Int16(clamping: reply.server)
+            answer.upstream = number(of: reply.address)
             answer.microseconds = reply.microseconds
             answer.overTCP = reply.overTCP
-            cache.insert(answer, now: Moment.monotonicMicroseconds())
+            store.current().data.chain.cache.insert(answer, now: Moment.monotonicMicroseconds())
             for var waiter in waiters {
                 waiter.upstream.answers.append(answer)
                 proceed(waiter)
@@ -144,6 +168,17 @@ private final class Responder: @unchecked Sendable {
         }
     }
 
+    /// The server's number in the log, which knows it before the first record that needs it. A server that is no longer
+    /// asked keeps its number.
+    private func number(of server: SocketAddress) -> Int16 {
+        if let number = numbers[server] { return number }
+        guard numbers.count < Int(Int16.max) else { return -1 }
+        let number = Int16(numbers.count)
+        numbers[server] = number
+        log?.setUpstreams(numbers.sorted { $0.value < $1.value }.map { "\($0.key)" })
+        return number
+    }
+
     /// Answers, or asks for the next name of the chain.
     private func proceed(_ query: ParkedQuery) {
         if answer(query) { return }
@@ -161,9 +196,11 @@ private final class Responder: @unchecked Sendable {
     private func answer(_ query: ParkedQuery) -> Bool {
         var query = query
         query.request.now = Moment.monotonicMicroseconds()
-        return query.message.withUnsafeBytes { message in
+        let local = store.current().data
+        handler.service = local.service
+        return query.message.bytes.withUnsafeBytes { message in
             switch handler.handle(
-                message, query.request, local: store.current().data, upstream: query.upstream, into: buffer)
+                message, query.request, local: local, upstream: query.upstream, into: buffer)
             {
             case .reply(let length):
                 query.send(UnsafeRawBufferPointer(rebasing: buffer[..<length]))
@@ -183,9 +220,11 @@ private final class Responder: @unchecked Sendable {
         query.upstream.failure = UpstreamState.Failure(error: .other, text: "too many queries wait for upstream")
         refusals.withLock { refusals in
             withUnsafeTemporaryAllocation(byteCount: 65535, alignment: 8) { buffer in
-                let result = query.message.withUnsafeBytes {
+                let local = refusals.store.current().data
+                refusals.handler.service = local.service
+                let result = query.message.bytes.withUnsafeBytes {
                     refusals.handler.handle(
-                        $0, query.request, local: refusals.store.current().data, upstream: query.upstream, into: buffer)
+                        $0, query.request, local: local, upstream: query.upstream, into: buffer)
                 }
                 if case .reply(let length) = result {
                     query.send(UnsafeRawBufferPointer(rebasing: buffer[..<length]))

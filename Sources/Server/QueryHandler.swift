@@ -1,3 +1,4 @@
+import CLinux
 import DNSWire
 import Glibc
 import LookupLog
@@ -38,7 +39,8 @@ struct QueryHandler: ~Copyable {
         }
     }
 
-    private let service: ServiceSettings
+    /// Set anew by the owner with each snapshot that it takes: a copy here spares every query the counting of references.
+    var service: ServiceSettings
     private let ring: LookupRing?
     private var name = LookupName()
     /// Names of aliases, while a chain is written.

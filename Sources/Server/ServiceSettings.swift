@@ -1,7 +1,7 @@
 import DNSWire
 import Resolution
 
-/// What all serving threads know about the service; constant while it runs.
+/// What all serving threads know about the service, but for its data.
 struct ServiceSettings: Sendable {
     /// RA: there is an upstream to ask.
     var recursionAvailable: Bool
@@ -11,8 +11,10 @@ struct ServiceSettings: Sendable {
     var identity: [UInt8]
     /// Answer to `version.bind. CH TXT`; empty: refused.
     var version: [UInt8]
+    var streams = Configuration.Streams()
+
     /// How long an idle stream stays open, in units of 100 ms (RFC 7828 3.1).
-    var keepalive: UInt16
+    var keepalive: UInt16 { UInt16(clamping: streams.idleTimeout / 100) }
 
     private static let versionNames: [Name?] = [Name("version.bind."), Name("version.server.")]
     private static let identityNames: [Name?] = [Name("id.server."), Name("hostname.bind.")]
@@ -43,11 +45,13 @@ struct ServiceSettings: Sendable {
     private static let place = Place(path: "RFC 4892 3.1")
 }
 
-/// Everything that is answered from files: one immutable snapshot, replaced as a whole by a reload.
+/// Everything that a reload replaces, as a whole: the data that is answered from, and how it is served.
 final class LocalData: Sendable {
     let chain: SourceChain
+    let service: ServiceSettings
 
-    init(chain: SourceChain) {
+    init(chain: SourceChain, service: ServiceSettings) {
         self.chain = chain
+        self.service = service
     }
 }

@@ -9,19 +9,9 @@ import Synchronization
 ///
 /// - RFC: 7766; 1035 4.2.2 for the length in front of a message; 7828 for keepalive.
 final class StreamListener: Sendable {
-    struct Limits: Sendable {
-        var maximumConnections = 1000
-        /// Queries of one connection that may wait for upstream at once; more are left unread.
-        var maximumPipelined = 100
-        /// Milliseconds.
-        var idleTimeout: UInt64 = 10_000
-    }
-
     private let group: MultiThreadedEventLoopGroup
-    private let limits: Limits
     private let store: LocalDataStore
     private let forwarding: Forwarding
-    private let service: ServiceSettings
     private let makeRing: @Sendable () -> LookupRing?
     private let connections = Atomic<Int>(0)
     /// One per event loop: its handler and buffers are confined to that thread.
@@ -29,22 +19,48 @@ final class StreamListener: Sendable {
     private let channels = Mutex<[any Channel]>([])
 
     init(
-        threads: Int, limits: Limits, store: LocalDataStore, forwarding: Forwarding,
-        service: ServiceSettings, makeRing: @escaping @Sendable () -> LookupRing?
+        threads: Int, store: LocalDataStore, forwarding: Forwarding,
+        makeRing: @escaping @Sendable () -> LookupRing?
     ) {
         group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
-        self.limits = limits
         self.store = store
         self.forwarding = forwarding
-        self.service = service
         self.makeRing = makeRing
     }
 
-    /// Binds and listens on `address`; returns the address with the port that the system chose, where 0 was asked.
-    func listen(on address: Resolution.SocketAddress) throws -> Resolution.SocketAddress {
-        let bootstrap = ServerBootstrap(group: group)
+    /// A listening socket.
+    struct Bound: Sendable {
+        let address: Resolution.SocketAddress
+        fileprivate let channel: any Channel
+    }
+
+    /// Binds and listens on `address`; where port 0 was asked, the result has the one that the system chose.
+    func listen(on address: Resolution.SocketAddress) throws -> Bound {
+        let target = try NIOCore.SocketAddress(ipAddress: address.ip, port: Int(address.port))
+        let channel = try bootstrap.bind(to: target).wait()
+        channels.withLock { $0.append(channel) }
+        let port = UInt16(clamping: channel.localAddress?.port ?? Int(address.port))
+        return Bound(address: address.withPort(port), channel: channel)
+    }
+
+    /// Serves a socket that listens already.
+    func listen(inherited descriptor: Int32) throws {
+        let channel = try bootstrap.withBoundSocket(descriptor).wait()
+        channels.withLock { $0.append(channel) }
+    }
+
+    func close(_ bound: Bound) {
+        channels.withLock { $0.removeAll { $0 === bound.channel } }
+        try? bound.channel.close().wait()
+    }
+
+    private var bootstrap: ServerBootstrap {
+        ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 512)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(AcceptPause()) }
+            }
             .childChannelOption(.socketOption(.tcp_nodelay), value: 1)
             // A client may send its last query, close its side, and wait for the answers.
             .childChannelOption(.allowRemoteHalfClosure, value: true)
@@ -52,10 +68,6 @@ final class StreamListener: Sendable {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try self.setUp(channel) }
             }
-        let target = try NIOCore.SocketAddress(ipAddress: address.ip, port: Int(address.port))
-        let channel = try bootstrap.bind(to: target).wait()
-        channels.withLock { $0.append(channel) }
-        return address.withPort(UInt16(channel.localAddress?.port ?? Int(address.port)))
     }
 
     /// Stops accepting; connections that are open get their answers and are closed.
@@ -66,7 +78,13 @@ final class StreamListener: Sendable {
     /// Ends the event loops, and with them what is still open.
     func shutDown() async { try? await group.shutdownGracefully() }
 
+    /// Event loops that have nothing to answer do not hold on to old data.
+    func refresh() {
+        for loop in group.makeIterator() { loop.execute { self.states.currentValue?.refresh() } }
+    }
+
     private func setUp(_ channel: any Channel) throws {
+        let limits = store.current().data.service.streams
         guard connections.load(ordering: .relaxed) < limits.maximumConnections else {
             channel.close(promise: nil)
             return
@@ -77,7 +95,7 @@ final class StreamListener: Sendable {
         if let existing = states.currentValue {
             worker = existing
         } else {
-            worker = StreamWorker(store: store, forwarding: forwarding, service: service, ring: makeRing())
+            worker = StreamWorker(store: store, forwarding: forwarding, ring: makeRing())
             states.currentValue = worker
         }
         guard let remote = channel.remoteAddress, let client = remote.plain else {
@@ -85,6 +103,20 @@ final class StreamListener: Sendable {
         }
         try channel.pipeline.syncOperations.addHandler(
             StreamConnection(worker: worker, client: client, limits: limits))
+    }
+}
+
+/// Lets a listening socket rest when accept(2) has failed: without descriptors left it would be tried, and fail, in a
+/// loop. (NIO's AcceptBackoffHandler holds back only reads that are asked for anew, which this one is not.)
+private final class AcceptPause: ChannelInboundHandler {
+    typealias InboundIn = Channel
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        let channel = context.channel
+        channel.setOption(.autoRead, value: false).whenFailure { _ in }
+        channel.eventLoop.scheduleTask(in: .milliseconds(100)) {
+            channel.setOption(.autoRead, value: true).whenFailure { _ in }
+        }
     }
 }
 
@@ -106,15 +138,21 @@ final class StreamWorker: @unchecked Sendable {
     private var handler: QueryHandler
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
 
-    init(store: LocalDataStore, forwarding: Forwarding, service: ServiceSettings, ring: LookupRing?) {
+    init(store: LocalDataStore, forwarding: Forwarding, ring: LookupRing?) {
         self.store = store
         self.forwarding = forwarding
         self.ring = ring
         snapshot = store.current()
-        handler = QueryHandler(service: service, ring: ring)
+        handler = QueryHandler(service: snapshot.data.service, ring: ring)
     }
 
     deinit { buffer.deallocate() }
+
+    func refresh() {
+        guard store.generation != snapshot.generation else { return }
+        snapshot = store.current()
+        handler.service = snapshot.data.service
+    }
 
     enum Answer {
         case reply(UnsafeRawBufferPointer)
@@ -128,7 +166,7 @@ final class StreamWorker: @unchecked Sendable {
         _ message: UnsafeRawBufferPointer, _ request: QueryHandler.Request,
         replyLater: () -> ParkedQuery.Reply
     ) -> Answer {
-        if store.generation != snapshot.generation { snapshot = store.current() }
+        refresh()
         switch handler.handle(message, request, local: snapshot.data, into: buffer) {
         case .reply(let length):
             if handler.wantsPrefetch { forwarding.prefetch(handler.missedKey) }
@@ -154,15 +192,18 @@ final class StreamConnection: ChannelInboundHandler {
 
     private let worker: StreamWorker
     private let client: Resolution.SocketAddress
-    private let limits: StreamListener.Limits
+    private let limits: Configuration.Streams
     private var pending: ByteBuffer?
     private var parked = 0
     private var transfer: ZoneTransfer?
     private var reading = true
-    private var closing = false
+    /// The client sends no more.
+    private var inputEnded = false
+    /// Only what is written has still to get out.
+    private var ending = false
     private var idle: Scheduled<Void>?
 
-    init(worker: StreamWorker, client: Resolution.SocketAddress, limits: StreamListener.Limits) {
+    init(worker: StreamWorker, client: Resolution.SocketAddress, limits: Configuration.Streams) {
         self.worker = worker
         self.client = client
         self.limits = limits
@@ -178,6 +219,8 @@ final class StreamConnection: ChannelInboundHandler {
         if pending == nil || pending?.readableBytes == 0 {
             pending = arrived
         } else {
+            // What was read gives its room back: a client may leave half a message behind each time.
+            pending?.discardReadBytes()
             pending?.writeBuffer(&arrived)
         }
         process(context)
@@ -194,8 +237,8 @@ final class StreamConnection: ChannelInboundHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         // The client has said all it will say; what it still waits for is answered first.
         if case ChannelEvent.inputClosed? = event as? ChannelEvent {
-            closing = true
-            closeIfDone(context)
+            inputEnded = true
+            endIfDone(context)
         }
     }
 
@@ -205,7 +248,9 @@ final class StreamConnection: ChannelInboundHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         idle?.cancel()
-        closing = true
+        ending = true
+        if let transfer { transfer.log(to: worker.ring) }
+        transfer = nil
         context.fireChannelInactive()
     }
 
@@ -217,8 +262,9 @@ final class StreamConnection: ChannelInboundHandler {
             let length = Int(buffer.getInteger(at: buffer.readerIndex, as: UInt16.self) ?? 0)
             // No message is shorter than its header: whoever sends this does not speak DNS.
             guard length >= Header.length else {
-                context.close(promise: nil)
-                return
+                pending = nil
+                inputEnded = true
+                break
             }
             guard buffer.readableBytes >= 2 + length else { break }
             buffer.moveReaderIndex(forwardBy: 2)
@@ -233,11 +279,20 @@ final class StreamConnection: ChannelInboundHandler {
         }
         // What was read must not grow for ever while we wait; `resume` starts again.
         setReading(mayProceed(context), context)
-        closeIfDone(context)
+        endIfDone(context)
+    }
+
+    /// Whether a whole message is still to be answered.
+    private var hasMessage: Bool {
+        guard let pending, let length = pending.getInteger(at: pending.readerIndex, as: UInt16.self) else {
+            return false
+        }
+        return pending.readableBytes >= 2 + Int(length)
     }
 
     private func mayProceed(_ context: ChannelHandlerContext) -> Bool {
-        parked < limits.maximumPipelined && transfer == nil && context.channel.isWritable && context.channel.isActive
+        !ending && parked < limits.maximumPipelined && transfer == nil && context.channel.isWritable
+            && context.channel.isActive
     }
 
     private func answer(_ message: ByteBuffer, _ context: ChannelHandlerContext) {
@@ -310,11 +365,12 @@ final class StreamConnection: ChannelInboundHandler {
         context.channel.setOption(.autoRead, value: on).whenFailure { _ in }
     }
 
-    private func closeIfDone(_ context: ChannelHandlerContext) {
-        if closing, parked == 0, transfer == nil, context.channel.isActive {
-            context.flush()
-            context.close(promise: nil)
-        }
+    /// Closes once everything that was asked is answered and on its way; the idle timer bounds how long that takes.
+    private func endIfDone(_ context: ChannelHandlerContext) {
+        guard inputEnded, !ending, parked == 0, transfer == nil, !hasMessage, context.channel.isActive else { return }
+        ending = true
+        let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer())).whenComplete { _ in bound.value.close(promise: nil) }
     }
 
     /// A connection may be idle for so long, and a message may take no longer either.

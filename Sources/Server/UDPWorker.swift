@@ -3,6 +3,7 @@ import DNSWire
 import Glibc
 import LookupLog
 import Resolution
+import Synchronization
 
 /// One thread that serves UDP: epoll, one `recvmmsg`, answers, one `sendmmsg`.
 ///
@@ -12,19 +13,21 @@ struct UDPWorker: ~Copyable {
     private let sockets: [DatagramSocket]
     private let store: LocalDataStore
     private let forwarding: Forwarding
-    private let stop: StopSignal
+    private let signal: WakeSignal
+    private var snapshot: LocalDataStore.Snapshot
     private var handler: QueryHandler
     private var batch = DatagramBatch()
 
     init(
-        sockets: [DatagramSocket], store: LocalDataStore, forwarding: Forwarding, service: ServiceSettings,
-        ring: LookupRing?, stop: StopSignal
+        sockets: [DatagramSocket], store: LocalDataStore, forwarding: Forwarding, ring: LookupRing?,
+        signal: WakeSignal
     ) {
         self.sockets = sockets
         self.store = store
         self.forwarding = forwarding
-        self.stop = stop
-        handler = QueryHandler(service: service, ring: ring)
+        self.signal = signal
+        snapshot = store.current()
+        handler = QueryHandler(service: snapshot.data.service, ring: ring)
     }
 
     /// Serves until the stop signal; what has arrived by then is still answered.
@@ -33,11 +36,10 @@ struct UDPWorker: ~Copyable {
         guard epoll >= 0 else { throw SystemError("epoll_create1") }
         defer { close(epoll) }
         for (index, socket) in sockets.enumerated() {
-            try Self.watch(socket.descriptor, as: UInt64(index), epoll)
+            try Self.watch(socket.descriptor, as: UInt64(index), epoll, isShared: socket.isShared)
         }
-        try Self.watch(stop.descriptor, as: UInt64.max, epoll)
+        try Self.watch(signal.descriptor, as: UInt64.max, epoll)
 
-        var snapshot = store.current()
         let capacity = sockets.count + 1
         let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: capacity)
         defer { events.deallocate() }
@@ -50,29 +52,38 @@ struct UDPWorker: ~Copyable {
             var stopping = false
             for index in 0..<Int(ready) {
                 if events[index].data.u64 == UInt64.max {
-                    stopping = true
+                    stopping = signal.consume()
+                    // Whoever has nothing to answer does not hold on to old data either.
+                    refresh()
                     continue
                 }
                 let socket = sockets[Int(events[index].data.u64)]
                 // A full batch means that more is waiting: no need to ask epoll.
                 repeat {
-                    if store.generation != snapshot.generation { snapshot = store.current() }
-                } while serve(socket, snapshot.data) == DatagramBatch.count
+                    refresh()
+                } while serve(socket) == DatagramBatch.count
             }
             if stopping {
                 // A flood must not keep us from ending.
                 for socket in sockets {
-                    for _ in 0..<16 where serve(socket, snapshot.data) == 0 { break }
+                    for _ in 0..<16 where serve(socket) == 0 { break }
                 }
                 return
             }
         }
     }
 
+    private mutating func refresh() {
+        guard store.generation != snapshot.generation else { return }
+        snapshot = store.current()
+        handler.service = snapshot.data.service
+    }
+
     /// Answers one batch; returns how many datagrams there were.
-    private mutating func serve(_ socket: DatagramSocket, _ local: LocalData) -> Int {
+    private mutating func serve(_ socket: DatagramSocket) -> Int {
         let count = batch.receive(from: socket.descriptor, withLocalAddress: socket.isWildcard)
         guard count > 0 else { return 0 }
+        let local = snapshot.data
         var request = QueryHandler.Request(
             client: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .udp, arrival: Moment.now())
         for slot in 0..<count {
@@ -97,17 +108,21 @@ struct UDPWorker: ~Copyable {
         return count
     }
 
-    private static func watch(_ descriptor: Int32, as tag: UInt64, _ epoll: Int32) throws(SystemError) {
+    private static func watch(
+        _ descriptor: Int32, as tag: UInt64, _ epoll: Int32, isShared: Bool = false
+    ) throws(SystemError) {
         var event = epoll_event()
-        event.events = EPOLLIN.rawValue
+        // One of those that wait is enough.
+        event.events = EPOLLIN.rawValue | (isShared ? EPOLLEXCLUSIVE.rawValue : 0)
         event.data.u64 = tag
         guard epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) == 0 else { throw SystemError("epoll_ctl") }
     }
 }
 
-/// Tells threads that wait in epoll to end: a descriptor that becomes readable and stays so.
-final class StopSignal: Sendable {
+/// Wakes one thread that waits for descriptors: to look around, or to end.
+final class WakeSignal: Sendable {
     let descriptor: Int32
+    private let ends = Atomic<Bool>(false)
 
     init() throws(SystemError) {
         descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
@@ -116,9 +131,21 @@ final class StopSignal: Sendable {
 
     deinit { close(descriptor) }
 
-    func raise() {
+    func wake() {
         var one: UInt64 = 1
         _ = write(descriptor, &one, 8)
+    }
+
+    func end() {
+        ends.store(true, ordering: .releasing)
+        wake()
+    }
+
+    /// The descriptor is quiet until the next `wake`; whether the thread is to end.
+    func consume() -> Bool {
+        var count: UInt64 = 0
+        _ = read(descriptor, &count, 8)
+        return ends.load(ordering: .acquiring)
     }
 }
 

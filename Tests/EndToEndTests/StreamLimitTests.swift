@@ -118,6 +118,74 @@ struct StreamLimitTests {
         #expect(seen == Set(ids))
     }
 
+    @Test("whose client has sent all it will, and reads slowly, carry every answer before they close")
+    func halfClosed() async throws {
+        let long = (0..<20).map { "long TXT \"\($0)\(String(repeating: "x", count: 200))\"\n" }.joined()
+        try folder.write(ZoneText.shop + long, to: "zones/shop.zone")
+        let daemon = try await daemon("  idle-timeout: 10s\n")
+        let client = try StreamClient(port: daemon.port, receiveBuffer: 4096)
+        let count = 1000
+        let queries = (0..<count).flatMap { id -> [UInt8] in
+            let query = Wire.query("long.shop.test.", type: 16, id: UInt16(id))
+            return [0, UInt8(query.count)] + query
+        }
+        // Both sides may fill up: the answers are read meanwhile.
+        async let sent: Void = blocking {
+            try client.sendRaw(queries)
+            client.endSending()
+        }
+        let seen = try await blocking {
+            usleep(300_000)
+            var seen: Set<UInt16> = []
+            while let answer = try client.receiveNow() {
+                if Wire.answers(answer) == 20 { seen.insert(Wire.id(answer)) }
+            }
+            return seen
+        }
+        try await sent
+        #expect(seen.count == count)
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("that send a query and then no DNS get the answer before they are closed")
+    func nonsenseBehindQuery() async throws {
+        let daemon = try await daemon("  idle-timeout: 5s\n")
+        let client = try StreamClient(port: daemon.port)
+        let query = Wire.query("www.shop.test.", id: 9)
+        try client.sendRaw([0, UInt8(query.count)] + query + [0, 3, 1, 2, 3])
+        let answer = try #require(try await client.receive())
+        #expect(Wire.id(answer) == 9 && Wire.answers(answer) == 1)
+        #expect(try await client.receive() == nil)
+    }
+
+    @Test("wait, at no cost, while the system has no descriptor for them")
+    func noDescriptors() async throws {
+        let daemon = try await daemon("  idle-timeout: 60s\n")
+        let process = daemon.program.identifier
+        @Sendable func descriptors() throws -> Int {
+            try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd").count
+        }
+        func ticks() throws -> Int {
+            let fields = try String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8).split(separator: " ")
+            return (Int(fields[13]) ?? 0) + (Int(fields[14]) ?? 0)
+        }
+        // So that whatever is opened with the first query is.
+        #expect(try await ask(try StreamClient(port: daemon.port)) == true)
+        try await eventually("the first has left") { try descriptors() < 64 }
+        let limit = try await Command.run(
+            ["--pid", "\(process)", "--nofile=\(try descriptors() + 2)"], executable: URL(filePath: "/usr/bin/prlimit"))
+        #expect(limit.code == 0)
+        var clients = try (0..<10).map { _ in try StreamClient(port: daemon.port) }
+        let before = try ticks()
+        try await Task.sleep(for: .seconds(1))
+        #expect(try ticks() - before < 20)
+        #expect(try await daemon.dig("www.shop.test", "+short") == "198.51.100.7\n")
+        let last = clients.removeLast()
+        clients = []
+        #expect(try await ask(last) == true)
+        #expect(try await daemon.stop() == 0)
+    }
+
     @Test("that send no DNS are closed", arguments: [Array("GET / HTTP/1.1\r\n\r\n".utf8), [0, 3, 1, 2, 3], [0, 0]])
     func nonsense(_ bytes: [UInt8]) async throws {
         let daemon = try await daemon("  idle-timeout: 1s\n")

@@ -42,8 +42,12 @@ enum Wire {
 final class StreamClient: @unchecked Sendable {
     private let descriptor: Int32
 
-    init(port: UInt16) throws {
+    /// `receiveBuffer`: bytes that the system keeps until they are read; nil: as many as it likes.
+    init(port: UInt16, receiveBuffer: Int32? = nil) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        if var receiveBuffer {
+            setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receiveBuffer, socklen_t(MemoryLayout<Int32>.size))
+        }
         try loopback(port) { Foundation.connect(descriptor, $0, $1) == 0 }
         // Nothing takes so long; a test that waits longer has failed.
         var limit = timeval(tv_sec: 10, tv_usec: 0)

@@ -13,12 +13,15 @@ public final class DaemonProcess: Sendable {
 
     /// Runs `stub53 serve ARGUMENTS` and waits until it is ready.
     ///
-    /// Without `--listen` it gets a free port of 127.0.0.1, and without `--log` it writes JSON lines.
+    /// Without `--listen` it gets a free port of 127.0.0.1 (unless `listens` is false), and without `--log` it writes
+    /// JSON lines.
     ///
     /// - Throws: `LineReader.Missing` with what it said when it ends before that.
-    public init(_ arguments: [String], executable: URL = Command.executable, folder: String? = nil) async throws {
+    public init(
+        _ arguments: [String], executable: URL = Command.executable, folder: String? = nil, listens: Bool = true
+    ) async throws {
         var all = ["serve"] + arguments
-        if !arguments.contains("--listen") { all += ["--listen", "127.0.0.1:0"] }
+        if listens, !arguments.contains("--listen") { all += ["--listen", "127.0.0.1:0"] }
         if !arguments.contains("--log") { all += ["--log", "json"] }
         program = try ProgramProcess(executable.path, all, folder: folder)
         do {

@@ -53,8 +53,9 @@ public struct FetchKey: Hashable, Sendable {
 
 /// Which upstream answered, and how.
 public struct UpstreamReply: Hashable, Sendable, BitwiseCopyable {
-    /// Index into the configured servers.
+    /// Index into the servers of the settings, which may be replaced.
     public let server: Int
+    public let address: SocketAddress
     public let overTCP: Bool
     /// From the query that it answers.
     public let microseconds: UInt32
@@ -72,7 +73,7 @@ public enum FetchEvent<Answer: Sendable>: Sendable {
 }
 
 /// How forwarding is done. Times in microseconds.
-public struct ForwardSettings: Sendable {
+public struct ForwardSettings: Sendable, Hashable {
     /// At most 64.
     public var servers: [UpstreamServer]
     /// How long a client is kept waiting.

@@ -131,7 +131,8 @@ struct ForwardCore: ~Copyable {
         let isStream = attempt.isStream
         noteReply(attempt, rtt: code == .noError || code == .nxDomain, now)
         let reply = UpstreamReply(
-            server: attempt.server, overTCP: isStream, microseconds: UInt32(clamping: now - min(now, attempt.sent)))
+            server: attempt.server, address: settings.servers[attempt.server].address, overTCP: isStream,
+            microseconds: UInt32(clamping: now - min(now, attempt.sent)))
 
         if flags.contains(.truncated), !isStream {
             forget(number, now)
@@ -267,6 +268,11 @@ struct ForwardCore: ~Copyable {
     }
 
     // MARK: What the shell asks
+
+    /// Those that are not finished, each with what it asks and until when.
+    var openFlights: [(flight: Int, key: FetchKey, deadline: UInt64)] {
+        flights.indices.filter { flights[$0].isOpen }.map { ($0, flights[$0].key, flights[$0].deadline) }
+    }
 
     /// The actions so far; the outbox stays as it is until `clearOutbox`.
     mutating func takeActions() -> [Action] {

@@ -73,7 +73,9 @@ extension ForwardCore {
         var isOpen = true
         /// A SERVFAIL, in case nothing better comes.
         var fallback: [UInt8] = []
-        var fallbackReply = UpstreamReply(server: 0, overTCP: false, microseconds: 0)
+        var fallbackReply = UpstreamReply(
+            server: 0, address: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), overTCP: false,
+            microseconds: 0)
         var error = ExtendedError.noReachableAuthority
         var errorText: StaticString = "no upstream answered in time"
     }

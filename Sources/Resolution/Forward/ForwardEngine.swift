@@ -14,12 +14,11 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     /// After `.late` those that are left in the list go on waiting; after the other events all are done with.
     public typealias Completion = @Sendable (FetchKey, inout [Waiter], FetchEvent<Answer>) -> Void
 
-    public let settings: ForwardSettings
     private let check: Check
     private let completion: Completion
     private let wakeDescriptor: Int32
     private let epoll: Int32
-    private let mailbox = Mutex(Mailbox())
+    private let mailbox: Mutex<Mailbox>
     private let published: Mutex<[UpstreamStatus]>
 
     private struct Letter: Sendable {
@@ -30,6 +29,9 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
 
     private struct Mailbox: Sendable {
         var letters: [Letter] = []
+        var settings: ForwardSettings
+        /// The settings have been replaced, and the engine has not seen it yet.
+        var isChanged = false
         /// The engine sleeps, or is about to: a letter has to wake it.
         var needsWake = true
         /// When to give up on what is in flight; nil while the engine is to run.
@@ -46,7 +48,7 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
         }
         wakeDescriptor = descriptor
         self.epoll = epoll
-        self.settings = settings.bounded
+        mailbox = Mutex(Mailbox(settings: settings.bounded))
         self.check = check
         self.completion = completion
         published = Mutex(ForwardCore(settings).status())
@@ -55,6 +57,21 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     deinit {
         close(epoll)
         close(wakeDescriptor)
+    }
+
+    /// How it asks, and whom: as it was made, or as `replace` has last said.
+    public var settings: ForwardSettings { mailbox.withLock { $0.settings } }
+
+    /// How long a client is kept waiting, in microseconds.
+    public var patience: UInt64 { mailbox.withLock { $0.settings.patience } }
+
+    /// From now on it asks other servers, or in another way. What is in flight is asked anew. From any thread.
+    public func replace(_ settings: ForwardSettings) {
+        mailbox.withLock { mailbox in
+            mailbox.settings = settings.bounded
+            mailbox.isChanged = true
+        }
+        wake()
     }
 
     /// The engine's clock: monotonic, in microseconds.
@@ -68,18 +85,20 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     ///
     /// False when too many wait already, or the engine is stopping; then nothing is called back.
     public func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64? = nil) -> Bool {
-        post(Letter(key: key, waiter: waiter, deadline: deadline ?? Self.now + settings.patience))
+        post(Letter(key: key, waiter: waiter, deadline: deadline ?? Self.now + patience))
     }
 
     /// Asks for the cache's sake: the completion gets the answer and no waiters. From any thread.
     @discardableResult
     public func prefetch(_ key: FetchKey) -> Bool {
-        post(Letter(key: key, waiter: nil, deadline: Self.now + settings.patience))
+        post(Letter(key: key, waiter: nil, deadline: Self.now + patience))
     }
 
     private func post(_ letter: Letter) -> Bool {
         let (accepted, wakes) = mailbox.withLock { mailbox -> (Bool, Bool) in
-            guard mailbox.letters.count < settings.maximumFlights, mailbox.stopAt == nil else { return (false, false) }
+            guard mailbox.letters.count < mailbox.settings.maximumFlights, mailbox.stopAt == nil else {
+                return (false, false)
+            }
             mailbox.letters.append(letter)
             defer { mailbox.needsWake = false }
             return (true, mailbox.needsWake)
@@ -106,8 +125,12 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
 
     /// The engine's thread: returns after `stop`. Called once.
     public func run() {
-        var sockets = ForwardSockets(servers: settings.servers, epoll: epoll)
-        var core = ForwardCore(settings)
+        let initial = mailbox.withLock { mailbox in
+            mailbox.isChanged = false
+            return mailbox.settings
+        }
+        var sockets = ForwardSockets(servers: initial.servers, epoll: epoll)
+        var core = ForwardCore(initial)
         /// By flight number.
         var waiting: [[Waiter]] = []
         var letters: [Letter] = []
@@ -117,11 +140,25 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
 
         while true {
             var now = Self.now
-            let stopAt = mailbox.withLock { mailbox in
+            let (stopAt, replacement) = mailbox.withLock { mailbox -> (UInt64?, ForwardSettings?) in
                 swap(&letters, &mailbox.letters)
                 // Whoever comes while we work is seen before we sleep.
                 mailbox.needsWake = false
-                return mailbox.stopAt
+                defer { mailbox.isChanged = false }
+                return (mailbox.stopAt, mailbox.isChanged ? mailbox.settings : nil)
+            }
+            if let replacement {
+                // What the old servers have decided already is done first.
+                perform(&core, &sockets, &waiting, &sends, now)
+                var moved: [Letter] = []
+                for (flight, key, deadline) in core.openFlights where flight < waiting.count {
+                    for waiter in waiting[flight] { moved.append(Letter(key: key, waiter: waiter, deadline: deadline)) }
+                }
+                sockets = ForwardSockets(servers: replacement.servers, epoll: epoll)
+                core = ForwardCore(replacement)
+                waiting = []
+                isDirty = true
+                letters = moved + letters
             }
             for letter in letters { take(letter, &core, &waiting, now) }
             letters.removeAll(keepingCapacity: true)

@@ -39,6 +39,20 @@ struct UpstreamServerTests {
         }
     }
 
+    @Test("what is wrong is told without control characters, whatever was given")
+    func escapes() {
+        for text in [
+            "\u{1B}[31m", "a\nb=10.0.0.x", "\u{1B}://10.0.0.1", "[\u{7}", "10.0.0.1:\u{8}", "\u{202E}=x\u{1B}",
+        ] {
+            do throws(UpstreamServer.ParseError) {
+                let server = try UpstreamServer(parsing: text)
+                Issue.record("\(server)")
+            } catch {
+                #expect(error.description.utf8.allSatisfy { (0x20...0x7E).contains($0) }, "\(error)")
+            }
+        }
+    }
+
     private func withFiles(_ main: String, _ resolved: String?, _ body: (String, String) throws -> Void) throws {
         var template = Array("/tmp/resolvconf-XXXXXX".utf8CString)
         let folder = try #require(mkdtemp(&template).map { String(cString: $0) })
@@ -93,6 +107,32 @@ struct UpstreamServerTests {
                     == ["10.0.0.1"])
             let elsewhere = SocketAddress(ip: "127.0.0.1", port: 5353)!
             #expect(ResolvConf.read(main, ownAddresses: [elsewhere], resolvedPath: resolved).servers.count == 3)
+        }
+    }
+
+    /// An address of this machine that is not loopback.
+    private static let outer: SocketAddress? = {
+        var list: UnsafeMutablePointer<ifaddrs>?
+        guard getifaddrs(&list) == 0 else { return nil }
+        defer { freeifaddrs(list) }
+        return sequence(first: list, next: { $0?.pointee.ifa_next }).lazy
+            .compactMap { $0?.pointee.ifa_addr.flatMap { SocketAddress($0) } }.first { !$0.isIPv6 && !$0.isLoopback }
+    }()
+
+    @Test(
+        "so are the addresses of our interfaces where we listen on all of them",
+        .enabled(if: outer != nil, "this machine has none but loopback"))
+    func interfaces() throws {
+        let outer = try #require(Self.outer)
+        try withFiles("nameserver \(outer.ip)\nnameserver 203.0.113.1\n", nil) { main, resolved in
+            for all in ["0.0.0.0", "::"] {
+                let own = try #require(SocketAddress(ip: all, port: 53))
+                #expect(
+                    ResolvConf.read(main, ownAddresses: [own], resolvedPath: resolved).servers.map(\.address.ip)
+                        == ["203.0.113.1"])
+            }
+            let loopback = try #require(SocketAddress(ip: "127.0.0.1", port: 53))
+            #expect(ResolvConf.read(main, ownAddresses: [loopback], resolvedPath: resolved).servers.count == 2)
         }
     }
 

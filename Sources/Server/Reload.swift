@@ -1,0 +1,143 @@
+import CLinux
+import Glibc
+import Resolution
+import Synchronization
+
+/// What is in use: the settings, what their files held, and the cache for what upstream says.
+struct LoadedState: Sendable {
+    var configuration: Configuration
+    var sources: ConfigurationSources
+    var cache: AnswerCache
+    /// Whose answers `cache` holds.
+    var cacheOrigin: [UpstreamServer]
+    /// When the loading began, as file times are.
+    var since: timespec
+
+    init(_ configuration: Configuration, _ sources: ConfigurationSources, since: timespec) {
+        self.configuration = configuration
+        self.sources = sources
+        self.since = since
+        cache = AnswerCache(configuration.cache)
+        cacheOrigin = sources.upstream
+    }
+
+    /// How upstream is asked, and whom.
+    var forwarding: ForwardSettings {
+        var settings = configuration.forwarding
+        settings.servers = sources.upstream
+        return settings
+    }
+
+    func localData(_ cookie: ServerCookie) -> LocalData {
+        LocalData(
+            chain: SourceChain(
+                hosts: sources.hosts, zones: sources.zones, special: sources.special, cache: cache,
+                routes: ForwardRoutes(sources.upstream)),
+            service: ServiceSettings(
+                recursionAvailable: !sources.upstream.isEmpty, access: configuration.accessList, cookie: cookie,
+                identity: Array(configuration.identity.utf8.prefix(255)),
+                version: Array(configuration.version.utf8.prefix(255)), streams: configuration.streams))
+    }
+}
+
+extension RunningDaemon {
+    /// Reads the configuration and all files again, beside what is in use, and swaps them in whole. What can't be
+    /// loaded stays as it was. On the reload thread.
+    func reload(reason: String) {
+        SystemManager.notify("RELOADING=1\nMONOTONIC_USEC=\(Moment.monotonicMicroseconds())")
+        let last = state.withLock { $0 }
+        var next = last
+        next.since = FileWatcher.now()
+        var notes = readConfiguration(&next)
+        next.sources = next.configuration.load(last: last)
+        Report.diagnostics(next.sources.diagnostics)
+        keepWhatFailed(&next.sources, last.sources)
+        if next.configuration.cache != last.configuration.cache {
+            next.cache = AnswerCache(next.configuration.cache)
+            notes.append("cache emptied")
+        } else if !next.sources.upstream.isEmpty, next.sources.upstream != last.cacheOrigin {
+            // Another network, or another view of a domain: what the old servers said may be wrong there.
+            next.cache = AnswerCache(next.configuration.cache)
+            next.cacheOrigin = next.sources.upstream
+            notes.append("cache emptied")
+        }
+        if next.forwarding != last.forwarding { forwarding.replace(next.forwarding) }
+        store.replace(next.localData(cookie))
+        refreshWorkers()
+        state.withLock { $0 = next }
+        watcher.watch(next.sources.watched, since: next.since)
+        let changes = [ReloadReport.changes(from: last.sources, to: next.sources)] + notes
+        Report.line("reload     \(reason): \(changes.joined(separator: ", "))")
+        SystemManager.notify("READY=1")
+    }
+
+    /// Takes the settings of the configuration file; returns what is to be said about them.
+    private func readConfiguration(_ next: inout LoadedState) -> [String] {
+        guard let file = asked.file else { return [] }
+        let (fresh, problems) = asked.readAgain()
+        Report.diagnostics(problems)
+        guard !problems.hasErrors else { return ["settings kept as they were: \(file) has errors"] }
+        let old = next.configuration
+        next.configuration = fresh
+        // What the parts are built on: sockets, threads, files.
+        let fixed = [
+            ("listen", fresh.listen == asked.listen), ("workers", fresh.workers == asked.workers),
+            ("log.format", fresh.logFormat == asked.logFormat), ("log.file", fresh.logFile == asked.logFile),
+        ].filter { !$0.1 }.map(\.0)
+        next.configuration.listen = old.listen
+        next.configuration.workers = old.workers
+        next.configuration.logFormat = old.logFormat
+        next.configuration.logFile = old.logFile
+        guard !fixed.isEmpty else { return [] }
+        return ["\(fixed.joined(separator: ", ")) changed, which needs a restart"]
+    }
+
+    private func keepWhatFailed(_ new: inout ConfigurationSources, _ last: ConfigurationSources) {
+        func failed(_ files: [String]) -> Bool {
+            new.diagnostics.list.contains {
+                $0.severity == .error && $0.place.line == 0 && files.contains($0.place.path)
+            }
+        }
+        if new.hosts.nameCount == 0, last.hosts.nameCount > 0, failed(new.hostsFiles) {
+            new.hosts = last.hosts
+            Report.line("reload     overrides kept as they were")
+        }
+        if new.upstream.isEmpty, !last.upstream.isEmpty, failed([ResolvConf.systemPath]) {
+            new.upstream = last.upstream
+            new.upstreamOrigin = last.upstreamOrigin
+            Report.line("reload     upstream servers kept as they were")
+        }
+    }
+}
+
+/// What a reload changed, in words.
+enum ReloadReport {
+    static func changes(from old: ConfigurationSources, to new: ConfigurationSources) -> String {
+        var parts: [String] = []
+        if old.hosts.nameCount != new.hosts.nameCount {
+            parts.append("overrides \(old.hosts.nameCount) -> \(new.hosts.nameCount) names")
+        } else {
+            parts.append("overrides \(new.hosts.nameCount) names")
+        }
+        for zone in new.zones.zones {
+            guard let before = old.zones.zone(apex: zone.apex) else {
+                parts.append("zone \(zone.apex) new, serial \(zone.serial)")
+                continue
+            }
+            if before.serial != zone.serial {
+                parts.append("zone \(zone.apex) serial \(before.serial) -> \(zone.serial)")
+            } else if before !== zone, before.recordCount != zone.recordCount {
+                parts.append("zone \(zone.apex) \(before.recordCount) -> \(zone.recordCount) records, same serial")
+            }
+        }
+        for zone in old.zones.zones where new.zones.zone(apex: zone.apex) == nil {
+            parts.append("zone \(zone.apex) gone")
+        }
+        if old.upstream != new.upstream {
+            let servers = new.upstream.map { "\($0)" }.joined(separator: ", ")
+            parts.append("upstream \(servers.isEmpty ? "none" : servers)")
+        }
+        for path in new.failedZones { parts.append("\(path) not loaded, its last good version stays") }
+        return parts.joined(separator: ", ")
+    }
+}

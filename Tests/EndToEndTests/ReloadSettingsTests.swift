@@ -1,0 +1,212 @@
+import Foundation
+import Synchronization
+import TestSupport
+import Testing
+
+/// The configuration changes under the running daemon: what can be taken at once is, and what can't is said.
+@Suite("A running daemon whose configuration changes")
+struct ReloadSettingsTests {
+    private let folder: TemporaryFolder
+
+    init() throws {
+        folder = try TemporaryFolder()
+        try folder.write("127.0.0.14 over.test\n", to: "hosts")
+        try FileManager.default.createDirectory(atPath: folder.file("zones"), withIntermediateDirectories: false)
+    }
+
+    private var file: String { folder.file("stub53.yaml") }
+
+    private func daemon(_ configuration: String, _ more: String...) async throws -> DaemonProcess {
+        try folder.write(configuration, to: "stub53.yaml")
+        return try await DaemonProcess(
+            ["--config", file, "--hosts", folder.file("hosts"), "--zones", folder.file("zones")] + more)
+    }
+
+    /// Writes the configuration anew, and waits for what the daemon says about it.
+    private func change(
+        _ daemon: DaemonProcess, _ configuration: String, saying text: String = "reload "
+    ) async throws -> String {
+        let before = daemon.errors.all.count
+        let beside = try folder.write(configuration, to: "new")
+        #expect(rename(beside, file) == 0)
+        return try await daemon.errors.first(from: before) { $0.hasPrefix("reload ") && $0.contains(text) }
+    }
+
+    private func upstream(_ octet: UInt8) throws -> ScriptedServer {
+        try ScriptedServer { query, _ in .send(Reply.addresses(query, [[192, 0, 2, octet]])) }
+    }
+
+    @Test("asks the new upstream servers, and no longer says what the old ones said")
+    func servers() async throws {
+        let (one, two) = (try upstream(1), try upstream(2))
+        let daemon = try await daemon("upstream.servers: 127.0.0.1:\(one.port)\n")
+        #expect(try await daemon.dig("www.example.net", "+short") == "192.0.2.1\n")
+        let said = try await change(daemon, "upstream.servers: 127.0.0.1:\(two.port)\n")
+        #expect(said.contains("upstream 127.0.0.1:\(two.port)") && said.contains("cache emptied"), "\(said)")
+        let before = daemon.output.all.count
+        #expect(try await daemon.dig("www.example.net", "+short") == "192.0.2.2\n")
+        let line = try await daemon.lookup("www.example.net.", "A", from: before)
+        #expect(line["upstream"] as? String == "127.0.0.1:\(two.port)/udp")
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("asks the new servers what the old ones have left unanswered, each client once")
+    func inFlight() async throws {
+        let (silent, lively) = (try ScriptedServer { _, _ in .silence }, try upstream(2))
+        let daemon = try await daemon("upstream.servers: 127.0.0.1:\(silent.port)\n")
+        let client = try DatagramClient(port: daemon.port, patience: 1)
+        for id in 0..<50 as Range<UInt16> { client.send(Wire.query("n\(id % 40).example.net.", id: id)) }
+        try await eventually("upstream is asked") { silent.count() >= 40 }
+        _ = try await change(daemon, "upstream.servers: 127.0.0.1:\(lively.port)\n")
+        var seen: [UInt16] = []
+        while let answer = try await client.receive() {
+            #expect(Wire.answers(answer) == 1)
+            seen.append(Wire.id(answer))
+        }
+        #expect(seen.sorted() == Array(0..<50))
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("forwards where nothing was forwarded, and the other way round")
+    func onAndOff() async throws {
+        let one = try upstream(1)
+        let daemon = try await daemon("upstream.servers: none\n")
+        var answer = try await daemon.dig("www.example.net")
+        #expect(
+            answer.contains("status: REFUSED") && answer.contains("EDE: 20") && !answer.contains(" ra"), "\(answer)")
+        _ = try await change(daemon, "upstream.servers: 127.0.0.1:\(one.port)\n")
+        answer = try await daemon.dig("www.example.net")
+        #expect(answer.contains("status: NOERROR") && answer.contains("flags: qr rd ra;"), "\(answer)")
+        _ = try await change(daemon, "upstream.servers: none\n")
+        #expect(try await daemon.dig("www.example.net").contains("status: REFUSED"))
+    }
+
+    @Test("refuses, with EDE 20, what no route leads to, when there are only routes")
+    func routes() async throws {
+        let one = try upstream(1)
+        let daemon = try await daemon("upstream.servers: corp.example=127.0.0.1:\(one.port)\n")
+        for name in ["www.example.net", "example", "xcorp.example"] {
+            let answer = try await daemon.dig(name)
+            #expect(answer.contains("status: REFUSED") && answer.contains("EDE: 20"), "\(name): \(answer)")
+        }
+        #expect(try await daemon.dig("www.corp.example", "+short") == "192.0.2.1\n")
+        #expect(try await daemon.dig("CORP.EXAMPLE", "+short") == "192.0.2.1\n")
+        #expect(one.count() == 2)
+    }
+
+    @Test("takes the other settings too")
+    func settings() async throws {
+        let daemon = try await daemon("version: one\nhosts.ttl: 5\n", "--no-upstream")
+        #expect(try await daemon.dig("version.bind", "CH", "TXT", "+short") == "\"one\"\n")
+        _ = try await change(daemon, "version: two\nhosts.ttl: 7\nspecial.localhost: no\ntcp.idle-timeout: 2s\n")
+        #expect(try await daemon.dig("version.bind", "CH", "TXT", "+short") == "\"two\"\n")
+        #expect(try await daemon.dig("over.test", "+noall", "+answer").contains("\t7\tIN\tA\t127.0.0.14"))
+        #expect(try await daemon.dig("localhost").contains("status: REFUSED"))
+        #expect(try await daemon.dig("over.test", "+tcp", "+keepalive").contains("2.0 secs"))
+    }
+
+    @Test("says what needs a restart, and goes on as it was there")
+    func restart() async throws {
+        let daemon = try await daemon("workers: 1\n", "--no-upstream")
+        let said = try await change(daemon, "workers: 2\nlog.file: \(folder.file("log"))\nversion: two\n")
+        #expect(said.contains("workers, log.file changed, which needs a restart"), "\(said)")
+        #expect(try await daemon.dig("version.bind", "CH", "TXT", "+short") == "\"two\"\n")
+        #expect(!FileManager.default.fileExists(atPath: folder.file("log")))
+    }
+
+    @Test("keeps all settings when one is wrong, and tells which; files are loaded all the same")
+    func wrong() async throws {
+        let daemon = try await daemon("version: one\n", "--no-upstream")
+        try folder.write("127.0.0.15 over.test\n", to: "hosts")
+        _ = try await change(daemon, "version: two\nhosts.ttl: soon\n", saying: "settings kept as they were")
+        #expect(daemon.errors.all.contains { $0.hasPrefix("\(file):2: hosts.ttl: 'soon'") })
+        #expect(try await daemon.dig("version.bind", "CH", "TXT", "+short") == "\"one\"\n")
+        #expect(try await daemon.dig("over.test", "+short") == "127.0.0.15\n")
+    }
+
+    @Test("follows its file in a folder where other files change without pause")
+    func busyFolder() async throws {
+        let daemon = try await daemon("", "--no-upstream")
+        let goesOn = Atomic<Bool>(true)
+        let other = folder.file("other")
+        Thread.detachNewThread {
+            while goesOn.load(ordering: .relaxed) {
+                close(open(other, O_WRONLY | O_CREAT, 0o644))
+                usleep(500)
+            }
+        }
+        defer { goesOn.store(false, ordering: .relaxed) }
+        try folder.write("127.0.0.15 over.test\n", to: "hosts")
+        _ = try await daemon.errors.first(containing: "reload ", within: 5)
+        #expect(try await daemon.dig("over.test", "+short") == "127.0.0.15\n")
+    }
+
+    @Test("finds a file whose folder comes into being later")
+    func laterFolder() async throws {
+        let daemon = try await DaemonProcess([
+            "--hosts", folder.file("later/still/hosts"), "--zones", folder.file("zones"), "--no-upstream",
+        ])
+        let beside = try folder.write("127.0.0.18 later.test\n", to: "beside/still/hosts")
+        #expect(beside.hasSuffix("hosts") && rename(folder.file("beside"), folder.file("later")) == 0)
+        _ = try await daemon.errors.first(containing: "reload ")
+        #expect(try await daemon.dig("later.test", "+short") == "127.0.0.18\n")
+        _ = try folder.write("127.0.0.19 later.test\n", to: "later/still/hosts")
+        try await eventually("the edit") { daemon.errors.all.count { $0.hasPrefix("reload ") } >= 2 }
+        #expect(try await daemon.dig("later.test", "+short") == "127.0.0.19\n")
+    }
+
+    @Test("survives SIGHUP while it is still loading, and waits for a slow pipe; what came through it stays")
+    func pipe() async throws {
+        let fifo = folder.file("fifo")
+        #expect(mkfifo(fifo, 0o600) == 0)
+        let writer = open(fifo, O_RDWR)
+        let program = try ProgramProcess(
+            Command.executable.path,
+            [
+                "serve", "--listen", "127.0.0.1:0", "--hosts", fifo, "--zones", folder.file("zones"), "--no-upstream",
+                "--log",
+                "none",
+            ])
+        let descriptors = "/proc/\(program.identifier)/fd"
+        let text = "127.0.0.18 piped.test\n"
+        // On a thread of its own: the daemon does not wait for ever.
+        let hasWritten = try await blocking {
+            for _ in 0..<5000 {
+                let open = try FileManager.default.contentsOfDirectory(atPath: descriptors).contains {
+                    (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(descriptors)/\($0)")) == fifo
+                }
+                if open {
+                    program.signal(SIGHUP)
+                    defer { close(writer) }
+                    return write(writer, text, text.utf8.count) == text.utf8.count
+                }
+                usleep(2000)
+            }
+            return false
+        }
+        #expect(hasWritten)
+        let ready = try await program.output.first { $0.hasPrefix("ready") }
+        let port = try #require(ready.split(separator: " ")[1].split(separator: ":").last.flatMap { UInt16($0) })
+        let client = try DatagramClient(port: port)
+        for id in 0..<2 as Range<UInt16> {
+            client.send(Wire.query("piped.test.", id: id))
+            #expect(try await client.receive().map(Wire.answers) == 1)
+            program.signal(SIGHUP)
+            try await eventually("reload") { program.errors.all.count { $0.hasPrefix("reload ") } > id }
+        }
+        program.signal(SIGTERM)
+        #expect(try await program.exitCode() == 0)
+    }
+
+    @Test("logs those too that find no room to wait for upstream")
+    func noRoom() async throws {
+        let silent = try ScriptedServer { _, _ in .silence }
+        let daemon = try await daemon(
+            "upstream:\n  servers: 127.0.0.1:\(silent.port)\n  max-in-flight: 1\n  timeout: 500ms\n")
+        let client = try DatagramClient(port: daemon.port)
+        for id in 0..<200 as Range<UInt16> { client.send(Wire.query("n\(id).example.net.", id: id)) }
+        for _ in 0..<200 { #expect(try await client.receive().map(Wire.code) == 2) }
+        #expect(try await daemon.stop() == 0)
+        #expect(daemon.output.all.count { $0.contains(".example.net.") } == 200)
+    }
+}

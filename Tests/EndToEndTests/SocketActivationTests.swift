@@ -1,0 +1,97 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Sockets that the service manager opens and hands over (sd_listen_fds(3)).
+@Suite("A daemon that is given its sockets")
+struct SocketActivationTests {
+    private let folder: TemporaryFolder
+
+    init() throws { folder = try TemporaryFolder() }
+
+    private var quiet: [String] { ["--no-hosts", "--zones", folder.path, "--no-upstream"] }
+
+    /// A program that opens `sockets`, Python expressions, and becomes the daemon, as a service manager does.
+    private func manager(_ sockets: [String], pid: String = "os.getpid()", count: String? = nil) throws -> URL {
+        let open = sockets.map { "sockets.append(\($0))\n" }.joined()
+        let file = try folder.write(
+            """
+            #!/usr/bin/python3
+            import fcntl, os, socket, sys
+            sockets = []
+            def make(kind, address="127.0.0.1", family=socket.AF_INET, listens=True):
+                made = socket.socket(family, kind)
+                made.bind((address, sockets[-1].getsockname()[1] if sockets else 0))
+                if listens and kind == socket.SOCK_STREAM: made.listen(16)
+                return made
+            \(open)
+            for index, one in enumerate([fcntl.fcntl(one, fcntl.F_DUPFD, 64) for one in sockets]):
+                os.dup2(one, 3 + index)
+            os.environ["LISTEN_FDS"] = "\(count ?? "\(sockets.count)")"
+            os.environ["LISTEN_PID"] = str(\(pid))
+            os.execv("\(Command.executable.path)", sys.argv)
+            """, to: "manager")
+        #expect(chmod(file, 0o755) == 0)
+        return URL(filePath: file)
+    }
+
+    @Test("answers on them, over UDP and TCP and with any number of workers, and listens nowhere else")
+    func both() async throws {
+        let manager = try manager(["make(socket.SOCK_STREAM)", "make(socket.SOCK_DGRAM)"])
+        let daemon = try await DaemonProcess(quiet + ["--workers", "3"], executable: manager, listens: false)
+        #expect(daemon.output.all.last == "ready      127.0.0.1:\(daemon.port) udp tcp")
+        for _ in 0..<20 { #expect(try await daemon.dig("localhost", "+short") == "127.0.0.1\n") }
+        for _ in 0..<5 { #expect(try await daemon.dig("localhost", "+short", "+tcp") == "127.0.0.1\n") }
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("answers on those addresses that are named besides as well")
+    func besides() async throws {
+        let manager = try manager(["make(socket.SOCK_DGRAM)"])
+        let daemon = try await DaemonProcess(quiet, executable: manager)
+        #expect(daemon.output.all.contains("ready      127.0.0.1:\(daemon.port) udp"))
+        let other = try await daemon.output.first { $0.hasPrefix("           127.0.0.1:") }
+        let port = try #require(other.split(separator: " ")[0].split(separator: ":").last.flatMap { UInt16($0) })
+        #expect(other.hasSuffix(" udp tcp") && port != daemon.port)
+        #expect(try await daemon.dig("localhost", "+short") == "127.0.0.1\n")
+        #expect(try await daemon.dig("-p", "\(port)", "localhost", "+short", "+tcp") == "127.0.0.1\n")
+    }
+
+    @Test("answers IPv4 clients of a socket for both families, from the address that was asked")
+    func bothFamilies() async throws {
+        let manager = try manager([
+            "make(socket.SOCK_STREAM, '::', socket.AF_INET6)", "make(socket.SOCK_DGRAM, '::', socket.AF_INET6)",
+        ])
+        let daemon = try await DaemonProcess(quiet, executable: manager, listens: false)
+        for address in ["127.0.0.1", "127.0.0.2", "::1"] {
+            for transport in ["+notcp", "+tcp"] {
+                let answer = try await Command.run(
+                    ["@\(address)", "-p", "\(daemon.port)", "+short", "+tries=1", transport, "localhost"],
+                    executable: URL(filePath: "/usr/bin/dig"))
+                #expect(answer.output == "127.0.0.1\n", "\(address) \(transport)")
+            }
+        }
+    }
+
+    @Test("leaves alone what was meant for another process")
+    func others() async throws {
+        let manager = try manager(["make(socket.SOCK_DGRAM)"], pid: "os.getppid()")
+        let daemon = try await DaemonProcess(quiet, executable: manager)
+        #expect(daemon.output.all.filter { $0.contains("127.0.0.1:") }.count == 1)
+        #expect(try await daemon.dig("localhost", "+short", "+tcp") == "127.0.0.1\n")
+    }
+
+    @Test(
+        "that are no sockets for DNS says which, and what its socket unit should say, and exits 78",
+        arguments: [
+            (["socket.socketpair()[0]"], nil, "descriptor 3"),
+            (["make(socket.SOCK_DGRAM)", "make(socket.SOCK_STREAM, listens=False)"], nil, "descriptor 4"),
+            (["make(socket.SOCK_DGRAM)"], "2", "descriptor 4"), (["make(socket.SOCK_DGRAM)"], "-1", "LISTEN_FDS"),
+        ] as [([String], String?, String)])
+    func wrong(_ sockets: [String], _ count: String?, _ named: String) async throws {
+        let manager = try manager(sockets, count: count)
+        let program = try ProgramProcess(manager.path, ["serve"] + quiet)
+        #expect(try await program.exitCode(within: 10) == 78)
+        #expect(try await program.errors.first(containing: named).hasPrefix("stub53: "))
+    }
+}

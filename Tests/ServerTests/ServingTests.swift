@@ -1,0 +1,101 @@
+import CLinux
+import DNSWire
+import Foundation
+import LookupLog
+import Resolution
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Server
+
+@Suite("Serving threads")
+struct ServingTests {
+    private func data() -> LocalData {
+        LocalData(
+            chain: SourceChain(hosts: .empty(), zones: .empty, special: .none, cache: AnswerCache()),
+            service: ServiceSettings(
+                recursionAvailable: true, access: AccessList(allowing: []), cookie: ServerCookie(), identity: [],
+                version: []))
+    }
+
+    @Test("give old data back as soon as there is new, without waiting for a query")
+    func snapshot() async throws {
+        let store = LocalDataStore(data())
+        weak let old = store.current().data
+        let forwarding = try Forwarding(settings: ForwardSettings(servers: []), store: store, log: nil)
+        let signal = try WakeSignal()
+        let threads = ThreadGroup()
+        threads.start("udp") {
+            var worker = UDPWorker(sockets: [], store: store, forwarding: forwarding, ring: nil, signal: signal)
+            do { try worker.run() } catch { Issue.record(error) }
+        }
+        store.replace(data())
+        signal.wake()
+        let end = ContinuousClock.now + .seconds(10)
+        while old != nil, ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(2)) }
+        #expect(old == nil)
+        signal.end()
+        await threads.join()
+    }
+
+    @Test("queries that wait for upstream are bounded in bytes; the rest are told so at once")
+    func room() throws {
+        let store = LocalDataStore(data())
+        let server = try UpstreamServer(parsing: "127.0.0.1:1")
+        // Never run: nothing is ever answered.
+        let forwarding = try Forwarding(settings: ForwardSettings(servers: [server]), store: store, log: nil)
+        var message: [UInt8] = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 1, 0x61, 0, 0, 1, 0, 1, 0, 0, 41, 4, 0, 0, 0, 0, 0]
+        // Padding (RFC 7830) as long as an option may be.
+        message += [0xFD, 0xE8, 0, 12, 0xFD, 0xE4] + [UInt8](repeating: 0, count: 0xFDE4)
+        let client = SocketAddress(high: 0, low: 0x7F00_0001, port: 4000, isIPv6: false)
+        let question = Question(type: .a)
+        let refused = RefusalCount()
+        for _ in 0..<1500 {
+            let request = QueryHandler.Request(client: client, transport: .tcp, arrival: Moment.now())
+            message.withUnsafeBytes { bytes in
+                let reply = ParkedQuery.Reply.stream { response in
+                    #expect(response.count > 12 && response[3] & 0xF == 2)
+                    refused.add()
+                }
+                forwarding.park(bytes, request, reply: reply, key: FetchKey(.root, question))
+            }
+        }
+        let waiting = (1500 - refused.value) * message.count
+        #expect(refused.value > 0 && waiting > 60 << 20 && waiting <= 65 << 20, "\(waiting) bytes")
+    }
+
+    private final class RefusalCount: Sendable {
+        private let count = Atomic<Int>(0)
+        var value: Int { count.load(ordering: .relaxed) }
+        func add() { count.add(1, ordering: .relaxed) }
+    }
+}
+
+@Suite("Access")
+struct AccessListTests {
+    @Test(
+        "a network is an address and a number of bits",
+        arguments: ["10.0.0.0/8", "192.0.2.1", "::/0", "2001:db8::/128"])
+    func networks(_ text: String) { #expect(AccessList.Network(text) != nil) }
+
+    @Test(
+        "anything else is none",
+        arguments: [
+            "10.0.0.0/+8", "10.0.0.0/-0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/8/8", "::/129", "/8", "10/8",
+            "10.0.0.0/99999999999999999999", "10.0.0.0/\u{0668}",
+        ])
+    func nonsense(_ text: String) { #expect(AccessList.Network(text) == nil) }
+
+    @Test("an IPv4 client is the same when it comes mapped into IPv6")
+    func mapped() throws {
+        let access = AccessList(allowing: [try #require(AccessList.Network("192.0.2.0/24"))])
+        for (text, isAllowed) in [
+            ("192.0.2.7", true), ("::ffff:192.0.2.7", true), ("::ffff:192.0.3.7", false), ("::192.0.2.7", false),
+            ("::ffff:127.0.0.1", true),
+        ] {
+            let client = try #require(SocketAddress(ip: text, port: 1))
+            #expect(access.allows(client) == isAllowed, "\(text)")
+        }
+    }
+}
