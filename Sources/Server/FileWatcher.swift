@@ -25,7 +25,13 @@ final class FileWatcher: Sendable {
         for path in Self.withLinks(paths) {
             folders.insert(Self.folder(of: path))
             var status = stat()
-            if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { folders.insert(path) }
+            guard stat(path, &status) == 0 else { continue }
+            if status.st_mode & S_IFMT == S_IFDIR {
+                folders.insert(path)
+            } else {
+                // A file that is mounted by itself, as containers have it, is changed in a folder we don't see.
+                inotify_add_watch(inotify, path, UInt32(IN_CLOSE_WRITE))
+            }
         }
         for folder in folders { inotify_add_watch(inotify, folder, events | UInt32(IN_ONLYDIR)) }
     }
@@ -104,8 +110,9 @@ final class FileWatcher: Sendable {
                 let mask = bytes.loadUnaligned(fromByteOffset: cursor + 4, as: UInt32.self)
                 let length = Int(bytes.loadUnaligned(fromByteOffset: cursor + 12, as: UInt32.self))
                 guard cursor + 16 + length <= bytes.count else { return true }
+                let isEndOfWatch = mask & UInt32(IN_IGNORED) != 0
                 // Events were lost: anything may have changed.
-                if mask & UInt32(IN_Q_OVERFLOW) != 0 || length == 0 { return true }
+                if mask & UInt32(IN_Q_OVERFLOW) != 0 || length == 0 && !isEndOfWatch { return true }
                 let name = bytes[(cursor + 16)..<(cursor + 16 + length)].prefix { $0 != 0 }
                 if names.contains(String(decoding: name, as: UTF8.self)) { return true }
                 cursor += 16 + length

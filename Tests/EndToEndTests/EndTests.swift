@@ -36,6 +36,7 @@ struct EndTests {
             return answered
         }
         try await eventually("upstream is asked") { held.withLock { Set($0.map(\.question)).count } == 150 }
+        _ = try await daemon.lookup("www.shop.test.", "A")
         daemon.program.signal(signal)
         // No new connections: it has begun to end.
         try await eventually("no more connections") { (try? StreamClient(port: port)) == nil }
