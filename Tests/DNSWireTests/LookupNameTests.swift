@@ -34,6 +34,8 @@ struct NameTextTests {
                 Issue.record("\(text) reads back as \(String(describing: Name(text)))")
                 return
             }
+            // libldns 1.8.3 takes `\@` in front for the origin.
+            if text.hasPrefix("\\@") { continue }
             // The library reads it in the RDATA of a CNAME; it folds no case.
             let read = try ZoneEntry.rdata(type: .cname, text: Array(text.utf8), origin: [])
             if read != name.wire { Issue.record("libldns reads \(text) as \(read)") }

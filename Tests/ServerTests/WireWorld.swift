@@ -34,6 +34,9 @@ struct WireWorld: ~Copyable {
         ns IN A 152.153.81.53
         mail IN A 152.153.81.25
         www IN CNAME @
+        sub IN NS ns.sub
+        ns.sub IN A 152.153.81.54
+        moved IN DNAME wild
         big IN TXT \((0..<16).map { "\"\(String(repeating: Character(Unicode.Scalar(97 + $0) ?? "a"), count: 250))\"" }.joined(separator: " "))
         big IN A 152.153.81.1
         medium IN TXT "\(String(repeating: "m", count: 250))" "\(String(repeating: "n", count: 250))"
