@@ -174,7 +174,10 @@ struct QueryHandler: ~Copyable {
         if query.checkingDisabled { flags.insert(.checkingDisabled) }
         if recursionAvailable { flags.insert(.recursionAvailable) }
         if decision.authoritative { flags.insert(.authoritative) }
-        if decision.authenticData { flags.insert(.authenticData) }
+        // AD is for those who asked for it, or for the signatures (RFC 6840 5.8).
+        if decision.authenticData, query.dnssecOK || query.flags.contains(.authenticData) {
+            flags.insert(.authenticData)
+        }
         if builder.truncated {
             builder.truncate()
             flags.insert(.truncated)
