@@ -5,16 +5,21 @@ import Resolution
 /// Says when one of some files and folders has changed: by inotify, on their folders, so that a file that is replaced
 /// (as editors do) or comes into being later is seen as well.
 final class FileWatcher: Sendable {
+    /// Negative where the system has no more of them to give: then nothing is watched.
     private let inotify: Int32
     private let stop: StopSignal
 
     init() throws(SystemError) {
         inotify = inotify_init1(Int32(IN_CLOEXEC | IN_NONBLOCK))
-        guard inotify >= 0 else { throw SystemError("inotify_init1") }
+        if inotify < 0 {
+            Report.line(
+                "stub53: files are not watched: \(SystemError("inotify_init1")); reload with SIGHUP, or raise "
+                    + "fs.inotify.max_user_instances and start again")
+        }
         stop = try StopSignal()
     }
 
-    deinit { close(inotify) }
+    deinit { if inotify >= 0 { close(inotify) } }
 
     /// Watches the folders of `paths`, and those of them that are folders. Paths that are watched already stay so.
     func watch(_ paths: [String]) {
@@ -30,10 +35,15 @@ final class FileWatcher: Sendable {
                 folders.insert(path)
             } else {
                 // A file that is mounted by itself, as containers have it, is changed in a folder we don't see.
-                inotify_add_watch(inotify, path, UInt32(IN_CLOSE_WRITE))
+                _ = inotify_add_watch(inotify, path, UInt32(IN_CLOSE_WRITE))
             }
         }
-        for folder in folders { inotify_add_watch(inotify, folder, events | UInt32(IN_ONLYDIR)) }
+        for folder in folders where inotify_add_watch(inotify, folder, events | UInt32(IN_ONLYDIR)) < 0 {
+            guard errno == ENOSPC else { continue }
+            Report.line(
+                "\(folder): can't be watched: no more watches; reload with SIGHUP, or raise fs.inotify.max_user_watches"
+            )
+        }
     }
 
     /// `paths`, each link that lies on the way to one, and where they lead: whoever points a link elsewhere, or changes

@@ -5,7 +5,7 @@ import Testing
 /// A daemon with a file system, and where it says so a network, of its own: for what it reads from fixed places.
 struct Namespace: Sendable {
     static let isAvailable =
-        getuid() == 0 && (try? NamespaceProbe.run("/usr/bin/unshare", ["-m", "-n", "true"])) == 0
+        getuid() == 0 && (try? NamespaceProbe.run("/usr/bin/unshare", ["-U", "-r", "-m", "-n", "true"])) == 0
 
     /// Runs the daemon behind `setup`, a piece of shell that knows `$folder`.
     static func daemon(
@@ -148,6 +148,24 @@ struct SystemFilesTests {
                 #expect(answer.contains("status: REFUSED") && answer.contains("flags: qr rd;"), "\(answer)")
             }
         }
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("a system that lets no more files be watched does not keep us from serving: SIGHUP reloads")
+    func unwatched() async throws {
+        try folder.write("127.0.0.31 over.test\n", to: "hosts")
+        let daemon = try await DaemonProcess(
+            ["--hosts", folder.file("hosts"), "--zones", folder.file("zones"), "--no-upstream"],
+            behind: [
+                "/usr/bin/unshare", "-Ur", "/bin/sh", "-ec",
+                "echo 0 > /proc/sys/user/max_inotify_instances; exec \"$@\"", "sh",
+            ])
+        _ = try await daemon.errors.first(containing: "files are not watched: inotify_init1: Too many open files")
+        try folder.write("127.0.0.32 over.test\n", to: "hosts")
+        #expect(try await daemon.dig("over.test", "+short") == "127.0.0.31\n")
+        daemon.program.signal(SIGHUP)
+        _ = try await daemon.errors.first { $0.hasPrefix("reload     SIGHUP") }
+        #expect(try await daemon.dig("over.test", "+short") == "127.0.0.32\n")
         #expect(try await daemon.stop() == 0)
     }
 
