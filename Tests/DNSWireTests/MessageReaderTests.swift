@@ -25,7 +25,9 @@ struct MessageNameTests {
 
     @Test("end behind the root or behind the first pointer, and expand to what they mean")
     func expanded() {
-        for (offset, end, text) in [(12, 22, "acme.org."), (17, 22, "org."), (22, 28, "www.acme.org."), (28, 30, "www.acme.org.")] {
+        for (offset, end, text) in [
+            (12, 22, "acme.org."), (17, 22, "org."), (22, 28, "www.acme.org."), (28, 30, "www.acme.org."),
+        ] {
             #expect(endOfName(message, at: offset) == end)
             var bytes: [UInt8] = [7]
             #expect(message.withUnsafeBytes { MessageReader.expandName($0, at: offset, into: &bytes) })
@@ -86,7 +88,8 @@ struct MessageNameTests {
         let tail = Packet.name(String(repeating: "a", count: 63) + "." + String(repeating: "b", count: 63) + ".")
         for (length, isName) in [(61, true), (62, false)] {
             let head = [UInt8](repeating: 99, count: length)
-            let bytes = Packet().wire + tail + [63] + [UInt8](repeating: 100, count: 63) + [UInt8(length)] + head + [0xC0, 12]
+            let bytes =
+                Packet().wire + tail + [63] + [UInt8](repeating: 100, count: 63) + [UInt8(length)] + head + [0xC0, 12]
             #expect((endOfName(bytes, at: 12 + tail.count) != nil) == isName)
             var lookup = LookupName()
             #expect((bytes.withUnsafeBytes { lookup.assign(message: $0, at: 12 + tail.count) } != 0) == isName)
@@ -105,8 +108,10 @@ struct MessageNameTests {
         let telling: [UInt8] = [0, 0, 1, 2, 3, 63, 64, 0xC0, 0xC0]
         var legal = 0
         for _ in 0..<20_000 {
-            let bytes = (0..<40).map { _ in telling.randomElement(using: &random) ?? UInt8.random(in: 0...40, using: &random) }
-                .map { $0 == 3 ? UInt8.random(in: 0...39, using: &random) : $0 }
+            let bytes = (0..<40).map { _ in
+                telling.randomElement(using: &random) ?? UInt8.random(in: 0...40, using: &random)
+            }
+            .map { $0 == 3 ? UInt8.random(in: 0...39, using: &random) : $0 }
             let offset = Int.random(in: 12..<40, using: &random)
             bytes.withUnsafeBytes { bytes in
                 let end = MessageReader.endOfName(bytes, at: offset)
@@ -192,10 +197,13 @@ struct MessageWalkTests {
         let wrong: [(RecordType, [UInt8])] = [
             (.a, [1, 2, 3]), (.a, [1, 2, 3, 4, 5]), (.a, []), (.aaaa, [UInt8](0..<15)), (.ns, []), (.ns, [0, 0]),
             (.cname, [1, 97]), (.cname, pointer + [0]), (.mx, [0]), (.mx, [0, 10]), (.mx, [0, 10, 0, 0]),
-            (.soa, [0, 0] + [UInt8](0..<19)), (.soa, [0, 0] + [UInt8](0..<21)), (.soa, [0] + [UInt8](repeating: 9, count: 20)),
+            (.soa, [0, 0] + [UInt8](0..<19)), (.soa, [0, 0] + [UInt8](0..<21)),
+            (.soa, [0] + [UInt8](repeating: 9, count: 20)),
             (.ptr, [0xC0]), (.ptr, [0xC0, 60]),
         ]
-        for (type, rdata) in wrong { #expect(!isWhole(response(answers: [Packet.record(owner, type, rdata)])), "\(type) \(rdata)") }
+        for (type, rdata) in wrong {
+            #expect(!isWhole(response(answers: [Packet.record(owner, type, rdata)])), "\(type) \(rdata)")
+        }
         for type in [RecordType.ns, .mx, .soa, .cname] {
             let good: [UInt8] = type == .mx ? [0, 1, 0] : type == .soa ? [0, 0] + [UInt8](0..<20) : [0]
             #expect(isWhole(response(answers: [Packet.record(owner, type, good)])))
@@ -235,7 +243,8 @@ struct MessageWalkTests {
             var message = whole
             for _ in 0..<Int.random(in: 1...3, using: &random) {
                 let place = Int.random(in: 0..<message.count, using: &random)
-                message[place] = [0, 1, 0xC0, UInt8.random(in: 0...255, using: &random)].randomElement(using: &random) ?? 0
+                message[place] =
+                    [0, 1, 0xC0, UInt8.random(in: 0...255, using: &random)].randomElement(using: &random) ?? 0
             }
             try message.withUnsafeBytes { bytes in
                 guard let summary = MessageReader.walk(bytes), PacketCheck.accepts(bytes) else { return }

@@ -38,7 +38,8 @@ struct QueryTests {
         var query = Query()
         var name = LookupName()
         let first = Packet(
-            "a.b.c.", .mx, flags: 0x0110, additional: [Packet.opt(flags: 0x8000, [(10, [UInt8](repeating: 1, count: 8))])])
+            "a.b.c.", .mx, flags: 0x0110,
+            additional: [Packet.opt(flags: 0x8000, [(10, [UInt8](repeating: 1, count: 8))])])
         #expect(first.wire.withUnsafeBytes { query.parse($0, name: &name) } == .resolve)
         #expect(query.cookieLength == 8 && query.dnssecOK)
         #expect(Packet("d.").wire.withUnsafeBytes { query.parse($0, name: &name) } == .resolve)
@@ -52,7 +53,9 @@ struct QueryTests {
         #expect((Reading([UInt8](repeating: 0, count: length)).verdict == .drop) == (length < 12))
     }
 
-    @Test("QR=1 is dropped whatever else is set", arguments: Array(stride(from: 0x8000 as UInt16, through: 0xFFFF, by: 0x0733)))
+    @Test(
+        "QR=1 is dropped whatever else is set",
+        arguments: Array(stride(from: 0x8000 as UInt16, through: 0xFFFF, by: 0x0733)))
     func responses(flags: UInt16) {
         #expect(Reading(Packet("acme.org.", flags: flags)).verdict == .drop)
     }
@@ -89,7 +92,8 @@ struct QueryTests {
         }
     }
 
-    @Test("a compression pointer in QNAME is FORMERR, wherever it points", arguments: [0, 4, 11, 12, 13, 14, 100, 0x3FFF])
+    @Test(
+        "a compression pointer in QNAME is FORMERR, wherever it points", arguments: [0, 4, 11, 12, 13, 14, 100, 0x3FFF])
     func pointers(target: Int) {
         var packet = Packet()
         packet.questions = [Packet.bytes(UInt16(0xC000 | target)) + [0, 1, 0, 1]]
@@ -102,7 +106,8 @@ struct QueryTests {
     func additionalOwner() {
         let verdicts = [12, 17, 21, 26, 27, 28, 60].map { target in
             Reading(
-                Packet("acme.org.", additional: [Packet.record(Packet.bytes(UInt16(0xC000 | target)), .a, [1, 2, 3, 4])])
+                Packet(
+                    "acme.org.", additional: [Packet.record(Packet.bytes(UInt16(0xC000 | target)), .a, [1, 2, 3, 4])])
             ).verdict == .resolve
         }
         #expect(verdicts == [true, true, true, false, false, false, false])
@@ -131,7 +136,8 @@ struct QueryOptionTests {
         #expect(reading.verdict == .fail(.badVersion))
         #expect(reading.query.ednsVersion == version && reading.query.cookieLength == 0)
         // A message that is not even well-formed is FORMERR.
-        #expect(Reading(Packet("a.", additional: [Packet.opt(version: 1), Packet.opt()])).verdict == .fail(.formatError))
+        #expect(
+            Reading(Packet("a.", additional: [Packet.opt(version: 1), Packet.opt()])).verdict == .fail(.formatError))
     }
 
     @Test("a cookie has 8 bytes, or 16 to 40 (RFC 7873 5.2.2)", arguments: 0...64)
@@ -157,7 +163,9 @@ struct QueryOptionTests {
 
     @Test("options are found in any order, between unknown ones")
     func order() {
-        let options: [(code: UInt16, data: [UInt8])] = [(3, []), (11, []), (12, [0, 0]), (10, [UInt8](1...8)), (65001, [1])]
+        let options: [(code: UInt16, data: [UInt8])] = [
+            (3, []), (11, []), (12, [0, 0]), (10, [UInt8](1...8)), (65001, [1]),
+        ]
         for shift in options.indices {
             let query = reading(Packet.opt(Array(options[shift...] + options[..<shift]))).query
             #expect(query.wantsNSID && query.wantsKeepalive && query.wantsPadding && query.cookieLength == 8)
@@ -202,7 +210,8 @@ struct QueryOptionTests {
         }
         let address = Packet.record([0], .a, [1, 2, 3, 4])
         #expect(Reading(Packet("a.", additional: [address, Packet.opt(), address])).query.hasEDNS)
-        #expect(Reading(Packet("a.", additional: [Packet.opt(), address, Packet.opt()])).verdict == .fail(.formatError))
+        #expect(
+            Reading(Packet("a.", additional: [Packet.opt(), address, Packet.opt()])).verdict == .fail(.formatError))
     }
 
     @Test("TSIG comes last, and no key is known (RFC 8945 5.1, 5.2.1)")

@@ -60,11 +60,14 @@ private func address(_ owner: String, _ last: UInt8 = 1) -> Entry {
 struct ResponseBuilderTests {
     /// Records whose names share suffixes now and then.
     private func entries(_ random: inout SeededGenerator, count: Int) -> [Entry] {
-        var names = ["www.Acme.org.", "acme.org.", "org.", "mail.acme.ORG.", "a.very.deep.name.of.acme.org."].compactMap { Name($0) }
+        var names = ["www.Acme.org.", "acme.org.", "org.", "mail.acme.ORG.", "a.very.deep.name.of.acme.org."].compactMap
+        { Name($0) }
         return (0..<count).map { _ in
             if Int.random(in: 0..<3, using: &random) == 0 {
                 let parent = names.randomElement(using: &random) ?? .root
-                let label = (0..<Int.random(in: 1...12, using: &random)).map { _ in UInt8.random(in: 65...122, using: &random) }
+                let label = (0..<Int.random(in: 1...12, using: &random)).map { _ in
+                    UInt8.random(in: 65...122, using: &random)
+                }
                 if let child = parent.prepending(label: label) { names.append(child) }
             }
             let one = names.randomElement(using: &random)?.wire ?? [0]
@@ -86,7 +89,9 @@ struct ResponseBuilderTests {
         }
     }
 
-    @Test("what was written is what libldns reads, compression and all (seeds 0 to 39)", arguments: 0..<40 as Range<UInt64>)
+    @Test(
+        "what was written is what libldns reads, compression and all (seeds 0 to 39)",
+        arguments: 0..<40 as Range<UInt64>)
     func roundTrip(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
         let entries = entries(&random, count: 60)
@@ -105,7 +110,9 @@ struct ResponseBuilderTests {
         #expect(message.count < plain * 3 / 4, "names that repeat are compressed")
     }
 
-    @Test("at any size what fits is whole, and what is left out of answer and authority is TC (seeds 0 to 4)", arguments: 0..<5 as Range<UInt64>)
+    @Test(
+        "at any size what fits is whole, and what is left out of answer and authority is TC (seeds 0 to 4)",
+        arguments: 0..<5 as Range<UInt64>)
     func limits(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
         let entries = entries(&random, count: 40)
@@ -125,7 +132,9 @@ struct ResponseBuilderTests {
     @Test("additional records are left out without TC; glue that was needed is not (RFC 2181 9, 9471 3)")
     func courtesy() throws {
         let first = address("www.acme.org.")
-        let large = Entry(owner: first.owner, type: .txt, ttl: 1, rdata: [UInt8](repeating: 200, count: 1) + [UInt8](repeating: 97, count: 200))
+        let large = Entry(
+            owner: first.owner, type: .txt, ttl: 1,
+            rdata: [UInt8](repeating: 200, count: 1) + [UInt8](repeating: 97, count: 200))
         var message = build("www.acme.org.", limit: 512) { builder in
             #expect(first.append(to: &builder))
             builder.begin(.additional)
@@ -187,7 +196,9 @@ struct ResponseBuilderTests {
     @Test("no pointer reaches behind the 14 bits it has: names there are written out")
     func farAway() throws {
         let owner = try #require(Name("www.acme.org."))
-        let filler = Entry(owner: owner, type: .txt, ttl: 1, rdata: (0..<70).flatMap { _ in [250] + [UInt8](repeating: 97, count: 250) })
+        let filler = Entry(
+            owner: owner, type: .txt, ttl: 1,
+            rdata: (0..<70).flatMap { _ in [250] + [UInt8](repeating: 97, count: 250) })
         let late = [address("late.example."), address("late.example.", 2), address("x.late.example.", 3)]
         let message = build("www.acme.org.") { builder in
             #expect(filler.append(to: &builder))
@@ -196,9 +207,12 @@ struct ResponseBuilderTests {
             // An owner that stands behind the reach of pointers is copied.
             let offset = builder.length
             #expect(address("copied.example.").append(to: &builder))
-            _ = ([192, 0, 2, 9] as [UInt8]).withUnsafeBytes { builder.append(owner: .at(offset), type: .a, ttl: 60, rdata: $0) }
+            _ = ([192, 0, 2, 9] as [UInt8]).withUnsafeBytes {
+                builder.append(owner: .at(offset), type: .a, ttl: 60, rdata: $0)
+            }
         }
-        #expect(try read(message, .answer) == [filler] + late + [address("copied.example."), address("copied.example.", 9)])
+        #expect(
+            try read(message, .answer) == [filler] + late + [address("copied.example."), address("copied.example.", 9)])
     }
 
     @Test("what is rolled back leaves nothing behind, no place to point to either")
@@ -231,7 +245,9 @@ struct ResponseBuilderTests {
             }
             let place = builder.resolvePointer(at: target)
             #expect(place == 16)
-            _ = ([192, 0, 2, 1] as [UInt8]).withUnsafeBytes { builder.append(owner: .at(place), type: .a, ttl: 60, rdata: $0) }
+            _ = ([192, 0, 2, 1] as [UInt8]).withUnsafeBytes {
+                builder.append(owner: .at(place), type: .a, ttl: 60, rdata: $0)
+            }
         }
         let records = try read(message, .answer)
         #expect(records.map(\.owner.description) == ["www.acme.org.", "acme.org."])

@@ -7,7 +7,8 @@ import Testing
 
 @testable import Server
 
-@Suite("The fast lane allocates nothing", .enabled(if: allocation_count_works() == 1, "a sanitizer has its own allocator"))
+@Suite(
+    "The fast lane allocates nothing", .enabled(if: allocation_count_works() == 1, "a sanitizer has its own allocator"))
 struct AllocationTests {
     struct Lookup: Sendable, CustomTestStringConvertible {
         var testDescription: String
@@ -28,7 +29,9 @@ struct AllocationTests {
             .init("hosts, wildcard", Packet("a.b.wild.acme.org.")),
             .init("hosts, HTTPS masked", Packet("over.acme.org.", .https), answers: 0),
             .init("hosts, PTR", Packet("14.0.0.127.in-addr.arpa.", .ptr)),
-            .init("hosts, PTR of IPv6", Packet("4.1.\(String(repeating: "0.", count: 22))8.b.d.0.1.0.0.2.ip6.arpa.", .ptr)),
+            .init(
+                "hosts, PTR of IPv6", Packet("4.1.\(String(repeating: "0.", count: 22))8.b.d.0.1.0.0.2.ip6.arpa.", .ptr)
+            ),
             .init("zone, A", Packet("acme.org.")),
             .init("zone, MX", Packet("acme.org.", .mx)),
             .init("zone, CNAME chain", Packet("www.acme.org."), answers: 2),
@@ -44,8 +47,12 @@ struct AllocationTests {
                 Packet(
                     "acme.org.", additional: [Packet.opt(flags: 0x8000, [(10, [1, 2, 3, 4, 5, 6, 7, 8]), (3, [])])])),
             .init("truncated", Packet("big.acme.org.", .txt), answers: 0),
-            .init("refused, with an extended error", Packet("far.example.", additional: [Packet.opt()]), code: .refused, answers: 0),
-            .init("malformed", Packet("acme.org.", additional: [Packet.opt(), Packet.opt()]), code: .formatError, answers: 0),
+            .init(
+                "refused, with an extended error", Packet("far.example.", additional: [Packet.opt()]), code: .refused,
+                answers: 0),
+            .init(
+                "malformed", Packet("acme.org.", additional: [Packet.opt(), Packet.opt()]), code: .formatError,
+                answers: 0),
         ]
     }
 

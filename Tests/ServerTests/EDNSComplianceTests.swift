@@ -134,7 +134,8 @@ struct EDNSComplianceTests {
         }
     }
 
-    @Test("is whole up to the size that the client takes, and TC above it", arguments: [512, 513, 600, 700, 1232, 4096])
+    @Test(
+        "is whole up to the size that the client takes, and TC above it", arguments: [512, 513, 600, 700, 1232, 4096])
     func sizes(payload: Int) throws {
         var world = try WireWorld()
         let packet = Packet("medium.acme.org.", .txt, additional: [Packet.opt(payload: UInt16(payload))])

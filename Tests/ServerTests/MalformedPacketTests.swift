@@ -102,7 +102,8 @@ struct MalformedPacketTests {
         }
     }
 
-    @Test("from a stranger, it is dropped or refused, and nobody is sent more than came", arguments: MalformedPacket.all)
+    @Test(
+        "from a stranger, it is dropped or refused, and nobody is sent more than came", arguments: MalformedPacket.all)
     func stranger(packet: MalformedPacket) throws {
         var world = try WireWorld()
         guard case .reply(let bytes) = world.send(packet.bytes, from: WireWorld.stranger) else {

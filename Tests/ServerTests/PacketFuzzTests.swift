@@ -74,10 +74,12 @@ struct PacketMutator {
 @Suite("Any bytes at all")
 struct PacketFuzzTests {
     /// Packets per transport and seed: a second's worth, or as many as FUZZ_PACKETS says.
-    private static let count = ProcessInfo.processInfo.environment["FUZZ_PACKETS"].flatMap { Int($0) } ?? 6000
+    private static let count = ProcessInfo.processInfo.environment["FUZZ_PACKETS"].flatMap { Int($0) } ?? 10_000
     private static let seed = ProcessInfo.processInfo.environment["FUZZ_SEED"].flatMap { UInt64($0) } ?? 53
 
-    @Test("get a response that keeps every rule, or none; nothing traps, nothing is written out of bounds", arguments: [Transport.udp, .tcp])
+    @Test(
+        "get a response that keeps every rule, or none; nothing traps, nothing is written out of bounds",
+        arguments: [Transport.udp, .tcp])
     func fuzz(transport: Transport) throws {
         var mutator = PacketMutator(seed: Self.seed)
         var world = try WireWorld(forwards: true)
@@ -107,7 +109,9 @@ struct PacketFuzzTests {
             }
         }
         // The packets are not all stopped at the door.
-        var reached: Set = ["nothing", "miss", "NOERROR", "NXDOMAIN", "FORMERR", "NOTIMP", "REFUSED", "NOTAUTH", "BADVERS"]
+        var reached: Set = [
+            "nothing", "miss", "NOERROR", "NXDOMAIN", "FORMERR", "NOTIMP", "REFUSED", "NOTAUTH", "BADVERS",
+        ]
         if transport == .tcp { reached.insert("transfer") }
         #expect(reached.isSubset(of: outcomes.keys), "\(outcomes)")
     }

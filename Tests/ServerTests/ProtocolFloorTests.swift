@@ -37,12 +37,15 @@ struct TransferQueryTests {
     /// An IXFR query of a client that has this serial.
     private func incremental(_ serial: UInt32) -> Packet {
         var packet = Packet("acme.org.", .ixfr)
-        let numbers = [serial, 0, 0, 0, 0].flatMap { Packet.bytes(UInt16($0 >> 16)) + Packet.bytes(UInt16($0 & 0xFFFF)) }
+        let numbers = [serial, 0, 0, 0, 0].flatMap {
+            Packet.bytes(UInt16($0 >> 16)) + Packet.bytes(UInt16($0 & 0xFFFF))
+        }
         packet.authority = [Packet.record([0xC0, 12], .soa, [0, 0] + numbers)]
         return packet
     }
 
-    @Test("IXFR over UDP gets the SOA alone, so that the client comes back over TCP", arguments: [1, 6, 7, 8] as [UInt32])
+    @Test(
+        "IXFR over UDP gets the SOA alone, so that the client comes back over TCP", arguments: [1, 6, 7, 8] as [UInt32])
     func overUDP(serial: UInt32) throws {
         var world = try WireWorld()
         let response = try world.ask(incremental(serial))
@@ -81,7 +84,8 @@ struct TransferQueryTests {
         #expect(refused.code == .refused)
     }
 
-    @Test("a transfer of what is no zone here is NOTAUTH (RFC 5936 2.2.1)", arguments: ["example.net.", "www.acme.org."])
+    @Test(
+        "a transfer of what is no zone here is NOTAUTH (RFC 5936 2.2.1)", arguments: ["example.net.", "www.acme.org."])
     func elsewhere(name: String) throws {
         var world = try WireWorld()
         let response = try world.ask(Packet(name, .axfr, additional: [Packet.opt()]), over: .tcp)
@@ -125,7 +129,8 @@ struct ServerCookieWireTests {
         #expect(try cookie(client, in: &world, from: samePort) == first)
         #expect(try cookie(client, in: &world, from: neighbour) != first)
         #expect(try cookie(client, in: &world, from: six) != first)
-        #expect(try cookie([UInt8](repeating: 2, count: 8), in: &world, from: WireWorld.loopback)[16...] != first[16...])
+        #expect(
+            try cookie([UInt8](repeating: 2, count: 8), in: &world, from: WireWorld.loopback)[16...] != first[16...])
         #expect(try cookie(client, in: &other, from: WireWorld.loopback) != first)
     }
 
