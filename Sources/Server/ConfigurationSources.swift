@@ -18,6 +18,11 @@ public struct ConfigurationSources: Sendable {
     public var diagnostics: Diagnostics
     /// Files and folders whose change asks for another load.
     public var watched: [String]
+
+    /// Whether the file as a whole, and not a line of it, is what is wrong.
+    func isUnreadable(_ path: String) -> Bool {
+        diagnostics.list.contains { $0.place.path == path && $0.place.line == 0 }
+    }
 }
 
 extension Configuration {
@@ -36,7 +41,7 @@ extension Configuration {
 
         var zones: [Zone] = []
         var failed: [String] = []
-        for zoneFile in listZoneFiles(&diagnostics, &watched) {
+        for zoneFile in listZoneFiles(last, &failed, &diagnostics, &watched) {
             let result = ZoneReader.read(path: zoneFile.path, name: zoneFile.name)
             for diagnostic in result.diagnostics { diagnostics.append(diagnostic) }
             watched += result.files.isEmpty ? [zoneFile.path] : result.files
@@ -64,8 +69,11 @@ extension Configuration {
             upstream: servers, upstreamOrigin: origin, diagnostics: diagnostics, watched: watched)
     }
 
-    /// The zone files to read: those of the folders, sorted, then those named one by one.
-    private func listZoneFiles(_ diagnostics: inout Diagnostics, _ watched: inout [String]) -> [ZoneFile] {
+    /// The zone files to read: those of the folders, sorted, then those named one by one. A folder that can't be read
+    /// has failed, and with it the files that it had, so that each keeps its last good zone.
+    private func listZoneFiles(
+        _ last: ZoneSet?, _ failed: inout [String], _ diagnostics: inout Diagnostics, _ watched: inout [String]
+    ) -> [ZoneFile] {
         var files: [ZoneFile] = []
         var folders = zoneFolders ?? []
         if zoneFolders == nil, zoneFiles.isEmpty {
@@ -74,14 +82,19 @@ extension Configuration {
         }
         for folder in folders {
             watched.append(folder)
+            let prefix = folder.hasSuffix("/") ? folder : folder + "/"
             guard let names = Folder.list(folder) else {
                 diagnostics.error(
                     Place(path: folder), "is no folder that can be read; name a folder, or give a zone file with --zone"
                 )
+                failed.append(folder)
+                files += (last?.zones ?? []).map(\.path).filter {
+                    $0.hasPrefix(prefix) && !$0.dropFirst(prefix.count).contains("/")
+                }.map { ZoneFile(name: nil, path: $0) }
                 continue
             }
             for name in names where name.hasSuffix(".zone") {
-                files.append(ZoneFile(name: nil, path: folder.hasSuffix("/") ? folder + name : folder + "/" + name))
+                files.append(ZoneFile(name: nil, path: prefix + name))
             }
         }
         for file in zoneFiles where !files.contains(file) { files.append(file) }
@@ -96,7 +109,7 @@ extension Configuration {
         case .servers(let servers): return (servers, nil)
         case .system:
             guard asksSystem else { return ([], nil) }
-            let system = ResolvConf.read(ownAddresses: listen)
+            let system = ResolvConf.read(ownAddresses: ownAddresses)
             for diagnostic in system.diagnostics { diagnostics.append(diagnostic) }
             watched.append(ResolvConf.systemPath)
             return (system.servers, system.path)

@@ -60,7 +60,9 @@ final class RunningDaemon: Sendable {
     private let cache: AnswerCache
     private let service: ServiceSettings
     private let log: LookupLog?
-    private let forwarding: Forwarding
+    private let forwardThreads: ForwardThreads
+    /// Of all servers that were asked since the start: the log knows them by number.
+    private let upstreamNames = Mutex<[String]>([])
     private let listener: StreamListener
     private let sockets: [[DatagramSocket]]
     private let stop: StopSignal
@@ -74,9 +76,9 @@ final class RunningDaemon: Sendable {
         loadedFiles = Mutex(loaded)
         let workers = max(1, configuration.workers ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         cache = AnswerCache(configuration.cache)
-        store = LocalDataStore(Self.localData(loaded, cache))
+        store = LocalDataStore(Self.localData(loaded, cache, nil))
         service = ServiceSettings(
-            recursionAvailable: !loaded.upstream.isEmpty, access: configuration.accessList, cookie: ServerCookie(),
+            access: configuration.accessList, cookie: ServerCookie(),
             identity: Array(configuration.identity.utf8.prefix(255)),
             version: Array(configuration.version.utf8.prefix(255)),
             keepalive: UInt16(clamping: configuration.streams.idleTimeout / 100))
@@ -86,23 +88,20 @@ final class RunningDaemon: Sendable {
             do {
                 log = try LookupLog(
                     format: configuration.logFormat == .json ? .json : .text, file: configuration.logFile,
-                    upstreamNames: loaded.upstream.map { "\($0.address)" })
+                    upstreamNames: [])
             } catch {
                 throw ServiceFailure(.configuration, "\(configuration.logFile ?? "the log"): \(error)")
             }
         }
         let log = log
-        var settings = configuration.forwarding
-        settings.servers = loaded.upstream
-        forwarding = try Forwarding(
-            settings: settings, cache: cache, store: store, service: service, ring: log?.makeRing())
+        forwardThreads = ForwardThreads(log: log)
         listener = StreamListener(
             threads: workers,
             limits: StreamListener.Limits(
                 maximumConnections: configuration.streams.maximumConnections,
                 maximumPipelined: configuration.streams.maximumPipelined,
                 idleTimeout: configuration.streams.idleTimeout),
-            store: store, forwarding: forwarding, service: service, makeRing: { log?.makeRing() })
+            store: store, service: service, makeRing: { log?.makeRing() })
         stop = try StopSignal()
         watcher = try FileWatcher()
 
@@ -115,25 +114,56 @@ final class RunningDaemon: Sendable {
         }
         self.addresses = addresses
         self.sockets = sockets
+        if let forwarding = try makeForwarding(loaded.upstream) {
+            store.replace(Self.localData(loaded, cache, forwarding))
+            forwardThreads.start(forwarding)
+        }
+    }
+
+    /// Nil: there is nobody to ask.
+    private func makeForwarding(_ servers: [UpstreamServer]) throws(SystemError) -> Forwarding? {
+        guard !servers.isEmpty else { return nil }
+        var settings = configuration.forwarding
+        settings.servers = servers
+        let addresses = servers.map { "\($0.address)" }
+        let numbers = upstreamNames.withLock { names in
+            for address in addresses where !names.contains(address) { names.append(address) }
+            log?.setUpstreams(names)
+            return addresses.map { Int16(clamping: names.firstIndex(of: $0) ?? -1) }
+        }
+        return try Forwarding(
+            settings: settings, names: numbers, cache: cache, store: store, service: service,
+            ring: forwardThreads.takeRing())
     }
 
     /// TCP first: its bind tells reliably whether someone is there already.
     private static func bind(
         _ address: SocketAddress, workers: Int, _ listener: StreamListener
     ) throws -> (address: SocketAddress, sockets: [DatagramSocket]) {
-        do {
-            let bound = try listener.listen(on: address)
-            return (bound, try DatagramSocket.bind(bound, count: workers))
-        } catch let error as SystemError {
-            throw BindFailure.explain(address, error.code, "UDP")
-        } catch {
-            throw BindFailure.explain(address, BindFailure.code(of: error), "TCP")
+        // A port that the system chose for TCP may be taken for UDP: then it is to choose again.
+        var choices = address.port == 0 ? 32 : 1
+        while true {
+            choices -= 1
+            do {
+                let bound = try listener.listen(on: address)
+                return (bound, try DatagramSocket.bind(bound, count: workers))
+            } catch let error as SystemError {
+                guard choices > 0, error.code == EADDRINUSE else {
+                    throw BindFailure.explain(address, error.code, "UDP")
+                }
+                listener.forgetLast()
+            } catch {
+                throw BindFailure.explain(address, BindFailure.code(of: error), "TCP")
+            }
         }
     }
 
-    private static func localData(_ loaded: ConfigurationSources, _ cache: AnswerCache) -> LocalData {
+    private static func localData(
+        _ loaded: ConfigurationSources, _ cache: AnswerCache, _ forwarding: Forwarding?
+    ) -> LocalData {
         LocalData(
-            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache))
+            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
+            forwarding: forwarding)
     }
 
     // MARK: Running
@@ -157,8 +187,7 @@ final class RunningDaemon: Sendable {
             threads.start("udp") { [self] in
                 do {
                     var udp = UDPWorker(
-                        sockets: worker, store: store, forwarding: forwarding, service: service, ring: log?.makeRing(),
-                        stop: stop)
+                        sockets: worker, store: store, service: service, ring: log?.makeRing(), stop: stop)
                     try udp.run()
                 } catch {
                     Report.line("a UDP thread ended: \(error)")
@@ -169,7 +198,7 @@ final class RunningDaemon: Sendable {
         watcher.watch(loadedFiles.withLock { $0.watched })
         threads.start("reload") { [self] in
             watcher.run(
-                names: { Set(loadedFiles.withLock { $0.watched }.flatMap(Self.watchedNames)) },
+                names: { Set(FileWatcher.withLinks(loadedFiles.withLock { $0.watched }).flatMap(Self.watchedNames)) },
                 changed: { reload(reason: "changed files") })
         }
         let hangups = Task { [self] in
@@ -194,11 +223,8 @@ final class RunningDaemon: Sendable {
     }
 
     func runForwarding() async {
-        let threads = ThreadGroup()
-        threads.start("forward") { [self] in forwarding.run() }
         try? await gracefulShutdown()
-        forwarding.stop(within: 2_000_000)
-        await threads.join()
+        await forwardThreads.stop(within: 2_000_000)
     }
 
     private func announce() {
@@ -218,21 +244,30 @@ final class RunningDaemon: Sendable {
             var new = configuration.load(last: last.zones)
             Report.diagnostics(new.diagnostics)
             // A hosts file that can't be read any more keeps its last good state too.
-            if new.hosts.nameCount == 0, last.hosts.nameCount > 0, Self.hostsFailed(new) {
+            if new.hosts.nameCount == 0, last.hosts.nameCount > 0, new.hostsFiles.contains(where: new.isUnreadable) {
                 new.hosts = last.hosts
                 Report.line("reload     overrides kept as they were")
             }
+            if new.upstream.isEmpty, new.isUnreadable(ResolvConf.systemPath) {
+                new.upstream = last.upstream
+                new.upstreamOrigin = last.upstreamOrigin
+            }
+            var forwarding = store.current().data.forwarding
+            if new.upstream != last.upstream {
+                do {
+                    forwarding = try makeForwarding(new.upstream)
+                    if let forwarding { forwardThreads.start(forwarding) }
+                } catch {
+                    Report.line("reload     upstream kept as it was: \(error)")
+                    new.upstream = last.upstream
+                }
+            }
             let changes = ReloadReport.changes(from: last, to: new)
-            store.replace(Self.localData(new, cache))
+            store.replace(Self.localData(new, cache, forwarding))
             last = new
             watcher.watch(new.watched)
             Report.line("reload     \(reason): \(changes)")
         }
-    }
-
-    private static func hostsFailed(_ loaded: ConfigurationSources) -> Bool {
-        let files = Set(loaded.hostsFiles)
-        return loaded.diagnostics.list.contains { files.contains($0.place.path) && $0.place.line == 0 }
     }
 
     private static let silent = QuietLogger.make()

@@ -202,6 +202,12 @@ enum ReloadReport {
         for zone in old.zones.zones where new.zones.zone(apex: zone.apex) == nil {
             parts.append("zone \(zone.apex) gone")
         }
+        if old.upstream != new.upstream {
+            func list(_ servers: [UpstreamServer]) -> String {
+                servers.isEmpty ? "none" : servers.map(\.description).joined(separator: " ")
+            }
+            parts.append("upstream \(list(old.upstream)) -> \(list(new.upstream))")
+        }
         for path in new.failedZones { parts.append("\(path) not loaded, its last good version stays") }
         return parts.joined(separator: ", ")
     }

@@ -22,17 +22,52 @@ final class FileWatcher: Sendable {
             IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF
                 | IN_MOVE_SELF)
         var folders: Set<String> = []
-        for path in paths {
+        for path in Self.withLinks(paths) {
             folders.insert(Self.folder(of: path))
-            // Where a link leads, changes happen too.
-            if let real = realpath(path, nil) {
-                folders.insert(Self.folder(of: String(cString: real)))
-                free(real)
-            }
             var status = stat()
-            if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { folders.insert(path) }
+            guard stat(path, &status) == 0 else { continue }
+            if status.st_mode & S_IFMT == S_IFDIR {
+                folders.insert(path)
+            } else {
+                // A file that is mounted by itself, as containers have it, is changed in a folder we don't see.
+                inotify_add_watch(inotify, path, UInt32(IN_CLOSE_WRITE))
+            }
         }
         for folder in folders { inotify_add_watch(inotify, folder, events | UInt32(IN_ONLYDIR)) }
+    }
+
+    /// `paths`, each link that lies on the way to one, and where they lead: whoever points a link elsewhere, or changes
+    /// the file behind it, changes what the path holds.
+    static func withLinks(_ paths: [String]) -> [String] {
+        var all = paths
+        for path in paths {
+            var reached = path.hasPrefix("/") ? "/" : ""
+            var left = Array(path.split(separator: "/").reversed())
+            var links = 0
+            while let part = left.popLast() {
+                let step = reached + part
+                // As many as Linux follows.
+                if links < 40, let target = link(step) {
+                    links += 1
+                    all.append(step)
+                    if target.hasPrefix("/") { reached = "/" }
+                    left += target.split(separator: "/").reversed()
+                } else {
+                    reached = left.isEmpty ? step : step + "/"
+                }
+            }
+            if links > 0 { all.append(reached) }
+        }
+        return all
+    }
+
+    /// What the link at `path` says; nil where there is no link.
+    private static func link(_ path: String) -> String? {
+        var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        let length = target.withUnsafeMutableBytes { bytes in
+            bytes.withMemoryRebound(to: CChar.self) { readlink(path, $0.baseAddress.unsafelyUnwrapped, $0.count) }
+        }
+        return length > 0 ? String(decoding: target[..<length], as: UTF8.self) : nil
     }
 
     private static func folder(of path: String) -> String {
@@ -75,8 +110,9 @@ final class FileWatcher: Sendable {
                 let mask = bytes.loadUnaligned(fromByteOffset: cursor + 4, as: UInt32.self)
                 let length = Int(bytes.loadUnaligned(fromByteOffset: cursor + 12, as: UInt32.self))
                 guard cursor + 16 + length <= bytes.count else { return true }
+                let isEndOfWatch = mask & UInt32(IN_IGNORED) != 0
                 // Events were lost: anything may have changed.
-                if mask & UInt32(IN_Q_OVERFLOW) != 0 || length == 0 { return true }
+                if mask & UInt32(IN_Q_OVERFLOW) != 0 || length == 0 && !isEndOfWatch { return true }
                 let name = bytes[(cursor + 16)..<(cursor + 16 + length)].prefix { $0 != 0 }
                 if names.contains(String(decoding: name, as: UTF8.self)) { return true }
                 cursor += 16 + length

@@ -32,28 +32,27 @@ struct ParkedQuery: Sendable {
 
 /// The slow lane: parks misses with the `ForwardEngine`, and when upstream has answered, handles them once more.
 ///
-/// `park` and `prefetch` are called by serving threads; all else happens on the engine's thread.
+/// `park` and `prefetch` are called by serving threads; all else happens on the engine's thread. Other servers are
+/// another `Forwarding`: once no snapshot has this one any more, its engine ends with what is in flight.
 final class Forwarding: Sendable {
     typealias Engine = ForwardEngine<ParkedQuery, UpstreamAnswer>
 
-    private let engine: Engine?
+    let engine: Engine
+    let ring: LookupRing?
     private let responder: Responder
     private let settings: ForwardSettings
 
-    /// Nil `servers`: nothing is forwarded, and misses can't happen.
+    /// `names` are the numbers of the servers' names in the log.
     init(
-        settings: ForwardSettings, cache: AnswerCache, store: LocalDataStore, service: ServiceSettings,
+        settings: ForwardSettings, names: [Int16], cache: AnswerCache, store: LocalDataStore, service: ServiceSettings,
         ring: LookupRing?
     ) throws(SystemError) {
         self.settings = settings
-        let responder = Responder(cache: cache, store: store, service: service, ring: ring)
+        self.ring = ring
+        let responder = Responder(cache: cache, names: names, store: store, service: service, ring: ring)
         self.responder = responder
-        guard !settings.servers.isEmpty else {
-            engine = nil
-            return
-        }
         let ttls = cache.settings.ttls
-        engine = Engine(
+        let engine = Engine(
             settings: settings,
             check: { key, message in
                 // The engine has matched the ID and the question; this is the door to everything else.
@@ -64,8 +63,10 @@ final class Forwarding: Sendable {
             },
             completion: { key, waiters, event in responder.complete(key, &waiters, event) })
         guard let engine else { throw SystemError("eventfd") }
-        responder.attach(engine)
+        self.engine = engine
     }
+
+    deinit { engine.stop(deadline: Engine.now + settings.patience) }
 
     /// Asks upstream for `name`, which the answer to `message` needs.
     func park(
@@ -74,19 +75,63 @@ final class Forwarding: Sendable {
     ) {
         let query = ParkedQuery(
             message: Array(message), request: request, reply: reply, deadline: Engine.now + settings.patience)
-        if engine?.fetch(key, for: query, deadline: query.deadline) == true { return }
+        if fetch(key, for: query) { return }
         responder.refuse(query)
     }
 
-    func prefetch(_ key: FetchKey) { _ = engine?.prefetch(key) }
+    /// Whether there was room to ask.
+    func fetch(_ key: FetchKey, for query: ParkedQuery) -> Bool {
+        engine.fetch(key, for: query, deadline: query.deadline)
+    }
 
-    /// The engine's thread.
-    func run() { engine?.run() }
+    func prefetch(_ key: FetchKey) { _ = engine.prefetch(key) }
+}
 
-    /// Gives what is in flight `microseconds` to end.
-    func stop(within microseconds: UInt64) { engine?.stop(deadline: Engine.now + microseconds) }
+/// The threads of all engines: of the one in use, and for a while of those whose servers were replaced.
+final class ForwardThreads: Sendable {
+    private struct State {
+        var engines: [ObjectIdentifier: Forwarding.Engine] = [:]
+        /// A ring has one writer at a time.
+        var freeRings: [LookupRing] = []
+        var endsAt: UInt64?
+    }
 
-    var status: [UpstreamStatus] { engine?.status ?? [] }
+    private let threads = ThreadGroup()
+    private let state = Mutex(State())
+    private let log: LookupLog?
+
+    init(log: LookupLog?) { self.log = log }
+
+    func takeRing() -> LookupRing? { state.withLock { $0.freeRings.popLast() } ?? log?.makeRing() }
+
+    func start(_ forwarding: Forwarding) {
+        // Of the two only the engine: its thread must not keep the other, whose end is to end it.
+        let engine = forwarding.engine
+        let ring = forwarding.ring
+        let endsAt = state.withLock { state in
+            state.engines[ObjectIdentifier(engine)] = engine
+            return state.endsAt
+        }
+        if let endsAt { engine.stop(deadline: endsAt) }
+        threads.start("forward") { [self] in
+            engine.run()
+            state.withLock { state in
+                state.engines[ObjectIdentifier(engine)] = nil
+                if let ring { state.freeRings.append(ring) }
+            }
+        }
+    }
+
+    /// Gives what is in flight `microseconds` to end; returns when all threads have.
+    func stop(within microseconds: UInt64) async {
+        let endsAt = Forwarding.Engine.now + microseconds
+        let engines = state.withLock { state in
+            state.endsAt = endsAt
+            return Array(state.engines.values)
+        }
+        for engine in engines { engine.stop(deadline: endsAt) }
+        await threads.join()
+    }
 }
 
 /// Turns upstream's answers into responses.
@@ -94,10 +139,10 @@ final class Forwarding: Sendable {
 /// `@unchecked`: handler and buffer belong to the engine's thread; `refuse`, which any thread may call, is locked apart.
 private final class Responder: @unchecked Sendable {
     private let cache: AnswerCache
+    private let names: [Int16]
     private let store: LocalDataStore
     private var handler: QueryHandler
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
-    private weak var engine: Forwarding.Engine?
     /// For queries that the engine has no room for: rare, and short.
     private let refusals: Mutex<Refusals>
 
@@ -106,8 +151,9 @@ private final class Responder: @unchecked Sendable {
         let store: LocalDataStore
     }
 
-    init(cache: AnswerCache, store: LocalDataStore, service: ServiceSettings, ring: LookupRing?) {
+    init(cache: AnswerCache, names: [Int16], store: LocalDataStore, service: ServiceSettings, ring: LookupRing?) {
         self.cache = cache
+        self.names = names
         self.store = store
         handler = QueryHandler(service: service, ring: ring)
         refusals = Mutex(Refusals(handler: QueryHandler(service: service, ring: nil), store: store))
@@ -115,12 +161,10 @@ private final class Responder: @unchecked Sendable {
 
     deinit { buffer.deallocate() }
 
-    func attach(_ engine: Forwarding.Engine) { self.engine = engine }
-
     func complete(_ key: FetchKey, _ waiters: inout [ParkedQuery], _ event: FetchEvent<UpstreamAnswer>) {
         switch event {
         case .answered(var answer, let reply):
-            answer.upstream = Int16(clamping: reply.server)
+            answer.upstream = names.indices.contains(reply.server) ? names[reply.server] : -1
             answer.microseconds = reply.microseconds
             answer.overTCP = reply.overTCP
             cache.insert(answer, now: Moment.monotonicMicroseconds())
@@ -151,7 +195,8 @@ private final class Responder: @unchecked Sendable {
         let key = handler.missedKey
         // A chain that hops between our data and upstream has an end too.
         let isBounded = query.upstream.answers.count <= Decision.maximumHops
-        if isBounded, engine?.fetch(key, for: query, deadline: query.deadline) == true { return }
+        // The servers may have been replaced meanwhile.
+        if isBounded, store.current().data.forwarding?.fetch(key, for: query) == true { return }
         query.upstream.failure = UpstreamState.Failure(
             error: .other, text: isBounded ? "too many queries wait for upstream" : "the chain of CNAMEs is too long")
         _ = answer(query)

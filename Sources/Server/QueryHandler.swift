@@ -44,6 +44,7 @@ struct QueryHandler: ~Copyable {
     /// Names of aliases, while a chain is written.
     private var scratch = LookupName()
     private var query = Query()
+    private var recursionAvailable = false
     /// Why the last answer was as it was.
     private(set) var decision = Decision()
 
@@ -63,7 +64,7 @@ struct QueryHandler: ~Copyable {
 
     private var question: Question {
         Question(
-            type: query.type, mayForward: query.recursionDesired && service.recursionAvailable,
+            type: query.type, mayForward: query.recursionDesired && recursionAvailable,
             dnssecOK: query.dnssecOK, checkingDisabled: query.checkingDisabled)
     }
 
@@ -75,6 +76,7 @@ struct QueryHandler: ~Copyable {
         upstream: borrowing UpstreamState = .none, into buffer: UnsafeMutableRawBufferPointer
     ) -> Result {
         decision.reset()
+        recursionAvailable = local.recursionAvailable
         let verdict = query.parse(message, name: &name)
         if verdict == .drop {
             ring?.appendDropped(time: request.arrival.wall, client: request.client, transport: request.transport)
@@ -210,7 +212,7 @@ struct QueryHandler: ~Copyable {
         if query.flags.opcode == .query {
             if query.recursionDesired { flags.insert(.recursionDesired) }
             if query.checkingDisabled { flags.insert(.checkingDisabled) }
-            if service.recursionAvailable { flags.insert(.recursionAvailable) }
+            if recursionAvailable { flags.insert(.recursionAvailable) }
             if decision.authoritative { flags.insert(.authoritative) }
             // RFC 6840 5.8
             if decision.authenticData && query.wantsAuthenticData { flags.insert(.authenticData) }

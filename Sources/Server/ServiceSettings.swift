@@ -3,8 +3,6 @@ import Resolution
 
 /// What all serving threads know about the service; constant while it runs.
 struct ServiceSettings: Sendable {
-    /// RA: there is an upstream to ask.
-    var recursionAvailable: Bool
     var access: AccessList
     var cookie: ServerCookie
     /// Answer to `id.server. CH TXT` and NSID; empty: refused.
@@ -43,11 +41,21 @@ struct ServiceSettings: Sendable {
     private static let place = Place(path: "RFC 4892 3.1")
 }
 
-/// Everything that is answered from files: one immutable snapshot, replaced as a whole by a reload.
+/// Everything that a query is answered by: one immutable snapshot, replaced as a whole by a reload.
 final class LocalData: Sendable {
     let chain: SourceChain
+    /// RA: there is an upstream to ask.
+    let recursionAvailable: Bool
+    /// How it is asked.
+    let forwarding: Forwarding?
 
-    init(chain: SourceChain) {
+    init(chain: SourceChain, recursionAvailable: Bool, forwarding: Forwarding? = nil) {
         self.chain = chain
+        self.recursionAvailable = recursionAvailable
+        self.forwarding = forwarding
+    }
+
+    convenience init(chain: SourceChain, forwarding: Forwarding?) {
+        self.init(chain: chain, recursionAvailable: forwarding != nil, forwarding: forwarding)
     }
 }

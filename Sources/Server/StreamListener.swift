@@ -20,7 +20,6 @@ final class StreamListener: Sendable {
     private let group: MultiThreadedEventLoopGroup
     private let limits: Limits
     private let store: LocalDataStore
-    private let forwarding: Forwarding
     private let service: ServiceSettings
     private let makeRing: @Sendable () -> LookupRing?
     private let connections = Atomic<Int>(0)
@@ -29,13 +28,12 @@ final class StreamListener: Sendable {
     private let channels = Mutex<[any Channel]>([])
 
     init(
-        threads: Int, limits: Limits, store: LocalDataStore, forwarding: Forwarding,
-        service: ServiceSettings, makeRing: @escaping @Sendable () -> LookupRing?
+        threads: Int, limits: Limits, store: LocalDataStore, service: ServiceSettings,
+        makeRing: @escaping @Sendable () -> LookupRing?
     ) {
         group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         self.limits = limits
         self.store = store
-        self.forwarding = forwarding
         self.service = service
         self.makeRing = makeRing
     }
@@ -58,6 +56,9 @@ final class StreamListener: Sendable {
         return address.withPort(UInt16(channel.localAddress?.port ?? Int(address.port)))
     }
 
+    /// Gives up the address that was listened on last.
+    func forgetLast() { try? channels.withLock { $0.popLast() }?.close().wait() }
+
     /// Stops accepting; connections that are open get their answers and are closed.
     func close() {
         for channel in channels.withLock({ $0 }) { try? channel.close().wait() }
@@ -77,7 +78,7 @@ final class StreamListener: Sendable {
         if let existing = states.currentValue {
             worker = existing
         } else {
-            worker = StreamWorker(store: store, forwarding: forwarding, service: service, ring: makeRing())
+            worker = StreamWorker(store: store, service: service, ring: makeRing())
             states.currentValue = worker
         }
         guard let remote = channel.remoteAddress, let client = remote.plain else {
@@ -100,15 +101,13 @@ extension NIOCore.SocketAddress {
 /// `@unchecked`: made and used on that event loop only.
 final class StreamWorker: @unchecked Sendable {
     let store: LocalDataStore
-    let forwarding: Forwarding
     let ring: LookupRing?
     private var snapshot: LocalDataStore.Snapshot
     private var handler: QueryHandler
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
 
-    init(store: LocalDataStore, forwarding: Forwarding, service: ServiceSettings, ring: LookupRing?) {
+    init(store: LocalDataStore, service: ServiceSettings, ring: LookupRing?) {
         self.store = store
-        self.forwarding = forwarding
         self.ring = ring
         snapshot = store.current()
         handler = QueryHandler(service: service, ring: ring)
@@ -131,9 +130,10 @@ final class StreamWorker: @unchecked Sendable {
         if store.generation != snapshot.generation { snapshot = store.current() }
         switch handler.handle(message, request, local: snapshot.data, into: buffer) {
         case .reply(let length):
-            if handler.wantsPrefetch { forwarding.prefetch(handler.missedKey) }
+            if handler.wantsPrefetch { snapshot.data.forwarding?.prefetch(handler.missedKey) }
             return .reply(UnsafeRawBufferPointer(rebasing: buffer[..<length]))
         case .miss:
+            guard let forwarding = snapshot.data.forwarding else { return .nothing }
             forwarding.park(
                 message, request, reply: replyLater(), key: handler.missedKey)
             return .parked

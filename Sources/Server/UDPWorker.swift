@@ -11,18 +11,15 @@ import Resolution
 struct UDPWorker: ~Copyable {
     private let sockets: [DatagramSocket]
     private let store: LocalDataStore
-    private let forwarding: Forwarding
     private let stop: StopSignal
     private var handler: QueryHandler
     private var batch = DatagramBatch()
 
     init(
-        sockets: [DatagramSocket], store: LocalDataStore, forwarding: Forwarding, service: ServiceSettings,
-        ring: LookupRing?, stop: StopSignal
+        sockets: [DatagramSocket], store: LocalDataStore, service: ServiceSettings, ring: LookupRing?, stop: StopSignal
     ) {
         self.sockets = sockets
         self.store = store
-        self.forwarding = forwarding
         self.stop = stop
         handler = QueryHandler(service: service, ring: ring)
     }
@@ -83,12 +80,12 @@ struct UDPWorker: ~Copyable {
             case .reply(let length):
                 batch.enqueue(slot, length: length, withLocalAddress: socket.isWildcard)
                 if handler.wantsPrefetch {
-                    forwarding.prefetch(handler.missedKey)
+                    local.forwarding?.prefetch(handler.missedKey)
                 }
             case .miss:
                 let reply = ParkedQuery.Reply.datagram(
                     socket, from: socket.isWildcard ? batch.localAddress(slot) : nil)
-                forwarding.park(
+                local.forwarding?.park(
                     message, request, reply: reply, key: handler.missedKey)
             case .nothing, .transfer: break
             }

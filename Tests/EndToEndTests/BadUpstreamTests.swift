@@ -96,14 +96,16 @@ struct BadUpstreamTests {
         defer { withExtendedLifetime(folder) {} }
         _ = try await daemon.dig("one.example.net")
         _ = try await daemon.dig("two.example.net")
+        let client = try DatagramClient(port: daemon.port)
+        for id in 0..<20 as Range<UInt16> { client.send(Wire.query("n\(id).example.net.", id: id)) }
+        for _ in 0..<20 { #expect(Wire.code(try #require(try await client.receive())) == 2) }
         var quick = 0
-        for number in 0..<4 {
-            #expect(try await daemon.dig("n\(number).example.net").contains("status: SERVFAIL"))
-            let lookup = try await daemon.lookup("n\(number).example.net.", "A")
-            if (lookup["duration_us"] as? Int ?? .max) < 100_000 { quick += 1 }
+        for id in 0..<20 {
+            let lookup = try await daemon.lookup("n\(id).example.net.", "A")
+            if (lookup["duration_us"] as? Int ?? .max) < 200_000 { quick += 1 }
         }
         // One at a time is let through, to see whether it is back.
-        #expect(quick >= 3)
+        #expect(quick >= 18)
     }
 
     @Test("a late answer is not lost: the copy to the next server wins, or it is waited for")

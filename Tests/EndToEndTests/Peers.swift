@@ -16,12 +16,26 @@ func freePort() throws -> UInt16 {
     throw LineReader.Missing(description: "no free port")
 }
 
-/// Binds to 127.0.0.1; the port that it got.
-func bindLoopback(_ descriptor: Int32, _ port: UInt16) -> UInt16? {
+/// Binds to ::1; the port that it got.
+func bindSix(_ descriptor: Int32) -> UInt16? {
+    var address = sockaddr_in6()
+    address.sin6_family = sa_family_t(AF_INET6)
+    address.sin6_addr = in6addr_loopback
+    var length = socklen_t(MemoryLayout<sockaddr_in6>.size)
+    return withUnsafeMutablePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            guard bind(descriptor, $0, length) == 0, getsockname(descriptor, $0, &length) == 0 else { return nil }
+            return UInt16(bigEndian: pointer.pointee.sin6_port)
+        }
+    }
+}
+
+/// Binds to 127.0.0.1, or to all addresses; the port that it got.
+func bindLoopback(_ descriptor: Int32, _ port: UInt16, any: Bool = false) -> UInt16? {
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = port.bigEndian
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    address.sin_addr.s_addr = any ? 0 : UInt32(0x7F00_0001).bigEndian
     var length = socklen_t(MemoryLayout<sockaddr_in>.size)
     return withUnsafeMutablePointer(to: &address) { pointer in
         pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {

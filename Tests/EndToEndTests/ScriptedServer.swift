@@ -11,10 +11,21 @@ final class ScriptedServer: Sendable {
         case send([UInt8])
         case sendAfter(milliseconds: UInt32, [UInt8])
         case sendFromElsewhere([UInt8])
+        /// UDP: sends it when the test says so.
+        case hold([UInt8], @Sendable (Release) -> Void)
         /// All of them, in this order.
         case several([Reaction])
         /// TCP: closes the connection.
         case hangUp
+    }
+
+    /// An answer that waits for the test.
+    struct Release: Sendable {
+        let answer: [UInt8]
+        let send: @Sendable () -> Void
+
+        /// Of its question, whatever the ID.
+        var question: [UInt8] { Array(answer[12...]) }
     }
 
     typealias Script = @Sendable (_ query: [UInt8], Transport) -> Reaction
@@ -24,8 +35,11 @@ final class ScriptedServer: Sendable {
     private let stream: Int32
     private let script: Mutex<Script>
     private let received = Mutex<[(Transport, [UInt8])]>([])
+    /// In a flood, only the queries that hold this.
+    private let remembered: Data
 
-    init(_ script: @escaping Script) throws {
+    init(remembering: String = "", _ script: @escaping Script) throws {
+        remembered = Data(remembering.utf8)
         self.script = Mutex(script)
         var found: (UInt16, Int32, Int32)?
         for _ in 0..<20 where found == nil {
@@ -65,7 +79,9 @@ final class ScriptedServer: Sendable {
     }
 
     private func react(_ query: [UInt8], _ transport: Transport) -> Reaction {
-        received.withLock { $0.append((transport, query)) }
+        if remembered.isEmpty || Data(query).range(of: remembered) != nil {
+            received.withLock { $0.append((transport, query)) }
+        }
         return script.withLock { $0 }(query, transport)
     }
 
@@ -99,6 +115,7 @@ final class ScriptedServer: Sendable {
             _ = bindLoopback(other, 0)
             send(bytes, other, peer)
             close(other)
+        case .hold(let bytes, let hand): hand(Release(answer: bytes) { send(bytes, descriptor, peer) })
         case .several(let reactions): for one in reactions { perform(one, descriptor, peer) }
         }
     }

@@ -111,8 +111,9 @@ struct UpstreamTests {
     func routes() async throws {
         let nsd = try await NSDServer([("example.net", Self.zone)])
         let other = try ScriptedServer { query, _ in .send(Reply.addresses(query, [[10, 9, 8, 7]])) }
+        let folder = try TemporaryFolder()
         let daemon = try await DaemonProcess([
-            "--no-hosts", "--zones", try TemporaryFolder().path, "--upstream", "example.net=127.0.0.1:\(nsd.port)",
+            "--no-hosts", "--zones", folder.path, "--upstream", "example.net=127.0.0.1:\(nsd.port)",
             "--upstream", "127.0.0.1:\(other.port)",
         ])
         #expect(try await daemon.dig("www.example.net", "+short") == "192.0.2.80\n")

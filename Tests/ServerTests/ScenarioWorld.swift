@@ -152,11 +152,12 @@ struct InProcessWorld: ~Copyable {
         for problem in loaded.diagnostics.list where problem.severity == .error { Issue.record("\(problem)") }
         cache = AnswerCache(configuration.cache)
         local = LocalData(
-            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache))
+            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
+            recursionAvailable: hasUpstream)
         handler = QueryHandler(
             service: ServiceSettings(
-                recursionAvailable: hasUpstream, access: AccessList(allowing: []), cookie: ServerCookie(), identity: [],
-                version: [], keepalive: 100), ring: nil)
+                access: AccessList(allowing: []), cookie: ServerCookie(), identity: [], version: [], keepalive: 100),
+            ring: nil)
     }
 
     mutating func pass(seconds: UInt64) { now += seconds * 1_000_000 }
@@ -165,7 +166,8 @@ struct InProcessWorld: ~Copyable {
     mutating func reload() {
         let loaded = configuration.load()
         local = LocalData(
-            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache))
+            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
+            recursionAvailable: local.recursionAvailable)
     }
 
     mutating func ask(_ message: [UInt8]) throws -> ScenarioAnswer {

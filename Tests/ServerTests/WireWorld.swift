@@ -69,11 +69,12 @@ struct WireWorld: ~Copyable {
         settings.trustAuthenticData = trustAuthenticData
         cache = AnswerCache(settings)
         local = LocalData(
-            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache))
+            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
+            recursionAvailable: forwards)
         self.ring = ring
         handler = QueryHandler(
             service: ServiceSettings(
-                recursionAvailable: forwards, access: AccessList(allowing: []), cookie: ServerCookie(),
+                access: AccessList(allowing: []), cookie: ServerCookie(),
                 identity: Array(Self.identity.utf8), version: Array("stub53 test".utf8), keepalive: 100),
             ring: ring)
     }

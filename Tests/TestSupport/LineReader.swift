@@ -23,15 +23,15 @@ public final class LineReader: @unchecked Sendable {
 
     init(_ handle: FileHandle) {
         Thread.detachNewThread { [self] in
-            var rest: [UInt8] = []
+            var rest = Data()
             while true {
                 let data = handle.availableData
                 if data.isEmpty { break }
                 rest += data
-                while let end = rest.firstIndex(of: 0x0A) {
-                    append(String(decoding: rest[..<end], as: UTF8.self))
-                    rest.removeSubrange(...end)
-                }
+                guard let last = rest.lastIndex(of: 0x0A) else { continue }
+                let whole = rest[rest.startIndex...last]
+                for line in whole.split(separator: 0x0A) { append(String(decoding: line, as: UTF8.self)) }
+                rest = Data(rest[(last + 1)...])
             }
             if !rest.isEmpty { append(String(decoding: rest, as: UTF8.self)) }
             end()

@@ -1,0 +1,129 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// TCP connections are bounded in number, in time and in what they may keep waiting (RFC 7766 6.2).
+@Suite("TCP connections")
+struct StreamLimitTests {
+    private let folder: TemporaryFolder
+
+    init() throws {
+        folder = try TemporaryFolder()
+        try folder.write(ZoneText.shop, to: "zones/shop.zone")
+    }
+
+    private func daemon(_ settings: String, upstream: ScriptedServer? = nil) async throws -> DaemonProcess {
+        let file = try folder.write("tcp:\n" + settings, to: "stub53.yaml")
+        return try await DaemonProcess(
+            ["--config", file, "--no-hosts", "--zones", folder.file("zones")]
+                + (upstream.map { ["--upstream", "127.0.0.1:\($0.port)"] } ?? ["--no-upstream"]))
+    }
+
+    /// Whether a connection is served; nil when it was closed.
+    private func ask(_ client: StreamClient, id: UInt16 = 1) async throws -> Bool? {
+        guard (try? client.send(Wire.query("www.shop.test.", id: id))) != nil else { return nil }
+        return try await client.receive().map { Wire.answers($0) == 1 && Wire.id($0) == id }
+    }
+
+    @Test("beyond the limit are closed at once, without harm to the others, and welcome again when one has left")
+    func maximum() async throws {
+        let daemon = try await daemon("  max-connections: 3\n")
+        var clients = try (0..<3).map { _ in try StreamClient(port: daemon.port) }
+        for client in clients { #expect(try await ask(client) == true) }
+        for _ in 0..<5 { #expect(try await ask(try StreamClient(port: daemon.port)) == nil) }
+        for client in clients { #expect(try await ask(client, id: 2) == true) }
+        clients.removeFirst()
+        let end = ContinuousClock.now + .seconds(5)
+        var isServed = false
+        while !isServed, ContinuousClock.now < end {
+            isServed = try await ask(try StreamClient(port: daemon.port)) == true
+        }
+        #expect(isServed)
+        // UDP does not count.
+        #expect(try await daemon.dig("www.shop.test", "+short") == "198.51.100.7\n")
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("are closed when idle for so long; a query starts the time anew, a byte of one does not")
+    func idle() async throws {
+        let daemon = try await daemon("  idle-timeout: 500ms\n")
+        let port = daemon.port
+        /// How long a connection lives that does `work` until it is closed, and how long after the last answer that is.
+        @Sendable func life(_ work: @escaping @Sendable (StreamClient) -> Bool) async throws -> (
+            whole: Duration, idle: Duration
+        ) {
+            try await blocking {
+                let client = try StreamClient(port: port)
+                let start = ContinuousClock.now
+                var last = start
+                while ContinuousClock.now - start < .seconds(2), work(client) { last = ContinuousClock.now }
+                #expect(try client.receiveNow() == nil)
+                return (ContinuousClock.now - start, ContinuousClock.now - last)
+            }
+        }
+        async let silent = life { _ in false }
+        async let asking = life { client in
+            usleep(20_000)
+            return (try? client.send(Wire.query("www.shop.test.", id: 1))) != nil && (try? client.receiveNow()) != nil
+        }
+        async let dripping = life { client in
+            usleep(50_000)
+            // A length of 257, and then a message that never ends.
+            return (try? client.sendRaw([1])) != nil
+        }
+        let all = try await (silent, asking, dripping)
+        #expect(all.0.whole >= .milliseconds(480) && all.0.whole < .seconds(3), "\(all)")
+        // However late this test's own queries were, it was not closed before its time.
+        #expect(all.1.whole > .seconds(1) && all.1.idle >= .milliseconds(480), "\(all)")
+        #expect(all.2.whole >= .milliseconds(480) && all.2.whole < .seconds(2), "\(all)")
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("say how long they stay open to a client that asks (RFC 7828)")
+    func keepalive() async throws {
+        let daemon = try await daemon("  idle-timeout: 7500ms\n")
+        let answer = try await daemon.dig("www.shop.test", "+tcp", "+keepalive")
+        #expect(
+            answer.contains("; TCP KEEPALIVE: 7.5 secs") || answer.contains("; TCP-KEEPALIVE: 7.5 secs"), "\(answer)")
+        #expect(try await !daemon.dig("www.shop.test", "+notcp", "+keepalive").uppercased().contains("KEEPALIVE:"))
+    }
+
+    @Test("carry pipelined queries, whose answers come as they are found")
+    func pipelined() async throws {
+        let upstream = try ScriptedServer { query, _ in .sendAfter(milliseconds: 200, Reply.addresses(query)) }
+        let daemon = try await daemon("  idle-timeout: 5s\n", upstream: upstream)
+        let client = try StreamClient(port: daemon.port)
+        try client.send(
+            Wire.query("slow.example.net.", id: 1), Wire.query("www.shop.test.", id: 2),
+            Wire.query("www.shop.test.", type: 28, id: 3))
+        client.endSending()
+        var order: [UInt16] = []
+        while let answer = try await client.receive() { order.append(Wire.id(answer)) }
+        #expect(order == [2, 3, 1])
+    }
+
+    @Test("with more queries than may wait get all answers, one after the other")
+    func backpressure() async throws {
+        let upstream = try ScriptedServer { query, _ in .sendAfter(milliseconds: 20, Reply.addresses(query)) }
+        let daemon = try await daemon("  max-pipelined: 4\n", upstream: upstream)
+        let client = try StreamClient(port: daemon.port)
+        let ids = 0..<40 as Range<UInt16>
+        for id in ids { try client.send(Wire.query("n\(id).example.net.", id: id)) }
+        var seen: Set<UInt16> = []
+        for _ in ids {
+            let answer = try #require(try await client.receive())
+            #expect(Wire.answers(answer) == 1)
+            seen.insert(Wire.id(answer))
+        }
+        #expect(seen == Set(ids))
+    }
+
+    @Test("that send no DNS are closed", arguments: [Array("GET / HTTP/1.1\r\n\r\n".utf8), [0, 3, 1, 2, 3], [0, 0]])
+    func nonsense(_ bytes: [UInt8]) async throws {
+        let daemon = try await daemon("  idle-timeout: 1s\n")
+        let client = try StreamClient(port: daemon.port)
+        try client.sendRaw(bytes)
+        #expect(try await client.receive() == nil)
+        #expect(try await daemon.dig("www.shop.test", "+short", "+tcp") == "198.51.100.7\n")
+    }
+}

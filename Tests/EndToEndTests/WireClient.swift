@@ -1,0 +1,132 @@
+import Foundation
+import TestSupport
+
+/// A loopback address that no other test has: for what can't choose its port.
+func ownLoopbackAddress() -> String {
+    "127.\(Int.random(in: 64..<128)).\(Int.random(in: 1..<255)).\(Int.random(in: 1..<255))"
+}
+
+/// Runs what blocks on a thread of its own: the tests' own threads are as few as the cores.
+func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+    try await withCheckedThrowingContinuation { continuation in
+        Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
+    }
+}
+
+/// Waits for a state that nothing announces.
+///
+/// - Throws: `Missing` when it has not come after ten seconds.
+func eventually(_ what: String, _ condition: @Sendable () throws -> Bool) async throws {
+    let end = ContinuousClock.now + .seconds(10)
+    while try !condition() {
+        guard ContinuousClock.now < end else { throw LineReader.Missing(description: "\(what): not after 10 s") }
+        try await Task.sleep(for: .milliseconds(2))
+    }
+}
+
+/// Messages by hand, for what no client does.
+enum Wire {
+    /// A query with RD, of class IN and without EDNS.
+    static func query(_ name: String, type: UInt8 = 1, id: UInt16) -> [UInt8] {
+        var bytes: [UInt8] = [UInt8(id >> 8), UInt8(id & 0xFF), 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+        for label in name.split(separator: ".") { bytes += [UInt8(label.utf8.count)] + Array(label.utf8) }
+        return bytes + [0, 0, type, 0, 1]
+    }
+
+    static func id(_ message: [UInt8]) -> UInt16 { UInt16(message[0]) << 8 | UInt16(message[1]) }
+    static func code(_ message: [UInt8]) -> UInt8 { message[3] & 0xF }
+    static func answers(_ message: [UInt8]) -> Int { Int(message[6]) << 8 | Int(message[7]) }
+}
+
+/// A TCP connection to a daemon on 127.0.0.1.
+final class StreamClient: @unchecked Sendable {
+    private let descriptor: Int32
+
+    init(port: UInt16) throws {
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        try loopback(port) { Foundation.connect(descriptor, $0, $1) == 0 }
+        // Nothing takes so long; a test that waits longer has failed.
+        var limit = timeval(tv_sec: 10, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+
+    deinit { close(descriptor) }
+
+    /// Sends messages in one piece, each behind its length.
+    func send(_ messages: [UInt8]...) throws {
+        try sendRaw(messages.flatMap { [UInt8($0.count >> 8), UInt8($0.count & 0xFF)] + $0 })
+    }
+
+    func sendRaw(_ bytes: [UInt8]) throws {
+        guard Foundation.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
+            throw LineReader.Missing(description: "send: \(String(cString: strerror(errno)))")
+        }
+    }
+
+    func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+    /// The next message; nil when the other side has closed.
+    func receive() async throws -> [UInt8]? {
+        try await blocking { [self] in try receiveNow() }
+    }
+
+    /// The same, on a thread that may block.
+    func receiveNow() throws -> [UInt8]? {
+        guard let head = try read(2) else { return nil }
+        return try read(Int(head[0]) << 8 | Int(head[1]))
+    }
+
+    private func read(_ count: Int) throws -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var done = 0
+        while done < count {
+            let got = bytes.withUnsafeMutableBytes { recv(descriptor, $0.baseAddress! + done, count - done, 0) }
+            if got == 0 || got < 0 && errno == ECONNRESET { return nil }
+            guard got > 0 else { throw LineReader.Missing(description: "recv: \(String(cString: strerror(errno)))") }
+            done += got
+        }
+        return bytes
+    }
+}
+
+/// A UDP socket that is connected to a daemon on 127.0.0.1.
+final class DatagramClient: @unchecked Sendable {
+    private let descriptor: Int32
+
+    /// `patience`: how long `receive` waits, in seconds.
+    init(port: UInt16, patience: Int = 5) throws {
+        descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+        try loopback(port) { Foundation.connect(descriptor, $0, $1) == 0 }
+        var limit = timeval(tv_sec: patience, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        var buffer: Int32 = 4 << 20
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &buffer, socklen_t(MemoryLayout<Int32>.size))
+    }
+
+    deinit { close(descriptor) }
+
+    /// Whether it left: a port that nobody has any more is noticed here.
+    @discardableResult
+    func send(_ message: [UInt8]) -> Bool { Foundation.send(descriptor, message, message.count, 0) == message.count }
+
+    /// The next message; nil when none comes, or nobody has the port any more.
+    func receive() async throws -> [UInt8]? { try await blocking { [self] in receiveNow() } }
+
+    /// The same, on a thread that may block.
+    func receiveNow() -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        let got = recv(descriptor, &bytes, bytes.count, 0)
+        return got >= 12 ? Array(bytes[..<got]) : nil
+    }
+}
+
+private func loopback(_ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Bool) throws {
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    let done = withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+    }
+    guard done else { throw LineReader.Missing(description: "connect: \(String(cString: strerror(errno)))") }
+}
