@@ -117,29 +117,3 @@ extension SocketAddress: CustomStringConvertible {
     /// `192.0.2.1:53` or `[2001:db8::1]:53`.
     public var description: String { isIPv6 ? "[\(ip)]:\(port)" : "\(ip):\(port)" }
 }
-
-extension SocketAddress {
-    /// Whether what is sent here arrives at our listener on `own`.
-    public func reaches(_ own: SocketAddress) -> Bool {
-        guard port == own.port else { return false }
-        guard own.isUnspecified else { return isIPv6 == own.isIPv6 && high == own.high && low == own.low }
-        return (own.isIPv6 || !isIPv6) && (isLoopback || isOfThisMachine)
-    }
-
-    /// Whether an interface of this machine has it now.
-    private var isOfThisMachine: Bool {
-        var list: UnsafeMutablePointer<ifaddrs>?
-        guard getifaddrs(&list) == 0 else { return false }
-        defer { freeifaddrs(list) }
-        var next = list
-        while let interface = next?.pointee {
-            next = interface.ifa_next
-            if let raw = interface.ifa_addr, let address = SocketAddress(raw), address.isIPv6 == isIPv6,
-                address.high == high, address.low == low
-            {
-                return true
-            }
-        }
-        return false
-    }
-}

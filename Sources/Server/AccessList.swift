@@ -64,19 +64,23 @@ struct AccessList: Sendable {
 
     /// The networks of this machine's interfaces, as they are now.
     static func connectedNetworks() -> [Network] {
+        Array(Set(interfaceAddresses().map { Network($0.address, prefixLength: $0.prefixLength) }))
+    }
+
+    /// The addresses of this machine's interfaces, as they are now.
+    static func interfaceAddresses() -> [(address: SocketAddress, prefixLength: Int)] {
         var list: UnsafeMutablePointer<ifaddrs>?
         guard getifaddrs(&list) == 0 else { return [] }
         defer { freeifaddrs(list) }
-        var networks: Set<Network> = []
+        var addresses: [(SocketAddress, Int)] = []
         var next = list
         while let interface = next?.pointee {
             next = interface.ifa_next
             guard let raw = interface.ifa_addr, let rawMask = interface.ifa_netmask,
                 let address = SocketAddress(raw), let mask = SocketAddress(rawMask)
             else { continue }
-            networks.insert(
-                Network(address, prefixLength: mask.high.nonzeroBitCount + mask.low.nonzeroBitCount))
+            addresses.append((address, mask.high.nonzeroBitCount + mask.low.nonzeroBitCount))
         }
-        return Array(networks)
+        return addresses
     }
 }

@@ -138,13 +138,31 @@ public struct Configuration: Sendable {
         }
         guard case .servers(let servers) = upstream else { return }
         if servers.isEmpty { upstream = .none }
+        let own = ownAddresses
         for server in servers {
-            if let own = listen.first(where: { server.address.reaches($0) }) {
+            if let own = own.first(where: { Self.reaches(server.address, $0) }) {
                 diagnostics.error(
                     place("upstream.servers"),
                     "\(server) is an address of our own (listen \(own)): it would ask itself; name another server")
             }
         }
+    }
+
+    /// Where we listen; for all addresses of this machine, each of them too.
+    var ownAddresses: [SocketAddress] {
+        listen.flatMap { own in
+            guard own.isUnspecified else { return [own] }
+            return [own]
+                + AccessList.interfaceAddresses().map { $0.address.withPort(own.port) }
+                .filter { $0.isIPv6 == own.isIPv6 }
+        }
+    }
+
+    /// Whether what is sent to `target` arrives at the listener on `own`, as far as addresses tell.
+    private static func reaches(_ target: SocketAddress, _ own: SocketAddress) -> Bool {
+        guard target.port == own.port else { return false }
+        if own.isUnspecified { return target.isLoopback && (own.isIPv6 || !target.isIPv6) }
+        return target.withPort(0) == own.withPort(0)
     }
 
     private static var hostName: String {

@@ -18,6 +18,11 @@ public struct ConfigurationSources: Sendable {
     public var diagnostics: Diagnostics
     /// Files and folders whose change asks for another load.
     public var watched: [String]
+
+    /// Whether the file as a whole, and not a line of it, is what is wrong.
+    func isUnreadable(_ path: String) -> Bool {
+        diagnostics.list.contains { $0.place.path == path && $0.place.line == 0 }
+    }
 }
 
 extension Configuration {
@@ -117,7 +122,7 @@ extension Configuration {
         case .servers(let servers): return (servers, nil)
         case .system:
             guard asksSystem else { return ([], nil) }
-            let system = ResolvConf.read(ownAddresses: listen)
+            let system = ResolvConf.read(ownAddresses: ownAddresses)
             for diagnostic in system.diagnostics { diagnostics.append(diagnostic) }
             watched.append(ResolvConf.systemPath)
             return (system.servers, system.path)

@@ -35,7 +35,8 @@ final class FileWatcher: Sendable {
 
     private static func complain(_ call: String, _ limit: String) {
         Report.line(
-            "not all files are watched (\(SystemError(call))): raise \(limit) with sysctl; until then SIGHUP reloads")
+            "stub53: files are not watched: \(SystemError(call)); reload with SIGHUP, or raise \(limit) and start again"
+        )
     }
 
     /// Watches `paths`, and nothing else any more: their folders, and those of them that are folders. For what does not
@@ -45,8 +46,9 @@ final class FileWatcher: Sendable {
         guard inotify >= 0 else { return }
         let all = Self.withLinks(paths)
         var wanted: [String: WatchedFolder] = [:]
+        var files: Set<String> = []
         for path in all {
-            if Self.isFolder(path) { wanted[path, default: WatchedFolder()].isWhole = true }
+            if Self.isFolder(path) { wanted[path, default: WatchedFolder()].isWhole = true } else { files.insert(path) }
             var (folder, name) = Self.split(path)
             while !Self.isFolder(folder), folder != "/", folder != "." {
                 (folder, name) = Self.split(folder)
@@ -67,6 +69,11 @@ final class FileWatcher: Sendable {
                 Self.complain("inotify_add_watch", "fs.inotify.max_user_watches")
                 break
             }
+        }
+        // A file that is mounted by itself, as containers have it, is changed in a folder that we don't see.
+        for file in files {
+            let number = inotify_add_watch(inotify, file, UInt32(IN_CLOSE_WRITE))
+            if number >= 0 { added[number, default: WatchedFolder()].isWhole = true }
         }
         let isNew = folders.withLock { folders in
             for number in folders.keys where added[number] == nil { inotify_rm_watch(inotify, number) }

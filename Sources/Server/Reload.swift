@@ -34,9 +34,10 @@ struct LoadedState: Sendable {
                 hosts: sources.hosts, zones: sources.zones, special: sources.special, cache: cache,
                 routes: ForwardRoutes(sources.upstream)),
             service: ServiceSettings(
-                recursionAvailable: !sources.upstream.isEmpty, access: configuration.accessList, cookie: cookie,
+                access: configuration.accessList, cookie: cookie,
                 identity: Array(configuration.identity.utf8.prefix(255)),
-                version: Array(configuration.version.utf8.prefix(255)), streams: configuration.streams))
+                version: Array(configuration.version.utf8.prefix(255)), streams: configuration.streams),
+            recursionAvailable: !sources.upstream.isEmpty)
     }
 }
 
@@ -93,16 +94,11 @@ extension RunningDaemon {
     }
 
     private func keepWhatFailed(_ new: inout ConfigurationSources, _ last: ConfigurationSources) {
-        func failed(_ files: [String]) -> Bool {
-            new.diagnostics.list.contains {
-                $0.severity == .error && $0.place.line == 0 && files.contains($0.place.path)
-            }
-        }
-        if new.hosts.nameCount == 0, last.hosts.nameCount > 0, failed(new.hostsFiles) {
+        if new.hosts.nameCount == 0, last.hosts.nameCount > 0, new.hostsFiles.contains(where: new.isUnreadable) {
             new.hosts = last.hosts
             Report.line("reload     overrides kept as they were")
         }
-        if new.upstream.isEmpty, !last.upstream.isEmpty, failed([ResolvConf.systemPath]) {
+        if new.upstream.isEmpty, !last.upstream.isEmpty, new.isUnreadable(ResolvConf.systemPath) {
             new.upstream = last.upstream
             new.upstreamOrigin = last.upstreamOrigin
             Report.line("reload     upstream servers kept as they were")
@@ -134,8 +130,10 @@ enum ReloadReport {
             parts.append("zone \(zone.apex) gone")
         }
         if old.upstream != new.upstream {
-            let servers = new.upstream.map { "\($0)" }.joined(separator: ", ")
-            parts.append("upstream \(servers.isEmpty ? "none" : servers)")
+            func list(_ servers: [UpstreamServer]) -> String {
+                servers.isEmpty ? "none" : servers.map(\.description).joined(separator: " ")
+            }
+            parts.append("upstream \(list(old.upstream)) -> \(list(new.upstream))")
         }
         for path in new.failedZones { parts.append("\(path) not loaded, its last good version stays") }
         return parts.joined(separator: ", ")

@@ -3,8 +3,6 @@ import Resolution
 
 /// What all serving threads know about the service, but for its data.
 struct ServiceSettings: Sendable {
-    /// RA: there is an upstream to ask.
-    var recursionAvailable: Bool
     var access: AccessList
     var cookie: ServerCookie
     /// Answer to `id.server. CH TXT` and NSID; empty: refused.
@@ -49,9 +47,12 @@ struct ServiceSettings: Sendable {
 final class LocalData: Sendable {
     let chain: SourceChain
     let service: ServiceSettings
+    /// RA: there is an upstream to ask.
+    let recursionAvailable: Bool
 
-    init(chain: SourceChain, service: ServiceSettings) {
+    init(chain: SourceChain, service: ServiceSettings, recursionAvailable: Bool) {
         self.chain = chain
         self.service = service
+        self.recursionAvailable = recursionAvailable
     }
 }

@@ -91,7 +91,8 @@ struct UnboundServer {
     private let folder: TemporaryFolder
     private let program: ProgramProcess
 
-    init(_ stubs: [(name: String, port: UInt16)]) async throws {
+    /// `anchor`: a key file; with it, answers are validated.
+    init(_ stubs: [(name: String, port: UInt16)], anchor: String? = nil) async throws {
         folder = try TemporaryFolder()
         port = try freePort()
         var configuration = """
@@ -107,13 +108,15 @@ struct UnboundServer {
               logfile: ""
               verbosity: 1
               num-threads: 1
-              module-config: "iterator"
+              module-config: "\(anchor == nil ? "" : "validator ")iterator"
+              ede: yes
               do-not-query-localhost: no
               local-zone: "test." transparent
             remote-control:
               control-enable: no
 
             """
+        if let anchor { configuration += "server:\n  trust-anchor-file: \"\(anchor)\"\n" }
         for stub in stubs {
             configuration += "stub-zone:\n  name: \(stub.name)\n  stub-addr: 127.0.0.1@\(stub.port)\n"
         }

@@ -12,7 +12,7 @@ struct SocketActivationTests {
     private var quiet: [String] { ["--no-hosts", "--zones", folder.path, "--no-upstream"] }
 
     /// A program that opens `sockets`, Python expressions, and becomes the daemon, as a service manager does.
-    private func manager(_ sockets: [String], pid: String = "os.getpid()", count: String? = nil) throws -> URL {
+    private func manager(_ sockets: [String], pid: String = "os.getpid()", count: String? = nil) throws -> [String] {
         let open = sockets.map { "sockets.append(\($0))\n" }.joined()
         let file = try folder.write(
             """
@@ -29,16 +29,16 @@ struct SocketActivationTests {
                 os.dup2(one, 3 + index)
             os.environ["LISTEN_FDS"] = "\(count ?? "\(sockets.count)")"
             os.environ["LISTEN_PID"] = str(\(pid))
-            os.execv("\(Command.executable.path)", sys.argv)
+            os.execv(sys.argv[1], sys.argv[1:])
             """, to: "manager")
         #expect(chmod(file, 0o755) == 0)
-        return URL(filePath: file)
+        return [file]
     }
 
     @Test("answers on them, over UDP and TCP and with any number of workers, and listens nowhere else")
     func both() async throws {
         let manager = try manager(["make(socket.SOCK_STREAM)", "make(socket.SOCK_DGRAM)"])
-        let daemon = try await DaemonProcess(quiet + ["--workers", "3"], executable: manager, listens: false)
+        let daemon = try await DaemonProcess(quiet + ["--workers", "3"], behind: manager, listens: false)
         #expect(daemon.output.all.last == "ready      127.0.0.1:\(daemon.port) udp tcp")
         for _ in 0..<20 { #expect(try await daemon.dig("localhost", "+short") == "127.0.0.1\n") }
         for _ in 0..<5 { #expect(try await daemon.dig("localhost", "+short", "+tcp") == "127.0.0.1\n") }
@@ -48,7 +48,7 @@ struct SocketActivationTests {
     @Test("answers on those addresses that are named besides as well")
     func besides() async throws {
         let manager = try manager(["make(socket.SOCK_DGRAM)"])
-        let daemon = try await DaemonProcess(quiet, executable: manager)
+        let daemon = try await DaemonProcess(quiet, behind: manager)
         #expect(daemon.output.all.contains("ready      127.0.0.1:\(daemon.port) udp"))
         let other = try await daemon.output.first { $0.hasPrefix("           127.0.0.1:") }
         let port = try #require(other.split(separator: " ")[0].split(separator: ":").last.flatMap { UInt16($0) })
@@ -62,7 +62,7 @@ struct SocketActivationTests {
         let manager = try manager([
             "make(socket.SOCK_STREAM, '::', socket.AF_INET6)", "make(socket.SOCK_DGRAM, '::', socket.AF_INET6)",
         ])
-        let daemon = try await DaemonProcess(quiet, executable: manager, listens: false)
+        let daemon = try await DaemonProcess(quiet, behind: manager, listens: false)
         for address in ["127.0.0.1", "127.0.0.2", "::1"] {
             for transport in ["+notcp", "+tcp"] {
                 let answer = try await Command.run(
@@ -76,7 +76,7 @@ struct SocketActivationTests {
     @Test("leaves alone what was meant for another process")
     func others() async throws {
         let manager = try manager(["make(socket.SOCK_DGRAM)"], pid: "os.getppid()")
-        let daemon = try await DaemonProcess(quiet, executable: manager)
+        let daemon = try await DaemonProcess(quiet, behind: manager)
         #expect(daemon.output.all.filter { $0.contains("127.0.0.1:") }.count == 1)
         #expect(try await daemon.dig("localhost", "+short", "+tcp") == "127.0.0.1\n")
     }
@@ -90,7 +90,7 @@ struct SocketActivationTests {
         ] as [([String], String?, String)])
     func wrong(_ sockets: [String], _ count: String?, _ named: String) async throws {
         let manager = try manager(sockets, count: count)
-        let program = try ProgramProcess(manager.path, ["serve"] + quiet)
+        let program = try ProgramProcess(manager[0], [Command.executable.path, "serve"] + quiet)
         #expect(try await program.exitCode(within: 10) == 78)
         #expect(try await program.errors.first(containing: named).hasPrefix("stub53: "))
     }

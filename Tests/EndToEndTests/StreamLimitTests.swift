@@ -48,7 +48,7 @@ struct StreamLimitTests {
     func idle() async throws {
         let daemon = try await daemon("  idle-timeout: 500ms\n")
         let port = daemon.port
-        /// How long a connection lives that does `work` until it is closed, and how long after the last answer that is.
+        /// How long a connection lives that does `work` until it is closed, and how long after the last query that is.
         @Sendable func life(_ work: @escaping @Sendable (StreamClient) -> Bool) async throws -> (
             whole: Duration, idle: Duration
         ) {
@@ -56,7 +56,9 @@ struct StreamLimitTests {
                 let client = try StreamClient(port: port)
                 let start = ContinuousClock.now
                 var last = start
-                while ContinuousClock.now - start < .seconds(2), work(client) { last = ContinuousClock.now }
+                // A query's time starts when it arrives: after it was sent, and before its answer is read here.
+                var sending = start
+                while sending - start < .seconds(2), work(client) { (last, sending) = (sending, .now) }
                 #expect(try client.receiveNow() == nil)
                 return (ContinuousClock.now - start, ContinuousClock.now - last)
             }

@@ -96,6 +96,28 @@ struct UpstreamTests {
         #expect(try await daemon.dig("to-nowhere.example.net").contains("status: NXDOMAIN"))
     }
 
+    @Test("answers age in the cache, as dig sees them")
+    func ageing() async throws {
+        let (daemon, parts) = try await world()
+        defer { withExtendedLifetime(parts) {} }
+        func ttl() async throws -> Int? {
+            try await daemon.dig("www.example.net", "+noall", "+answer").split(separator: "\t")
+                .dropFirst().compactMap { Int($0) }.first
+        }
+        var last = try #require(try await ttl())
+        #expect(last <= 300)
+        let first = last
+        let end = ContinuousClock.now + .seconds(10)
+        while last > first - 2, ContinuousClock.now < end {
+            let now = try #require(try await ttl())
+            #expect(now <= last)
+            last = now
+        }
+        #expect(last == first - 2)
+        let sources = daemon.output.all.filter { $0.contains("\"www.example.net.\"") }
+        #expect(sources.filter { $0.contains("\"source\":\"upstream\"") }.count == 1)
+    }
+
     @Test("a large answer is cut for UDP, and whole over TCP and with room enough")
     func large() async throws {
         let (daemon, parts) = try await world()

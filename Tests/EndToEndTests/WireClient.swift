@@ -13,15 +13,20 @@ func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) a
     }
 }
 
-/// Waits for a state that nothing announces.
+/// Waits for a state that nothing announces, on a thread that may block.
 ///
 /// - Throws: `Missing` when it has not come after ten seconds.
-func eventually(_ what: String, _ condition: @Sendable () throws -> Bool) async throws {
+func waitUntil(_ what: String, _ condition: () throws -> Bool) throws {
     let end = ContinuousClock.now + .seconds(10)
     while try !condition() {
         guard ContinuousClock.now < end else { throw LineReader.Missing(description: "\(what): not after 10 s") }
-        try await Task.sleep(for: .milliseconds(2))
+        usleep(2000)
     }
+}
+
+/// The same, on a thread of its own.
+func eventually(_ what: String, _ condition: @escaping @Sendable () throws -> Bool) async throws {
+    try await blocking { try waitUntil(what, condition) }
 }
 
 /// Messages by hand, for what no client does.

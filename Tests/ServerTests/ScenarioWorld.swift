@@ -152,11 +152,10 @@ struct InProcessWorld: ~Copyable {
         for problem in loaded.diagnostics.list where problem.severity == .error { Issue.record("\(problem)") }
         cache = AnswerCache(configuration.cache)
         let service = ServiceSettings(
-            recursionAvailable: hasUpstream, access: AccessList(allowing: []), cookie: ServerCookie(), identity: [],
-            version: [])
+            access: AccessList(allowing: []), cookie: ServerCookie(), identity: [], version: [])
         local = LocalData(
             chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
-            service: service)
+            service: service, recursionAvailable: hasUpstream)
         handler = QueryHandler(service: service, ring: nil)
     }
 
@@ -167,7 +166,7 @@ struct InProcessWorld: ~Copyable {
         let loaded = configuration.load()
         local = LocalData(
             chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
-            service: local.service)
+            service: local.service, recursionAvailable: local.recursionAvailable)
     }
 
     mutating func ask(_ message: [UInt8]) throws -> ScenarioAnswer {

@@ -15,8 +15,8 @@ struct ServingTests {
         LocalData(
             chain: SourceChain(hosts: .empty(), zones: .empty, special: .none, cache: AnswerCache()),
             service: ServiceSettings(
-                recursionAvailable: true, access: AccessList(allowing: []), cookie: ServerCookie(), identity: [],
-                version: []))
+                access: AccessList(allowing: []), cookie: ServerCookie(), identity: [], version: []),
+            recursionAvailable: true)
     }
 
     @Test("give old data back as soon as there is new, without waiting for a query")

@@ -1,4 +1,4 @@
-public import Foundation
+import Foundation
 
 /// A real daemon on a loopback port that the kernel chose; gone with the test.
 public final class DaemonProcess: Sendable {
@@ -13,17 +13,17 @@ public final class DaemonProcess: Sendable {
 
     /// Runs `stub53 serve ARGUMENTS` and waits until it is ready.
     ///
-    /// Without `--listen` it gets a free port of 127.0.0.1 (unless `listens` is false), and without `--log` it writes
-    /// JSON lines.
+    /// `behind`: a program that runs it, and that one's arguments. Without `--listen` it gets a free port of 127.0.0.1
+    /// (unless `listens` is false), and without `--log` it writes JSON lines.
     ///
     /// - Throws: `LineReader.Missing` with what it said when it ends before that.
     public init(
-        _ arguments: [String], executable: URL = Command.executable, folder: String? = nil, listens: Bool = true
+        _ arguments: [String], behind wrapper: [String] = [], folder: String? = nil, listens: Bool = true
     ) async throws {
-        var all = ["serve"] + arguments
+        var all = wrapper + [Command.executable.path, "serve"] + arguments
         if listens, !arguments.contains("--listen") { all += ["--listen", "127.0.0.1:0"] }
         if !arguments.contains("--log") { all += ["--log", "json"] }
-        program = try ProgramProcess(executable.path, all, folder: folder)
+        program = try ProgramProcess(all.removeFirst(), all, folder: folder)
         do {
             let ready = try await program.output.first { $0.hasPrefix("ready") }
             let words = ready.split(separator: " ")

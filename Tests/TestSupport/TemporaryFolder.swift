@@ -23,4 +23,12 @@ public final class TemporaryFolder: Sendable {
         try Data(text.utf8).write(to: URL(filePath: file))
         return file
     }
+
+    /// Adds to a file in place.
+    public func append(_ text: String, to name: String) throws {
+        let handle = try FileHandle(forWritingTo: URL(filePath: file(name)))
+        try handle.seekToEnd()
+        try handle.write(contentsOf: Data(text.utf8))
+        try handle.close()
+    }
 }

@@ -62,7 +62,7 @@ public struct ResolvConf: Sendable {
             }
             // As the C library has it, 0.0.0.0 and :: mean this machine.
             let target = address.isUnspecified ? loopback(address) : address
-            if ownAddresses.contains(where: { target.reaches($0) }) {
+            if ownAddresses.contains(where: { isOurs(target, $0) }) {
                 diagnostics.append(
                     Diagnostic(place, .warning, "\(target.ip) is an address of our own; it is not asked"))
                 continue
@@ -72,6 +72,13 @@ public struct ResolvConf: Sendable {
         }
         return ResolvConf(
             servers: Array(servers.prefix(ForwardSettings.maximumServers)), diagnostics: diagnostics, path: path)
+    }
+
+    /// Whether a query to `server` would come back to the listener at `own`.
+    private static func isOurs(_ server: SocketAddress, _ own: SocketAddress) -> Bool {
+        guard server.port == own.port else { return false }
+        if own.isUnspecified { return server.isLoopback && (server.isIPv6 == own.isIPv6 || own.isIPv6) }
+        return server.isIPv6 == own.isIPv6 && server.high == own.high && server.low == own.low
     }
 
     private static func loopback(_ address: SocketAddress) -> SocketAddress {

@@ -16,7 +16,8 @@ enum UpstreamQuery {
         to base: UnsafeMutableRawPointer
     ) -> Int {
         base.write(id, at: 0)
-        var flags = Header.Flags.recursionDesired.rawValue
+        // AD says that we understand it in the answer, also where the client does not want the signatures (RFC 6840 5.7).
+        var flags = Header.Flags.recursionDesired.rawValue | Header.Flags.authenticData.rawValue
         if key.checkingDisabled { flags |= Header.Flags.checkingDisabled.rawValue }
         base.write(flags, at: 2)
         base.write(UInt32(0x0001_0000), at: 4)

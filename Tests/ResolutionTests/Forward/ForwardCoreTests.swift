@@ -24,12 +24,12 @@ struct ForwardCoreTests {
 
     // MARK: What a query looks like
 
-    @Test("a query has RD, one question, EDNS with 1232 bytes and a client cookie")
+    @Test("a query has RD and AD, one question, EDNS with 1232 bytes and a client cookie")
     func queryBytes() throws {
         let network = try ForwardNetwork(one)
         network.fetch("WWW.Example.org", .aaaa)
         let query = try #require(network.query())
-        #expect(Array(query.bytes[2..<12]) == [1, 0, 0, 1, 0, 0, 0, 0, 0, 1])
+        #expect(Array(query.bytes[2..<12]) == [1, 0x20, 0, 1, 0, 0, 0, 0, 0, 1])
         #expect(query.name == Name("www.example.org")!.wire)
         #expect(Array(query.bytes[(query.questionEnd - 4)..<query.questionEnd]) == [0, 28, 0, 1])
         #expect(Array(query.bytes[query.questionEnd...].prefix(9)) == [0, 0, 41, 0x04, 0xD0, 0, 0, 0, 0])
@@ -45,7 +45,7 @@ struct ForwardCoreTests {
         network.pump()
         let queries = network.queries()
         try #require(queries.count == 2)
-        #expect(queries[0].bytes[3] == 0x00 && queries[1].bytes[3] == 0x10)
+        #expect(queries[0].bytes[3] == 0x20 && queries[1].bytes[3] == 0x30)
         #expect(
             queries[0].bytes[queries[0].questionEnd + 7] == 0 && queries[1].bytes[queries[1].questionEnd + 7] == 0x80)
     }

@@ -110,32 +110,6 @@ struct UpstreamServerTests {
         }
     }
 
-    /// An address of this machine that is not loopback.
-    private static let outer: SocketAddress? = {
-        var list: UnsafeMutablePointer<ifaddrs>?
-        guard getifaddrs(&list) == 0 else { return nil }
-        defer { freeifaddrs(list) }
-        return sequence(first: list, next: { $0?.pointee.ifa_next }).lazy
-            .compactMap { $0?.pointee.ifa_addr.flatMap { SocketAddress($0) } }.first { !$0.isIPv6 && !$0.isLoopback }
-    }()
-
-    @Test(
-        "so are the addresses of our interfaces where we listen on all of them",
-        .enabled(if: outer != nil, "this machine has none but loopback"))
-    func interfaces() throws {
-        let outer = try #require(Self.outer)
-        try withFiles("nameserver \(outer.ip)\nnameserver 203.0.113.1\n", nil) { main, resolved in
-            for all in ["0.0.0.0", "::"] {
-                let own = try #require(SocketAddress(ip: all, port: 53))
-                #expect(
-                    ResolvConf.read(main, ownAddresses: [own], resolvedPath: resolved).servers.map(\.address.ip)
-                        == ["203.0.113.1"])
-            }
-            let loopback = try #require(SocketAddress(ip: "127.0.0.1", port: 53))
-            #expect(ResolvConf.read(main, ownAddresses: [loopback], resolvedPath: resolved).servers.count == 2)
-        }
-    }
-
     @Test("where only systemd-resolved's stub is named, the servers behind it are taken")
     func stub() throws {
         try withFiles("nameserver 127.0.0.53\n", "nameserver 192.0.2.1\nnameserver 192.0.2.2\n") { main, resolved in

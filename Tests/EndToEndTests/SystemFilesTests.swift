@@ -1,0 +1,184 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// A daemon with a file system, and where it says so a network, of its own: for what it reads from fixed places.
+struct Namespace: Sendable {
+    static let isAvailable =
+        getuid() == 0 && (try? NamespaceProbe.run("/usr/bin/unshare", ["-U", "-r", "-m", "-n", "true"])) == 0
+
+    /// Runs the daemon behind `setup`, a piece of shell that knows `$folder`.
+    static func daemon(
+        _ setup: String, _ arguments: [String], in folder: TemporaryFolder, network: Bool = false
+    ) async throws -> DaemonProcess {
+        try await DaemonProcess(
+            arguments,
+            behind: ["/usr/bin/unshare", network ? "-mn" : "-m"]
+                + ["/bin/sh", "-ec", "folder=\(folder.path)\n\(setup)\nexec \"$@\"", "sh"])
+    }
+}
+
+enum NamespaceProbe {
+    static func run(_ executable: String, _ arguments: [String]) throws -> Int32 {
+        let process = Process()
+        process.executableURL = URL(filePath: executable)
+        process.arguments = arguments
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        return process.terminationStatus
+    }
+}
+
+@Suite(
+    "The system's own files",
+    .enabled(if: Namespace.isAvailable, "to show the daemon files of their own, namespaces are needed: run as root"))
+struct SystemFilesTests {
+    private let folder: TemporaryFolder
+    private let address = ownLoopbackAddress()
+
+    init() throws {
+        folder = try TemporaryFolder()
+        try folder.write(ZoneText.shop, to: "zones/shop.zone")
+    }
+
+    private static let resolvConf = """
+        mount --bind $folder/resolv.conf "$(readlink -f /etc/resolv.conf)"
+        """
+
+    /// Answers for one zone on port 53 of an address of its own: what a resolv.conf can name.
+    private func server(_ answer: String) async throws -> DaemonProcess {
+        try folder.write(
+            ZoneText.shop.replacing("shop.test", with: "example.net").replacing("198.51.100.7", with: answer),
+            to: "\(answer)/example.net.zone")
+        return try await DaemonProcess([
+            "--no-hosts", "--no-upstream", "--zones", folder.file(answer), "--listen", "\(ownLoopbackAddress()):53",
+        ])
+    }
+
+    private func daemon(_ setup: String = resolvConf, network: Bool = false) async throws -> DaemonProcess {
+        try await Namespace.daemon(
+            setup, ["--no-hosts", "--zones", folder.file("zones"), "--listen", "\(address):53"], in: folder,
+            network: network)
+    }
+
+    @Test("a resolv.conf that names only our own address: we say so, and never ask ourselves")
+    func onlyUs() async throws {
+        try folder.write("nameserver \(address)\n", to: "resolv.conf")
+        let daemon = try await daemon()
+        #expect(daemon.output.all.contains { $0.hasPrefix("upstream") && $0.contains("none") })
+        #expect(
+            try await daemon.errors.first(containing: "is an address of our own").hasPrefix("/etc/resolv.conf:1: "))
+        let answer = try await daemon.dig("www.example.net")
+        #expect(answer.contains("status: REFUSED") && answer.contains("EDE: 20"), "\(answer)")
+        #expect(try await daemon.dig("www.shop.test", "+short") == "198.51.100.7\n")
+        // Whoever asks himself has more than these two lines.
+        #expect(try await daemon.stop() == 0)
+        #expect(daemon.output.all.filter { $0.hasPrefix("{") }.count == 2)
+    }
+
+    @Test("the servers of resolv.conf are asked, but for our own address")
+    func system() async throws {
+        let server = try await server("192.0.2.10")
+        try folder.write(
+            "# made by hand\nnameserver \(address)\nnameserver \(server.address)\nsearch a.b\n", to: "resolv.conf")
+        let daemon = try await daemon()
+        #expect(try await daemon.dig("www.example.net", "+short") == "192.0.2.10\n")
+        let lookup = try await daemon.lookup("www.example.net.", "A")
+        #expect((lookup["upstream"] as? String)?.hasPrefix("\(server.address):53") == true, "\(lookup)")
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("where resolv.conf only names systemd-resolved's stub, the servers behind it are asked")
+    func resolved() async throws {
+        let server = try await server("192.0.2.11")
+        try folder.write("nameserver 127.0.0.53\noptions edns0 trust-ad\n", to: "resolv.conf")
+        try folder.write("nameserver \(server.address)\n", to: "behind")
+        let daemon = try await daemon(
+            Self.resolvConf + """
+
+                mount -t tmpfs none /run
+                mkdir -p /run/systemd/resolve
+                cp $folder/behind /run/systemd/resolve/resolv.conf
+                """)
+        #expect(try await daemon.dig("www.example.net", "+short") == "192.0.2.11\n")
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("listening everywhere, an address of this machine's in resolv.conf is our own too")
+    func everywhere() async throws {
+        try folder.write("nameserver 10.99.98.97\n", to: "resolv.conf")
+        let daemon = try await Namespace.daemon(
+            Self.resolvConf + """
+
+                ip link set lo up
+                ip address add 10.99.98.97/32 dev lo
+                """,
+            ["--no-hosts", "--zones", folder.file("zones"), "--listen", "0.0.0.0:53"], in: folder, network: true)
+        #expect(daemon.output.all.contains { $0.hasPrefix("upstream") && $0.contains("none") })
+        let answer = try await Command.run(
+            ["-t", "\(daemon.program.identifier)", "-n", "dig", "@10.99.98.97", "+tries=1", "www.example.net"],
+            executable: URL(filePath: "/usr/bin/nsenter")
+        ).output
+        #expect(answer.contains("status: REFUSED"), "\(answer)")
+        #expect(try await daemon.stop() == 0)
+        #expect(daemon.output.all.filter { $0.hasPrefix("{") }.count == 1)
+    }
+
+    @Test("another resolv.conf, as after a change of networks, is followed: servers change, appear and go")
+    func change() async throws {
+        let first = try await server("192.0.2.12")
+        let second = try await server("192.0.2.13")
+        try folder.write("nameserver \(first.address)\n", to: "resolv.conf")
+        let daemon = try await daemon()
+        #expect(try await daemon.dig("www.example.net", "+short") == "192.0.2.12\n")
+        for (text, name, expected) in [
+            ("nameserver \(second.address)\n", "ns.example.net", second), ("", "other.example.net", nil),
+            ("nameserver \(first.address)\n", "www.ns.example.net", first),
+        ] as [(String, String, DaemonProcess?)] {
+            let before = daemon.errors.all.count
+            try folder.write(text, to: "resolv.conf")
+            _ = try await daemon.errors.first(from: before) { $0.hasPrefix("reload ") }
+            let answer = try await daemon.dig(name)
+            if let expected {
+                #expect(answer.contains("flags: qr rd ra;"), "\(answer)")
+                let lookup = try await daemon.lookup("\(name).", "A")
+                #expect((lookup["upstream"] as? String)?.hasPrefix("\(expected.address):53") == true, "\(lookup)")
+            } else {
+                #expect(answer.contains("status: REFUSED") && answer.contains("flags: qr rd;"), "\(answer)")
+            }
+        }
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("a system that lets no more files be watched does not keep us from serving: SIGHUP reloads")
+    func unwatched() async throws {
+        try folder.write("127.0.0.31 over.test\n", to: "hosts")
+        let daemon = try await DaemonProcess(
+            ["--hosts", folder.file("hosts"), "--zones", folder.file("zones"), "--no-upstream"],
+            behind: [
+                "/usr/bin/unshare", "-Ur", "/bin/sh", "-ec",
+                "echo 0 > /proc/sys/user/max_inotify_instances; exec \"$@\"", "sh",
+            ])
+        _ = try await daemon.errors.first(containing: "files are not watched: inotify_init1: Too many open files")
+        try folder.write("127.0.0.32 over.test\n", to: "hosts")
+        #expect(try await daemon.dig("over.test", "+short") == "127.0.0.31\n")
+        daemon.program.signal(SIGHUP)
+        _ = try await daemon.errors.first { $0.hasPrefix("reload     SIGHUP") }
+        #expect(try await daemon.dig("over.test", "+short") == "127.0.0.32\n")
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("a hosts file that is mounted by itself, as containers have it, is followed when it is edited outside")
+    func mounted() async throws {
+        try folder.write("127.0.0.31 over.test\n", to: "outside/hosts")
+        try folder.write("", to: "inside/hosts")
+        let daemon = try await Namespace.daemon(
+            "mount --bind $folder/outside/hosts $folder/inside/hosts",
+            ["--hosts", folder.file("inside/hosts"), "--zones", folder.file("zones"), "--no-upstream"], in: folder)
+        #expect(try await daemon.dig("over.test", "+short") == "127.0.0.31\n")
+        try folder.append("127.0.0.32 over.test\n", to: "outside/hosts")
+        _ = try await daemon.errors.first { $0.hasPrefix("reload ") }
+        #expect(try await daemon.dig("over.test", "+short") == "127.0.0.31\n127.0.0.32\n")
+    }
+}
