@@ -44,8 +44,9 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Resources"], swiftSettings: settings),
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
-        .testTarget(name: "DNSWireTests", dependencies: ["DNSWire"], swiftSettings: settings),
+        .target(name: "TestSupport", dependencies: ["DNSWire"], path: "Tests/TestSupport", swiftSettings: settings),
+        .target(name: "AllocationCount", path: "Tests/AllocationCount"),
+        .testTarget(name: "DNSWireTests", dependencies: ["TestSupport", "LDNS", "DNSWire"], swiftSettings: settings),
         .testTarget(name: "LDNSTests", dependencies: ["LDNS", "DNSWire"], swiftSettings: settings),
         .testTarget(
             name: "ResolutionTests", dependencies: ["CLinux", "Resolution", "LDNS", "DNSWire"], exclude: ["Corpus"],
@@ -55,8 +56,10 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "ServerTests",
-            dependencies: ["TestSupport", "Server", "LookupLog", "Resolution", "LDNS", "DNSWire", "stub53"],
-            exclude: ["Scenarios"], swiftSettings: settings),
+            dependencies: [
+                "AllocationCount", "TestSupport", "Server", "LookupLog", "Resolution", "LDNS", "DNSWire", "stub53",
+            ],
+            exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "stub53"], swiftSettings: settings),
     ],

@@ -101,6 +101,7 @@ public struct ExtendedError: RawRepresentable, Hashable, Sendable, BitwiseCopyab
     public static let noReachableAuthority = ExtendedError(rawValue: 22)
     public static let networkError = ExtendedError(rawValue: 23)
     public static let invalidData = ExtendedError(rawValue: 24)
+    public static let invalidQueryType = ExtendedError(rawValue: 30)
 
     /// The registry's name of the code.
     public var description: String {
@@ -119,6 +120,7 @@ public struct ExtendedError: RawRepresentable, Hashable, Sendable, BitwiseCopyab
         case 22: "No Reachable Authority"
         case 23: "Network Error"
         case 24: "Invalid Data"
+        case 30: "Invalid Query Type"
         default: "EDE\(rawValue)"
         }
     }

@@ -123,7 +123,8 @@ public enum MessageReader {
         return cursor == message.count ? summary : nil
     }
 
-    private static func rdataIsExact(_ message: UnsafeRawBufferPointer, _ record: Record) -> Bool {
+    /// Whether addresses have their length, and the names of compressible types fill the RDATA.
+    static func rdataIsExact(_ message: UnsafeRawBufferPointer, _ record: Record) -> Bool {
         if record.recordClass == .in {
             if record.type == .a { return record.rdataLength == 4 }
             if record.type == .aaaa { return record.rdataLength == 16 }

@@ -1,7 +1,7 @@
 /// A query as the wire has it, read once: where things are, not copies of them.
 ///
 /// The QNAME is in the `LookupName` that was filled beside it.
-/// - RFC: 1035 4.1; 6891 6.1; 7873 4; 7828 3.1; 7830 3.
+/// - RFC: 1035 4.1; 6891 6.1; 7873 4; 7828 3.1; 7830 3; 1995 3.
 public struct Query: Sendable, BitwiseCopyable {
     public var id: UInt16 = 0
     public var flags = Header.Flags()
@@ -21,11 +21,16 @@ public struct Query: Sendable, BitwiseCopyable {
     public var wantsKeepalive = false
     public var wantsPadding = false
     public var wantsNSID = false
+    /// Of the zone that an IXFR client holds already.
+    public var heldSerial: UInt32 = 0
 
     public init() {}
 
     @inlinable
     public var recursionDesired: Bool { flags.contains(.recursionDesired) }
+    /// The client understands AD in the response (RFC 6840 5.7).
+    @inlinable
+    public var wantsAuthenticData: Bool { dnssecOK || flags.contains(.authenticData) }
     @inlinable
     public var checkingDisabled: Bool { flags.contains(.checkingDisabled) }
 
@@ -53,7 +58,11 @@ public struct Query: Sendable, BitwiseCopyable {
         if flags.contains(.response) { return .drop }
         let questions = base.readUInt16(Header.questionCount)
         let additional = Int(base.readUInt16(Header.additionalCount))
-        guard flags.opcode == .query else { return .fail(.notImplemented) }
+        guard flags.opcode == .query else {
+            // The sections of another opcode are not ours to read, but EDNS is answered with EDNS (RFC 6891 6.1.1).
+            if let opt = MessageReader.walk(message)?.opt { _ = readOPT(opt, message) }
+            return .fail(.notImplemented)
+        }
 
         var cursor = Header.length
         if questions == 1 {
@@ -71,17 +80,24 @@ public struct Query: Sendable, BitwiseCopyable {
         let answers = base.readUInt16(Header.answerCount)
         let authority = Int(base.readUInt16(Header.authorityCount))
         // Only IXFR brings a record along, the client's SOA (RFC 1995 3).
-        guard answers == 0, authority == (type == .ixfr ? min(authority, 1) : 0) else { return .fail(.formatError) }
+        guard answers == 0, authority == (type == .ixfr ? 1 : 0) else { return .fail(.formatError) }
 
         for index in 0..<(authority + additional) {
             guard let record = MessageReader.record(message, at: cursor) else { return .fail(.formatError) }
             cursor = record.end
-            if index < authority { continue }
+            if index < authority {
+                guard record.type == .soa, MessageReader.rdataIsExact(message, record) else {
+                    return .fail(.formatError)
+                }
+                heldSerial = base.readUInt32(record.end - 20)
+                continue
+            }
             if record.type == .opt {
                 guard !hasEDNS, message[record.start] == 0, readOPT(record, message) else { return .fail(.formatError) }
             } else if record.type == .tsig {
-                // We hold no keys, so every key is unknown (RFC 8945 5.2.1).
-                return .fail(.notAuth)
+                // We hold no keys, so every key is unknown (RFC 8945 5.2.1); it is the last record (5.1).
+                let isLast = index == authority + additional - 1 && cursor == message.count
+                return .fail(isLast ? .notAuth : .formatError)
             }
         }
         guard cursor == message.count else { return .fail(.formatError) }
@@ -112,9 +128,8 @@ public struct Query: Sendable, BitwiseCopyable {
                 cookieOffset = cursor
                 cookieLength = length
             case EDNS.Option.keepalive:
-                // A client sends it empty (RFC 7828 3.2.1).
-                guard length == 0 else { return false }
-                wantsKeepalive = true
+                // A client sends it empty, and over streams only: anything else asks for nothing (RFC 7828 3.2.1).
+                wantsKeepalive = length == 0
             case EDNS.Option.padding: wantsPadding = true
             case EDNS.Option.nsid: wantsNSID = true
             default: break

@@ -28,6 +28,7 @@ public struct RecordType: RawRepresentable, Hashable, Sendable, BitwiseCopyable 
     public static let nsec3param = RecordType(rawValue: 51)
     public static let svcb = RecordType(rawValue: 64)
     public static let https = RecordType(rawValue: 65)
+    public static let nxname = RecordType(rawValue: 128)
     public static let tkey = RecordType(rawValue: 249)
     public static let tsig = RecordType(rawValue: 250)
     public static let ixfr = RecordType(rawValue: 251)

@@ -82,13 +82,14 @@ struct QueryHandler: ~Copyable {
             ring?.appendDropped(time: request.arrival.wall, client: request.client, transport: request.transport)
             return .nothing
         }
-        let limit = request.transport == .udp ? min(Int(query.payloadSize), EDNS.payloadSize) : buffer.count
-        let reserved = reservedLength
+        let isServed = service.access.allows(request.client)
+        let limit = responseLimit(message, request, verdict, isServed: isServed, buffer.count)
+        let reserved = reservedLength(request, limit: limit)
         var builder = ResponseBuilder(
-            buffer: UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(limit, buffer.count)]), query: query,
-            message: message, reserved: reserved)
+            buffer: UnsafeMutableRawBufferPointer(rebasing: buffer[..<limit]), query: query, message: message,
+            reserved: reserved)
 
-        if !service.access.allows(request.client) {
+        if !isServed {
             decision.fail(.refused, .prohibited, "clients from this network are not served")
         } else {
             switch verdict {
@@ -125,19 +126,12 @@ struct QueryHandler: ~Copyable {
             return .reply(0)
         }
         switch query.type {
-        case .axfr, .ixfr:
-            // A transfer is a stream's matter; IXFR over UDP gets the SOA, which tells the client so (RFC 1995 2).
-            guard request.transport != .udp else {
-                decision.fail(.formatError, .notSupported, "zone transfers need TCP")
-                return .reply(0)
-            }
-            guard request.client.isLoopback, local.chain.zones.zone(apex: name) != nil else {
-                decision.fail(.refused, .prohibited, "zones are transferred to loopback clients only")
-                return .reply(0)
-            }
-            return .transfer
+        case .axfr, .ixfr: return resolveTransfer(request, local.chain.zones, &builder)
         case .opt:
             decision.fail(.formatError)
+            return .reply(0)
+        case .nxname:  // RFC 9824 3.5
+            decision.fail(.formatError, .invalidQueryType, "NXNAME is not a type to ask for")
             return .reply(0)
         case .tkey, .tsig, .maila, .mailb, RecordType(rawValue: 0):
             decision.fail(.notImplemented)
@@ -154,13 +148,56 @@ struct QueryHandler: ~Copyable {
         return .reply(0)
     }
 
+    /// A transfer is a stream's matter. IXFR gets the SOA alone where that says enough: the client has this zone or a
+    /// newer one, or, over UDP, is to come back with TCP.
+    ///
+    /// - RFC: 5936 2.2.1, 4.2; 1995 2, 4; 1982 3.2.
+    private mutating func resolveTransfer(
+        _ request: borrowing Request, _ zones: ZoneSet, _ builder: inout ResponseBuilder
+    ) -> Result {
+        let isDatagram = request.transport == .udp
+        if isDatagram, query.type == .axfr {
+            decision.fail(.formatError, .notSupported, "zone transfers need TCP")
+        } else if !request.client.isLoopback {
+            decision.fail(.refused, .prohibited, "zones are transferred to loopback clients only")
+        } else if let zone = zones.zone(apex: name) {
+            let isCurrent = Int32(bitPattern: query.heldSerial &- zone.serial) >= 0
+            guard isDatagram || query.type == .ixfr && isCurrent else { return .transfer }
+            _ = zones.answer(
+                name, nameOffset: Header.length, question: Question(type: .soa, mayForward: false), builder: &builder,
+                decision: &decision)
+        } else {
+            decision.fail(.notAuth, .notAuthoritative, "no zone with this apex is served")
+        }
+        return .reply(0)
+    }
+
     // MARK: The end of the response
 
-    /// Bytes that the OPT record needs at least; an extended error is added only where there is room.
-    private var reservedLength: Int {
+    /// Bytes that the response may have.
+    private func responseLimit(
+        _ message: UnsafeRawBufferPointer, _ request: borrowing Request, _ verdict: Query.Verdict, isServed: Bool,
+        _ capacity: Int
+    ) -> Int {
+        guard request.transport == .udp else { return capacity }
+        var limit = min(Int(query.payloadSize), EDNS.payloadSize, capacity)
+        // The sender may be forged: who is turned away at the door gets no more bytes than came.
+        if case .fail = verdict { limit = min(limit, message.count) }
+        if !isServed { limit = min(limit, message.count) }
+        return limit
+    }
+
+    private func sendsKeepalive(_ transport: Transport) -> Bool {
+        query.wantsKeepalive && (transport == .tcp || transport == .dot)
+    }
+
+    /// Bytes that are kept for the OPT record; NSID and an extended error are added only where there is room.
+    private func reservedLength(_ request: borrowing Request, limit: Int) -> Int {
         guard query.hasEDNS else { return 0 }
-        return EDNS.optLength + (query.cookieLength > 0 ? ServerCookie.optionLength : 0)
-            + (query.wantsKeepalive ? 6 : 0)
+        let wanted =
+            EDNS.optLength + (query.cookieLength > 0 ? ServerCookie.optionLength : 0)
+            + (sendsKeepalive(request.transport) ? 6 : 0)
+        return min(wanted, limit - Header.length - query.questionLength)
     }
 
     /// Writes OPT, flags and counts; returns the length of the response.
@@ -168,21 +205,22 @@ struct QueryHandler: ~Copyable {
         _ builder: inout ResponseBuilder, _ message: UnsafeRawBufferPointer, _ request: Request,
         reserved: Int
     ) -> Int {
-        var flags: Header.Flags = .response
-        flags = Header.Flags(rawValue: flags.rawValue | query.flags.rawValue & 0x7800)
-        if query.recursionDesired { flags.insert(.recursionDesired) }
-        if query.checkingDisabled { flags.insert(.checkingDisabled) }
-        if recursionAvailable { flags.insert(.recursionAvailable) }
-        if decision.authoritative { flags.insert(.authoritative) }
-        // AD is for those who asked for it, or for the signatures (RFC 6840 5.8).
-        if decision.authenticData, query.dnssecOK || query.flags.contains(.authenticData) {
-            flags.insert(.authenticData)
+        var flags = Header.Flags(
+            rawValue: Header.Flags.response.rawValue | query.flags.rawValue & 0x7800
+                | decision.responseCode.rawValue & 0xF)
+        // What the other bits mean is known for this opcode only.
+        if query.flags.opcode == .query {
+            if query.recursionDesired { flags.insert(.recursionDesired) }
+            if query.checkingDisabled { flags.insert(.checkingDisabled) }
+            if recursionAvailable { flags.insert(.recursionAvailable) }
+            if decision.authoritative { flags.insert(.authoritative) }
+            // RFC 6840 5.8
+            if decision.authenticData && query.wantsAuthenticData { flags.insert(.authenticData) }
         }
         if builder.truncated {
             builder.truncate()
             flags.insert(.truncated)
         }
-        flags = Header.Flags(rawValue: flags.rawValue | decision.responseCode.rawValue & 0xF)
         builder.release(reserved: reserved)
         if query.hasEDNS { appendOPT(&builder, message, request) }
         builder.finish(flags: flags, questions: query.questionLength > 0 ? 1 : 0)
@@ -202,7 +240,8 @@ struct QueryHandler: ~Copyable {
             base.write(UInt8(0), at: 6)
             base.write(query.dnssecOK ? EDNS.dnssecOK : 0, at: 7)
             var length = EDNS.optLength
-            if query.cookieLength > 0 {
+            let room = builder.capacity - builder.length
+            if query.cookieLength > 0, length + ServerCookie.optionLength <= room {
                 base.write(EDNS.Option.cookie, at: length)
                 base.write(UInt16(ServerCookie.length), at: length + 2)
                 service.cookie.write(
@@ -211,13 +250,12 @@ struct QueryHandler: ~Copyable {
                     time: UInt32(truncatingIfNeeded: request.arrival.wall / 1_000_000), client: request.client)
                 length += ServerCookie.optionLength
             }
-            if query.wantsKeepalive && (request.transport == .tcp || request.transport == .dot) {
+            if sendsKeepalive(request.transport), length + 6 <= room {
                 base.write(EDNS.Option.keepalive, at: length)
                 base.write(UInt16(2), at: length + 2)
                 base.write(service.keepalive, at: length + 4)
                 length += 6
             }
-            let room = builder.capacity - builder.length
             if query.wantsNSID, !service.identity.isEmpty, length + 4 + service.identity.count <= room {
                 length = Self.append(EDNS.Option.nsid, service.identity.count, at: length, of: base) { target in
                     service.identity.withUnsafeBytes { target.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }

@@ -85,9 +85,6 @@ struct ZoneTransfer {
                 var name = LookupName()
                 var header = Query()
                 _ = header.parse(query, name: &name)
-                header.questionLength = questionLength
-                header.type = .axfr
-                header.recordClass = .in
                 var builder = ResponseBuilder(buffer: buffer, query: header, message: query, reserved: 0)
                 append(soa, &builder)
                 builder.finish(flags: [.response, .authoritative], questions: 1)

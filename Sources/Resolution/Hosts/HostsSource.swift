@@ -261,8 +261,8 @@ enum ReverseName {
         if name.labelCount == 6 {
             guard ends(name, in: "in-addr", at: 4) else { return nil }
             var value: UInt64 = 0
-            for label in (0..<4).reversed() {
-                let text = name.label(at: label)
+            for place in 0..<4 {
+                let text = name.label(at: 3 - place)
                 var octet: UInt64 = 0
                 guard text.count <= 3, text.count == 1 || text[0] != UInt8(ascii: "0") else { return nil }
                 for byte in text {
@@ -277,8 +277,8 @@ enum ReverseName {
         guard ends(name, in: "ip6", at: 32) else { return nil }
         var high: UInt64 = 0
         var low: UInt64 = 0
-        for label in (0..<32).reversed() {
-            let text = name.label(at: label)
+        for place in 0..<32 {
+            let text = name.label(at: 31 - place)
             guard text.count == 1 else { return nil }
             let nibble: UInt64
             switch text[0] {

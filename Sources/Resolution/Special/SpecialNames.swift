@@ -65,10 +65,10 @@ public struct SpecialNames: Sendable {
         switch rule.treatment {
         case .loopback:
             switch question.type {
-            case .a: append(.a, [127, 0, 0, 1], nameOffset, &builder)
+            case .a: append(.a, Self.loopback4, nameOffset, &builder)
             case .aaaa: append(.aaaa, Self.loopback6, nameOffset, &builder)
             case .any:
-                append(.a, [127, 0, 0, 1], nameOffset, &builder)
+                append(.a, Self.loopback4, nameOffset, &builder)
                 append(.aaaa, Self.loopback6, nameOffset, &builder)
             default: writeNegative(rule, match.label, name, nameOffset, &builder)
             }
@@ -100,6 +100,7 @@ public struct SpecialNames: Sendable {
         return .answered
     }
 
+    private static let loopback4: [UInt8] = [127, 0, 0, 1]
     private static let loopback6: [UInt8] = [UInt8](repeating: 0, count: 15) + [1]
     private static let localhost: [UInt8] = Name("localhost.")?.wire ?? [0]
 

@@ -144,15 +144,19 @@ struct ZoneLookup {
         let name = view.name(node)
         let owner = ResponseBuilder.Owner.name(name.baseAddress.unsafelyUnwrapped, length: name.count)
         builder.begin(.additional)
-        for type in [RecordType.a, .aaaa] {
-            guard let set = view.rrset(node, type) else { continue }
-            let start = builder.mark
-            for record in Int(set.records)..<(Int(set.records) + Int(set.recordCount)) {
-                let rdata = view.rdata(view.records[record])
-                guard builder.append(owner: owner, type: type, ttl: set.ttl, rdata: rdata) else {
-                    builder.rollback(to: start)
-                    return false
-                }
+        return writeAddresses(.a, node, owner, &builder) && writeAddresses(.aaaa, node, owner, &builder)
+    }
+
+    private func writeAddresses(
+        _ type: RecordType, _ node: Zone.Node, _ owner: ResponseBuilder.Owner, _ builder: inout ResponseBuilder
+    ) -> Bool {
+        guard let set = view.rrset(node, type) else { return true }
+        let start = builder.mark
+        for record in Int(set.records)..<(Int(set.records) + Int(set.recordCount)) {
+            let rdata = view.rdata(view.records[record])
+            guard builder.append(owner: owner, type: type, ttl: set.ttl, rdata: rdata) else {
+                builder.rollback(to: start)
+                return false
             }
         }
         return true

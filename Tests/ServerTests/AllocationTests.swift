@@ -1,0 +1,89 @@
+import AllocationCount
+import DNSWire
+import Foundation
+import LookupLog
+import TestSupport
+import Testing
+
+@testable import Server
+
+@Suite(
+    "The fast lane allocates nothing", .enabled(if: allocation_count_works() == 1, "a sanitizer has its own allocator"))
+struct AllocationTests {
+    struct Lookup: Sendable, CustomTestStringConvertible {
+        var testDescription: String
+        var packet: Packet
+        var code = ResponseCode.noError
+        var answers = 1
+
+        init(_ description: String, _ packet: Packet, code: ResponseCode = .noError, answers: Int = 1) {
+            testDescription = description
+            self.packet = packet
+            self.code = code
+            self.answers = answers
+        }
+
+        static let all: [Lookup] = [
+            .init("hosts, A", Packet("over.acme.org.")),
+            .init("hosts, AAAA", Packet("over.acme.org.", .aaaa)),
+            .init("hosts, wildcard", Packet("a.b.wild.acme.org.")),
+            .init("hosts, HTTPS masked", Packet("over.acme.org.", .https), answers: 0),
+            .init("hosts, PTR", Packet("14.0.0.127.in-addr.arpa.", .ptr)),
+            .init("hosts, PTR of IPv6", Packet("4.1.\(String(repeating: "0.", count: 22))8.b.d.0.1.0.0.2.ip6.arpa.", .ptr)),
+            .init("zone, A", Packet("acme.org.")),
+            .init("zone, MX", Packet("acme.org.", .mx)),
+            .init("zone, CNAME chain", Packet("www.acme.org."), answers: 2),
+            .init("zone, referral", Packet("x.sub.acme.org."), answers: 0),
+            .init("zone, DNAME to an override", Packet("x.moved.acme.org."), answers: 3),
+            .init("zone, NODATA", Packet("acme.org.", .aaaa), answers: 0),
+            .init("zone, NXDOMAIN", Packet("nothing.acme.org."), code: .nxDomain, answers: 0),
+            .init("special name", Packet("localhost.")),
+            .init("cache", Packet("cached.example.", flags: 0x0100)),
+            .init("ANY of a forwarded name", Packet("cached.example.", .any, flags: 0x0100)),
+            .init(
+                "with EDNS, DO, a cookie and NSID",
+                Packet(
+                    "acme.org.", additional: [Packet.opt(flags: 0x8000, [(10, [1, 2, 3, 4, 5, 6, 7, 8]), (3, [])])])),
+            .init("truncated", Packet("big.acme.org.", .txt), answers: 0),
+            .init(
+                "refused, with an extended error", Packet("far.example.", additional: [Packet.opt()]), code: .refused,
+                answers: 0),
+            .init(
+                "malformed", Packet("acme.org.", additional: [Packet.opt(), Packet.opt()]), code: .formatError,
+                answers: 0),
+        ]
+    }
+
+    @Test("from query to response, the log record with it", arguments: Lookup.all)
+    func handle(lookup: Lookup) throws {
+        let folder = try TemporaryFolder()
+        let log = try LookupLog(format: .json, file: folder.file("log"), upstreamNames: [])
+        log.start()
+        defer { log.stop() }
+        var world = try WireWorld(forwards: true, ring: log.makeRing())
+        try world.fill("cached.example.")
+        // What is asked is answered as it should be; and what Swift makes once, at the first call, is made.
+        let response = try world.ask(lookup.packet)
+        #expect(response.code == lookup.code)
+        #expect(response.answers.count == lookup.answers)
+        let allocated = lookup.packet.wire.withUnsafeBytes { message in
+            for _ in 0..<3 { _ = world.handle(message) }
+            let before = allocation_count()
+            for _ in 0..<100 { _ = world.handle(message) }
+            return allocation_count() - before
+        }
+        #expect(allocated == 0)
+    }
+
+    @Test("and what counts allocations does count them")
+    func counts() {
+        let before = allocation_count()
+        var arrays: [[UInt8]] = []
+        for number in 1...10 { arrays.append([UInt8](repeating: 1, count: number * 100)) }
+        #expect(arrays.count == 10)
+        #expect(allocation_count() - before >= 10)
+        let aligned = UnsafeMutableRawPointer.allocate(byteCount: 100, alignment: 64)
+        aligned.deallocate()
+        #expect(allocation_count() - before >= 11)
+    }
+}

@@ -1,0 +1,205 @@
+import DNSWire
+import Foundation
+import LDNS
+import LookupLog
+import Resolution
+import TestSupport
+import Testing
+
+@testable import Server
+
+/// A `QueryHandler` over one overridden name and one zone, asked with bytes as a socket would bring them.
+struct WireWorld: ~Copyable {
+    static let loopback = SocketAddress(high: 0, low: 0x7F00_0001, port: 40_000, isIPv6: false)
+    /// Of nobody who is served.
+    static let stranger = SocketAddress(high: 0, low: 0xC000_0201, port: 40_000, isIPv6: false)
+    /// Microseconds, of both clocks.
+    static let now = Moment(wall: 1_700_000_000_000_000, monotonic: 1_000_000_000)
+    static let identity = "stub53.test"
+
+    private static let hosts = """
+        127.0.0.14 over.acme.org
+        2001:db8::14 over.acme.org
+        127.0.0.15 *.wild.acme.org
+
+        """
+    private static let zone = """
+        $ORIGIN acme.org.
+        $TTL 3600
+        @ IN SOA ns hostmaster 7 7200 3600 1209600 300
+        @ IN NS ns
+        @ IN A 152.153.81.14
+        @ IN MX 10 mail
+        @ IN TXT "v=spf1 -all"
+        ns IN A 152.153.81.53
+        mail IN A 152.153.81.25
+        www IN CNAME @
+        sub IN NS ns.sub
+        ns.sub IN A 152.153.81.54
+        moved IN DNAME wild
+        big IN TXT \((0..<16).map { "\"\(String(repeating: Character(Unicode.Scalar(97 + $0) ?? "a"), count: 250))\"" }.joined(separator: " "))
+        big IN A 152.153.81.1
+        medium IN TXT "\(String(repeating: "m", count: 250))" "\(String(repeating: "n", count: 250))"
+
+        """
+
+    let cache: AnswerCache
+    private let local: LocalData
+    private var handler: QueryHandler
+    private let ring: LookupRing?
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_535 + guardLength, alignment: 8)
+    /// Bytes behind the response's room, which nobody may write to.
+    private static let guardLength = 64
+    private static let guardByte: UInt8 = 0xA5
+
+    init(forwards: Bool = false, trustAuthenticData: Bool = false, ring: LookupRing? = nil) throws {
+        let folder = try TemporaryFolder()
+        let hosts = try folder.write(Self.hosts, to: "hosts")
+        try folder.write(Self.zone, to: "zones/acme.org.zone")
+        let (configuration, problems) = Configuration.read(
+            file: nil,
+            options: [
+                .init("--hosts", "hosts.files", [hosts]), .init("--zones", "zones.folders", [folder.file("zones")]),
+                .init("--no-upstream", "upstream.servers", ["none"]),
+            ])
+        try #require(!problems.hasErrors, "\(problems.list)")
+        let loaded = configuration.load()
+        try #require(!loaded.diagnostics.hasErrors, "\(loaded.diagnostics.list)")
+        var settings = configuration.cache
+        settings.trustAuthenticData = trustAuthenticData
+        cache = AnswerCache(settings)
+        local = LocalData(
+            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
+            recursionAvailable: forwards)
+        self.ring = ring
+        handler = QueryHandler(
+            service: ServiceSettings(
+                access: AccessList(allowing: []), cookie: ServerCookie(),
+                identity: Array(Self.identity.utf8), version: Array("stub53 test".utf8), keepalive: 100),
+            ring: ring)
+    }
+
+    deinit { buffer.deallocate() }
+
+    var decision: Decision { handler.decision }
+
+    enum Reaction {
+        case reply([UInt8])
+        case nothing, miss, transfer
+
+        /// Empty where there is none.
+        var bytes: [UInt8] {
+            if case .reply(let bytes) = self { return bytes }
+            return []
+        }
+    }
+
+    /// What is sent back for `message`; a write behind the room that a transport gives is a recorded issue.
+    mutating func send(
+        _ message: [UInt8], over transport: Transport = .udp, from client: SocketAddress = loopback
+    ) -> Reaction {
+        let room = transport == .udp ? DatagramBatch.answerCapacity : 65_535
+        let guarded = UnsafeMutableRawBufferPointer(rebasing: buffer[room..<(room + Self.guardLength)])
+        _ = guarded.initializeMemory(as: UInt8.self, repeating: Self.guardByte)
+        let request = QueryHandler.Request(client: client, transport: transport, arrival: Self.now)
+        let result = message.withUnsafeBytes {
+            handler.handle($0, request, local: local, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<room]))
+        }
+        if !guarded.allSatisfy({ $0 == Self.guardByte }) { Issue.record("wrote behind its buffer for \(hex(message))") }
+        switch result {
+        case .reply(let length): return .reply(Array(buffer[..<length]))
+        case .nothing: return .nothing
+        case .miss: return .miss
+        case .transfer: return .transfer
+        }
+    }
+
+    /// The same without a look at what comes back: nothing here allocates.
+    mutating func handle(
+        _ message: UnsafeRawBufferPointer, over transport: Transport = .udp
+    ) -> QueryHandler.Result {
+        let request = QueryHandler.Request(client: Self.loopback, transport: transport, arrival: Self.now)
+        return handler.handle(
+            message, request, local: local,
+            into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<DatagramBatch.answerCapacity]))
+    }
+
+    mutating func ask(
+        _ packet: Packet, over transport: Transport = .udp, from client: SocketAddress = loopback
+    ) throws -> WireResponse {
+        try WireResponse(send(packet.wire, over: transport, from: client).bytes)
+    }
+
+    /// Puts upstream's answer into the cache: one address with a TTL of 300, AD=1.
+    func fill(_ name: String, dnssecOK: Bool = false) throws {
+        var packet = Packet(name, .a, flags: 0x81A0)
+        packet.answers = [Packet.record([0xC0, 12], .a, ttl: 300, [192, 0, 2, 1])]
+        var lookup = LookupName()
+        lookup.assign(try #require(Name(name)))
+        let answer = try packet.wire.withUnsafeBytes {
+            try UpstreamAnswer.check($0, name: lookup, question: Question(type: .a, dnssecOK: dnssecOK))
+        }
+        cache.insert(answer, now: Self.now.monotonic)
+    }
+}
+
+/// A response, taken apart by our strict walk and read by libldns.
+struct WireResponse {
+    let wire: [UInt8]
+    let flags: Header.Flags
+    /// With the upper bits that EDNS adds.
+    let code: ResponseCode
+    let answers: [LDNS.Message.Record]
+    let authority: [LDNS.Message.Record]
+    let hasQuestion: Bool
+    /// Of the OPT record; nil when there is none.
+    let ednsVersion: UInt8?
+    let ednsFlags: UInt16
+    let payloadSize: UInt16
+    let options: [UInt16: [UInt8]]
+
+    struct Malformed: Error, CustomStringConvertible { let description: String }
+
+    init(_ wire: [UInt8]) throws {
+        self.wire = wire
+        guard let summary = wire.withUnsafeBytes({ MessageReader.walk($0) }) else {
+            throw Malformed(description: "a response that is no message: \(hex(wire))")
+        }
+        let message = try LDNS.Message(wire: wire)
+        flags = Header.Flags(rawValue: UInt16(wire[2]) << 8 | UInt16(wire[3]))
+        code = message.responseCode
+        answers = message.records(.answer)
+        authority = message.records(.authority)
+        hasQuestion = wire[5] == 1
+        var options: [UInt16: [UInt8]] = [:]
+        if let opt = summary.opt {
+            ednsVersion = UInt8(truncatingIfNeeded: opt.ttl >> 16)
+            ednsFlags = UInt16(truncatingIfNeeded: opt.ttl)
+            payloadSize = opt.recordClass.rawValue
+            var rest = wire[opt.rdata..<opt.end]
+            while rest.count >= 4 {
+                let word = rest.prefix(4).map(Int.init)
+                let data = rest.dropFirst(4).prefix(word[2] << 8 | word[3])
+                options[UInt16(word[0] << 8 | word[1])] = Array(data)
+                rest = rest.dropFirst(4 + data.count)
+            }
+            guard rest.isEmpty else { throw Malformed(description: "options that don't fill OPT: \(hex(wire))") }
+        } else {
+            ednsVersion = nil
+            ednsFlags = 0
+            payloadSize = 0
+        }
+        self.options = options
+    }
+
+    func has(_ flag: Header.Flags) -> Bool { flags.contains(flag) }
+
+    /// Of the answer section: `OWNER TTL TYPE RDATA`.
+    var lines: [String] {
+        answers.map { "\($0.owner) \($0.ttl) \($0.type) \(Presentation.text(rdata: $0.rdata, type: $0.type))" }
+    }
+}
+
+func hex(_ bytes: [UInt8]) -> String {
+    bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+}
