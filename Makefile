@@ -10,7 +10,7 @@ BUILD_PACKAGES := libldns-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) bind9-dnsutils knot-dnsutils ldnsutils nsd unbound python3-dnspython libc-bin \
 	util-linux iproute2 procps
 
-.PHONY: build run test lint install clean build-tools test-tools
+.PHONY: build run test test-release lint install clean build-tools test-tools
 
 build: build-tools
 	swift build -c release --product stub53
@@ -21,6 +21,10 @@ run: build
 test: test-tools
 	swift build --build-tests
 	swift test --skip-build
+
+# The tests of the whole program once more, on the optimized build that people run.
+test-release: test-tools build
+	STUB53=$(CURDIR)/.build/release/stub53 swift test --filter EndToEndTests
 
 lint:
 	swift format lint --strict --recursive Sources Tests Package.swift

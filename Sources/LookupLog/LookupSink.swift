@@ -53,25 +53,34 @@ struct SinkWriter: ~Copyable {
     private static let piece = 64 * 1024
 
     init(_ sink: LookupSink, report: @escaping @Sendable (String) -> Void) throws(LookupSink.Failure) {
-        self.sink = sink
-        self.report = report
-        switch sink.destination {
-        case .standardOutput:
-            name = "standard output"
-            descriptor = STDOUT_FILENO
-        case .file(let path):
-            name = path
-            descriptor = Self.open(path)
-            guard descriptor >= 0 else {
-                throw LookupSink.Failure(description: "can't be written: \(Self.reason(errno))")
-            }
-        }
-        isRegularFile = Self.isRegularFile(descriptor)
+        // Everything is known before the first property is set: the optimizer of Swift 6.3 destroys `text` before it has
+        // a value where a throw stands between them.
+        let (name, descriptor) = try Self.open(sink.destination)
         let plain = getenv("NO_COLOR").map { $0.pointee != 0 } ?? false
-        text = TextLines(colors: sink.colors ?? (isatty(descriptor) == 1 && !plain))
+        let colors = sink.colors ?? (isatty(descriptor) == 1 && !plain)
+        self.sink = sink
+        self.name = name
+        self.report = report
+        self.descriptor = descriptor
+        isRegularFile = Self.isRegularFile(descriptor)
+        text = TextLines(colors: colors)
     }
 
     deinit { if descriptor > STDERR_FILENO { close(descriptor) } }
+
+    private static func open(
+        _ destination: LookupSink.Destination
+    ) throws(LookupSink.Failure) -> (name: String, descriptor: Int32) {
+        switch destination {
+        case .standardOutput: return ("standard output", STDOUT_FILENO)
+        case .file(let path):
+            let descriptor = open(path)
+            guard descriptor >= 0 else {
+                throw LookupSink.Failure(description: "can't be written: \(reason(errno))")
+            }
+            return (path, descriptor)
+        }
+    }
 
     private static func open(_ path: String) -> Int32 {
         // Without O_NONBLOCK a FIFO would hold us until somebody reads it.

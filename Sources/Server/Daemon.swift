@@ -140,13 +140,21 @@ final class RunningDaemon: Sendable {
     private static func bind(
         _ address: SocketAddress, workers: Int, _ listener: StreamListener
     ) throws -> (address: SocketAddress, sockets: [DatagramSocket]) {
-        do {
-            let bound = try listener.listen(on: address)
-            return (bound, try DatagramSocket.bind(bound, count: workers))
-        } catch let error as SystemError {
-            throw BindFailure.explain(address, error.code, "UDP")
-        } catch {
-            throw BindFailure.explain(address, BindFailure.code(of: error), "TCP")
+        // A port that the system chose for TCP may be taken for UDP: then it is to choose again.
+        var choices = address.port == 0 ? 32 : 1
+        while true {
+            choices -= 1
+            do {
+                let bound = try listener.listen(on: address)
+                return (bound, try DatagramSocket.bind(bound, count: workers))
+            } catch let error as SystemError {
+                guard choices > 0, error.code == EADDRINUSE else {
+                    throw BindFailure.explain(address, error.code, "UDP")
+                }
+                listener.forgetLast()
+            } catch {
+                throw BindFailure.explain(address, BindFailure.code(of: error), "TCP")
+            }
         }
     }
 

@@ -15,7 +15,12 @@ struct ServerCookie: Sendable, BitwiseCopyable {
 
     /// A key for the life of the process.
     init() {
-        key = (.random(in: 0...UInt64.max), .random(in: 0...UInt64.max))
+        self.init(key: (.random(in: 0...UInt64.max), .random(in: 0...UInt64.max)))
+    }
+
+    /// The server secret as two little-endian words.
+    init(key: (UInt64, UInt64)) {
+        self.key = key
     }
 
     /// Writes client cookie and a new server cookie, 24 bytes in all, to `target`.

@@ -56,6 +56,9 @@ final class StreamListener: Sendable {
         return address.withPort(UInt16(channel.localAddress?.port ?? Int(address.port)))
     }
 
+    /// Gives up the address that was listened on last.
+    func forgetLast() { try? channels.withLock { $0.popLast() }?.close().wait() }
+
     /// Stops accepting; connections that are open get their answers and are closed.
     func close() {
         for channel in channels.withLock({ $0 }) { try? channel.close().wait() }

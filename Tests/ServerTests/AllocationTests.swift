@@ -29,7 +29,9 @@ struct AllocationTests {
             .init("hosts, wildcard", Packet("a.b.wild.acme.org.")),
             .init("hosts, HTTPS masked", Packet("over.acme.org.", .https), answers: 0),
             .init("hosts, PTR", Packet("14.0.0.127.in-addr.arpa.", .ptr)),
-            .init("hosts, PTR of IPv6", Packet("4.1.\(String(repeating: "0.", count: 22))8.b.d.0.1.0.0.2.ip6.arpa.", .ptr)),
+            .init(
+                "hosts, PTR of IPv6", Packet("4.1.\(String(repeating: "0.", count: 22))8.b.d.0.1.0.0.2.ip6.arpa.", .ptr)
+            ),
             .init("zone, A", Packet("acme.org.")),
             .init("zone, MX", Packet("acme.org.", .mx)),
             .init("zone, CNAME chain", Packet("www.acme.org."), answers: 2),

@@ -156,3 +156,38 @@ struct ConfigurationTests {
             ])
     }
 }
+
+/// The articles say what the code does.
+@Suite("Documentation")
+struct DocumentationTests {
+    private static let top = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    private func article(_ name: String) throws -> String {
+        try String(
+            contentsOf: Self.top.appending(path: "Sources/stub53/Documentation.docc/\(name).md"), encoding: .utf8)
+    }
+
+    @Test("the article on configuration names every key, and none that does not exist")
+    func keys() throws {
+        let text = try article("Configuration")
+        for key in ConfigurationKey.all { #expect(text.contains("`\(key.path)`"), "\(key.path)") }
+        for row in text.split(separator: "\n") where row.hasPrefix("| `") && !row.hasPrefix("| `-") {
+            let name = row.split(separator: "`")[1]
+            guard name.contains(".") || name == "listen", !name.contains(where: \.isNumber) else { continue }
+            #expect(ConfigurationKey.all.contains { $0.path == name }, "\(name)")
+        }
+    }
+
+    @Test("the article on the architecture names files that exist")
+    func files() throws {
+        let text = try article("Architecture")
+        var count = 0
+        for part in text.split(separator: "`") where part.hasSuffix(".swift") && part.contains("/") {
+            count += 1
+            let file = Self.top.appending(path: "Sources/\(part)")
+            #expect(FileManager.default.fileExists(atPath: file.path), "\(part)")
+        }
+        #expect(count >= 10)
+    }
+}

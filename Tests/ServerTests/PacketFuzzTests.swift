@@ -74,7 +74,7 @@ struct PacketMutator {
 @Suite("Any bytes at all")
 struct PacketFuzzTests {
     /// Packets per transport and seed: a second's worth, or as many as FUZZ_PACKETS says.
-    private static let count = ProcessInfo.processInfo.environment["FUZZ_PACKETS"].flatMap { Int($0) } ?? 6000
+    private static let count = ProcessInfo.processInfo.environment["FUZZ_PACKETS"].flatMap { Int($0) } ?? 10_000
     private static let seed = ProcessInfo.processInfo.environment["FUZZ_SEED"].flatMap { UInt64($0) } ?? 53
 
     @Test(

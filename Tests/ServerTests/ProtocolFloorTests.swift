@@ -134,6 +134,20 @@ struct ServerCookieWireTests {
         #expect(try cookie(client, in: &other, from: WireWorld.loopback) != first)
     }
 
+    @Test("the cookies are those that RFC 9018 has worked out (appendix A)", arguments: CookieExample.all)
+    func examples(example: CookieExample) throws {
+        let client = try #require(SocketAddress(ip: example.client, port: 53))
+        let cookie = ServerCookie(key: example.key)
+        var bytes = [UInt8](repeating: 0, count: ServerCookie.length)
+        bytes.withUnsafeMutableBytes { target in
+            withUnsafeBytes(of: example.clientCookie.bigEndian) {
+                guard let from = $0.baseAddress, let to = target.baseAddress else { return }
+                cookie.write(to: to, clientCookie: from, time: example.time, client: client)
+            }
+        }
+        #expect(hex(bytes) == example.cookie)
+    }
+
     @Test("a query without question that has a cookie is answered with a cookie and nothing else (RFC 7873 5.4)")
     func alone() throws {
         var world = try WireWorld()
@@ -141,6 +155,36 @@ struct ServerCookieWireTests {
         #expect(response.code == .noError && !response.hasQuestion && response.answers.isEmpty)
         #expect(response.options[10]?.count == 24)
     }
+}
+
+struct CookieExample: Sendable {
+    let client: String
+    /// The secret's bytes in their order.
+    let secret: (UInt64, UInt64)
+    /// Client cookie, version, reserved, time, hash.
+    let cookie: String
+
+    var key: (UInt64, UInt64) { (secret.0.byteSwapped, secret.1.byteSwapped) }
+    var clientCookie: UInt64 { UInt64(cookie.prefix(16), radix: 16) ?? 0 }
+    var time: UInt32 { UInt32(cookie.dropFirst(24).prefix(8), radix: 16) ?? 0 }
+
+    static let all: [CookieExample] = [
+        .init(
+            client: "198.51.100.100", secret: (0xE5E9_73E5_A6B2_A43F, 0x48E7_DC84_9E37_BFCF),
+            cookie: "2464c4abcf10c957010000005cf79f111f8130c3eee29480"),
+        .init(
+            client: "198.51.100.100", secret: (0xE5E9_73E5_A6B2_A43F, 0x48E7_DC84_9E37_BFCF),
+            cookie: "2464c4abcf10c957010000005cf7a871d4a564a1442aca77"),
+        .init(
+            client: "203.0.113.203", secret: (0xE5E9_73E5_A6B2_A43F, 0x48E7_DC84_9E37_BFCF),
+            cookie: "fc93fc62807ddb86010000005cf7a9acf73a7810aca2381e"),
+        .init(
+            client: "2001:db8:220:1:59de:d0f4:8769:82b8", secret: (0xDD3B_DF93_44B6_78B1, 0x85A6_F5CB_60FC_A715),
+            cookie: "22681ab97d52c298010000005cf7c57926556bd0934c72f8"),
+        .init(
+            client: "2001:db8:220:1:59de:d0f4:8769:82b8", secret: (0x4455_36BC_D251_3298, 0x075A_5D37_9663_C962),
+            cookie: "22681ab97d52c298010000005cf7c609a6bb79d16625507a"),
+    ]
 }
 
 @Suite("Options of the response (RFC 5001, 7828, 8914)")

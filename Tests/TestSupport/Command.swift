@@ -8,8 +8,9 @@ public enum Command {
         public var code: Int32
     }
 
-    /// Beside the tests, where the package manager builds all products.
+    /// What STUB53 names; else the one beside the tests, where the package manager builds all products.
     public static let executable: URL = {
+        if let chosen = ProcessInfo.processInfo.environment["STUB53"] { return URL(filePath: chosen) }
         let bundles = Bundle.allBundles.map(\.bundleURL.path).first { $0.hasSuffix(".xctest") }
         let test = bundles ?? CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
         let beside = URL(filePath: test).deletingLastPathComponent().appending(path: "stub53")

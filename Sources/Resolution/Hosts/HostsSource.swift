@@ -181,7 +181,9 @@ extension HostsTable {
             rdata.write(UInt8(2), at: length + 4)
             rdata.write(UInt16(0x6832), at: length + 5)  // "h2"
             length += 7
-            for (key, isIPv6) in [(UInt16(4), false), (UInt16(6), true)] {
+            for round in 0..<2 {
+                let isIPv6 = round == 1
+                let key: UInt16 = isIPv6 ? 6 : 4
                 let start = length
                 length += 4
                 forEachUse(entry) { use in

@@ -254,7 +254,8 @@ struct ZoneLookup {
             }
         }
         // Names at or below the cut can't be found without their glue (RFC 9471 3.1): all of it, before any other's.
-        for isInDomain in [true, false] {
+        for round in 0..<2 {
+            let isInDomain = round == 0
             for index in Int(set.records)..<(Int(set.records) + Int(set.recordCount)) {
                 let target = view.records[index].target
                 guard target != Zone.none else { continue }
