@@ -8,7 +8,7 @@ ARGS ?=
 # What building needs, and what the tests use as clients and peers.
 BUILD_PACKAGES := libldns-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) bind9-dnsutils knot-dnsutils ldnsutils nsd unbound python3-dnspython libc-bin \
-	util-linux procps
+	util-linux iproute2 procps
 
 .PHONY: build run test test-release lint install clean build-tools test-tools
 
