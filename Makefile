@@ -8,12 +8,21 @@ ARGS ?=
 # What building needs, and what the tests use as clients and peers.
 BUILD_PACKAGES := libldns-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) bind9-dnsutils knot-dnsutils ldnsutils nsd unbound python3-dnspython libc-bin \
-	util-linux procps
+	util-linux iproute2 procps
+# Who is measured beside stub53, and what with.
+BENCH_PACKAGES := $(BUILD_PACKAGES) dnsperf dnsmasq-base unbound nsd knot dnsdist pdns-recursor
 
-.PHONY: build run test test-release lint install clean build-tools test-tools
+BENCH_BUILD := swift build -c release --package-path Tests/Benchmarks --scratch-path .build/benchmarks
+BENCH_PROGRAMS := .build/benchmarks/release
+# Of `make bench`: ROWS=zone,tcp (all), ROUNDS=5, SECONDS=5, and where results.json and results.svg go.
+OUT ?= .build/bench
 
+.PHONY: build run test test-release lint install clean bench bench-instructions build-tools test-tools bench-tools \
+	instruction-tools
+
+# With Swift's libraries inside: it starts four times as fast, and runs where Swift is not.
 build: build-tools
-	swift build -c release --product stub53
+	swift build -c release --product stub53 --static-swift-stdlib
 
 run: build
 	$(if $(ARGS),,$(SUDO)) .build/release/stub53 serve $(ARGS)
@@ -30,18 +39,36 @@ lint:
 	swift format lint --strict --recursive Sources Tests Package.swift
 
 install: build
-	$(SUDO) install -D -m 755 .build/release/stub53 $(DESTDIR)$(PREFIX)/bin/stub53
+	$(SUDO) install -s -D -m 755 .build/release/stub53 $(DESTDIR)$(PREFIX)/bin/stub53
 	$(SUDO) install -D -m 644 Sources/stub53/Resources/stub53.service $(DESTDIR)$(PREFIX)/lib/systemd/system/stub53.service
 	$(SUDO) install -d $(DESTDIR)/etc/stub53/zones
 
 clean:
 	swift package clean
 
+# Measures stub53 and its peers with the same data and load, one after the other; takes an hour for all rows.
+bench: bench-tools build
+	$(BENCH_BUILD) --product Echo
+	$(BENCH_BUILD) --product Bench
+	env ROWS="$(ROWS)" ROUNDS="$(ROUNDS)" SECONDS="$(SECONDS)" OUT="$(OUT)" STUB53=.build/release/stub53 \
+		ECHO=$(BENCH_PROGRAMS)/Echo PEERS=Tests/Benchmarks/Peers $(BENCH_PROGRAMS)/Bench
+
+# Instructions per operation against the checked-in baseline; BASELINE=update writes it anew.
+bench-instructions: instruction-tools
+	$(BENCH_BUILD) --product Instructions
+	Tests/Benchmarks/instructions.sh $(BENCH_PROGRAMS)/Instructions Tests/Benchmarks/instructions.txt $(BASELINE)
+
 build-tools:
 	@$(call install_missing,$(BUILD_PACKAGES))
 
 test-tools:
 	@$(call install_missing,$(TEST_PACKAGES))
+
+bench-tools:
+	@$(call install_missing,$(BENCH_PACKAGES))
+
+instruction-tools:
+	@$(call install_missing,$(BUILD_PACKAGES) binutils valgrind)
 
 # Asks apt only for what is not there, so that a second run needs neither network nor rights.
 define install_missing

@@ -1,0 +1,31 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// A package of its own, so that the main one neither builds nor resolves any of it. The modules that are measured are
+// links to the main package's sources: they build here in a minute, without what the server needs besides.
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
+]
+
+let package = Package(
+    name: "Benchmarks",
+    targets: [
+        .systemLibrary(name: "CLdns", pkgConfig: "ldns", providers: [.apt(["libldns-dev"])]),
+        .target(name: "CLinux"),
+        .target(name: "DNSWire", swiftSettings: settings),
+        .target(name: "LDNS", dependencies: ["CLdns", "DNSWire"], swiftSettings: settings),
+        .target(name: "Resolution", dependencies: ["CLinux", "DNSWire", "LDNS"], swiftSettings: settings),
+        .target(name: "LookupLog", dependencies: ["CLinux", "DNSWire", "LDNS", "Resolution"], swiftSettings: settings),
+        .target(name: "CFixedSeed"),
+        .executableTarget(name: "Echo"),
+        .target(name: "CHarness"),
+        .executableTarget(name: "Bench", dependencies: ["CHarness"], swiftSettings: settings),
+        .executableTarget(
+            name: "Instructions", dependencies: ["CFixedSeed", "DNSWire", "LookupLog", "Resolution"],
+            swiftSettings: settings),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,115 @@
+import Foundation
+
+/// A generator with a fixed seed: every run asks the same.
+/// - Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014 (SplitMix64).
+struct SplitMix: RandomNumberGenerator {
+    private var state: UInt64 = 53
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
+/// The data that servers serve and the questions that are asked, written once per run.
+final class DataFiles {
+    let folder: String
+
+    init(folder: String) { self.folder = folder }
+
+    static let apex = "zone.example."
+
+    /// Ten hosts to a site: what overrides look like, and block lists too.
+    static func host(_ index: Int) -> String { "host\(index).site\(index / 10).example." }
+    static func owner(_ index: Int) -> String { "host\(index).\(apex)" }
+    static func address(_ index: Int) -> String { "10.\(index >> 16 & 255).\(index >> 8 & 255).\(index & 255)" }
+
+    /// The hosts of a file share so many addresses; beyond 100,000 lines it is a block list, with 0.0.0.0 for all: so
+    /// are the files that get that long. (dnsmasq takes minutes for a million addresses that differ.)
+    static func hostAddress(_ index: Int, of count: Int) -> String {
+        count > 100_000 ? "0.0.0.0" : address(index % 1000)
+    }
+
+    // MARK: Data
+
+    /// A hosts file of so many lines.
+    func hosts(_ count: Int) throws -> String {
+        try file("hosts-\(count)") { add in
+            for index in 0..<count { add("\(Self.hostAddress(index, of: count)) \(Self.host(index).dropLast())\n") }
+        }
+    }
+
+    /// The same as unbound's local data.
+    func localData(_ count: Int) throws -> String {
+        try file("local-data-\(count)") { add in
+            // One zone for all names: without it each would get one of its own, at a price in memory.
+            add("local-zone: \"example.\" static\n")
+            for index in 0..<count {
+                add("local-data: \"\(Self.host(index)) 0 IN A \(Self.hostAddress(index, of: count))\"\n")
+            }
+        }
+    }
+
+    /// A zone of so many names, with a wildcard for every hundred of them.
+    func zone(_ count: Int) throws -> String {
+        try file("zone-\(count)") { add in
+            add("$ORIGIN \(Self.apex)\n$TTL 300\n@ IN SOA ns hostmaster 1 7200 900 1209600 300\n@ IN NS ns\n")
+            add("ns IN A 127.0.0.1\n")
+            for index in 0..<count { add("host\(index) IN A \(Self.address(index))\n") }
+            for index in 0..<(count / 100) { add("*.wild\(index) IN A \(Self.address(index))\n") }
+        }
+    }
+
+    /// How many records `zone` has.
+    static func recordCount(_ count: Int) -> Int { 3 + count + count / 100 }
+
+    // MARK: Questions: a name and a type on each line, in an order without order
+
+    func hostQuestions(_ count: Int) throws -> String {
+        try file("ask-hosts-\(count)") { add in
+            var random = SplitMix()
+            for _ in 0..<Self.questions { add("\(Self.host(.random(in: 0..<count, using: &random))) A\n") }
+        }
+    }
+
+    /// Of the questions to a zone.
+    static let existingShare = 0.85
+
+    /// Seven of ten exist, half of the rest are a wildcard's, the others nobody's.
+    func zoneQuestions(_ count: Int) throws -> String {
+        try file("ask-zone-\(count)") { add in
+            var random = SplitMix()
+            for _ in 0..<Self.questions {
+                let index = Int.random(in: 0..<count, using: &random)
+                switch Int.random(in: 0..<20, using: &random) {
+                case 0..<14: add("\(Self.owner(index)) A\n")
+                case 14..<17: add("name\(index).wild\(index % (count / 100)).\(Self.apex) A\n")
+                default: add("none\(index).\(Self.apex) A\n")
+                }
+            }
+        }
+    }
+
+    /// Names that upstream knows, each of them often.
+    func remoteQuestions(_ count: Int) throws -> String {
+        try file("ask-remote-\(count)") { add in
+            var random = SplitMix()
+            for index in (0..<count).shuffled(using: &random) { add("www.remote\(index).example. A\n") }
+        }
+    }
+
+    private static let questions = 100_000
+
+    private func file(_ name: String, _ write: ((String) -> Void) -> Void) throws -> String {
+        let path = "\(folder)/\(name)"
+        if access(path, R_OK) == 0 { return path }
+        guard let file = fopen(path, "w") else { throw Failure("\(path): \(String(cString: strerror(errno)))") }
+        write { fputs($0, file) }
+        let isWritten = ferror(file) == 0
+        guard fclose(file) == 0, isWritten else { throw Failure("\(path) can't be written: is the disk full?") }
+        return path
+    }
+}

@@ -1,0 +1,181 @@
+import Foundation
+
+/// Who is measured.
+enum Peer: String, CaseIterable, Codable, Sendable {
+    /// A loop around `recvmmsg` and `sendmmsg`: the limit.
+    case echo
+    case stub53
+    /// stub53 with two workers, on two cores.
+    case stub53Two = "stub53 x2"
+    case unbound, nsd, knot, dnsdist, recursor, dnsmasq
+
+    var program: String {
+        switch self {
+        case .echo, .stub53, .stub53Two: ""
+        case .knot: "knotd"
+        case .recursor: "pdns_recursor"
+        default: rawValue
+        }
+    }
+}
+
+/// What a server serves.
+enum Content: Sendable, Hashable {
+    /// Nothing but its defaults.
+    case nothing
+    /// Overrides: so many lines of a hosts file.
+    case hosts(Int)
+    /// The same, every lookup logged to a file.
+    case loggedHosts(Int)
+    case zone(Int)
+    /// An upstream's answers.
+    case forwarded
+}
+
+/// Writes configurations and starts servers, each in a folder of its own.
+struct Starter {
+    let settings: Settings
+    let data: DataFiles
+    let folder: String
+
+    /// Where a server logs its lookups to.
+    static let lookupLog = "lookups.log"
+
+    /// Starts `peer` with `content`, and what it needs behind it; the last one is the server itself.
+    func start(_ peer: Peer, _ content: Content) throws -> [Server] {
+        var servers: [Server] = []
+        do {
+            if let upstream = try upstream(peer, content) { servers.append(try Server(upstream)) }
+            servers.append(try Server(setup(peer, content, upstream: servers.last?.port)))
+            return servers
+        } catch {
+            for server in servers { server.stop() }
+            throw error
+        }
+    }
+
+    /// What stands behind a forwarder: it shares the core of the load.
+    private func upstream(_ peer: Peer, _ content: Content) throws -> Setup? {
+        guard peer != .echo else { return nil }
+        switch (content, peer) {
+        case (.zone(let count), .dnsdist):
+            var setup = try setup(.nsd, .zone(count), upstream: nil, role: "behind-")
+            setup.cores = settings.loadCores
+            return setup
+        case (.forwarded, _):
+            let port = try LoopbackSocket.freePort()
+            return Setup(
+                command: [settings.echo, "\(port)", "3600"], port: port, probe: Question(name: "upstream.example."),
+                cores: settings.loadCores, folder: try makeFolder("upstream"))
+        default: return nil
+        }
+    }
+
+    private func setup(_ peer: Peer, _ content: Content, upstream: UInt16?, role: String = "") throws -> Setup {
+        let port = try LoopbackSocket.freePort()
+        let folder = try makeFolder(role + peer.rawValue.replacing(" ", with: "-"))
+        var setup = Setup(
+            command: [], port: port, probe: probe(content), cores: settings.serverCores, folder: folder)
+        if content == .nothing { setup.needsRecord = false }
+        func template(_ name: String, _ values: [String: String]) throws -> String {
+            var text = try String(contentsOfFile: "\(settings.templates)/\(name)", encoding: .utf8)
+            let common = [
+                "PORT": "\(port)", "FOLDER": folder, "USER": NSUserName(), "UPSTREAM": "\(upstream ?? 0)",
+                "SERVER": "", "MORE": "",
+            ]
+            for (key, value) in common.merging(values, uniquingKeysWith: { $1 }) {
+                text = text.replacing("%\(key)%", with: value)
+            }
+            let path = "\(folder)/\(name)"
+            try text.write(toFile: path, atomically: false, encoding: .utf8)
+            return path
+        }
+        switch peer {
+        case .echo:
+            setup.command = [settings.echo, "\(port)"]
+            setup.needsRecord = false
+        case .stub53, .stub53Two:
+            if peer == .stub53Two { setup.cores = settings.allCores }
+            setup.command = [settings.stub53, "serve", "--listen", "127.0.0.1:\(port)"]
+            if content != .nothing { setup.command += ["--workers", peer == .stub53 ? "1" : "2"] }
+            setup.command += try stub53Options(content, folder, upstream)
+        case .unbound:
+            setup.command = ["unbound", "-d", "-c", try template("unbound.conf", unboundValues(content, upstream))]
+        case .nsd:
+            guard case .zone(let count) = content else { throw Failure("nsd serves zones only") }
+            setup.command = ["nsd", "-d", "-c", try template("nsd.conf", ["DATA": data.zone(count)])]
+        case .knot:
+            guard case .zone(let count) = content else { throw Failure("knot serves zones only") }
+            setup.command = ["knotd", "-c", try template("knot.conf", ["DATA": data.zone(count)])]
+        case .dnsdist:
+            setup.command = ["dnsdist", "--supervised", "--disable-syslog", "-C", try template("dnsdist.conf", [:])]
+        case .recursor:
+            _ = try template("recursor.conf", [:])
+            setup.command = ["pdns_recursor", "--config-dir=\(folder)"]
+        case .dnsmasq:
+            setup.command = [
+                "dnsmasq", "-k", "-C", try template("dnsmasq.conf", dnsmasqValues(content, folder, upstream)),
+            ]
+        }
+        return setup
+    }
+
+    private func stub53Options(_ content: Content, _ folder: String, _ upstream: UInt16?) throws -> [String] {
+        switch content {
+        // The default configuration, but for the log's place: /etc/hosts, the system's upstreams, text.
+        case .nothing: return ["--log-file", "/dev/null"]
+        case .hosts(let count): return ["--hosts", try data.hosts(count), "--no-upstream", "--log", "none"]
+        case .loggedHosts(let count):
+            return [
+                "--hosts", try data.hosts(count), "--no-upstream", "--log", "json",
+                "--log-file", "\(folder)/\(Self.lookupLog)",
+            ]
+        case .zone(let count):
+            return ["--no-hosts", "--zone", try data.zone(count), "--no-upstream", "--log", "none"]
+        case .forwarded: return ["--no-hosts", "--upstream", "127.0.0.1:\(upstream ?? 0)", "--log", "none"]
+        }
+    }
+
+    private func unboundValues(_ content: Content, _ upstream: UInt16?) throws -> [String: String] {
+        switch content {
+        case .nothing: return [:]
+        case .hosts(let count): return ["SERVER": "    include: \"\(try data.localData(count))\""]
+        case .loggedHosts(let count):
+            return ["SERVER": "    include: \"\(try data.localData(count))\"\n    log-replies: yes"]
+        case .zone(let count):
+            let zone = "    name: \"zone.example\"\n    zonefile: \"\(try data.zone(count))\"\n"
+            return ["MORE": "auth-zone:\n\(zone)    for-downstream: yes\n    for-upstream: no"]
+        case .forwarded:
+            return ["MORE": "forward-zone:\n    name: \".\"\n    forward-addr: 127.0.0.1@\(upstream ?? 0)"]
+        }
+    }
+
+    private func dnsmasqValues(_ content: Content, _ folder: String, _ upstream: UInt16?) throws -> [String: String] {
+        switch content {
+        case .nothing: return [:]
+        case .hosts(let count): return ["MORE": "addn-hosts=\(try data.hosts(count))"]
+        case .loggedHosts(let count):
+            let log = "log-queries\nlog-async=100\nlog-facility=\(folder)/\(Self.lookupLog)"
+            return ["MORE": "addn-hosts=\(try data.hosts(count))\n\(log)"]
+        case .zone: throw Failure("dnsmasq reads no zone files")
+        case .forwarded: return ["MORE": "server=127.0.0.1#\(upstream ?? 0)"]
+        }
+    }
+
+    /// The last name of the data: when it is there, all is.
+    private func probe(_ content: Content) -> Question {
+        switch content {
+        case .nothing: Question(name: "localhost.")
+        case .hosts(let count), .loggedHosts(let count): Question(name: DataFiles.host(count - 1))
+        case .zone(let count): Question(name: DataFiles.owner(count - 1))
+        case .forwarded: Question(name: "first.example.")
+        }
+    }
+
+    private func makeFolder(_ name: String) throws -> String {
+        let path = "\(folder)/\(name)"
+        try? FileManager.default.removeItem(atPath: path)
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        return path
+    }
+}

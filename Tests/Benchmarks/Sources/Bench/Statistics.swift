@@ -1,0 +1,61 @@
+/// The samples of several rounds: their middle, and how far apart they are.
+struct Statistic: Sendable {
+    private(set) var samples: [Double] = []
+
+    mutating func add(_ sample: Double) { samples.append(sample) }
+
+    var median: Double {
+        let sorted = samples.sorted()
+        guard !sorted.isEmpty else { return .nan }
+        let middle = sorted.count / 2
+        return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+    }
+
+    /// Half the way from the lowest to the highest.
+    var spread: Double { ((samples.max() ?? .nan) - (samples.min() ?? .nan)) / 2 }
+}
+
+/// All that was measured: by work, server and metric.
+struct Results: Sendable {
+    private var statistics: [String: [Peer: [Metric: Statistic]]] = [:]
+
+    mutating func add(_ sample: Sample, _ work: Work, _ peer: Peer) {
+        for (metric, value) in sample {
+            statistics[work.id, default: [:]][peer, default: [:]][metric, default: Statistic()].add(value)
+        }
+    }
+
+    func has(_ work: Work) -> Bool { statistics[work.id] != nil }
+
+    func statistic(_ work: Work, _ peer: Peer, _ metric: Metric) -> Statistic? { statistics[work.id]?[peer]?[metric] }
+
+    func median(_ work: Work, _ peer: Peer, _ metric: Metric) -> Double? { statistic(work, peer, metric)?.median }
+
+    /// stub53 against the echo.
+    func echoes(_ work: Work, _ metric: Metric) -> Double? {
+        guard let echo = median(work, .echo, metric), let own = median(work, .stub53, metric), echo > 0 else {
+            return nil
+        }
+        return own / echo
+    }
+
+    /// Whether stub53 reaches the bar; nil when something that it is compared with was not measured.
+    func holds(_ bar: Bar, _ work: Work, _ metric: Metric) -> Bool? {
+        guard let own = median(work, .stub53, metric) else { return nil }
+        var holds = true
+        if let limit = bar.echoes {
+            guard let echoes = echoes(work, metric) else { return nil }
+            holds = holds && echoes <= limit
+        }
+        for peer in bar.below {
+            guard let other = median(work, peer, metric) else { return nil }
+            holds = holds && own < other
+        }
+        if let most = bar.most { holds = holds && own <= most }
+        if let scale = bar.scale {
+            guard let two = median(work, .stub53Two, metric) else { return nil }
+            holds = holds && 2 * own / two >= scale
+        }
+        return holds
+    }
+}

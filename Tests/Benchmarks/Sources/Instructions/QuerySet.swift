@@ -1,0 +1,99 @@
+import DNSWire
+import LookupLog
+import Resolution
+
+/// Queries as they come from the wire, back to back in memory.
+struct QuerySet {
+    private var bytes: [UInt8] = []
+    private var ranges: [Range<Int>] = []
+
+    init(names: [String]) {
+        for name in names {
+            let start = bytes.count
+            bytes += Self.query(name)
+            ranges.append(start..<bytes.count)
+        }
+    }
+
+    /// RD=1, one question, type A.
+    static func query(_ name: String) -> [UInt8] {
+        [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0] + (Name(name) ?? .root).wire + [0, 1, 0, 1]
+    }
+
+    private func forEach(_ count: Int, _ body: (UnsafeRawBufferPointer) -> Bool) -> Int {
+        var good = 0
+        bytes.withUnsafeBytes { all in
+            var next = 0
+            for _ in 0..<count {
+                if body(UnsafeRawBufferPointer(rebasing: all[ranges[next]])) { good += 1 }
+                next = next + 1 == ranges.count ? 0 : next + 1
+            }
+        }
+        return good
+    }
+
+    func repeatParsing(_ count: Int) -> Int {
+        var query = Query()
+        var name = LookupName()
+        return forEach(count) { query.parse($0, name: &name) == .resolve }
+    }
+
+    /// The way of a query through all sources, as `QueryHandler` goes it, without its transport's part.
+    func repeatAnswering(_ count: Int, _ chain: SourceChain, _ isExpected: (Decision) -> Bool) -> Int {
+        var query = Query()
+        var name = LookupName()
+        var scratch = LookupName()
+        var decision = Decision()
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1232, alignment: 16)
+        defer { buffer.deallocate() }
+        return forEach(count) { message in
+            decision.reset()
+            guard query.parse(message, name: &name) == .resolve else { return false }
+            var builder = ResponseBuilder(buffer: buffer, query: query, message: message, reserved: 0)
+            let resolution = chain.resolve(
+                &name, Question(type: query.type), now: 1_000_000, fresh: .none, builder: &builder,
+                decision: &decision, scratch: &scratch)
+            builder.finish(flags: .response, questions: 1)
+            return resolution == .answered && isExpected(decision)
+        }
+    }
+
+    /// Notes an override's lookup `count` times; queries and answers are ready before.
+    func repeatLogging(_ count: Int, _ ring: LookupRing) {
+        var decision = Decision()
+        decision.source = .hosts
+        decision.place = Place(path: "/etc/hosts", line: 12)
+        decision.authoritative = true
+        guard let client = SocketAddress(ip: "127.0.0.1", port: 54321) else { return }
+        let lookups = answeredQueries()
+        let time: UInt64 = 1_795_453_200_123_456
+        for index in 0..<count {
+            let (query, answer) = lookups[index % lookups.count]
+            answer.withUnsafeBytes {
+                ring.append(
+                    time: time + UInt64(index) * 11, client: client, transport: .udp, query: query, decision: decision,
+                    response: $0, answers: 1, durationMicroseconds: 11)
+            }
+        }
+    }
+
+    /// Each query as it was read, with an answer of one address.
+    private func answeredQueries() -> [(Query, [UInt8])] {
+        var lookups: [(Query, [UInt8])] = []
+        var name = LookupName()
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1232, alignment: 16)
+        defer { buffer.deallocate() }
+        _ = forEach(ranges.count) { message in
+            var query = Query()
+            guard query.parse(message, name: &name) == .resolve else { return false }
+            var builder = ResponseBuilder(buffer: buffer, query: query, message: message, reserved: 0)
+            let address: InlineArray<4, UInt8> = [127, 0, 0, 1]
+            address.span.withUnsafeBytes {
+                _ = builder.append(owner: .at(Header.length), type: .a, ttl: 0, rdata: $0)
+            }
+            lookups.append((query, Array(builder.message)))
+            return true
+        }
+        return lookups
+    }
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Instructions for each operation of a query's way, by callgrind: the same on every machine, however busy it is.
+#
+#   instructions.sh PROGRAM BASELINE           compares with the baseline; exit code 1 where one costs over 5 % more
+#   instructions.sh PROGRAM BASELINE update    writes the baseline anew
+#
+# The price of one is what two runs differ by, so that what they prepare does not count. `json` is `record` and its
+# line together.
+set -euo pipefail
+program=$1 baseline=$2 update=${3:-}
+margin=5 few=20000 many=100000
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+# Valgrind 3.19 can't read what Clang writes about C, and gives up.
+strip --strip-debug -o "$folder/program" "$program"
+
+count() {
+    # Swift's own hashing is the other source of chance, beside the one that CFixedSeed takes away.
+    if ! SWIFT_DETERMINISTIC_HASHING=1 valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+        "$folder/program" "$@" >"$folder/output" 2>&1; then
+        tail -n 20 "$folder/output" >&2
+        echo "$1 could not be counted" >&2
+        exit 1
+    fi
+    awk '$2 == "Collected" { print $4 }' "$folder/output"
+}
+
+measured=$folder/measured
+for kind in parse hosts zone wildcard nxdomain cache record json; do
+    less=$(count "$kind" "$few")
+    more=$(count "$kind" "$many")
+    echo "$kind $(((more - less) / (many - few)))" >>"$measured"
+done
+
+if [ "$update" = update ]; then
+    cp "$measured" "$baseline"
+    cat "$baseline"
+    exit
+fi
+awk -v margin="$margin" '
+    NR == FNR { was[$1] = $2; next }
+    FNR == 1 { printf "%-10s %12s %9s %8s\n", "operation", "instructions", "baseline", "change" }
+    {
+        change = $1 in was ? ($2 / was[$1] - 1) * 100 : 0
+        verdict = ""
+        if (change > margin) { verdict = "  more than " margin " % over the baseline"; worse = 1 }
+        if (change < -margin) verdict = "  better: make bench-instructions BASELINE=update"
+        printf "%-10s %12d %9d %+7.1f%%%s\n", $1, $2, was[$1], change, verdict
+    }
+    END { exit worse }' "$baseline" "$measured"
