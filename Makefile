@@ -41,6 +41,7 @@ lint:
 install: build
 	$(SUDO) install -s -D -m 755 .build/release/stub53 $(DESTDIR)$(PREFIX)/bin/stub53
 	$(SUDO) install -D -m 644 Sources/stub53/Resources/stub53.service $(DESTDIR)$(PREFIX)/lib/systemd/system/stub53.service
+	$(SUDO) install -D -m 644 Sources/stub53/Resources/stub53.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/stub53.socket
 	$(SUDO) install -d $(DESTDIR)/etc/stub53/zones
 
 clean:

@@ -12,11 +12,9 @@ struct SocketActivationTests {
     private var quiet: [String] { ["--no-hosts", "--zones", folder.path, "--no-upstream"] }
 
     /// A program that opens `sockets`, Python expressions, and becomes the daemon, as a service manager does.
-    private func manager(_ sockets: [String], pid: String = "os.getpid()", count: String? = nil) throws -> [String] {
+    private func manager(_ sockets: [String], pid: String = "os.getpid()", count: String? = nil) -> [String] {
         let open = sockets.map { "sockets.append(\($0))\n" }.joined()
-        let file = try folder.write(
-            """
-            #!/usr/bin/python3
+        let script = """
             import fcntl, os, socket, sys
             sockets = []
             def make(kind, address="127.0.0.1", family=socket.AF_INET, listens=True):
@@ -30,14 +28,13 @@ struct SocketActivationTests {
             os.environ["LISTEN_FDS"] = "\(count ?? "\(sockets.count)")"
             os.environ["LISTEN_PID"] = str(\(pid))
             os.execv(sys.argv[1], sys.argv[1:])
-            """, to: "manager")
-        #expect(chmod(file, 0o755) == 0)
-        return [file]
+            """
+        return ["/usr/bin/python3", "-c", script]
     }
 
     @Test("answers on them, over UDP and TCP and with any number of workers, and listens nowhere else")
     func both() async throws {
-        let manager = try manager(["make(socket.SOCK_STREAM)", "make(socket.SOCK_DGRAM)"])
+        let manager = manager(["make(socket.SOCK_STREAM)", "make(socket.SOCK_DGRAM)"])
         let daemon = try await DaemonProcess(quiet + ["--workers", "3"], behind: manager, listens: false)
         #expect(daemon.output.all.last == "ready      127.0.0.1:\(daemon.port) udp tcp")
         for _ in 0..<20 { #expect(try await daemon.dig("localhost", "+short") == "127.0.0.1\n") }
@@ -47,7 +44,7 @@ struct SocketActivationTests {
 
     @Test("answers on those addresses that are named besides as well")
     func besides() async throws {
-        let manager = try manager(["make(socket.SOCK_DGRAM)"])
+        let manager = manager(["make(socket.SOCK_DGRAM)"])
         let daemon = try await DaemonProcess(quiet, behind: manager)
         #expect(daemon.output.all.contains("ready      127.0.0.1:\(daemon.port) udp"))
         let other = try await daemon.output.first { $0.hasPrefix("           127.0.0.1:") }
@@ -59,7 +56,7 @@ struct SocketActivationTests {
 
     @Test("answers IPv4 clients of a socket for both families, from the address that was asked")
     func bothFamilies() async throws {
-        let manager = try manager([
+        let manager = manager([
             "make(socket.SOCK_STREAM, '::', socket.AF_INET6)", "make(socket.SOCK_DGRAM, '::', socket.AF_INET6)",
         ])
         let daemon = try await DaemonProcess(quiet, behind: manager, listens: false)
@@ -75,7 +72,7 @@ struct SocketActivationTests {
 
     @Test("leaves alone what was meant for another process")
     func others() async throws {
-        let manager = try manager(["make(socket.SOCK_DGRAM)"], pid: "os.getppid()")
+        let manager = manager(["make(socket.SOCK_DGRAM)"], pid: "os.getppid()")
         let daemon = try await DaemonProcess(quiet, behind: manager)
         #expect(daemon.output.all.filter { $0.contains("127.0.0.1:") }.count == 1)
         #expect(try await daemon.dig("localhost", "+short", "+tcp") == "127.0.0.1\n")
@@ -89,8 +86,9 @@ struct SocketActivationTests {
             (["make(socket.SOCK_DGRAM)"], "2", "descriptor 4"), (["make(socket.SOCK_DGRAM)"], "-1", "LISTEN_FDS"),
         ] as [([String], String?, String)])
     func wrong(_ sockets: [String], _ count: String?, _ named: String) async throws {
-        let manager = try manager(sockets, count: count)
-        let program = try ProgramProcess(manager[0], [Command.executable.path, "serve"] + quiet)
+        let manager = manager(sockets, count: count)
+        let program = try ProgramProcess(
+            manager[0], manager.dropFirst() + [Command.executable.path, "serve"] + quiet)
         #expect(try await program.exitCode(within: 10) == 78)
         #expect(try await program.errors.first(containing: named).hasPrefix("stub53: "))
     }
