@@ -14,6 +14,7 @@ final class StreamListener: Sendable {
     private let forwarding: Forwarding
     private let makeRing: @Sendable () -> LookupRing?
     private let connections = Atomic<Int>(0)
+    private let isEnding = Atomic<Bool>(false)
     /// One per event loop: its handler and buffers are confined to that thread.
     private let states = ThreadSpecificVariable<StreamWorker>()
     private let channels = Mutex<[any Channel]>([])
@@ -76,7 +77,13 @@ final class StreamListener: Sendable {
     }
 
     /// Ends the event loops, and with them what is still open.
-    func shutDown() async { try? await group.shutdownGracefully() }
+    ///
+    /// First no loop takes up another query: its answer might come when the loop is no more.
+    func shutDown() async {
+        isEnding.store(true, ordering: .releasing)
+        for loop in group.makeIterator() { try? await loop.submit { self.states.currentValue?.isEnding = true }.get() }
+        try? await group.shutdownGracefully()
+    }
 
     /// Event loops that have nothing to answer do not hold on to old data.
     func refresh() {
@@ -85,7 +92,8 @@ final class StreamListener: Sendable {
 
     private func setUp(_ channel: any Channel) throws {
         let limits = store.current().data.service.streams
-        guard connections.load(ordering: .relaxed) < limits.maximumConnections else {
+        guard connections.load(ordering: .relaxed) < limits.maximumConnections, !isEnding.load(ordering: .acquiring)
+        else {
             channel.close(promise: nil)
             return
         }
@@ -134,6 +142,8 @@ final class StreamWorker: @unchecked Sendable {
     let store: LocalDataStore
     let forwarding: Forwarding
     let ring: LookupRing?
+    /// No more queries are taken up.
+    var isEnding = false
     private var snapshot: LocalDataStore.Snapshot
     private var handler: QueryHandler
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
@@ -291,7 +301,7 @@ final class StreamConnection: ChannelInboundHandler {
     }
 
     private func mayProceed(_ context: ChannelHandlerContext) -> Bool {
-        !ending && parked < limits.maximumPipelined && transfer == nil && context.channel.isWritable
+        !ending && !worker.isEnding && parked < limits.maximumPipelined && transfer == nil && context.channel.isWritable
             && context.channel.isActive
     }
 
