@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// The configuration changes under the running daemon: what can be taken at once is, and what can't is said.
-@Suite("A running daemon whose configuration changes")
+@Suite("A running daemon whose configuration changes", .serialized)
 struct ReloadSettingsTests {
     private let folder: TemporaryFolder
 

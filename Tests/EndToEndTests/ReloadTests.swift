@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Files change under the running daemon: it follows by itself, and a bad edit changes nothing.
-@Suite("A running daemon whose files change")
+@Suite("A running daemon whose files change", .serialized)
 struct ReloadTests {
     private let folder: TemporaryFolder
 
