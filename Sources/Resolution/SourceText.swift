@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// The bytes of a file from outside: read once, whole, with a bound.
