@@ -15,6 +15,11 @@ int clinux_sendmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count,
     return sendmmsg(fd, (struct mmsghdr *)messages, count, flags);
 }
 
+int clinux_accept(int fd, struct sockaddr_storage *address) {
+    socklen_t length = sizeof *address;
+    return accept4(fd, (struct sockaddr *)address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
 int clinux_local_address(const struct msghdr *message, struct sockaddr_storage *address, unsigned int *interface_index) {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c != NULL; c = CMSG_NXTHDR((struct msghdr *)message, c)) {
         if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {

@@ -110,7 +110,7 @@ final class RunningDaemon: Sendable {
         }
         let log = log
         forwarding = try Forwarding(settings: loaded.forwarding, store: store, log: log)
-        listener = StreamListener(
+        listener = try StreamListener(
             threads: workers, store: store, forwarding: forwarding, makeRing: { log?.makeRing() })
         signals = try (0..<workers).map { _ in try WakeSignal() }
         watcher = try FileWatcher()
@@ -118,7 +118,7 @@ final class RunningDaemon: Sendable {
         var addresses: [ServedAddress] = []
         var sockets: [[DatagramSocket]] = Array(repeating: [], count: workers)
         for socket in inherited.streams {
-            try listener.listen(inherited: socket.descriptor)
+            listener.listen(inherited: socket)
             addresses.append(ServedAddress(address: socket.address, transports: "tcp"))
         }
         for socket in inherited.datagrams {
@@ -150,7 +150,7 @@ final class RunningDaemon: Sendable {
             attempt += 1
             let stream: StreamListener.Bound
             do { stream = try listener.listen(on: address) } catch {
-                throw BindFailure.explain(address, BindFailure.code(of: error), "TCP")
+                throw BindFailure.explain(address, error.code, "TCP")
             }
             do {
                 return (stream.address, try DatagramSocket.bind(stream.address, count: workers))

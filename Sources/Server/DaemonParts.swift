@@ -6,8 +6,6 @@ import Resolution
 import ServiceLifecycle
 import Synchronization
 
-import struct NIOCore.IOError
-
 /// The log's thread lives as long as anyone may still write to it.
 struct LogService: Service {
     let log: LookupLog?
@@ -24,6 +22,7 @@ struct StreamService: Service {
     let listener: StreamListener
 
     func run() async throws {
+        listener.start()
         try? await gracefulShutdown()
         await listener.shutDown()
     }
@@ -106,8 +105,6 @@ final class ThreadGroup: Sendable {
 
 /// Why an address can't be served, and what to do.
 enum BindFailure {
-    static func code(of error: any Error) -> Int32 { (error as? IOError)?.errnoCode ?? EINVAL }
-
     static func explain(_ address: SocketAddress, _ code: Int32, _ transport: String) -> ServiceFailure {
         switch code {
         case EADDRINUSE:

@@ -20,6 +20,9 @@ struct clinux_mmsghdr {
 int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags);
 int clinux_sendmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count, int flags);
 
+/// accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC; `address` gets the peer's.
+int clinux_accept(int fd, struct sockaddr_storage *address);
+
 /// The local address a datagram was sent to, from IP_PKTINFO or IPV6_PKTINFO; returns 0 when the message carries none.
 int clinux_local_address(const struct msghdr *message, struct sockaddr_storage *address, unsigned int *interface_index);
 
