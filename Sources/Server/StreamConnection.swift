@@ -38,6 +38,13 @@ final class StreamConnection {
     /// The client does not take what it is sent.
     var isBlocked: Bool { !unsent.isEmpty }
 
+    /// The client's system has all that was sent. Before, closing could undo it: with queries that nobody has read the
+    /// connection is reset.
+    var hasArrived: Bool {
+        var waiting: Int32 = 0
+        return !isBlocked && (ioctl(descriptor, UInt(TIOCOUTQ), &waiting) < 0 || waiting == 0)
+    }
+
     func open(_ descriptor: Int32, client: SocketAddress) {
         self.descriptor = descriptor
         session = StreamSession(client: client, transport: .tcp)

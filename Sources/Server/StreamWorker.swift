@@ -25,6 +25,8 @@ struct StreamWorker: ~Copyable {
     private static let rest: UInt64 = 100_000
     /// Microseconds that clients have at the end to take their last answers.
     private static let lastWrites: UInt64 = 1_000_000
+    /// Microseconds between two looks at what they have taken.
+    private static let lastLook: UInt64 = 5_000
 
     private let mailbox: StreamMailbox
     private let responder: StreamResponder
@@ -119,7 +121,8 @@ struct StreamWorker: ~Copyable {
 
     /// Milliseconds until something is due; -1: nothing is.
     private func timeout(_ now: UInt64) -> Int32 {
-        var due = endsBy ?? .max
+        // Nothing tells when a client has taken the last bytes.
+        var due = endsBy.map { min($0, now + Self.lastLook) } ?? .max
         if !resting.isEmpty { due = min(due, restsUntil) }
         if oldest >= 0 { due = min(due, slots[oldest].lastActivity + idleTimeout) }
         guard due < .max else { return -1 }
@@ -310,10 +313,10 @@ struct StreamWorker: ~Copyable {
         }
     }
 
-    /// At the end: those that are owed nothing more, or all.
+    /// At the end: those that have all that they are owed, or all.
     private mutating func closeSettled(all: Bool) {
         for connection in slots where connection.isOpen {
-            if all || connection.session.isIdle && !connection.isBlocked { close(connection) }
+            if all || connection.session.isIdle && connection.hasArrived { close(connection) }
         }
     }
 
@@ -334,57 +337,5 @@ struct StreamWorker: ~Copyable {
         let (older, newer) = (connection.older, connection.newer)
         if older >= 0 { slots[older].newer = newer } else { oldest = newer }
         if newer >= 0 { slots[newer].older = older } else { newest = older }
-    }
-}
-
-/// What other threads have for one stream worker.
-final class StreamMailbox: Sendable {
-    /// An answer from upstream; empty: there is none.
-    struct Reply: Sendable {
-        let connection: StreamHandle
-        let message: [UInt8]
-    }
-
-    enum Order: Sendable {
-        case open(ListeningSocket)
-        case close(ListeningSocket)
-    }
-
-    struct Mail: Sendable {
-        var replies: [Reply] = []
-        var orders: [Order] = []
-    }
-
-    /// Wakes the worker; its end is the worker's.
-    let signal: WakeSignal
-    private let mail = Mutex(Mail())
-
-    init() throws(SystemError) { signal = try WakeSignal() }
-
-    /// How upstream's answer gets to that connection from the forward thread.
-    func way(to connection: StreamHandle) -> ParkedQuery.Reply {
-        .stream { self.post($0, to: connection) }
-    }
-
-    private func post(_ message: UnsafeRawBufferPointer, to connection: StreamHandle) {
-        let reply = Reply(connection: connection, message: Array(message))
-        let isFirst = mail.withLock { mail in
-            mail.replies.append(reply)
-            return mail.replies.count == 1
-        }
-        // Who wakes for the first finds the rest.
-        if isFirst { signal.wake() }
-    }
-
-    func order(_ order: Order) {
-        mail.withLock { $0.orders.append(order) }
-        signal.wake()
-    }
-
-    func take() -> Mail {
-        mail.withLock { mail in
-            defer { mail = Mail() }
-            return mail
-        }
     }
 }

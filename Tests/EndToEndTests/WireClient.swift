@@ -72,6 +72,35 @@ final class StreamClient: @unchecked Sendable {
         }
     }
 
+    /// Sends for as long as the bytes are taken within so many milliseconds; returns how many were.
+    func sendWhileTaken(_ bytes: [UInt8], within patience: Int32) -> Int {
+        var done = 0
+        while done < bytes.count {
+            var state = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            guard poll(&state, 1, patience) == 1 else { break }
+            let count = bytes.withUnsafeBytes {
+                Foundation.send(
+                    descriptor, $0.baseAddress! + done, bytes.count - done,
+                    Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
+            }
+            guard count > 0 || errno == EAGAIN else { break }
+            done += max(0, count)
+        }
+        return done
+    }
+
+    /// From now on the system keeps no more than so many bytes (twice, by Linux) that are on their way.
+    func limitSendBuffer(_ bytes: Int32) {
+        var bytes = bytes
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &bytes, socklen_t(MemoryLayout<Int32>.size))
+    }
+
+    /// From now on closing it tells the other side that something is wrong (RST).
+    func resetOnClose() {
+        var option = linger(l_onoff: 1, l_linger: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
+    }
+
     func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     /// The next message; nil when the other side has closed.
