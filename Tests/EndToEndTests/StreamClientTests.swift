@@ -147,12 +147,14 @@ struct StreamClientTests {
     @Test("that leave before upstream has answered don't leave the answer to the next one")
     func staleAnswer() async throws {
         let held = Mutex<[ScriptedServer.Release]>([])
-        let upstream = try ScriptedServer { query, _ in
+        let hold: ScriptedServer.Script = { query, _ in
             .hold(Reply.addresses(query)) { release in held.withLock { $0.append(release) } }
         }
+        let upstream = try ScriptedServer(hold)
         // One thread, so that the next connection comes to the place of the last one.
         let daemon = try await daemon("workers: 1\n", upstream: upstream)
         for round in 0..<5 as Range<UInt16> {
+            upstream.become(hold)
             try await blocking {
                 let gone = try StreamClient(port: daemon.port)
                 gone.resetOnClose()
@@ -165,6 +167,7 @@ struct StreamClientTests {
             let next = try StreamClient(port: daemon.port)
             try next.send(Wire.query("www.shop.test.", id: 1))
             #expect(try await next.receive().map(Wire.id) == 1)
+            upstream.become { query, _ in .send(Reply.addresses(query)) }
             for release in held.withLock({ $0 }) { release.send() }
             // Once they are in the cache, they have been answered.
             for id in 0..<10 {
