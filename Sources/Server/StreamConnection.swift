@@ -93,19 +93,18 @@ final class StreamConnection {
         return true
     }
 
-    /// Sends what had to wait, as far as the system takes it; whether the connection still stands.
-    func sendUnsent() -> Bool {
-        guard isBlocked else { return true }
+    /// Sends what had to wait, as far as the system takes it; how many bytes those were, or nil: the connection is broken.
+    func sendUnsent() -> Int? {
         let start = sent
         guard let taken = unsent.withUnsafeBytes({ transmit(UnsafeRawBufferPointer(rebasing: $0[start...])) }) else {
-            return false
+            return nil
         }
         sent += taken
         if sent == unsent.count {
             unsent = []
             sent = 0
         }
-        return true
+        return taken
     }
 
     /// Bytes that the system has taken; nil: the connection is broken.

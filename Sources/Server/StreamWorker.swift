@@ -217,7 +217,9 @@ struct StreamWorker: ~Copyable {
         // Both ways are shut: nobody is there to be answered.
         guard events & (EPOLLHUP.rawValue | EPOLLERR.rawValue) == 0 else { return close(connection) }
         if events & EPOLLOUT.rawValue != 0 {
-            guard connection.sendUnsent() else { return close(connection) }
+            guard let taken = connection.sendUnsent() else { return close(connection) }
+            // The system tells of room only when there is much: nobody stays by taking a byte now and then.
+            if taken > 0 { touch(connection) }
             advance(connection)
         }
         // What was sent may have made room for more, or have brought it to its end.
