@@ -49,7 +49,7 @@ final class StreamClient: @unchecked Sendable {
 
     /// `receiveBuffer`: bytes that the system keeps until they are read; nil: as many as it likes.
     init(port: UInt16, receiveBuffer: Int32? = nil) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         if var receiveBuffer {
             setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receiveBuffer, socklen_t(MemoryLayout<Int32>.size))
         }
@@ -133,7 +133,7 @@ final class DatagramClient: @unchecked Sendable {
 
     /// `patience`: how long `receive` waits, in seconds.
     init(port: UInt16, patience: Int = 5) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
+        descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         try loopback(port) { Foundation.connect(descriptor, $0, $1) == 0 }
         var limit = timeval(tv_sec: patience, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
