@@ -111,7 +111,7 @@ struct StreamClientTests {
         let query = framed(Wire.query("www.shop.test.", id: 1))
         try await blocking {
             for number in 0..<3000 {
-                let client = try StreamClient(port: port)
+                let client = try StreamClient(port: port, source: 2)
                 if resets { client.resetOnClose() }
                 switch Stage.allCases[number % Stage.allCases.count] {
                 case .connected: break

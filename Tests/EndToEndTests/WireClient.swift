@@ -47,12 +47,15 @@ enum Wire {
 final class StreamClient: @unchecked Sendable {
     private let descriptor: Int32
 
-    /// `receiveBuffer`: bytes that the system keeps until they are read; nil: as many as it likes.
-    init(port: UInt16, receiveBuffer: Int32? = nil) throws {
+    /// `receiveBuffer`: bytes that the system keeps until they are read; nil: as many as it likes. `source`: the last
+    /// number of its own address, 127.0.0.N: who opens thousands leaves the ports of 127.0.0.1 to those who look for a
+    /// free one.
+    init(port: UInt16, receiveBuffer: Int32? = nil, source: UInt8 = 1) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         if var receiveBuffer {
             setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &receiveBuffer, socklen_t(MemoryLayout<Int32>.size))
         }
+        if source != 1 { try loopback(0, source) { Foundation.bind(descriptor, $0, $1) == 0 } }
         try loopback(port) { Foundation.connect(descriptor, $0, $1) == 0 }
         // Nothing takes so long; a test that waits longer has failed.
         var limit = timeval(tv_sec: 10, tv_usec: 0)
@@ -158,11 +161,13 @@ final class DatagramClient: @unchecked Sendable {
     }
 }
 
-private func loopback(_ port: UInt16, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Bool) throws {
+private func loopback(
+    _ port: UInt16, _ last: UInt8 = 1, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Bool
+) throws {
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = port.bigEndian
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    address.sin_addr.s_addr = (0x7F00_0000 | UInt32(last)).bigEndian
     let done = withUnsafePointer(to: &address) {
         $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
     }
