@@ -86,6 +86,10 @@ public enum MessageReader {
         /// Where the first record starts.
         public var records: Int { questionEnd }
         public var opt: Record?
+        /// The RDATA of all records is of types that the walk knows to the last byte.
+        public var isWhollyKnown = true
+
+        public init() {}
     }
 
     /// Walks the whole message; nil when anything is out of order.
@@ -117,25 +121,27 @@ public enum MessageReader {
             case .tsig:
                 guard index == total - 1 else { return nil }
             default:
-                guard rdataIsExact(message, record) else { return nil }
+                guard let isKnown = rdataIsExact(message, record) else { return nil }
+                summary.isWhollyKnown = summary.isWhollyKnown && isKnown
             }
         }
         return cursor == message.count ? summary : nil
     }
 
-    /// Whether addresses have their length, and the names of compressible types fill the RDATA.
-    static func rdataIsExact(_ message: UnsafeRawBufferPointer, _ record: Record) -> Bool {
+    /// Whether the record's RDATA is known to be right: addresses by their length, compressible types by names that
+    /// fill it. False where the type is not known here; nil where it is wrong.
+    static func rdataIsExact(_ message: UnsafeRawBufferPointer, _ record: Record) -> Bool? {
         if record.recordClass == .in {
-            if record.type == .a { return record.rdataLength == 4 }
-            if record.type == .aaaa { return record.rdataLength == 16 }
+            if record.type == .a { return record.rdataLength == 4 ? true : nil }
+            if record.type == .aaaa { return record.rdataLength == 16 ? true : nil }
         }
-        guard let names = compressibleNames(record.type) else { return true }
+        guard let names = compressibleNames(record.type) else { return false }
         var cursor = record.rdata + names.before
         for _ in 0..<names.names {
-            guard cursor < record.end, let end = endOfName(message, at: cursor) else { return false }
+            guard cursor < record.end, let end = endOfName(message, at: cursor) else { return nil }
             cursor = end
         }
-        return cursor + names.after == record.end
+        return cursor + names.after == record.end ? true : nil
     }
 }
 

@@ -86,7 +86,7 @@ public struct Query: Sendable, BitwiseCopyable {
             guard let record = MessageReader.record(message, at: cursor) else { return .fail(.formatError) }
             cursor = record.end
             if index < authority {
-                guard record.type == .soa, MessageReader.rdataIsExact(message, record) else {
+                guard record.type == .soa, MessageReader.rdataIsExact(message, record) == true else {
                     return .fail(.formatError)
                 }
                 heldSerial = base.readUInt32(record.end - 20)

@@ -169,8 +169,7 @@ final class RunningDaemon: Sendable {
     func serve() async throws {
         // Ended in the opposite order: whoever may still be written to outlives its writers.
         let services: [any Service] = [
-            LogService(log: log), StreamService(listener: listener), ForwardService(daemon: self),
-            ServingService(daemon: self),
+            LogService(log: log), StreamService(listener: listener), ServingService(daemon: self),
         ]
         var group = ServiceGroupConfiguration(
             services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: Self.silent)
@@ -181,13 +180,18 @@ final class RunningDaemon: Sendable {
 
     func serveUntilShutdown() async throws {
         let threads = ThreadGroup()
+        let serving = ThreadGroup()
         for (worker, sockets) in sockets.enumerated() {
+            serving.enter()
             threads.start("udp") { [self] in
                 do {
+                    let lane = worker == 0 ? forwarding.makeLane() : nil
                     var udp = UDPWorker(
-                        sockets: sockets, store: store, forwarding: forwarding, ring: log?.makeRing(),
+                        sockets: sockets, store: store, forwarding: forwarding, lane: lane, ring: log?.makeRing(),
                         signal: signals[worker])
                     try udp.run()
+                    serving.leave()
+                    lane?.run()
                 } catch {
                     Report.line("a UDP thread ended: \(error)")
                     exit(ServiceFailure.Code.problem.rawValue)
@@ -211,6 +215,8 @@ final class RunningDaemon: Sendable {
         listener.close()
         for signal in signals { signal.end() }
         watcher.end()
+        await serving.join()
+        forwarding.stop(within: Self.lastAnswers)
         await threads.join()
     }
 
@@ -218,14 +224,6 @@ final class RunningDaemon: Sendable {
     func refreshWorkers() {
         for signal in signals { signal.wake() }
         listener.refresh()
-    }
-
-    func runForwarding() async {
-        let threads = ThreadGroup()
-        threads.start("forward") { [self] in forwarding.run() }
-        try? await gracefulShutdown()
-        forwarding.stop(within: 2_000_000)
-        await threads.join()
     }
 
     private func announce() {
@@ -238,4 +236,6 @@ final class RunningDaemon: Sendable {
     }
 
     private static let silent = QuietLogger.make()
+    /// Microseconds that upstream has at the end to answer what waits.
+    private static let lastAnswers: UInt64 = 2_000_000
 }

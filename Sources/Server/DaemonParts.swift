@@ -28,14 +28,7 @@ struct StreamService: Service {
     }
 }
 
-/// The forward engine's thread.
-struct ForwardService: Service {
-    let daemon: RunningDaemon
-
-    func run() async throws { await daemon.runForwarding() }
-}
-
-/// UDP threads, TCP listeners, reload.
+/// UDP threads (the first of which forwards, too), reload.
 struct ServingService: Service {
     let daemon: RunningDaemon
 
@@ -58,10 +51,10 @@ final class ThreadGroup: Sendable {
     }
 
     func start(_ name: String, _ body: @escaping @Sendable () -> Void) {
-        waiting.withLock { $0.running += 1 }
+        enter()
         let boxed = Body { [self] in
             body()
-            ended()
+            leave()
         }
         var thread = pthread_t()
         let argument = Unmanaged.passRetained(boxed).toOpaque()
@@ -80,7 +73,10 @@ final class ThreadGroup: Sendable {
         pthread_detach(thread)
     }
 
-    private func ended() {
+    /// One more to wait for, which need not be a thread's end.
+    func enter() { waiting.withLock { $0.running += 1 } }
+
+    func leave() {
         let waiter = waiting.withLock { waiting in
             waiting.running -= 1
             guard waiting.running == 0 else { return nil as CheckedContinuation<Void, Never>? }

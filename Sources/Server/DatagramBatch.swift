@@ -110,24 +110,15 @@ struct DatagramBatch: ~Copyable {
         if withLocalAddress, let local = localAddress(slot) {
             header.msg_control = controlBase(slot)
             header.msg_controllen = controlCapacity
-            let length = local.address.withSockaddr { address, _ in
-                clinux_set_source(&header, address, local.interface)
-            }
-            if length == 0 { header.msg_control = nil }
+            header.setSource(local)
         }
         toSend[sendCount] = clinux_mmsghdr(msg_hdr: header, msg_len: 0)
         sendCount += 1
     }
 
-    /// Sends the list. What the kernel refuses is dropped: the client asks again, as over any lossy network.
+    /// Sends the list.
     mutating func send(on socket: Int32) {
-        var first = 0
-        while first < sendCount {
-            let sent = clinux_sendmmsg(socket, toSend + first, UInt32(sendCount - first), 0)
-            if sent < 0 && errno == EINTR { continue }
-            // The first datagram was refused (a full queue, an unreachable peer): go on behind it.
-            first += max(1, Int(sent))
-        }
+        DatagramSocket.send(toSend, count: sendCount, on: socket)
         sendCount = 0
     }
 }
@@ -146,28 +137,89 @@ struct DatagramSocket: Sendable {
     /// Other workers wait for it too.
     let isShared: Bool
 
-    /// Sends one answer, for a query that had to wait.
-    func send(_ message: UnsafeRawBufferPointer, to client: SocketAddress, from local: LocalAddress?) {
-        var vector = iovec(iov_base: UnsafeMutableRawPointer(mutating: message.baseAddress), iov_len: message.count)
-        withUnsafeMutablePointer(to: &vector) { vector in
-            withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { memory in
-                _ = memory.initializeMemory(as: UInt8.self, repeating: 0)
-                let base = memory.baseAddress.unsafelyUnwrapped
-                var header = msghdr()
-                header.msg_name = base
-                header.msg_namelen = client.write(to: base)
-                header.msg_iov = vector
-                header.msg_iovlen = 1
-                if let local {
-                    header.msg_control = base + 64
-                    header.msg_controllen = clinux_pktinfo_space()
-                    let length = local.address.withSockaddr { address, _ in
-                        clinux_set_source(&header, address, local.interface)
-                    }
-                    if length == 0 { header.msg_control = nil }
-                }
-                _ = sendmsg(descriptor, &header, Int32(MSG_DONTWAIT))
-            }
+    /// Sends datagrams. What the kernel refuses is dropped: the client asks again, as over any lossy network.
+    static func send(_ datagrams: UnsafeMutablePointer<clinux_mmsghdr>, count: Int, on descriptor: Int32) {
+        var first = 0
+        while first < count {
+            let sent = clinux_sendmmsg(descriptor, datagrams + first, UInt32(count - first), Int32(MSG_DONTWAIT))
+            if sent < 0 && errno == EINTR { continue }
+            // The first datagram was refused (a full queue, an unreachable peer): go on behind it.
+            first += max(1, Int(sent))
         }
+    }
+}
+
+/// Answers to queries that had to wait, gathered so that those from one socket leave in one system call.
+struct DatagramOutbox: ~Copyable {
+    private static let addressCapacity = MemoryLayout<sockaddr_storage>.size
+    private let capacity: Int
+    private let memory: UnsafeMutableRawPointer
+    private let headers: UnsafeMutablePointer<clinux_mmsghdr>
+    private let vectors: UnsafeMutablePointer<iovec>
+    private let descriptors: UnsafeMutablePointer<Int32>
+    private let controlCapacity = clinux_pktinfo_space()
+    private var count = 0
+
+    init(capacity: Int) {
+        self.capacity = capacity
+        let perSlot = DatagramBatch.answerCapacity + Self.addressCapacity + controlCapacity
+        memory = .allocate(byteCount: capacity * perSlot, alignment: 16)
+        memory.initializeMemory(as: UInt8.self, repeating: 0, count: capacity * perSlot)
+        headers = .allocate(capacity: capacity)
+        vectors = .allocate(capacity: capacity)
+        descriptors = .allocate(capacity: capacity)
+    }
+
+    deinit {
+        memory.deallocate()
+        headers.deallocate()
+        vectors.deallocate()
+        descriptors.deallocate()
+    }
+
+    /// Where the next answer is to be written.
+    var room: UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(
+            start: memory + count * DatagramBatch.answerCapacity, count: DatagramBatch.answerCapacity)
+    }
+
+    /// `room` holds an answer of this many bytes, from `local` where the socket is bound to all addresses.
+    mutating func commit(_ length: Int, on socket: DatagramSocket, to client: SocketAddress, from local: LocalAddress?) {
+        let address = memory + capacity * DatagramBatch.answerCapacity + count * Self.addressCapacity
+        vectors[count] = iovec(iov_base: room.baseAddress, iov_len: length)
+        var header = msghdr()
+        header.msg_name = address
+        header.msg_namelen = client.write(to: address)
+        header.msg_iov = vectors + count
+        header.msg_iovlen = 1
+        if let local {
+            header.msg_control =
+                memory + capacity * (DatagramBatch.answerCapacity + Self.addressCapacity) + count * controlCapacity
+            header.msg_controllen = controlCapacity
+            header.setSource(local)
+        }
+        headers[count] = clinux_mmsghdr(msg_hdr: header, msg_len: 0)
+        descriptors[count] = socket.descriptor
+        count += 1
+        if count == capacity { flush() }
+    }
+
+    mutating func flush() {
+        var first = 0
+        while first < count {
+            var end = first + 1
+            while end < count, descriptors[end] == descriptors[first] { end += 1 }
+            DatagramSocket.send(headers + first, count: end - first, on: descriptors[first])
+            first = end
+        }
+        count = 0
+    }
+}
+
+extension msghdr {
+    /// Has the message leave from `local`; its control buffer has room for that.
+    fileprivate mutating func setSource(_ local: LocalAddress) {
+        let length = local.address.withSockaddr { address, _ in clinux_set_source(&self, address, local.interface) }
+        if length == 0 { msg_control = nil }
     }
 }

@@ -4,7 +4,9 @@ import Resolution
 import Synchronization
 
 /// A query that waits for upstream: its bytes, who asked, and the way back.
-struct ParkedQuery: Sendable {
+///
+/// `@unchecked`: it is handed from the thread that read the query to the forward lane's, and back to no one.
+final class ParkedQuery: @unchecked Sendable {
     /// How the answer gets to the client.
     enum Reply: Sendable {
         /// From the socket and the address that were asked.
@@ -13,28 +15,41 @@ struct ParkedQuery: Sendable {
         case stream(@Sendable (UnsafeRawBufferPointer) -> Void)
     }
 
-    let message: ParkedMessage
-    var request: QueryHandler.Request
+    let message: UnsafeRawBufferPointer
     let reply: Reply
     /// When to give up on upstream, by the engine's clock.
     let deadline: UInt64
+    fileprivate var request: QueryHandler.Request
     /// What upstream has said for it so far.
-    var upstream = UpstreamState.none
+    fileprivate var upstream = UpstreamState.none
+    private let room: ParkedRoom
 
-    func send(_ response: UnsafeRawBufferPointer) {
-        switch reply {
-        case .datagram(let socket, let local):
-            if !response.isEmpty { socket.send(response, to: request.client, from: local) }
-        case .stream(let write): write(response)
-        }
+    init(
+        _ query: UnsafeRawBufferPointer, _ request: QueryHandler.Request, reply: Reply, deadline: UInt64,
+        in room: ParkedRoom
+    ) {
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: query.count, alignment: 8)
+        copy.copyMemory(from: query)
+        message = UnsafeRawBufferPointer(copy)
+        self.request = request
+        self.reply = reply
+        self.deadline = deadline
+        self.room = room
+        room.take(message.count)
+    }
+
+    deinit {
+        message.deallocate()
+        room.giveBack(message.count)
     }
 }
 
 /// The slow lane: parks misses with the `ForwardEngine`, and when upstream has answered, handles them once more.
 ///
-/// `park` and `prefetch` are called by serving threads; all else happens on the engine's thread.
+/// `park` and `prefetch` are called by serving threads; all else happens on the thread that has the lane.
 final class Forwarding: Sendable {
     typealias Engine = ForwardEngine<ParkedQuery, UpstreamAnswer>
+    typealias Lane = ForwardLane<ParkedQuery, UpstreamAnswer>
 
     private let engine: Engine
     private let responder: Responder
@@ -44,31 +59,26 @@ final class Forwarding: Sendable {
         let responder = Responder(store: store, log: log)
         self.responder = responder
         let engine = Engine(
-            settings: settings,
-            check: { key, message in
-                // The engine has matched the ID and the question; this is the door to everything else.
-                var name = LookupName()
-                let length = key.name.withUnsafeBytes { name.assign(uncompressed: $0) }
-                guard length > 0 else { return nil }
-                let ttls = store.current().data.chain.cache.settings.ttls
-                return try? UpstreamAnswer.check(message, name: name, question: key.question, ttls: ttls)
-            },
-            completion: { key, waiters, event in responder.complete(key, &waiters, event) })
+            settings: settings, check: { responder.check($0, $1, $2) },
+            completion: { responder.complete($0, &$1, $2) }, roundEnds: { responder.flush() })
         guard let engine else { throw SystemError("eventfd") }
         self.engine = engine
         responder.attach(engine)
     }
 
-    /// Asks upstream for `name`, which the answer to `message` needs.
+    /// Asks upstream for `key`, which the answer to `message` needs; by way of `lane` on the thread that has it.
     func park(
         _ message: UnsafeRawBufferPointer, _ request: QueryHandler.Request, reply: ParkedQuery.Reply,
-        key: FetchKey
+        key: FetchKey, lane: Lane? = nil
     ) {
-        let query = ParkedQuery(
-            message: ParkedMessage(message, in: room), request: request, reply: reply,
-            deadline: Engine.now + engine.patience)
-        if !room.isFull, engine.fetch(key, for: query, deadline: query.deadline) { return }
-        responder.refuse(query)
+        let deadline = request.now + engine.patience
+        let query = ParkedQuery(message, request, reply: reply, deadline: deadline, in: room)
+        if room.isFull { return responder.refuse(query) }
+        if let lane {
+            lane.fetch(key, for: query, deadline: deadline, now: request.now)
+        } else if !engine.fetch(key, for: query, deadline: deadline) {
+            responder.refuse(query)
+        }
     }
 
     func prefetch(_ key: FetchKey) { engine.prefetch(key) }
@@ -76,10 +86,10 @@ final class Forwarding: Sendable {
     /// Other servers, or another way to ask them; what waits is asked anew.
     func replace(_ settings: ForwardSettings) { engine.replace(settings) }
 
-    /// The engine's thread.
-    func run() { engine.run() }
+    /// For the one thread that does the engine's work.
+    func makeLane() -> Lane { Lane(engine) }
 
-    /// Gives what is in flight `microseconds` to end.
+    /// Gives what is in flight `microseconds` to end; then the lane has no more to do.
     func stop(within microseconds: UInt64) { engine.stop(deadline: Engine.now + microseconds) }
 }
 
@@ -96,29 +106,20 @@ final class ParkedRoom: Sendable {
     fileprivate func giveBack(_ count: Int) { bytes.subtract(count + Self.overhead, ordering: .relaxed) }
 }
 
-/// The bytes of a query that waits, counted for as long as somebody holds them.
-final class ParkedMessage: Sendable {
-    let bytes: [UInt8]
-    private let room: ParkedRoom
-
-    init(_ message: UnsafeRawBufferPointer, in room: ParkedRoom) {
-        bytes = Array(message)
-        self.room = room
-        room.take(bytes.count)
-    }
-
-    deinit { room.giveBack(bytes.count) }
-}
-
 /// Turns upstream's answers into responses.
 ///
-/// `@unchecked`: handler and buffer belong to the engine's thread; `refuse`, which any thread may call, is locked apart.
+/// `@unchecked`: all belongs to the lane's thread, but for what `refuse` needs, which any thread may call: it is locked
+/// apart.
 private final class Responder: @unchecked Sendable {
     private let store: LocalDataStore
     private let log: LookupLog?
+    private var snapshot: LocalDataStore.Snapshot
     private var handler: QueryHandler
     /// The servers that have answered so far, by address: their numbers in the log.
     private var numbers: [SocketAddress: Int16] = [:]
+    private var scrubber = AnswerScrubber()
+    private var outbox = DatagramOutbox(capacity: 64)
+    /// For answers to streams.
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
     private weak var engine: Forwarding.Engine?
     /// For queries that the engine has no room for: rare, and short.
@@ -126,46 +127,75 @@ private final class Responder: @unchecked Sendable {
 
     private struct Refusals: ~Copyable {
         var handler: QueryHandler
+        var outbox = DatagramOutbox(capacity: 1)
         let store: LocalDataStore
+
+        init(_ service: ServiceSettings, _ store: LocalDataStore, ring: LookupRing?) {
+            handler = QueryHandler(service: service, ring: ring)
+            self.store = store
+        }
     }
 
     init(store: LocalDataStore, log: LookupLog?) {
         self.store = store
         self.log = log
-        let service = store.current().data.service
+        snapshot = store.current()
+        let service = snapshot.data.service
         handler = QueryHandler(service: service, ring: log?.makeRing())
-        refusals = Mutex(Refusals(handler: QueryHandler(service: service, ring: log?.makeRing()), store: store))
+        refusals = Mutex(Refusals(service, store, ring: log?.makeRing()))
     }
 
     deinit { buffer.deallocate() }
 
     func attach(_ engine: Forwarding.Engine) { self.engine = engine }
 
+    /// What a message says, if it can be used.
+    func check(
+        _ key: FetchKey, _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary
+    ) -> UpstreamAnswer? {
+        refresh()
+        return try? scrubber.check(message, summary, for: key, ttls: snapshot.data.chain.cache.settings.ttls)
+    }
+
     func complete(_ key: FetchKey, _ waiters: inout [ParkedQuery], _ event: FetchEvent<UpstreamAnswer>) {
+        refresh()
+        let now = Moment.monotonicMicroseconds()
         switch event {
-        case .answered(var answer, let reply):
-            answer.upstream = number(of: reply.address)
-            answer.microseconds = reply.microseconds
-            answer.overTCP = reply.overTCP
-            store.current().data.chain.cache.insert(answer, now: Moment.monotonicMicroseconds())
-            for var waiter in waiters {
-                waiter.upstream.answers.append(answer)
-                proceed(waiter)
+        case .answered(let answer, let reply):
+            let origin = UpstreamAnswer.Origin(
+                upstream: number(of: reply.address), microseconds: reply.microseconds, overTCP: reply.overTCP)
+            snapshot.data.chain.cache.insert(answer, now: now)
+            for waiter in waiters {
+                waiter.upstream.answers.append(answer, from: origin)
+                proceed(waiter, now)
             }
         case .failed(let error, let text):
-            for var waiter in waiters {
+            for waiter in waiters {
                 // What was once true is better than nothing (RFC 8767 5).
                 waiter.upstream.allowStale = true
                 waiter.upstream.failure = UpstreamState.Failure(error: error, text: text)
-                proceed(waiter)
+                proceed(waiter, now)
             }
         case .late:
             waiters.removeAll { waiter in
-                var attempt = waiter
-                attempt.upstream.allowStale = true
-                return answer(attempt)
+                waiter.upstream.allowStale = true
+                defer { waiter.upstream.allowStale = false }
+                return answer(waiter, now)
             }
         }
+    }
+
+    private func refresh() {
+        guard store.generation != snapshot.generation else { return }
+        snapshot = store.current()
+        handler.service = snapshot.data.service
+    }
+
+    /// Sends what has gathered.
+    func flush() {
+        outbox.flush()
+        // Who has nothing to answer does not hold on to old data either.
+        refresh()
     }
 
     /// The server's number in the log, which knows it before the first record that needs it. A server that is no longer
@@ -180,58 +210,57 @@ private final class Responder: @unchecked Sendable {
     }
 
     /// Answers, or asks for the next name of the chain.
-    private func proceed(_ query: ParkedQuery) {
-        if answer(query) { return }
-        var query = query
+    private func proceed(_ query: ParkedQuery, _ now: UInt64) {
+        if answer(query, now) { return }
         let key = handler.missedKey
         // A chain that hops between our data and upstream has an end too.
         let isBounded = query.upstream.answers.count <= Decision.maximumHops
         if isBounded, engine?.fetch(key, for: query, deadline: query.deadline) == true { return }
         query.upstream.failure = UpstreamState.Failure(
             error: .other, text: isBounded ? "too many queries wait for upstream" : "the chain of CNAMEs is too long")
-        _ = answer(query)
+        _ = answer(query, now)
     }
 
     /// Whether the query could be answered with what there is.
-    private func answer(_ query: ParkedQuery) -> Bool {
-        var query = query
-        query.request.now = Moment.monotonicMicroseconds()
-        let local = store.current().data
-        handler.service = local.service
-        return query.message.bytes.withUnsafeBytes { message in
+    private func answer(_ query: ParkedQuery, _ now: UInt64) -> Bool {
+        query.request.now = now
+        return Self.answer(query, with: &handler, snapshot.data, &outbox, buffer)
+    }
+
+    private static func answer(
+        _ query: ParkedQuery, with handler: inout QueryHandler, _ local: LocalData, _ outbox: inout DatagramOutbox,
+        _ buffer: UnsafeMutableRawBufferPointer
+    ) -> Bool {
+        switch query.reply {
+        case .datagram(let socket, let source):
             switch handler.handle(
-                message, query.request, local: local, upstream: query.upstream, into: buffer)
+                query.message, query.request, local: local, upstream: query.upstream, into: outbox.room)
             {
-            case .reply(let length):
-                query.send(UnsafeRawBufferPointer(rebasing: buffer[..<length]))
-                return true
+            case .reply(let length): outbox.commit(length, on: socket, to: query.request.client, from: source)
             case .miss: return false
-            case .nothing, .transfer:
-                query.send(UnsafeRawBufferPointer(start: nil, count: 0))
-                return true
+            case .nothing, .transfer: break
+            }
+        case .stream(let send):
+            switch handler.handle(query.message, query.request, local: local, upstream: query.upstream, into: buffer) {
+            case .reply(let length): send(UnsafeRawBufferPointer(rebasing: buffer[..<length]))
+            case .miss: return false
+            case .nothing, .transfer: send(UnsafeRawBufferPointer(start: nil, count: 0))
             }
         }
+        return true
     }
 
     /// SERVFAIL for a query that can't wait, from whichever thread it came on.
     func refuse(_ query: ParkedQuery) {
-        var query = query
         query.upstream.allowStale = true
         query.upstream.failure = UpstreamState.Failure(error: .other, text: "too many queries wait for upstream")
         refusals.withLock { refusals in
             withUnsafeTemporaryAllocation(byteCount: 65535, alignment: 8) { buffer in
                 let local = refusals.store.current().data
                 refusals.handler.service = local.service
-                let result = query.message.bytes.withUnsafeBytes {
-                    refusals.handler.handle(
-                        $0, query.request, local: local, upstream: query.upstream, into: buffer)
-                }
-                if case .reply(let length) = result {
-                    query.send(UnsafeRawBufferPointer(rebasing: buffer[..<length]))
-                } else {
-                    query.send(UnsafeRawBufferPointer(start: nil, count: 0))
-                }
+                _ = Self.answer(query, with: &refusals.handler, local, &refusals.outbox, buffer)
             }
+            refusals.outbox.flush()
         }
     }
 }

@@ -13,18 +13,25 @@ struct UDPWorker: ~Copyable {
     private let sockets: [DatagramSocket]
     private let store: LocalDataStore
     private let forwarding: Forwarding
+    /// This thread does the forwarding for all of them: what it asks itself needs no other thread.
+    private let lane: Forwarding.Lane?
     private let signal: WakeSignal
     private var snapshot: LocalDataStore.Snapshot
     private var handler: QueryHandler
     private var batch = DatagramBatch()
 
+    private static let signalTag = UInt64.max
+    private static let laneTag = UInt64.max - 1
+    private static let batchesPerRound = 8
+
     init(
-        sockets: [DatagramSocket], store: LocalDataStore, forwarding: Forwarding, ring: LookupRing?,
-        signal: WakeSignal
+        sockets: [DatagramSocket], store: LocalDataStore, forwarding: Forwarding, lane: Forwarding.Lane?,
+        ring: LookupRing?, signal: WakeSignal
     ) {
         self.sockets = sockets
         self.store = store
         self.forwarding = forwarding
+        self.lane = lane
         self.signal = signal
         snapshot = store.current()
         handler = QueryHandler(service: snapshot.data.service, ring: ring)
@@ -38,39 +45,44 @@ struct UDPWorker: ~Copyable {
         for (index, socket) in sockets.enumerated() {
             try Self.watch(socket.descriptor, as: UInt64(index), epoll, isShared: socket.isShared)
         }
-        try Self.watch(signal.descriptor, as: UInt64.max, epoll)
+        try Self.watch(signal.descriptor, as: Self.signalTag, epoll)
+        if let lane { try Self.watch(lane.descriptor, as: Self.laneTag, epoll) }
 
-        let capacity = sockets.count + 1
+        let capacity = sockets.count + 2
         let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: capacity)
         defer { events.deallocate() }
         while true {
-            let ready = epoll_wait(epoll, events, Int32(capacity), -1)
+            let ready = epoll_wait(epoll, events, Int32(capacity), lane?.milliseconds ?? -1)
             if ready < 0 {
                 guard errno == EINTR else { throw SystemError("epoll_wait") }
                 continue
             }
             var stopping = false
             for index in 0..<Int(ready) {
-                if events[index].data.u64 == UInt64.max {
+                switch events[index].data.u64 {
+                case Self.signalTag:
                     stopping = signal.consume()
                     // Whoever has nothing to answer does not hold on to old data either.
                     refresh()
-                    continue
+                case Self.laneTag: break
+                case let tag:
+                    let socket = sockets[Int(tag)]
+                    // A full batch means that more is waiting: no need to ask epoll. Bounded, so that a flood does not
+                    // keep the rest waiting.
+                    for _ in 0..<Self.batchesPerRound {
+                        refresh()
+                        guard serve(socket) == DatagramBatch.count else { break }
+                    }
                 }
-                let socket = sockets[Int(events[index].data.u64)]
-                // A full batch means that more is waiting: no need to ask epoll.
-                repeat {
-                    refresh()
-                } while serve(socket) == DatagramBatch.count
             }
-            if stopping {
-                // A flood must not keep us from ending.
-                for socket in sockets {
-                    for _ in 0..<16 where serve(socket) == 0 { break }
-                }
-                return
-            }
+            if stopping { break }
+            lane?.round()
         }
+        // A flood must not keep us from ending.
+        for socket in sockets {
+            for _ in 0..<16 where serve(socket) == 0 { break }
+        }
+        lane?.round()
     }
 
     private mutating func refresh() {
@@ -99,8 +111,7 @@ struct UDPWorker: ~Copyable {
             case .miss:
                 let reply = ParkedQuery.Reply.datagram(
                     socket, from: socket.isWildcard ? batch.localAddress(slot) : nil)
-                forwarding.park(
-                    message, request, reply: reply, key: handler.missedKey)
+                forwarding.park(message, request, reply: reply, key: handler.missedKey, lane: lane)
             case .nothing, .transfer: break
             }
         }

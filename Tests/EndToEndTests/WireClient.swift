@@ -130,14 +130,14 @@ final class StreamClient: @unchecked Sendable {
     }
 }
 
-/// A UDP socket that is connected to a daemon on 127.0.0.1.
+/// A UDP socket that is connected to a daemon on 127.0.0.1, or on another loopback address.
 final class DatagramClient: @unchecked Sendable {
     private let descriptor: Int32
 
-    /// `patience`: how long `receive` waits, in seconds.
-    init(port: UInt16, patience: Int = 5) throws {
+    /// `patience`: how long `receive` waits, in seconds. `host`: the last number of the daemon's address, 127.0.0.N.
+    init(port: UInt16, patience: Int = 5, host: UInt8 = 1) throws {
         descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        try loopback(port) { Foundation.connect(descriptor, $0, $1) == 0 }
+        try loopback(port, host) { Foundation.connect(descriptor, $0, $1) == 0 }
         var limit = timeval(tv_sec: patience, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         var buffer: Int32 = 4 << 20

@@ -125,10 +125,9 @@ struct AnswerClient {
     func check(
         _ wire: [UInt8], name text: String, type: RecordType, ttls: UpstreamAnswer.TTLs = .init()
     ) throws(UpstreamAnswer.Rejection) -> UpstreamAnswer {
-        var name = LookupName()
-        name.assign(Name(text) ?? .root)
+        let key = FetchKey(Name(text) ?? .root, question(type))
         return try wire.span.withUnsafeBytes { (bytes) throws(UpstreamAnswer.Rejection) in
-            try UpstreamAnswer.check(bytes, name: name, question: question(type), ttls: ttls)
+            try UpstreamAnswer.check(bytes, for: key, ttls: ttls)
         }
     }
 

@@ -175,7 +175,7 @@ extension ZoneAnswers {
 }
 
 /// A small generator that a seed can repeat (SplitMix64).
-private struct SplitMix: RandomNumberGenerator {
+struct SplitMix: RandomNumberGenerator {
     var state: UInt64
     mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15

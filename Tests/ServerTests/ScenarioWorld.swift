@@ -205,10 +205,8 @@ struct InProcessWorld: ~Copyable {
         let query = try LDNS.Query.wire(
             name: name, type: key.type, id: 7, payloadSize: 1232, wantsSignatures: key.dnssecOK)
         guard let bytes = upstream.answer(query, mood: mood) else { return nil }
-        var lookup = LookupName()
-        lookup.assign(name)
         return try bytes.withUnsafeBytes {
-            try UpstreamAnswer.check($0, name: lookup, question: key.question, ttls: configuration.cache.ttls)
+            try UpstreamAnswer.check($0, for: key, ttls: configuration.cache.ttls)
         }
     }
 }

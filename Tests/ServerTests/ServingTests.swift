@@ -27,7 +27,9 @@ struct ServingTests {
         let signal = try WakeSignal()
         let threads = ThreadGroup()
         threads.start("udp") {
-            var worker = UDPWorker(sockets: [], store: store, forwarding: forwarding, ring: nil, signal: signal)
+            var worker = UDPWorker(
+                sockets: [], store: store, forwarding: forwarding, lane: forwarding.makeLane(), ring: nil,
+                signal: signal)
             do { try worker.run() } catch { Issue.record(error) }
         }
         store.replace(data())

@@ -133,11 +133,8 @@ struct WireWorld: ~Copyable {
     func fill(_ name: String, dnssecOK: Bool = false) throws {
         var packet = Packet(name, .a, flags: 0x81A0)
         packet.answers = [Packet.record([0xC0, 12], .a, ttl: 300, [192, 0, 2, 1])]
-        var lookup = LookupName()
-        lookup.assign(try #require(Name(name)))
-        let answer = try packet.wire.withUnsafeBytes {
-            try UpstreamAnswer.check($0, name: lookup, question: Question(type: .a, dnssecOK: dnssecOK))
-        }
+        let key = FetchKey(try #require(Name(name)), Question(type: .a, dnssecOK: dnssecOK))
+        let answer = try packet.wire.withUnsafeBytes { try UpstreamAnswer.check($0, for: key) }
         cache.insert(answer, now: Self.now.monotonic)
     }
 }

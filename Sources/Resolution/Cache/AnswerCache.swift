@@ -102,23 +102,27 @@ public final class AnswerCache: @unchecked Sendable {
     /// Keeps `answer`, if it may be kept. `now` is monotonic time in microseconds.
     public func insert(_ answer: UpstreamAnswer, now: UInt64) {
         guard answer.ttl > 0 else { return }
-        var name = LookupName()
-        answer.name.withUnsafeBytes { _ = name.assign(uncompressed: $0) }
+        let key = answer.key
         var flags: Head.Flags = []
-        if answer.dnssecOK { flags.insert(.dnssecOK) }
-        if answer.checkingDisabled { flags.insert(.checkingDisabled) }
+        if key.dnssecOK { flags.insert(.dnssecOK) }
+        if key.checkingDisabled { flags.insert(.checkingDisabled) }
         if answer.hasAlias { flags.insert(.alias) }
         if answer.authenticData { flags.insert(.authenticData) }
         if answer.extendedError != nil { flags.insert(.hasError) }
         let head = Head(
-            hash: name.hash, inserted: now, expiry: now + UInt64(answer.ttl) * 1_000_000, retry: 0, ttl: answer.ttl,
+            hash: key.hash, inserted: now, expiry: now + UInt64(answer.ttl) * 1_000_000, retry: 0, ttl: answer.ttl,
             hits: 0, messageLength: UInt32(answer.message.count), questionEnd: UInt16(answer.questionEnd),
             answers: answer.answers, authority: answer.authority, ttlCount: UInt16(answer.ttlOffsets.count),
-            type: answer.type, responseCode: answer.responseCode,
-            extendedError: answer.extendedError?.rawValue ?? 0, nameLength: UInt8(answer.name.count), flags: flags)
+            type: key.type, responseCode: answer.responseCode,
+            extendedError: answer.extendedError?.rawValue ?? 0, nameLength: UInt8(key.name.count), flags: flags)
         let staleWindow = settings.serveStale ? UInt64(settings.staleWindow) * 1_000_000 : 0
-        shard(name.hash).pointee.withLock { state in
-            if let old = state.find(name, type: answer.type, key: flags.intersection(.key)) {
+        shard(key.hash).pointee.withLock { state in
+            let old = key.name.withUnsafeBytes { wire in
+                state.find(key.hash, type: key.type, key: flags.intersection(.key)) {
+                    $1 == wire.count && memcmp($0, wire.baseAddress.unsafelyUnwrapped, $1) == 0
+                }
+            }
+            if let old {
                 let existing = state.head(old)
                 // A failure is no reason to forget what can still be served (RFC 8767 5).
                 if answer.responseCode == .serverFailure, existing.pointee.responseCode != .serverFailure,
@@ -146,7 +150,10 @@ public final class AnswerCache: @unchecked Sendable {
         if question.checkingDisabled { key.insert(.checkingDisabled) }
         let staleWindow = settings.serveStale ? UInt64(settings.staleWindow) * 1_000_000 : 0
         return shard(name.hash).pointee.withLock { state in
-            guard let index = state.find(name, type: question.type, key: key) else {
+            let found = state.find(name.hash, type: question.type, key: key) {
+                name.suffixEquals(0, $0, length: $1)
+            }
+            guard let index = found else {
                 state.statistics.misses += 1
                 return .pass
             }
@@ -300,20 +307,25 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         entries[entry].unsafelyUnwrapped.assumingMemoryBound(to: Head.self)
     }
 
-    // The lower 32 bits choose the slot, since the upper ones have chosen the shard.
-    private func slot(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash) & (index.count - 1) }
+    // The tag's lower bits choose the slot (its upper ones have chosen the shard), so that where an entry belongs can be
+    // told without a look at its block.
+    private func slot(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 32) & (index.count - 1) }
 
-    func find(_ name: borrowing LookupName, type: RecordType, key: Head.Flags) -> Int? {
+    /// The entry whose name, of so many bytes, `isName` knows.
+    @inline(__always)
+    func find(
+        _ hash: UInt64, type: RecordType, key: Head.Flags, isName: (UnsafeRawPointer, Int) -> Bool
+    ) -> Int? {
         guard count > 0 else { return nil }
-        let tag = name.hash >> 32
-        var slot = slot(name.hash)
+        let tag = hash >> 32
+        var slot = slot(hash)
         while index[slot] != 0 {
             if index[slot] >> 32 == tag {
                 let entry = Int(UInt32(truncatingIfNeeded: index[slot])) - 1
                 let block = entries[entry].unsafelyUnwrapped
                 let head = block.assumingMemoryBound(to: Head.self)
                 if head.pointee.type == type, head.pointee.flags.intersection(.key) == key,
-                    name.suffixEquals(0, block + Head.size, length: Int(head.pointee.nameLength))
+                    isName(block + Head.size, Int(head.pointee.nameLength))
                 {
                     return entry
                 }
@@ -335,7 +347,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         }
         guard let block = malloc(size) else { return }
         block.storeBytes(of: head, as: Head.self)
-        answer.name.withUnsafeBytes {
+        answer.key.name.withUnsafeBytes {
             (block + Head.size).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count)
         }
         let offsets = block + Head.size + (Int(head.nameLength) + 1) / 2 * 2
@@ -373,10 +385,9 @@ struct ShardState: ~Copyable, @unchecked Sendable {
 
     private mutating func growIndex() {
         bytes += (grownIndexCount - index.count) * 8
+        let old = index
         index = [UInt64](repeating: 0, count: grownIndexCount)
-        for (entry, block) in entries.enumerated() {
-            if let block { link(block.load(as: Head.self).hash, entry) }
-        }
+        for taken in old where taken != 0 { link(taken, Int(UInt32(truncatingIfNeeded: taken)) - 1) }
     }
 
     mutating func remove(_ entry: Int) {
@@ -388,8 +399,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         // What was displaced past the hole moves back, so that probes need no tombstones.
         var next = (hole + 1) & (index.count - 1)
         while index[next] != 0 {
-            let other = entries[Int(UInt32(truncatingIfNeeded: index[next])) - 1].unsafelyUnwrapped.load(as: Head.self)
-            let home = slot(other.hash)
+            let home = slot(index[next])
             let distance = (next - home) & (index.count - 1)
             if distance >= (next - hole) & (index.count - 1) {
                 index[hole] = index[next]

@@ -1,15 +1,19 @@
-import DNSWire
+public import DNSWire
+import LDNS
 
-/// Takes from a response what answers its question, in the order of the chain, and encodes it anew.
+/// The door for upstream's messages: checks one, takes from it what answers its question, in the order of the chain,
+/// and encodes that anew.
 ///
+/// A thread owns one and reuses its memory, so that an answer costs no more than what is kept of it.
 /// - RFC: 2181 5 for RRsets; 2308 2 for negative answers; 6672 3 for DNAME; 4035 3.2 for what DO asks for.
-struct AnswerScrubber: ~Copyable {
+public struct AnswerScrubber: ~Copyable {
     private typealias Record = MessageReader.Record
 
-    private let message: UnsafeRawBufferPointer
-    private let summary: MessageReader.Summary
-    private let question: Question
-    private let ttls: UpstreamAnswer.TTLs
+    // What is read now.
+    private var message = UnsafeRawBufferPointer(start: nil, count: 0)
+    private var summary = MessageReader.Summary()
+    private var question = Question(type: .a, mayForward: true)
+    private var ttls = UpstreamAnswer.TTLs()
     /// Of the answer section and the authority section.
     private var records: [Record] = []
     /// The lowest TTL of all that was written.
@@ -18,21 +22,54 @@ struct AnswerScrubber: ~Copyable {
     private var hasAlias = false
     /// Complete, and known for how long: fit to be kept.
     private var isLasting = true
+
+    private var name = LookupName()
     /// The name that the chain has come to.
     private var current = LookupName()
     private var scratch = LookupName()
+    private var owner: [UInt8] = []
+    private var rdata: [UInt8] = []
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
 
-    init(
-        message: UnsafeRawBufferPointer, summary: MessageReader.Summary, question: Question,
+    public init() {}
+
+    deinit { buffer.deallocate() }
+
+    /// Checks a message that was matched to its query by address, port and ID, and that has passed
+    /// `MessageReader.walk`, which gave the `summary`.
+    ///
+    /// The strict walk comes before, since libldns is lenient where it reads and aborts where it asserts.
+    public mutating func check(
+        _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary, for key: FetchKey,
         ttls: UpstreamAnswer.TTLs
-    ) {
+    ) throws(UpstreamAnswer.Rejection) -> UpstreamAnswer {
+        guard let base = message.baseAddress else { throw .malformed }
+        let flags = Header.Flags(rawValue: base.readUInt16(2))
+        guard flags.contains(.response), flags.opcode == .query else { throw .notAResponse }
+        guard key.name.withUnsafeBytes({ name.assign(uncompressed: $0) }) == key.name.count, base.readUInt16(4) == 1,
+            MessageReader.name(message, at: Header.length, equals: name),
+            base.readUInt16(summary.questionEnd - 4) == key.type.rawValue,
+            base.readUInt16(summary.questionEnd - 2) == RecordClass.in.rawValue
+        else { throw .otherQuestion }
+        // libldns judges the types that the walk takes as plain bytes; it has nothing to add about the rest.
+        guard summary.isWhollyKnown || PacketCheck.accepts(message) else { throw .refusedByLibrary }
         self.message = message
         self.summary = summary
-        self.question = question
         self.ttls = ttls
+        question = key.question
+        defer { self.message = UnsafeRawBufferPointer(start: nil, count: 0) }
+        return try scrub(key, flags)
     }
 
-    mutating func scrub(_ name: borrowing LookupName) throws(UpstreamAnswer.Rejection) -> UpstreamAnswer {
+    private mutating func scrub(
+        _ key: FetchKey, _ flags: Header.Flags
+    ) throws(UpstreamAnswer.Rejection) -> UpstreamAnswer {
+        records.removeAll(keepingCapacity: true)
+        ttl = .max
+        ttlOffsets = []
+        hasAlias = false
+        // What was cut off may be given to someone who waits, never to someone else (RFC 2181 9).
+        isLasting = !flags.contains(.truncated)
         var cursor = summary.records
         for _ in 0..<(summary.answers + summary.authority) {
             guard let record = MessageReader.record(message, at: cursor) else { throw .malformed }
@@ -41,20 +78,15 @@ struct AnswerScrubber: ~Copyable {
         }
         var query = Query()
         query.questionLength = summary.questionEnd - Header.length
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
-        defer { buffer.deallocate() }
         var builder = ResponseBuilder(buffer: buffer, query: query, message: message, reserved: 0)
         // The question of the copy is in lower case, as the key is.
         (builder.base + Header.length).copyMemory(from: name.bytes, byteCount: name.length)
 
-        let flags = Header.Flags(rawValue: message.baseAddress.unsafelyUnwrapped.readUInt16(2))
         var code = flags.responseCode
         if let opt = summary.opt {
             code = ResponseCode(rawValue: UInt16(opt.ttl >> 24) << 4 | code.rawValue)
         }
-        // What was cut off may be given to someone who waits, never to someone else (RFC 2181 9).
-        if flags.contains(.truncated) { isLasting = false }
-        current.assign(name.name)
+        _ = current.assign(uncompressed: name.suffix(at: 0))
         let found = try writeChain(&builder)
         let isNegative = !found || code == .nxDomain
         if code == .noError || code == .nxDomain { try writeAuthority(isNegative: isNegative, &builder) }
@@ -67,11 +99,10 @@ struct AnswerScrubber: ~Copyable {
             }
         builder.finish(flags: .response, questions: 1)
         return UpstreamAnswer(
-            name: Array(name.suffix(at: 0)), type: question.type, dnssecOK: question.dnssecOK,
-            checkingDisabled: question.checkingDisabled, responseCode: code,
-            authenticData: flags.contains(.authenticData), message: Array(builder.message),
-            questionEnd: builder.questionEnd, answers: builder.answers, authority: builder.authority,
-            ttlOffsets: ttlOffsets, ttl: kept, hasAlias: hasAlias, extendedError: extendedError())
+            key: key, responseCode: code, authenticData: flags.contains(.authenticData),
+            message: Array(builder.message), questionEnd: builder.questionEnd, answers: builder.answers,
+            authority: builder.authority, ttlOffsets: ttlOffsets, ttl: kept, hasAlias: hasAlias,
+            extendedError: extendedError())
     }
 
     // MARK: The answer section
@@ -115,14 +146,23 @@ struct AnswerScrubber: ~Copyable {
         _ type: RecordType, _ builder: inout ResponseBuilder
     ) throws(UpstreamAnswer.Rejection) -> Bool {
         var least = UInt32.max
+        var only: Record?
+        var count = 0
         var isEmpty = true
         for record in records[..<summary.answers] where ownerIsCurrent(record) {
             let isWanted = record.type == type || type == .any
             guard isWanted || signs(record, type) else { continue }
             if isWanted { isEmpty = false }
             least = min(least, Self.sane(record.ttl))
+            only = record
+            count += 1
         }
         if isEmpty { return false }
+        // Most often there is one.
+        if count == 1, let only {
+            try write(only, ttl: least, &builder)
+            return true
+        }
         var written: Set<[UInt8]> = []
         for record in records[..<summary.answers] where ownerIsCurrent(record) {
             let isWanted = record.type == type || type == .any
@@ -202,8 +242,8 @@ struct AnswerScrubber: ~Copyable {
     private mutating func write(
         _ record: Record, ttl: UInt32, _ builder: inout ResponseBuilder
     ) throws(UpstreamAnswer.Rejection) {
-        var owner: [UInt8] = []
-        var rdata: [UInt8] = []
+        owner.removeAll(keepingCapacity: true)
+        rdata.removeAll(keepingCapacity: true)
         guard MessageReader.expandName(message, at: record.start, into: &owner),
             MessageReader.expandRDATA(message, record, into: &rdata)
         else { throw .malformed }

@@ -86,17 +86,17 @@ struct AnswerWriter: BitwiseCopyable {
 extension UpstreamAnswer {
     /// Writes the answer as upstream gave it, for the lookup that waited for it.
     func write(
-        nameOffset: Int, builder: inout ResponseBuilder, decision: inout Decision, target: inout LookupName,
-        trustAuthenticData: Bool, isLocal: (borrowing LookupName) -> Bool
+        from origin: Origin, nameOffset: Int, builder: inout ResponseBuilder, decision: inout Decision,
+        target: inout LookupName, trustAuthenticData: Bool, isLocal: (borrowing LookupName) -> Bool
     ) -> Outcome {
         decision.source = .upstream
         decision.place = .nowhere
         decision.authoritative = false
         decision.responseCode = responseCode
         decision.authenticData = trustAuthenticData && authenticData && nameOffset == Header.length
-        decision.upstream = upstream
-        decision.upstreamMicroseconds = microseconds
-        decision.upstreamOverTCP = overTCP
+        decision.upstream = origin.upstream
+        decision.upstreamMicroseconds = origin.microseconds
+        decision.upstreamOverTCP = origin.overTCP
         if let extendedError { decision.explain(extendedError, "as upstream said") }
         switch responseCode {
         case .noError, .nxDomain, .serverFailure, .yxDomain: break

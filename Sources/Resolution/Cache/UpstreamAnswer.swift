@@ -1,16 +1,13 @@
 public import DNSWire
-import LDNS
 
 /// One response of an upstream server, checked and put in order: the only form in which it goes any further.
 ///
 /// The records are encoded again by our own `ResponseBuilder`, behind the question they answer; what does not belong to
 /// the chain from the question to its answer is left out, so that no one can slip in data for other names.
-public struct UpstreamAnswer: Sendable {
-    /// The folded wire form of the name that was asked for.
-    public let name: [UInt8]
-    public let type: RecordType
-    public let dnssecOK: Bool
-    public let checkingDisabled: Bool
+///
+/// An object, since all who wait for it share it.
+public final class UpstreamAnswer: Sendable {
+    public let key: FetchKey
     public let responseCode: ResponseCode
     /// What upstream said of DNSSEC; used only where it is trusted.
     public let authenticData: Bool
@@ -25,10 +22,38 @@ public struct UpstreamAnswer: Sendable {
     public let ttl: UInt32
     let hasAlias: Bool
     public let extendedError: ExtendedError?
+
     /// Which server it came from, how long it took, and how.
-    public var upstream: Int16 = -1
-    public var microseconds: UInt32 = 0
-    public var overTCP = false
+    public struct Origin: Sendable, BitwiseCopyable {
+        /// Its number in the log; -1: none.
+        public var upstream: Int16
+        public var microseconds: UInt32
+        public var overTCP: Bool
+
+        public init(upstream: Int16 = -1, microseconds: UInt32 = 0, overTCP: Bool = false) {
+            self.upstream = upstream
+            self.microseconds = microseconds
+            self.overTCP = overTCP
+        }
+    }
+
+    init(
+        key: FetchKey, responseCode: ResponseCode, authenticData: Bool, message: [UInt8], questionEnd: Int,
+        answers: UInt16, authority: UInt16, ttlOffsets: [UInt16], ttl: UInt32, hasAlias: Bool,
+        extendedError: ExtendedError?
+    ) {
+        self.key = key
+        self.responseCode = responseCode
+        self.authenticData = authenticData
+        self.message = message
+        self.questionEnd = questionEnd
+        self.answers = answers
+        self.authority = authority
+        self.ttlOffsets = ttlOffsets
+        self.ttl = ttl
+        self.hasAlias = hasAlias
+        self.extendedError = extendedError
+    }
 
     /// Why a response is not used.
     public enum Rejection: Error, Sendable, Hashable {
@@ -46,27 +71,19 @@ public struct UpstreamAnswer: Sendable {
         public init() {}
     }
 
-    /// The door: a message that was matched to its query by address, port and ID.
-    ///
-    /// The strict walk comes first, since libldns is lenient where it reads and aborts where it asserts.
+    /// Checks a message as it came, with memory of its own. Whoever reads many keeps an `AnswerScrubber`.
     public static func check(
-        _ message: UnsafeRawBufferPointer, name: borrowing LookupName, question: Question, ttls: TTLs = TTLs()
+        _ message: UnsafeRawBufferPointer, for key: FetchKey, ttls: TTLs = TTLs()
     ) throws(Rejection) -> UpstreamAnswer {
-        guard let summary = MessageReader.walk(message), let base = message.baseAddress else { throw .malformed }
-        let flags = Header.Flags(rawValue: base.readUInt16(2))
-        guard flags.contains(.response), flags.opcode == .query else { throw .notAResponse }
-        guard base.readUInt16(4) == 1, MessageReader.name(message, at: Header.length, equals: name),
-            base.readUInt16(summary.questionEnd - 4) == question.type.rawValue,
-            base.readUInt16(summary.questionEnd - 2) == RecordClass.in.rawValue
-        else { throw .otherQuestion }
-        guard PacketCheck.accepts(message) else { throw .refusedByLibrary }
-        var scrubber = AnswerScrubber(message: message, summary: summary, question: question, ttls: ttls)
-        return try scrubber.scrub(name)
+        guard let summary = MessageReader.walk(message) else { throw .malformed }
+        var scrubber = AnswerScrubber()
+        return try scrubber.check(message, summary, for: key, ttls: ttls)
     }
 
     func matches(_ other: borrowing LookupName, _ question: Question) -> Bool {
-        type == question.type && dnssecOK == question.dnssecOK && checkingDisabled == question.checkingDisabled
-            && name.withUnsafeBytes {
+        key.type == question.type && key.dnssecOK == question.dnssecOK
+            && key.checkingDisabled == question.checkingDisabled && key.hash == other.hash
+            && key.name.withUnsafeBytes {
                 other.suffixEquals(0, $0.baseAddress.unsafelyUnwrapped, length: $0.count)
             }
     }

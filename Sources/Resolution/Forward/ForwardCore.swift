@@ -18,11 +18,12 @@ struct ForwardCore: ~Copyable {
     private var servers: [Server]
     private var flights: [Flight] = []
     private var freeFlights: [Int] = []
-    private var flightOfKey: [FetchKey: Int] = [:]
+    /// By the key's number.
+    private var openFlightIndex = NumberIndex()
     private var attempts: [Attempt] = []
     private var freeAttempts: [Int] = []
     /// By channel number and ID.
-    private var attemptOfID: [UInt64: Int] = [:]
+    private var attemptOfID = NumberIndex()
     private var ports: SourcePorts
     private var wakes = WakeQueue()
     /// In the order of their expiry.
@@ -64,7 +65,7 @@ struct ForwardCore: ~Copyable {
 
     /// Asks, or joins a question that is already in flight.
     mutating func fetch(_ key: FetchKey, waits: Bool, deadline: UInt64, now: UInt64) -> Start {
-        if let flight = flightOfKey[key] {
+        if let flight = openFlightIndex.find(key.number, where: { flights[$0].key == key }) {
             guard waits else { return .flight(flight) }
             guard flights[flight].waiters < settings.maximumWaiters else {
                 return .failed(.other, "too many clients wait for this question")
@@ -98,12 +99,13 @@ struct ForwardCore: ~Copyable {
     /// A message came from `channel`. `accept` says whether an answer can be used; its question has been compared.
     mutating func received(
         _ message: UnsafeRawBufferPointer, on channel: Channel, now: UInt64,
-        accept: (FetchKey, UnsafeRawBufferPointer) -> Bool
+        accept: (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Bool
     ) {
         guard message.count >= Header.length, let base = message.baseAddress else { return }
         let flags = Header.Flags(rawValue: base.readUInt16(2))
         guard flags.contains(.response), flags.opcode == .query,
-            let number = attemptOfID[channel.number << 16 | UInt64(base.readUInt16(0))]
+            let number = attemptOfID.find(
+                channel.number << 16 | UInt64(base.readUInt16(0)), where: { _ in true })
         else { return }
         let attempt = attempts[number]
         if attempt.flight < 0 {
@@ -145,7 +147,7 @@ struct ForwardCore: ~Copyable {
         }
         switch code {
         case .noError, .nxDomain, .yxDomain:
-            guard summary != nil, hasQuestion, accept(flights[flight].key, message) else {
+            guard let summary, hasQuestion, accept(flights[flight].key, message, summary) else {
                 servers[attempt.server].health.noteFault()
                 flights[flight].error = .invalidData
                 flights[flight].errorText = "upstream's answer can't be used"
@@ -328,14 +330,14 @@ struct ForwardCore: ~Copyable {
             number = flights.count
             flights.append(flight)
         }
-        flightOfKey[flight.key] = number
+        openFlightIndex.insert(flight.key.number, number)
         flightCount += 1
         return number
     }
 
     private mutating func finish(_ flight: Int, _ conclusion: Conclusion, _ now: UInt64) {
         flights[flight].isOpen = false
-        flightOfKey[flights[flight].key] = nil
+        openFlightIndex.remove(flights[flight].key.number, flight)
         flightCount -= 1
         wakes.remove(flight)
         var number = flights[flight].attempts
@@ -515,14 +517,16 @@ struct ForwardCore: ~Copyable {
 
         let bits = random.next()
         var id = UInt16(truncatingIfNeeded: bits)
-        while attemptOfID[channel.number << 16 | UInt64(id)] != nil { id = UInt16(truncatingIfNeeded: random.next()) }
+        while attemptOfID.find(channel.number << 16 | UInt64(id), where: { _ in true }) != nil {
+            id = UInt16(truncatingIfNeeded: random.next())
+        }
         let caseMask = settings.randomizesCase ? random.next() : 0
         let number = newAttempt(
             Attempt(
                 flight: flight, server: server, channel: channel, id: id, caseMask: caseMask, sent: now, edns: edns,
                 isSecondTry: isSecondTry, next: flights[flight].attempts, generation: 0))
         flights[flight].attempts = number
-        attemptOfID[channel.number << 16 | UInt64(id)] = number
+        attemptOfID.insert(channel.number << 16 | UInt64(id), number)
 
         let start = outbox.count
         outbox.append(contentsOf: Self.blank)
@@ -565,7 +569,7 @@ struct ForwardCore: ~Copyable {
     /// The attempt is over: its ID is free, and a late answer to it means nothing.
     private mutating func forget(_ number: Int, _ now: UInt64) {
         let attempt = attempts[number]
-        attemptOfID[attempt.channel.number << 16 | UInt64(attempt.id)] = nil
+        attemptOfID.remove(attempt.channel.number << 16 | UInt64(attempt.id), number)
         if attempt.flight >= 0 {
             if flights[attempt.flight].latest == number { flights[attempt.flight].latest = -1 }
             var link = flights[attempt.flight].attempts

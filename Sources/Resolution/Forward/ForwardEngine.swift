@@ -1,33 +1,35 @@
 import CLinux
-import DNSWire
+public import DNSWire
 import Glibc
 import Synchronization
 
-/// Asks upstream, for the whole process, on one thread of its own.
+/// Asks upstream, for the whole process, on one thread: the one that has its `ForwardLane`.
 ///
-/// A serving thread hands a question over with `fetch` and goes on. The engine joins it to an equal one in flight or
-/// asks the best server (`ForwardCore` decides), and calls `completion` on its own thread once there is an end, with
-/// everyone who waited. The completion may call `fetch` again.
+/// Any thread hands a question over with `fetch` and goes on. The lane joins it to an equal one in flight or asks the
+/// best server (`ForwardCore` decides), and calls `completion` on its own thread once there is an end, with everyone who
+/// waited. The completion may call `fetch` again.
 public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
-    /// Makes an answer of a message, or nil when it can't be used. The ID and the question have been compared.
-    public typealias Check = @Sendable (FetchKey, UnsafeRawBufferPointer) -> Answer?
+    /// Makes an answer of a message that has passed the strict walk, or nil when it can't be used. The ID and the
+    /// question have been compared.
+    public typealias Check = @Sendable (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Answer?
     /// After `.late` those that are left in the list go on waiting; after the other events all are done with.
     public typealias Completion = @Sendable (FetchKey, inout [Waiter], FetchEvent<Answer>) -> Void
 
-    private let check: Check
-    private let completion: Completion
-    private let wakeDescriptor: Int32
-    private let epoll: Int32
-    private let mailbox: Mutex<Mailbox>
-    private let published: Mutex<[UpstreamStatus]>
+    fileprivate let check: Check
+    fileprivate let completion: Completion
+    fileprivate let roundEnds: @Sendable () -> Void
+    fileprivate let wakeDescriptor: Int32
+    fileprivate let epoll: Int32
+    fileprivate let mailbox: Mutex<Mailbox>
+    fileprivate let published: Mutex<[UpstreamStatus]>
 
-    private struct Letter: Sendable {
+    fileprivate struct Letter: Sendable {
         var key: FetchKey
         var waiter: Waiter?
         var deadline: UInt64
     }
 
-    private struct Mailbox: Sendable {
+    fileprivate struct Mailbox: Sendable {
         var letters: [Letter] = []
         var settings: ForwardSettings
         /// The settings have been replaced, and the engine has not seen it yet.
@@ -39,7 +41,12 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     }
 
     /// Nil when the system has no descriptor left.
-    public init?(settings: ForwardSettings, check: @escaping Check, completion: @escaping Completion) {
+    ///
+    /// `roundEnds` is called on the lane's thread after each round: what completions have gathered can be sent.
+    public init?(
+        settings: ForwardSettings, check: @escaping Check, completion: @escaping Completion,
+        roundEnds: @escaping @Sendable () -> Void = {}
+    ) {
         let descriptor = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
         guard descriptor >= 0 else { return nil }
         guard let epoll = ForwardSockets.openEpoll(wake: descriptor) else {
@@ -51,6 +58,7 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
         mailbox = Mutex(Mailbox(settings: settings.bounded))
         self.check = check
         self.completion = completion
+        self.roundEnds = roundEnds
         published = Mutex(ForwardCore(settings).status())
     }
 
@@ -121,134 +129,176 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
         _ = write(wakeDescriptor, &one, 8)
     }
 
-    // MARK: The engine's thread
+    /// Does all the work, on this thread, until `stop`. Called once, where no thread has its lane otherwise.
+    public func run() { ForwardLane(self).run() }
+}
 
-    /// The engine's thread: returns after `stop`. Called once.
-    public func run() {
-        let initial = mailbox.withLock { mailbox in
+/// What the one thread holds that does an engine's work. It may have other work too: it waits for `descriptor` among
+/// others, `milliseconds` at most, and gives the lane a `round` then.
+///
+/// Not `Sendable`: all of it belongs to that thread.
+public final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
+    public typealias Engine = ForwardEngine<Waiter, Answer>
+
+    private let engine: Engine
+    private var sockets: ForwardSockets
+    private var core: ForwardCore
+    /// By flight number.
+    private var waiting: [[Waiter]] = []
+    private var letters: [Engine.Letter] = []
+    private var sends: [(port: Int, bytes: Range<Int>)] = []
+    private var publishedAt: UInt64 = 0
+    private var isDirty = false
+    private var stopAt: UInt64?
+
+    /// The only one for `engine`.
+    public init(_ engine: Engine) {
+        self.engine = engine
+        let settings = engine.mailbox.withLock { mailbox in
             mailbox.isChanged = false
             return mailbox.settings
         }
-        var sockets = ForwardSockets(servers: initial.servers, epoll: epoll)
-        var core = ForwardCore(initial)
-        /// By flight number.
-        var waiting: [[Waiter]] = []
-        var letters: [Letter] = []
-        var sends: [(port: Int, bytes: Range<Int>)] = []
-        var publishedAt: UInt64 = 0
-        var isDirty = false
+        sockets = ForwardSockets(servers: settings.servers, epoll: engine.epoll)
+        core = ForwardCore(settings)
+    }
 
-        while true {
-            var now = Self.now
-            let (stopAt, replacement) = mailbox.withLock { mailbox -> (UInt64?, ForwardSettings?) in
-                swap(&letters, &mailbox.letters)
-                // Whoever comes while we work is seen before we sleep.
-                mailbox.needsWake = false
-                defer { mailbox.isChanged = false }
-                return (mailbox.stopAt, mailbox.isChanged ? mailbox.settings : nil)
-            }
-            if let replacement {
-                // What the old servers have decided already is done first.
-                perform(&core, &sockets, &waiting, &sends, now)
-                var moved: [Letter] = []
-                for (flight, key, deadline) in core.openFlights where flight < waiting.count {
-                    for waiter in waiting[flight] { moved.append(Letter(key: key, waiter: waiter, deadline: deadline)) }
-                }
-                sockets = ForwardSockets(servers: replacement.servers, epoll: epoll)
-                core = ForwardCore(replacement)
-                waiting = []
-                isDirty = true
-                letters = moved + letters
-            }
-            for letter in letters { take(letter, &core, &waiting, now) }
-            letters.removeAll(keepingCapacity: true)
-            if let stopAt, core.flightCount == 0 || now >= stopAt {
-                core.failAll(.notReady, "the server is shutting down", now: now)
-                perform(&core, &sockets, &waiting, &sends, now)
-                publish(core)
-                return
-            }
-            core.timer(now: now)
-            perform(&core, &sockets, &waiting, &sends, now)
+    /// Readable when there is something to do.
+    public var descriptor: Int32 { engine.epoll }
 
-            let mustStay = mailbox.withLock { mailbox in
-                mailbox.needsWake = mailbox.letters.isEmpty
-                return !mailbox.letters.isEmpty
-            }
-            var next = min(core.nextTimer ?? .max, stopAt ?? .max)
-            if isDirty { next = min(next, publishedAt + 100_000) }
-            let pause = mustStay ? 0 : next == .max ? -1 : Int32(clamping: (max(next, now) - now + 999) / 1_000)
-            let count = sockets.wait(milliseconds: pause)
-            now = Self.now
-            for index in 0..<count {
-                switch sockets.event(index) {
-                case .wake:
-                    var value: UInt64 = 0
-                    _ = read(wakeDescriptor, &value, 8)
-                case .port(let port):
-                    // Bounded, so that a flood on one port does not keep the others waiting.
-                    for _ in 0..<8 {
-                        let more = sockets.receive(port: port) { message in
-                            receive(message, on: .port(port), &core, &waiting, now)
-                        }
-                        if !more { break }
-                    }
-                case .stream(let server, let readable, let writable):
-                    if writable { sockets.streamIsWritable(server) }
-                    if readable {
-                        sockets.receive(stream: server) { message in
-                            receive(message, on: .stream(server: server), &core, &waiting, now)
-                        }
-                    }
-                }
-            }
-            isDirty = isDirty || count > 0
-            if isDirty, now >= publishedAt + 100_000 {
-                publish(core)
+    /// How long the thread may sleep before the next round; -1: until `descriptor` is readable. Called last before it
+    /// sleeps, so that who comes then wakes it.
+    public var milliseconds: Int32 {
+        let hasMail = engine.mailbox.withLock { mailbox in
+            mailbox.needsWake = mailbox.letters.isEmpty
+            return !mailbox.needsWake
+        }
+        if hasMail || !core.actions.isEmpty { return 0 }
+        var next = min(core.nextTimer ?? .max, stopAt ?? .max)
+        if isDirty { next = min(next, publishedAt + 100_000) }
+        guard next < .max else { return -1 }
+        let now = Engine.now
+        return next <= now ? 0 : Int32(clamping: (next - now + 999) / 1_000)
+    }
+
+    /// Asks for `waiter` until `deadline`, as the engine's `fetch` does from elsewhere; `now` is the engine's. The query
+    /// leaves with the next round.
+    public func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64, now: UInt64) {
+        take(Engine.Letter(key: key, waiter: waiter, deadline: deadline), now)
+    }
+
+    /// Works until the engine is stopped.
+    public func run() {
+        while round(waiting: milliseconds) {}
+    }
+
+    /// Does all that there is to do, after waiting for it for so long (-1: for ever); false once the engine is stopped.
+    @discardableResult
+    public func round(waiting milliseconds: Int32 = 0) -> Bool {
+        let count = sockets.wait(milliseconds: milliseconds)
+        var now = Engine.now
+        let replacement = engine.mailbox.withLock { mailbox -> ForwardSettings? in
+            swap(&letters, &mailbox.letters)
+            stopAt = mailbox.stopAt
+            // Whoever comes while we work is seen before we sleep.
+            mailbox.needsWake = false
+            defer { mailbox.isChanged = false }
+            return mailbox.isChanged ? mailbox.settings : nil
+        }
+        for index in 0..<count { receive(sockets.event(index), now) }
+        if let replacement { replace(replacement, now) }
+        for letter in letters { take(letter, now) }
+        letters.removeAll(keepingCapacity: true)
+        if let stopAt, core.flightCount == 0 || now >= stopAt {
+            core.failAll(.notReady, "the server is shutting down", now: now)
+            perform(now)
+            engine.roundEnds()
+            publish()
+            return false
+        }
+        core.timer(now: now)
+        perform(now)
+        engine.roundEnds()
+        isDirty = isDirty || count > 0
+        if isDirty {
+            now = Engine.now
+            if now >= publishedAt + 100_000 {
+                publish()
                 publishedAt = now
                 isDirty = false
             }
         }
+        return true
     }
 
-    private func publish(_ core: borrowing ForwardCore) {
+    private func publish() {
         let status = core.status()
-        published.withLock { $0 = status }
+        engine.published.withLock { $0 = status }
     }
 
-    private func take(_ letter: Letter, _ core: inout ForwardCore, _ waiting: inout [[Waiter]], _ now: UInt64) {
+    /// From now on other servers are asked, or in another way. What waits is asked anew.
+    private func replace(_ settings: ForwardSettings, _ now: UInt64) {
+        // What the old servers have decided already is done first.
+        perform(now)
+        var moved: [Engine.Letter] = []
+        for (flight, key, deadline) in core.openFlights where flight < waiting.count {
+            for waiter in waiting[flight] {
+                moved.append(Engine.Letter(key: key, waiter: waiter, deadline: deadline))
+            }
+        }
+        sockets = ForwardSockets(servers: settings.servers, epoll: engine.epoll)
+        core = ForwardCore(settings)
+        waiting = []
+        isDirty = true
+        letters = moved + letters
+    }
+
+    private func receive(_ event: ForwardSockets.Event, _ now: UInt64) {
+        switch event {
+        case .wake:
+            var value: UInt64 = 0
+            _ = read(engine.wakeDescriptor, &value, 8)
+        case .port(let port):
+            // Bounded, so that a flood on one port does not keep the others waiting.
+            for _ in 0..<8 {
+                let more = sockets.receive(port: port) { message in receive(message, on: .port(port), now) }
+                if !more { break }
+            }
+        case .stream(let server, let readable, let writable):
+            if writable { sockets.streamIsWritable(server) }
+            if readable {
+                sockets.receive(stream: server) { message in receive(message, on: .stream(server: server), now) }
+            }
+        }
+    }
+
+    private func take(_ letter: Engine.Letter, _ now: UInt64) {
         switch core.fetch(letter.key, waits: letter.waiter != nil, deadline: letter.deadline, now: now) {
         case .flight(let flight):
             while waiting.count <= flight { waiting.append([]) }
             if let waiter = letter.waiter { waiting[flight].append(waiter) }
         case .failed(let error, let text):
             var waiters = letter.waiter.map { [$0] } ?? []
-            completion(letter.key, &waiters, .failed(error, text))
+            engine.completion(letter.key, &waiters, .failed(error, text))
         }
     }
 
     /// One message; when it ends a flight, its waiters are told before the next is read, while the answer is at hand.
-    private func receive(
-        _ message: UnsafeRawBufferPointer, on channel: ForwardCore.Channel, _ core: inout ForwardCore,
-        _ waiting: inout [[Waiter]], _ now: UInt64
-    ) {
+    private func receive(_ message: UnsafeRawBufferPointer, on channel: ForwardCore.Channel, _ now: UInt64) {
         var answer: Answer?
-        core.received(message, on: channel, now: now) { key, message in
-            answer = check(key, message)
+        let check = engine.check
+        core.received(message, on: channel, now: now) { key, message, summary in
+            answer = check(key, message, summary)
             return answer != nil
         }
         guard let answer, let (flight, reply) = core.takeAnswered() else { return }
-        completion(core.key(of: flight), &waiting[flight], .answered(answer, reply))
+        engine.completion(core.key(of: flight), &waiting[flight], .answered(answer, reply))
         waiting[flight].removeAll(keepingCapacity: true)
         core.release(flight)
     }
 
     /// Does what the core has decided, until nothing is left to do.
-    private func perform(
-        _ core: inout ForwardCore, _ sockets: inout ForwardSockets, _ waiting: inout [[Waiter]],
-        _ sends: inout [(port: Int, bytes: Range<Int>)], _ now: UInt64
-    ) {
-        repeat {
+    private func perform(_ now: UInt64) {
+        while !core.actions.isEmpty || !sockets.failures.isEmpty {
             for action in core.takeActions() {
                 switch action {
                 case .openPort(let port, let server): sockets.openPort(port, server: server)
@@ -257,50 +307,48 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
                 case .stream(let server, let bytes): sockets.write(core.outbox[bytes], server: server)
                 case .closeStream(let server): sockets.closeStream(server)
                 case .late(let flight):
-                    completion(core.key(of: flight), &waiting[flight], .late)
+                    engine.completion(core.key(of: flight), &waiting[flight], .late)
                     core.setWaiters(of: flight, to: waiting[flight].count)
-                case .finished(let flight, let conclusion): conclude(flight, conclusion, &core, &waiting)
+                case .finished(let flight, let conclusion): conclude(flight, conclusion)
                 }
             }
-            send(&sends, core.outbox, &sockets)
+            send()
             core.clearOutbox()
             for channel in sockets.takeFailures() {
                 if case .stream(let server) = channel { sockets.closeStream(server) }
                 core.channelFailed(channel, now: now)
             }
-        } while !core.actions.isEmpty
+        }
     }
 
-    private func conclude(
-        _ flight: Int, _ conclusion: ForwardCore.Conclusion, _ core: inout ForwardCore, _ waiting: inout [[Waiter]]
-    ) {
+    private func conclude(_ flight: Int, _ conclusion: ForwardCore.Conclusion) {
         let key = core.key(of: flight)
         let event: FetchEvent<Answer>
         switch conclusion {
         case .failed(let error, let text): event = .failed(error, text)
         case .answered, .lastResort:
-            let answer = core.lastResort(of: flight).withUnsafeBytes { check(key, $0) }
+            let answer = core.lastResort(of: flight).withUnsafeBytes { message in
+                MessageReader.walk(message).flatMap { engine.check(key, message, $0) }
+            }
             if let answer, case .lastResort(let reply) = conclusion {
                 event = .answered(answer, reply)
             } else {
                 event = .failed(.noReachableAuthority, "upstream failed to resolve the name")
             }
         }
-        completion(key, &waiting[flight], event)
+        engine.completion(key, &waiting[flight], event)
         waiting[flight].removeAll(keepingCapacity: true)
         core.release(flight)
     }
 
     /// All datagrams of a port in one system call.
-    private func send(
-        _ sends: inout [(port: Int, bytes: Range<Int>)], _ outbox: [UInt8], _ sockets: inout ForwardSockets
-    ) {
+    private func send() {
         if sends.contains(where: { $0.port != sends[0].port }) { sends.sort { $0.port < $1.port } }
         var start = 0
         while start < sends.count {
             var end = start + 1
             while end < sends.count, sends[end].port == sends[start].port { end += 1 }
-            sockets.send(sends[start..<end], of: outbox)
+            sockets.send(sends[start..<end], of: core.outbox)
             start = end
         }
         sends.removeAll(keepingCapacity: true)

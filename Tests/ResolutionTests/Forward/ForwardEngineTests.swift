@@ -25,7 +25,7 @@ struct ForwardEngineTests {
         adjust(&settings)
         let (events, continuation) = AsyncStream.makeStream(of: Event.self)
         let running = ForwardEngine<Int, Int>(
-            settings: settings, check: { _, message in message.count },
+            settings: settings, check: { _, message, _ in message.count },
             completion: { key, waiters, event in
                 let kind: Event.Kind =
                     switch event {

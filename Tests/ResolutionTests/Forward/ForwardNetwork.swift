@@ -102,7 +102,7 @@ final class ForwardNetwork {
 
     func deliver(_ message: [UInt8], on channel: ForwardCore.Channel) {
         let accepts = acceptsAnswers
-        message.withUnsafeBytes { core.received($0, on: channel, now: now) { _, _ in accepts } }
+        message.withUnsafeBytes { core.received($0, on: channel, now: now) { _, _, _ in accepts } }
         pump()
     }
 

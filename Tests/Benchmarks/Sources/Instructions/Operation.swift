@@ -116,10 +116,9 @@ struct Lane {
         message[3] = 0x80
         message[7] = 1
         message += [0xC0, 12, 0, 1, 0, 1, 0, 0, 14, 16, 0, 4, 192, 0, 2, 1]
-        var name = LookupName()
-        name.assign(Name(text) ?? .root)
+        let key = FetchKey(Name(text) ?? .root, Question(type: .a))
         let answer = try message.withUnsafeBytes {
-            try UpstreamAnswer.check($0, name: name, question: Question(type: .a))
+            try UpstreamAnswer.check($0, for: key)
         }
         cache.insert(answer, now: 0)
     }

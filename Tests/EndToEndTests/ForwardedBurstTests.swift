@@ -1,0 +1,41 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Answers from upstream leave in batches, each to whom it is for.
+@Suite("A burst of questions for upstream")
+struct ForwardedBurstTests {
+    @Test(
+        "is answered to each client, from the address that it asked, whichever thread took the question up",
+        arguments: [1, 3])
+    func clients(workers: Int) async throws {
+        // The address says which question it answers: the number in front of the name.
+        let upstream = try ScriptedServer { query, _ in
+            let digits = query[13..<(13 + Int(query[12]))].filter { $0 >= 0x30 && $0 <= 0x39 }
+            let number = Int(String(decoding: digits, as: UTF8.self)) ?? 0
+            return .send(Reply.addresses(query, [[10, 0, UInt8(number >> 8), UInt8(number & 0xFF)]]))
+        }
+        let daemon = try await DaemonProcess([
+            "--no-hosts", "--upstream", "127.0.0.1:\(upstream.port)", "--listen", "0.0.0.0:0", "--workers", "\(workers)",
+            "--log", "none",
+        ])
+        try await blocking {
+            // A socket that is connected takes answers from the address it asked only.
+            let clients = try (0..<8).map { try DatagramClient(port: daemon.port, host: UInt8(1 + $0 % 4)) }
+            for number in 0..<800 {
+                #expect(clients[number % 8].send(Wire.query("n\(number).burst.example", id: UInt16(number))))
+            }
+            for (index, client) in clients.enumerated() {
+                var open = Set((0..<800).filter { $0 % 8 == index })
+                while !open.isEmpty, let answer = client.receiveNow() {
+                    let number = Int(Wire.id(answer))
+                    #expect(Wire.code(answer) == 0 && Wire.answers(answer) == 1)
+                    #expect(answer.suffix(2) == [UInt8(number >> 8), UInt8(number & 0xFF)])
+                    #expect(open.remove(number) != nil)
+                }
+                #expect(open.isEmpty)
+            }
+        }
+        withExtendedLifetime(upstream) {}
+    }
+}

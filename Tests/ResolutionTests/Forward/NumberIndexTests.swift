@@ -1,0 +1,33 @@
+import Testing
+
+@testable import Resolution
+
+@Suite("The index of questions in flight")
+struct NumberIndexTests {
+    @Test("finds what was put in and not taken out, as a dictionary does, also where keys are equal or close")
+    func likeADictionary() {
+        var random = SystemRandomNumberGenerator()
+        let seed = UInt64.random(in: 0...UInt64.max, using: &random)
+        var generator = SplitMix(state: seed)
+        var index = NumberIndex()
+        // Several numbers under one key: keys are few, so that they meet.
+        var model: [UInt64: Set<Int>] = [:]
+        for step in 0..<20_000 {
+            let key = generator.next() % 300
+            let number = Int(generator.next() % 4)
+            if model[key]?.contains(number) == true {
+                index.remove(key, number)
+                model[key]?.remove(number)
+            } else {
+                index.insert(key, number)
+                model[key, default: []].insert(number)
+            }
+            let probe = generator.next() % 300
+            for number in 0..<4 {
+                let found = index.find(probe) { $0 == number } != nil
+                #expect(found == (model[probe]?.contains(number) == true), "seed \(seed), step \(step)")
+            }
+        }
+        #expect(index.count == model.values.reduce(0) { $0 + $1.count })
+    }
+}
