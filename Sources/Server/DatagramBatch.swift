@@ -184,7 +184,8 @@ struct DatagramOutbox: ~Copyable {
     }
 
     /// `room` holds an answer of this many bytes, from `local` where the socket is bound to all addresses.
-    mutating func commit(_ length: Int, on socket: DatagramSocket, to client: SocketAddress, from local: LocalAddress?) {
+    mutating func commit(_ length: Int, on socket: DatagramSocket, to client: SocketAddress, from local: LocalAddress?)
+    {
         let address = memory + capacity * DatagramBatch.answerCapacity + count * Self.addressCapacity
         vectors[count] = iovec(iov_base: room.baseAddress, iov_len: length)
         var header = msghdr()

@@ -16,8 +16,8 @@ struct ForwardedBurstTests {
             return .send(Reply.addresses(query, [[10, 0, UInt8(number >> 8), UInt8(number & 0xFF)]]))
         }
         let daemon = try await DaemonProcess([
-            "--no-hosts", "--upstream", "127.0.0.1:\(upstream.port)", "--listen", "0.0.0.0:0", "--workers", "\(workers)",
-            "--log", "none",
+            "--no-hosts", "--upstream", "127.0.0.1:\(upstream.port)", "--listen", "0.0.0.0:0", "--log", "none",
+            "--workers", "\(workers)",
         ])
         try await blocking {
             // A socket that is connected takes answers from the address it asked only.
