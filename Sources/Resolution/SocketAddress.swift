@@ -101,6 +101,18 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
         return socklen_t(MemoryLayout<sockaddr_in6>.size)
     }
 
+    /// Has `socket`, a UDP socket of this address's family, send whole packets only, whatever somebody says of the path's
+    /// MTU: fragments can be forged, and ours are never longer than any path takes.
+    ///
+    /// It also spares the kernel an unpredictable fragment ID for each.
+    /// - RFC: 9715 3.1 (R2).
+    public func forbidFragments(of socket: Int32) {
+        var probe = isIPv6 ? Int32(IPV6_PMTUDISC_PROBE) : Int32(IP_PMTUDISC_PROBE)
+        setsockopt(
+            socket, Int32(isIPv6 ? IPPROTO_IPV6 : IPPROTO_IP), isIPv6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &probe,
+            socklen_t(MemoryLayout<Int32>.size))
+    }
+
     /// The address without port and brackets.
     public var ip: String {
         var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN) + 1)

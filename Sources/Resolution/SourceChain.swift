@@ -32,6 +32,18 @@ public struct SourceChain: Sendable {
         self.routes = routes
     }
 
+    /// How many steps `prefetch` has.
+    public static let prefetchSteps = 4
+
+    /// Brings near the memory that a lookup of `name` will look at: one more of its steps with each `step`, from 0 on.
+    ///
+    /// One after the other, each step of a lookup waits for memory; step by step for all queries of a batch, the waits
+    /// run beside each other.
+    public func prefetch(_ name: borrowing LookupName, step: Int) {
+        hosts.prefetch(name, step: step)
+        zones.prefetch(name, step: step)
+    }
+
     /// Whether a source other than cache and upstream answers for `name`.
     public func isLocal(_ name: borrowing LookupName) -> Bool {
         hosts.owns(name) || zones.owns(name) || special.owns(name)

@@ -15,7 +15,7 @@ extension DatagramSocket {
             do {
                 sockets.append(
                     DatagramSocket(
-                        descriptor: try open(address, sharesPort: true), isWildcard: address.isUnspecified,
+                        descriptor: try open(address, sharesPort: count > 1), isWildcard: address.isUnspecified,
                         isShared: false))
             } catch {
                 for socket in sockets { close(socket.descriptor) }
@@ -36,6 +36,7 @@ extension DatagramSocket {
         if address.isIPv6 { setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &one, size) }
         if address.isUnspecified { askForLocalAddress(descriptor, isIPv6: address.isIPv6) }
         enlargeBuffer(descriptor)
+        address.forbidFragments(of: descriptor)
         let bound = address.withSockaddr { Glibc.bind(descriptor, $0, $1) }
         guard bound == 0 else {
             let code = errno

@@ -49,6 +49,7 @@ struct InheritedSockets: Sendable {
             case Int32(SOCK_DGRAM.rawValue):
                 if address.isUnspecified { DatagramSocket.askForLocalAddress(descriptor, isIPv6: address.isIPv6) }
                 DatagramSocket.enlargeBuffer(descriptor)
+                address.forbidFragments(of: descriptor)
                 sockets.datagrams.append(Socket(descriptor: descriptor, address: address))
             case Int32(SOCK_STREAM.rawValue) where option(descriptor, SO_ACCEPTCONN) == 1:
                 sockets.streams.append(Socket(descriptor: descriptor, address: address))

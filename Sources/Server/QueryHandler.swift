@@ -77,9 +77,26 @@ struct QueryHandler: ~Copyable {
         _ message: UnsafeRawBufferPointer, _ request: Request, local: LocalData,
         upstream: borrowing UpstreamState = .none, into buffer: UnsafeMutableRawBufferPointer
     ) -> Result {
+        let verdict = query.parse(message, name: &name)
+        return answer(verdict, message, request, local, upstream, buffer)
+    }
+
+    /// The same for a message that has been read already.
+    mutating func handle(
+        _ parsed: inout ParsedQuery, _ message: UnsafeRawBufferPointer, _ request: Request, local: LocalData,
+        into buffer: UnsafeMutableRawBufferPointer
+    ) -> Result {
+        swap(&query, &parsed.query)
+        swap(&name, &parsed.name)
+        return answer(parsed.verdict, message, request, local, .none, buffer)
+    }
+
+    private mutating func answer(
+        _ verdict: Query.Verdict, _ message: UnsafeRawBufferPointer, _ request: Request, _ local: LocalData,
+        _ upstream: borrowing UpstreamState, _ buffer: UnsafeMutableRawBufferPointer
+    ) -> Result {
         decision.reset()
         recursionAvailable = local.recursionAvailable
-        let verdict = query.parse(message, name: &name)
         if verdict == .drop {
             ring?.appendDropped(time: request.arrival.wall, client: request.client, transport: request.transport)
             return .nothing
@@ -286,6 +303,20 @@ struct QueryHandler: ~Copyable {
         base.write(UInt16(truncatingIfNeeded: count), at: length + 2)
         write(base + length + 4)
         return length + 4 + count
+    }
+}
+
+/// A query that has been read ahead of its answer.
+struct ParsedQuery: ~Copyable {
+    fileprivate var query = Query()
+    fileprivate var name = LookupName()
+    fileprivate var verdict = Query.Verdict.drop
+
+    mutating func read(_ message: UnsafeRawBufferPointer) { verdict = query.parse(message, name: &name) }
+
+    /// Brings near the memory that its answer comes from: see `SourceChain.prefetch`.
+    func prefetch(_ chain: borrowing SourceChain, step: Int) {
+        if verdict == .resolve { chain.prefetch(name, step: step) }
     }
 }
 

@@ -19,6 +19,8 @@ struct UDPWorker: ~Copyable {
     private var snapshot: LocalDataStore.Snapshot
     private var handler: QueryHandler
     private var batch = DatagramBatch()
+    /// The queries of a batch, by slot.
+    private let parsed = UnsafeMutablePointer<ParsedQuery>.allocate(capacity: DatagramBatch.count)
 
     private static let signalTag = UInt64.max
     private static let laneTag = UInt64.max - 1
@@ -35,6 +37,12 @@ struct UDPWorker: ~Copyable {
         self.signal = signal
         snapshot = store.current()
         handler = QueryHandler(service: snapshot.data.service, ring: ring)
+        for slot in 0..<DatagramBatch.count { (parsed + slot).initialize(to: ParsedQuery()) }
+    }
+
+    deinit {
+        parsed.deinitialize(count: DatagramBatch.count)
+        parsed.deallocate()
     }
 
     /// Serves until the stop signal; what has arrived by then is still answered.
@@ -52,19 +60,22 @@ struct UDPWorker: ~Copyable {
         let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: capacity)
         defer { events.deallocate() }
         while true {
-            let ready = epoll_wait(epoll, events, Int32(capacity), lane?.milliseconds ?? -1)
+            let pause = lane?.milliseconds ?? -1
+            let ready = epoll_wait(epoll, events, Int32(capacity), pause)
             if ready < 0 {
                 guard errno == EINTR else { throw SystemError("epoll_wait") }
                 continue
             }
             var stopping = false
+            var isLaneDue = pause == 0 || ready == 0
             for index in 0..<Int(ready) {
                 switch events[index].data.u64 {
                 case Self.signalTag:
                     stopping = signal.consume()
                     // Whoever has nothing to answer does not hold on to old data either.
                     refresh()
-                case Self.laneTag: break
+                    isLaneDue = true
+                case Self.laneTag: isLaneDue = true
                 case let tag:
                     let socket = sockets[Int(tag)]
                     // A full batch means that more is waiting: no need to ask epoll. Bounded, so that a flood does not
@@ -76,7 +87,7 @@ struct UDPWorker: ~Copyable {
                 }
             }
             if stopping { break }
-            lane?.round()
+            if let lane, isLaneDue || lane.hasAsked { lane.round() }
         }
         // A flood must not keep us from ending.
         for socket in sockets {
@@ -98,11 +109,17 @@ struct UDPWorker: ~Copyable {
         let local = snapshot.data
         var request = QueryHandler.Request(
             client: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .udp, arrival: Moment.now())
+        for slot in 0..<count { parsed[slot].read(batch.query(slot)) }
+        if count > 1 {
+            for step in 0..<SourceChain.prefetchSteps {
+                for slot in 0..<count { parsed[slot].prefetch(local.chain, step: step) }
+            }
+        }
         for slot in 0..<count {
             guard let client = batch.client(slot) else { continue }
             request.client = client
             let message = batch.query(slot)
-            switch handler.handle(message, request, local: local, into: batch.answer(slot)) {
+            switch handler.handle(&parsed[slot], message, request, local: local, into: batch.answer(slot)) {
             case .reply(let length):
                 batch.enqueue(slot, length: length, withLocalAddress: socket.isWildcard)
                 if handler.wantsPrefetch {

@@ -33,6 +33,9 @@ size_t clinux_set_source(struct msghdr *message, const struct sockaddr *address,
 /// Bytes a control buffer for either pktinfo needs.
 size_t clinux_pktinfo_space(void);
 
+/// Asks for the memory at `address` to be brought near; any address will do, nothing is read.
+static inline void clinux_prefetch(const void *address) { __builtin_prefetch(address); }
+
 /// pthread_setname_np(3): what `top -H` shows, 15 bytes at most.
 void clinux_name_thread(unsigned long thread, const char *name);
 

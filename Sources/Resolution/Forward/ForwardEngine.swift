@@ -172,13 +172,16 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
             mailbox.needsWake = mailbox.letters.isEmpty
             return !mailbox.needsWake
         }
-        if hasMail || !core.actions.isEmpty { return 0 }
+        if hasMail || hasAsked { return 0 }
         var next = min(core.nextTimer ?? .max, stopAt ?? .max)
         if isDirty { next = min(next, publishedAt + 100_000) }
         guard next < .max else { return -1 }
         let now = Engine.now
         return next <= now ? 0 : Int32(clamping: (next - now + 999) / 1_000)
     }
+
+    /// A `fetch` has left something to do.
+    public var hasAsked: Bool { !core.actions.isEmpty }
 
     /// Asks for `waiter` until `deadline`, as the engine's `fetch` does from elsewhere; `now` is the engine's. The query
     /// leaves with the next round.

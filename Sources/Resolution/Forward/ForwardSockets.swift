@@ -131,6 +131,7 @@ struct ForwardSockets: ~Copyable {
         // A burst of answers has to fit.
         var size: Int32 = 1 << 20
         setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<Int32>.size))
+        address.forbidFragments(of: descriptor)
         guard address.withSockaddr({ connect(descriptor, $0, $1) }) == 0,
             watch(descriptor, EPOLLIN.rawValue, UInt64(port))
         else {

@@ -30,6 +30,12 @@ public final class ZoneSet: Sendable {
         ).answer(name, &builder, &decision)
     }
 
+    /// Brings near what a lookup of `name` will look at, where zones are few: finding out which would be the lookup.
+    func prefetch(_ name: borrowing LookupName, step: Int) {
+        guard apexes.count <= 4 else { return }
+        for zone in 0..<apexes.count { apexes.views[zone].prefetch(name, step: step) }
+    }
+
     /// Writes what proves that a wildcard was right to answer for `name` in a chain, where one did.
     ///
     /// Once the chain has ended: its answers come before any proof. Does nothing behind additional records.
@@ -64,7 +70,7 @@ public final class ZoneSet: Sendable {
 /// `@unchecked`: written once, before the set is handed out.
 private struct ApexIndex: @unchecked Sendable, BitwiseCopyable {
     let views: UnsafeMutablePointer<ZoneView>
-    private let count: Int
+    let count: Int
     /// Upper half: tag of the hash; lower half: zone + 1.
     private let index: UnsafeMutablePointer<UInt64>
     private let mask: UInt64
