@@ -39,6 +39,10 @@ public struct NameHash: Sendable, BitwiseCopyable {
         mix(suffix ^ UInt64(UInt8(ascii: "*")), second ^ 1)
     }
 
+    /// The hash of 16 bytes that are no name.
+    @inlinable
+    public func hash(_ a: UInt64, _ b: UInt64) -> UInt64 { mix(mix(first ^ a, second) ^ b, second) }
+
     @inlinable
     func mix(_ a: UInt64, _ b: UInt64) -> UInt64 {
         let product = (a ^ first).multipliedFullWidth(by: b)

@@ -109,6 +109,8 @@ public struct ResponseBuilder {
         case at(Int)
         /// An uncompressed name, compressed where it can be.
         case name(UnsafeRawPointer, length: Int)
+        /// So many bytes of whole labels in front of the name that stands at this offset of the message.
+        case below(UnsafeRawPointer, length: Int, at: Int)
     }
 
     /// Appends one record; RDATA is in wire form with uncompressed names, and they are compressed where the type
@@ -172,6 +174,12 @@ public struct ResponseBuilder {
             guard appendCopy(of: offset) else { return false }
         case .name(let bytes, let count):
             guard appendName(bytes, length: count) else { return false }
+        case .below(let bytes, let count, let offset):
+            assert(offset < 0x4000)
+            guard length + count + 2 <= capacity else { return false }
+            (base + length).copyMemory(from: bytes, byteCount: count)
+            base.write(UInt16(0xC000 | offset), at: length + count)
+            length += count + 2
         }
         guard length + 10 <= capacity else { return false }
         base.write(type.rawValue, at: length)

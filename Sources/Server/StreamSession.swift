@@ -135,14 +135,12 @@ struct StreamSession {
 
     /// Writes the next messages of a zone transfer, as many as there is room for; whether there was one.
     private mutating func continueTransfer(_ responder: StreamResponder) -> Bool {
-        guard transfer != nil else { return false }
-        while responder.output.hasRoom, let message = transfer?.next() {
-            message.withUnsafeBytes { responder.output.append($0) }
+        guard var transfer else { return false }
+        while responder.output.hasRoom, !transfer.isFinished {
+            responder.output.commit(transfer.next(into: responder.output.room))
         }
-        if transfer?.isFinished == true {
-            transfer?.log(to: responder.ring)
-            transfer = nil
-        }
+        if transfer.isFinished { transfer.log(to: responder.ring) }
+        self.transfer = transfer.isFinished ? nil : transfer
         return true
     }
 }

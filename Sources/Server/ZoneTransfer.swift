@@ -13,7 +13,6 @@ struct ZoneTransfer {
     private let questionLength: Int
     private let request: QueryHandler.Request
     private var cursor = Zone.Cursor()
-    private var pending: Zone.RecordView?
     private var isFirst = true
     private(set) var isFinished = false
 
@@ -31,34 +30,24 @@ struct ZoneTransfer {
         query = Array(message[..<(Header.length + questionLength)])
     }
 
-    /// The next message; nil when all have been given.
-    mutating func next() -> [UInt8]? {
-        guard !isFinished else { return nil }
-        // One record may be larger than a message should be, so that there is always room for one more.
-        return withUnsafeTemporaryAllocation(byteCount: 65535, alignment: 8) { buffer in
-            var header = Query()
-            header.questionLength = questionLength
-            return query.withUnsafeBytes { query -> [UInt8]? in
-                var builder = ResponseBuilder(buffer: buffer, query: header, message: query, reserved: 0)
-                if isFirst { append(soa, &builder) }
-                isFirst = false
-                while builder.length < Self.messageSize {
-                    guard let record = pending ?? zone.next(&cursor) else {
-                        guard append(soa, &builder) else { break }
-                        isFinished = true
-                        break
-                    }
-                    pending = append(record, &builder) ? nil : record
-                    if pending != nil { break }
-                }
-                // A record that fits into no message of its own can't be transferred at all.
-                if builder.answers == 0, !isFinished { isFinished = true }
-                var flags: Header.Flags = [.response, .authoritative]
-                let asked = Header.Flags(rawValue: query.baseAddress.unsafelyUnwrapped.readUInt16(2))
-                if asked.contains(.recursionDesired) { flags.insert(.recursionDesired) }
-                builder.finish(flags: flags, questions: 1)
-                return Array(builder.message)
-            }
+    /// Writes the next message into `buffer`, which takes the longest; returns its length.
+    ///
+    /// One record may be larger than a message should be, so that there is always room for one more.
+    mutating func next(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        var header = Query()
+        header.questionLength = questionLength
+        return query.withUnsafeBytes { query in
+            var builder = ResponseBuilder(buffer: buffer, query: header, message: query, reserved: 0)
+            if isFirst { append(soa, &builder) }
+            isFirst = false
+            if zone.write(from: &cursor, to: Self.messageSize, &builder) { isFinished = append(soa, &builder) }
+            // A record that fits into no message of its own can't be transferred at all.
+            if builder.answers == 0 { isFinished = true }
+            var flags: Header.Flags = [.response, .authoritative]
+            let asked = Header.Flags(rawValue: query.baseAddress.unsafelyUnwrapped.readUInt16(2))
+            if asked.contains(.recursionDesired) { flags.insert(.recursionDesired) }
+            builder.finish(flags: flags, questions: 1)
+            return builder.length
         }
     }
 

@@ -12,8 +12,9 @@ struct HostsBuilder: ~Copyable {
     private var entries = 0
     private var names = 0
     private var wildcards = 0
-    private var addresses: [HostsTable.Address] = []
-    private var addressIndex: [HostsTable.Address: UInt32] = [:]
+    private var addresses = AddressTable()
+    /// The number of the address that was added last.
+    private var lastAddress: UInt32 = 0
     private var multi: [[HostsTable.Use]] = []
     /// The canonical names of an address are a list: the index of its last one here, by address.
     private var lastReverse: [Int32] = []
@@ -55,7 +56,7 @@ struct HostsBuilder: ~Copyable {
     ///
     /// - Returns: false when the name has too many addresses.
     mutating func add(
-        name: UnsafeRawBufferPointer, address: HostsTable.Address, file: UInt16, line: UInt32, isCanonical: Bool
+        name: UnsafeRawBufferPointer, address: HostAddress, file: UInt16, line: UInt32, isCanonical: Bool
     ) -> Bool {
         guard scratch.assign(uncompressed: name) > 0 else { return true }
         let number = intern(address)
@@ -89,14 +90,12 @@ struct HostsBuilder: ~Copyable {
         lastReverse[Int(address)] = Int32(reverse.count - 1)
     }
 
-    private mutating func intern(_ address: HostsTable.Address) -> UInt32 {
+    private mutating func intern(_ address: HostAddress) -> UInt32 {
         // Block lists give every name the same address.
-        if let last = addresses.last, last == address { return UInt32(addresses.count - 1) }
-        if let number = addressIndex[address] { return number }
-        let number = UInt32(addresses.count)
-        addresses.append(address)
-        lastReverse.append(-1)
-        addressIndex[address] = number
+        if addresses.count > 0, addresses[lastAddress] == address { return lastAddress }
+        let (number, isNew) = addresses.intern(address)
+        if isNew { lastReverse.append(-1) }
+        lastAddress = number
         return number
     }
 
@@ -221,6 +220,19 @@ struct HostsBuilder: ~Copyable {
         return false
     }
 
+    /// The index as the table has it, three slots for two entries; ours is freed.
+    private func compactIndex() -> (UnsafeMutablePointer<UInt64>, slotCount: UInt64) {
+        let slotCount = UInt64(max(entries * 3 / 2, 15))
+        let compact = calloc(Int(slotCount), 8).assumingMemoryBound(to: UInt64.self)
+        for slot in 0...Int(indexMask) where index[slot] != 0 {
+            var place = HostsTable.home(index[slot] >> 32, slotCount)
+            while compact[Int(place)] != 0 { place = place + 1 == slotCount ? 0 : place + 1 }
+            compact[Int(place)] = index[slot]
+        }
+        free(index)
+        return (compact, slotCount)
+    }
+
     /// The table. The builder is used up.
     consuming func build() -> HostsTable {
         addEmptyNonTerminals()
@@ -256,9 +268,10 @@ struct HostsBuilder: ~Copyable {
         }
         built = true
         let arena = realloc(arena, max(arenaLength, 1)) ?? arena
+        let (index, slotCount) = compactIndex()
         return HostsTable(
-            settings: settings, arena: arena, index: index, indexMask: indexMask, names: names,
-            wildcards: wildcards, addresses: addresses, uses: uses, addressIndex: addressIndex,
-            reverse: reverseNames, reverseStart: reverseStart, files: files)
+            settings: settings, arena: arena, index: index, slotCount: slotCount, names: names,
+            wildcards: wildcards, addresses: addresses, uses: uses, reverse: reverseNames,
+            reverseStart: reverseStart, files: files)
     }
 }

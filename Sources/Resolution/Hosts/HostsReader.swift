@@ -102,7 +102,7 @@ public struct HostsReader {
     ) {
         var cursor = 0
         guard let first = token(line, &cursor) else { return }
-        let address: HostsTable.Address
+        let address: HostAddress
         switch parseAddress(first) {
         case .address(let parsed): address = parsed
         case .wrong(let why):
@@ -145,13 +145,13 @@ public struct HostsReader {
     // MARK: Addresses
 
     private enum ParsedAddress {
-        case address(HostsTable.Address)
+        case address(HostAddress)
         case wrong(String)
     }
 
     private static func parseAddress(_ text: UnsafeRawBufferPointer) -> ParsedAddress {
         if let value = parseIPv4(text) {
-            return .address(HostsTable.Address(high: 0, low: UInt64(value), isIPv6: false))
+            return .address(HostAddress(ipv4: value))
         }
         if text.contains(UInt8(ascii: "%")) {
             return .wrong(
@@ -172,11 +172,7 @@ public struct HostsReader {
                         UInt64(bigEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
                     )
                 }
-                // ::ffff:192.0.2.1 is the IPv4 address: no host is reached at the mapped one (RFC 4291 2.5.5.2).
-                if high == 0, low >> 32 == 0xFFFF {
-                    return .address(HostsTable.Address(high: 0, low: low & 0xFFFF_FFFF, isIPv6: false))
-                }
-                return .address(HostsTable.Address(high: high, low: low, isIPv6: true))
+                return .address(HostAddress(ipv6: high, low))
             }
         }
         if text.contains(where: { $0 != UInt8(ascii: ".") && !ASCII.isDigit($0) }) == false {

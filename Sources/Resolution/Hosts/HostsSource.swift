@@ -92,7 +92,7 @@ extension HostsTable {
 
     private func isNull(_ entry: Entry) -> Bool {
         var result = true
-        forEachUse(entry) { use in result = result && addresses[Int(use.address)].isUnspecified }
+        forEachUse(entry) { use in result = result && addresses[use.address].isUnspecified }
         return result
     }
 
@@ -117,7 +117,7 @@ extension HostsTable {
     ) {
         var isFirst = true
         forEachUse(entry) { use in
-            let address = addresses[Int(use.address)]
+            let address = addresses[use.address]
             guard type == .any || address.isIPv6 == (type == .aaaa) else { return }
             if isFirst { decision.place = place(use.file, use.line) }
             isFirst = false
@@ -187,7 +187,7 @@ extension HostsTable {
                 let start = length
                 length += 4
                 forEachUse(entry) { use in
-                    let address = addresses[Int(use.address)]
+                    let address = addresses[use.address]
                     guard address.isIPv6 == isIPv6, !address.isUnspecified, length + 16 <= 640 + (isIPv6 ? 320 : 0)
                     else { return }
                     length += address.write(to: rdata + length)
@@ -243,7 +243,8 @@ extension HostsTable {
 
     /// The canonical names of the address that a reverse name stands for.
     private func reverseRange(_ name: borrowing LookupName) -> Range<Int>? {
-        guard !reverse.isEmpty, let address = ReverseName.address(name), let number = addressIndex[address] else {
+        guard !reverse.isEmpty, let address = ReverseName.address(name), let number = addresses.number(of: address)
+        else {
             return nil
         }
         let range = Int(reverseStart[Int(number)])..<Int(reverseStart[Int(number) + 1])
@@ -256,25 +257,25 @@ extension HostsTable {
 /// - RFC: 1035 3.5; 3596 2.5.
 enum ReverseName {
     /// The address that a complete reverse name stands for.
-    static func address(_ name: borrowing LookupName) -> HostsTable.Address? {
+    static func address(_ name: borrowing LookupName) -> HostAddress? {
         guard name.labelCount == 6 || name.labelCount == 34, ends(name, in: "arpa", at: name.labelCount - 1) else {
             return nil
         }
         if name.labelCount == 6 {
             guard ends(name, in: "in-addr", at: 4) else { return nil }
-            var value: UInt64 = 0
+            var value: UInt32 = 0
             for place in 0..<4 {
                 let text = name.label(at: 3 - place)
-                var octet: UInt64 = 0
+                var octet: UInt32 = 0
                 guard text.count <= 3, text.count == 1 || text[0] != UInt8(ascii: "0") else { return nil }
                 for byte in text {
                     guard ASCII.isDigit(byte) else { return nil }
-                    octet = octet * 10 + UInt64(byte - 48)
+                    octet = octet * 10 + UInt32(byte - 48)
                 }
                 guard octet <= 255 else { return nil }
                 value = value << 8 | octet
             }
-            return HostsTable.Address(high: 0, low: value, isIPv6: false)
+            return HostAddress(ipv4: value)
         }
         guard ends(name, in: "ip6", at: 32) else { return nil }
         var high: UInt64 = 0
@@ -291,7 +292,9 @@ enum ReverseName {
             high = high << 4 | low >> 60
             low = low << 4 | nibble
         }
-        return HostsTable.Address(high: high, low: low, isIPv6: true)
+        let address = HostAddress(ipv6: high, low)
+        // A mapped IPv4 address has no name here.
+        return address.isIPv6 ? address : nil
     }
 
     private static func ends(_ name: borrowing LookupName, in text: StaticString, at label: Int) -> Bool {
@@ -321,7 +324,7 @@ extension HostsTable {
         let owner = Name(uncheckedWire: Array(entryName(override)))
         var lines: [Line] = []
         forEachUse(entry(override)) { use in
-            let address = addresses[Int(use.address)]
+            let address = addresses[use.address]
             lines.append(
                 Line(address: address.text, isIPv6: address.isIPv6, place: place(use.file, use.line), name: owner))
         }

@@ -4,31 +4,9 @@ import Glibc
 
 /// All overrides, compiled: immutable, one arena, one hash index, no object per name.
 ///
-/// A name costs 12 bytes besides itself and about 12 in the index; a block list of a million lines is a normal day.
+/// A name costs 12 bytes besides itself and 12 in the index; a block list of a million lines is a normal day.
 /// `HostsBuilder` makes it, `HostsSource.swift` answers from it.
 public final class HostsTable: Sendable {
-    /// The address of an override.
-    struct Address: Hashable, Sendable, BitwiseCopyable {
-        var high: UInt64
-        var low: UInt64
-        var isIPv6: Bool
-
-        var isUnspecified: Bool { high == 0 && low == 0 }
-
-        /// Writes RDATA (4 or 16 bytes) to `target`; returns its length.
-        func write(to target: UnsafeMutableRawPointer) -> Int {
-            guard isIPv6 else {
-                target.write(UInt32(truncatingIfNeeded: low), at: 0)
-                return 4
-            }
-            target.storeBytes(of: high.bigEndian, as: UInt64.self)
-            target.storeBytes(of: low.bigEndian, toByteOffset: 8, as: UInt64.self)
-            return 16
-        }
-
-        var text: String { SocketAddress(high: high, low: low, port: 0, isIPv6: isIPv6).ip }
-    }
-
     /// One line that gives a name an address.
     struct Use: Sendable, BitwiseCopyable {
         var address: UInt32
@@ -65,11 +43,11 @@ public final class HostsTable: Sendable {
 
     // Written by the builder before anyone else sees the table, and never after.
     nonisolated(unsafe) let arena: UnsafeMutableRawPointer
-    nonisolated(unsafe) let index: UnsafeMutablePointer<UInt64>
-    let indexMask: UInt64
-    let addresses: [Address]
+    /// Upper half: tag of the hash; lower half: offset of the entry in the arena + 1.
+    nonisolated(unsafe) private let index: UnsafeMutablePointer<UInt64>
+    private let slotCount: UInt64
+    let addresses: AddressTable
     let uses: [Use]
-    let addressIndex: [Address: UInt32]
     /// Canonical names (entry offsets) by address: those of address `a` are `reverse[reverseStart[a]..<reverseStart[a + 1]]`.
     let reverse: [UInt32]
     let reverseStart: [UInt32]
@@ -80,18 +58,17 @@ public final class HostsTable: Sendable {
 
     init(
         settings: HostsSettings, arena: UnsafeMutableRawPointer, index: UnsafeMutablePointer<UInt64>,
-        indexMask: UInt64, names: Int, wildcards: Int, addresses: [Address], uses: [Use],
-        addressIndex: [Address: UInt32], reverse: [UInt32], reverseStart: [UInt32], files: [UInt32]
+        slotCount: UInt64, names: Int, wildcards: Int, addresses: AddressTable, uses: [Use],
+        reverse: [UInt32], reverseStart: [UInt32], files: [UInt32]
     ) {
         self.settings = settings
         self.arena = arena
         self.index = index
-        self.indexMask = indexMask
+        self.slotCount = slotCount
         nameCount = names
         wildcardCount = wildcards
         self.addresses = addresses
         self.uses = uses
-        self.addressIndex = addressIndex
         self.reverse = reverse
         self.reverseStart = reverseStart
         self.files = files
@@ -120,7 +97,7 @@ public final class HostsTable: Sendable {
     /// Brings near what `probe` of the whole name will look at; one more of its steps with each `step`, from 0 on.
     func prefetch(_ name: borrowing LookupName, step: Int) {
         let tag = name.hash >> 32
-        let slot = index + Int(tag & indexMask)
+        let slot = index + Int(Self.home(tag, slotCount))
         if step == 0 { return clinux_prefetch(slot) }
         let value = slot.pointee
         if step == 1, value >> 32 == tag { clinux_prefetch(arena + Int(UInt32(truncatingIfNeeded: value) &- 1)) }
@@ -130,7 +107,7 @@ public final class HostsTable: Sendable {
     func probe(_ name: borrowing LookupName, at label: Int, wildcard: Bool = false) -> UInt32? {
         let hash = wildcard ? name.wildcardHash(at: label) : name.hash(at: label)
         let tag = hash >> 32
-        var slot = tag & indexMask
+        var slot = Self.home(tag, slotCount)
         while true {
             let value = index[Int(slot)]
             if value == 0 { return nil }
@@ -149,9 +126,13 @@ public final class HostsTable: Sendable {
                     return offset
                 }
             }
-            slot = (slot + 1) & indexMask
+            slot += 1
+            if slot == slotCount { slot = 0 }
         }
     }
+
+    /// The slot at which the search for `tag`, of 32 bits, starts: in proportion, so that any number of slots will do.
+    static func home(_ tag: UInt64, _ slotCount: UInt64) -> UInt64 { (tag &* slotCount) >> 32 }
 
     /// The override that governs the suffix of `name` starting at label `start`: exact, or else by wildcard.
     ///

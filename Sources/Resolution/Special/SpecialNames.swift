@@ -122,8 +122,7 @@ public struct SpecialNames: Sendable {
     }
 
     private func isLoopbackReverse(_ name: borrowing LookupName) -> Bool {
-        guard let address = ReverseName.address(name) else { return false }
-        return address.isIPv6 ? address.high == 0 && address.low == 1 : address.low == 0x7F00_0001
+        ReverseName.address(name)?.isLocalhost == true
     }
 
     /// The rule for the longest suffix of `name`, and the label at which that suffix starts.

@@ -140,18 +140,30 @@ extension Zone {
         public init() {}
     }
 
-    /// The record at `cursor`, SOA left out, and moves on; nil at the end.
-    public func next(_ cursor: inout Cursor) -> RecordView? {
+    /// Writes the records from `cursor` on, SOA left out, behind a question for the apex, until the message has `size`
+    /// bytes or no room for the next one. Returns whether that were all of them.
+    ///
+    /// What is written of an owner name is what stands before the apex, and that once for all its records.
+    public func write(from cursor: inout Cursor, to size: Int, _ builder: inout ResponseBuilder) -> Bool {
+        let apexLength = Int(view.nodes[0].nameLength)
         while cursor.node < view.nodeCount {
             let node = view.nodes[cursor.node]
+            let name = UnsafeRawPointer(view.bytes + Int(node.name))
+            var owner = ResponseBuilder.Owner.below(name, length: Int(node.nameLength) - apexLength, at: Header.length)
             while cursor.set < Int(node.rrsetCount) {
                 let set = view.rrsets[Int(node.rrsets) + cursor.set]
-                if cursor.record < Int(set.recordCount), !(set.type == .soa && cursor.node == 0) {
+                let count = set.type == .soa && cursor.node == 0 ? 0 : Int(set.recordCount)
+                while cursor.record < count {
+                    guard builder.length < size else { return false }
+                    let start = builder.length
                     let record = view.records[Int(set.records) + cursor.record]
+                    guard
+                        builder.append(
+                            owner: owner, type: set.type, ttl: view.ttl(record, of: set, at: node),
+                            rdata: view.rdata(record))
+                    else { return false }
+                    owner = .at(builder.resolvePointer(at: start))
                     cursor.record += 1
-                    return RecordView(
-                        owner: Array(view.name(node)), type: set.type, ttl: view.ttl(record, of: set, at: node),
-                        rdata: Array(view.rdata(record)), place: record.place)
                 }
                 cursor.set += 1
                 cursor.record = 0
@@ -159,7 +171,7 @@ extension Zone {
             cursor.node += 1
             cursor.set = 0
         }
-        return nil
+        return true
     }
 
     /// The SOA at the apex.
