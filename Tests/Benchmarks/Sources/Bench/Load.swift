@@ -22,15 +22,20 @@ struct FullLoad {
     var querySize: Double
     var answerSize: Double
 
-    /// Asks the questions of a file, over and over for `seconds`, or each of them once.
+    /// Asks the questions of a file, over and over for `seconds`, or each of them once. Over UDP, ten clients with
+    /// ten queries on their way each for every one of the server's `workers`.
     init(
-        _ load: Load, port: UInt16, questions: String, seconds: Int?, settings: Settings, folder: String
+        _ load: Load, workers: Int = 1, port: UInt16, questions: String, seconds: Int?, settings: Settings,
+        folder: String
     ) throws {
+        let outstanding = ["-q", "\(100 * workers)"]
         switch load {
         case .udp:
-            try self.init(dnsperf: ["-m", "udp", "-c", "10"], port, questions, seconds, settings, folder)
+            let options = ["-m", "udp", "-c", "\(10 * workers)"] + outstanding
+            try self.init(dnsperf: options, port, questions, seconds, settings, folder)
         case .tcp(let connections):
-            try self.init(dnsperf: ["-m", "tcp", "-c", "\(connections)"], port, questions, seconds, settings, folder)
+            let options = ["-m", "tcp", "-c", "\(connections)"] + outstanding
+            try self.init(dnsperf: options, port, questions, seconds, settings, folder)
         case .tcpEach: try self.init(connectionEach: port, questions: questions, seconds: seconds ?? 1)
         }
     }
@@ -40,7 +45,7 @@ struct FullLoad {
         _ folder: String
     ) throws {
         let target = [
-            "dnsperf", "-s", "127.0.0.1", "-p", "\(port)", "-T", "1", "-q", "100", "-t", "2", "-d", questions,
+            "dnsperf", "-s", "127.0.0.1", "-p", "\(port)", "-T", "1", "-t", "2", "-d", questions,
         ]
         let command = target + options + (seconds.map { ["-l", "\($0)"] } ?? ["-n", "1"])
         let child = try Child(command, cores: settings.loadCores, output: "\(folder)/dnsperf")

@@ -32,11 +32,18 @@ struct Results: Sendable {
     func median(_ work: Work, _ peer: Peer, _ metric: Metric) -> Double? { statistic(work, peer, metric)?.median }
 
     /// stub53 against the echo.
-    func echoes(_ work: Work, _ metric: Metric) -> Double? {
-        guard let echo = median(work, .echo, metric), let own = median(work, .stub53, metric), echo > 0 else {
-            return nil
-        }
-        return own / echo
+    func echoes(_ work: Work, _ metric: Metric) -> Double? { ratio(work, metric, to: .echo) }
+
+    /// stub53 against a peer: the median of the rounds' ratios, since a noisy round is noisy for both.
+    func ratio(_ work: Work, _ metric: Metric, to peer: Peer) -> Double? {
+        guard let own = statistic(work, .stub53, metric), let other = statistic(work, peer, metric),
+            !other.samples.contains(where: { $0 <= 0 })
+        else { return nil }
+        // A round that failed for one of them leaves no pairs.
+        guard own.samples.count == other.samples.count else { return own.median / other.median }
+        var ratios = Statistic()
+        for (mine, theirs) in zip(own.samples, other.samples) { ratios.add(mine / theirs) }
+        return ratios.median
     }
 
     /// Whether stub53 reaches the bar; nil when something that it is compared with was not measured.
@@ -48,13 +55,13 @@ struct Results: Sendable {
             holds = holds && echoes <= limit
         }
         for peer in bar.below {
-            guard let other = median(work, peer, metric) else { return nil }
-            holds = holds && own < other
+            guard let ratio = ratio(work, metric, to: peer) else { return nil }
+            holds = holds && ratio < 1
         }
         if let most = bar.most { holds = holds && own <= most }
         if let scale = bar.scale {
-            guard let two = median(work, .stub53Two, metric) else { return nil }
-            holds = holds && 2 * own / two >= scale
+            guard let ratio = ratio(work, metric, to: .stub53Two) else { return nil }
+            holds = holds && 2 * ratio >= scale
         }
         return holds
     }

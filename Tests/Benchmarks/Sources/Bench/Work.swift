@@ -129,11 +129,12 @@ struct Work: Sendable {
             lines: [Line(metric: .cpu, bar: Bar(echoes: 2.3, below: [.dnsdist]))]),
         Work(
             id: "tcp-one", title: "TCP, one connection, pipelined", kind: .answers(.zone(10_000), .tcp(connections: 1)),
-            servers: [.echo, .stub53, .nsd, .knot, .unbound], lines: [Line(metric: .cpu)]),
+            servers: [.echo, .stub53, .nsd, .knot, .unbound],
+            lines: [Line(metric: .cpu, bar: Bar(below: [.nsd, .knot, .unbound]))]),
         Work(
             id: "tcp-each", title: "TCP, a connection for each query, one by one",
-            kind: .answers(.zone(10_000), .tcpEach),
-            servers: [.echo, .stub53, .nsd, .knot, .unbound], lines: [Line(metric: .cpu)]),
+            kind: .answers(.zone(10_000), .tcpEach), servers: [.echo, .stub53, .nsd, .knot, .unbound],
+            lines: [Line(metric: .cpu, bar: Bar(below: [.nsd, .knot, .unbound]))]),
     ]
 
     private static let files: [Work] = [
@@ -143,10 +144,17 @@ struct Work: Sendable {
             lines: [Line(metric: .start, bar: Bar(most: 0.5)), Line(metric: .memory, bar: Bar(most: 80))]),
         Work(
             id: "million-zone", title: "zone of 1,000,000 names", kind: .start(.zone(1_000_000)),
-            servers: [.stub53, .nsd, .knot], lines: [Line(metric: .start), Line(metric: .memory)]),
+            servers: [.stub53, .nsd, .knot],
+            lines: [
+                Line(metric: .start, bar: Bar(below: [.nsd, .knot])),
+                Line(metric: .memory, bar: Bar(below: [.nsd, .knot])),
+            ]),
         Work(
             id: "transfer", title: "AXFR of it", kind: .transfer(names: 1_000_000), servers: [.stub53, .nsd, .knot],
-            lines: [Line(metric: .transfer), Line(metric: .transferCPU)]),
+            lines: [
+                Line(metric: .transfer, bar: Bar(below: [.nsd, .knot])),
+                Line(metric: .transferCPU, bar: Bar(below: [.nsd, .knot])),
+            ]),
         Work(
             id: "edit", title: "edit of a 100,000-line hosts file", kind: .edit(lines: 100_000),
             servers: [.stub53, .dnsmasq],
