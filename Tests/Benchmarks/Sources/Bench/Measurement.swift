@@ -49,7 +49,8 @@ struct Measurement {
         let questions = try questions(content, missing: missing)
         func full(_ seconds: Int?) throws -> FullLoad {
             try FullLoad(
-                load, workers: peer == .stub53Two ? 2 : 1, port: server.port, questions: questions, seconds: seconds, settings: settings, folder: folder)
+                load, workers: peer == .stub53Two ? 2 : 1, port: server.port, questions: questions, seconds: seconds,
+                settings: settings, folder: folder)
         }
         // What is to be hit in a cache has to be there; and all code and data has been used once.
         if !missing { _ = try full(content == .forwarded ? nil : 1) }

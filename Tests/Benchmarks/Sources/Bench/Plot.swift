@@ -23,10 +23,11 @@ struct Plot {
         let shown = shown
         let ratios = shown.flatMap { work in work.servers.compactMap { ratio(work, $0) } }
         let high = max(10, ratios.max() ?? 10) * 1.3
+        let low = min(0.8, (ratios.min() ?? 1) * 0.85)
         let height = Self.top + Double(shown.count) * Self.rowHeight + 34
         let bottom = height - 30
         func x(_ ratio: Double) -> Double {
-            Self.left + (Self.width - Self.left - Self.right) * log(max(ratio, 0.8) / 0.8) / log(high / 0.8)
+            Self.left + (Self.width - Self.left - Self.right) * log(ratio / low) / log(high / low)
         }
 
         var svg = """
@@ -42,11 +43,11 @@ struct Plot {
 
             """
         svg += legend(shown)
-        for tick in [1.0, 2, 5, 10, 20, 50, 100, 200, 500] where tick < high {
+        for tick in [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500] where tick > low && tick < high {
             let place = Self.round(x(tick))
             svg += "<line class=\"grid\" x1=\"\(place)\" x2=\"\(place)\" y1=\"\(Self.top)\" y2=\"\(bottom)\"/>\n"
             svg +=
-                "<text class=\"small\" x=\"\(place)\" y=\"\(bottom + 16)\" text-anchor=\"middle\">\(Int(tick))</text>\n"
+                "<text class=\"small\" x=\"\(place)\" y=\"\(bottom + 16)\" text-anchor=\"middle\">\(Report.number(tick))</text>\n"
         }
         for (index, work) in shown.enumerated() {
             let y = Self.top + (Double(index) + 0.5) * Self.rowHeight
