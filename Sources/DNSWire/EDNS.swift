@@ -9,6 +9,8 @@ public enum EDNS {
     /// The fixed part of an OPT record: root owner, type, class, TTL, RDLENGTH.
     public static let optLength = 11
     public static let dnssecOK: UInt16 = 0x8000
+    /// Responses over encrypted transports are padded to a multiple of this, in bytes (RFC 8467 4.1).
+    public static let paddingBlock = 468
 
     /// EDNS option codes (IANA "DNS EDNS0 Option Codes").
     public enum Option {

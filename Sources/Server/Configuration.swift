@@ -33,8 +33,25 @@ public struct Configuration: Sendable {
         public var idleTimeout: UInt64 = 10_000
     }
 
+    /// An address where DNS is served over TLS or HTTPS.
+    public struct EncryptedAddress: Hashable, Sendable, CustomStringConvertible {
+        public enum Service: String, Hashable, Sendable, CaseIterable {
+            case tls, https
+
+            var defaultPort: UInt16 { self == .tls ? 853 : 443 }
+        }
+        public var service: Service
+        public var address: SocketAddress
+
+        public var description: String { "\(service)://\(address)" }
+    }
+
     /// UDP and TCP on each.
     public var listen = Self.defaultListen
+    public var encrypted: [EncryptedAddress] = []
+    /// The certificate (with its chain) and its key, PEM; nil: issued by the local authority.
+    public var certificatePath: String?
+    public var keyPath: String?
     static let defaultListen = [SocketAddress(high: 0, low: 0x7F00_0035, port: 53, isIPv6: false)]
     /// Nobody has said where to listen.
     var listensByDefault = true
@@ -128,7 +145,17 @@ public struct Configuration: Sendable {
     /// What is wrong only with settings taken together.
     private mutating func checkTogether(_ places: [String: Place], _ diagnostics: inout Diagnostics) {
         func place(_ key: String) -> Place { places[key] ?? Place(path: key) }
-        if listen.isEmpty {
+        if (certificatePath == nil) != (keyPath == nil) {
+            diagnostics.error(
+                place(certificatePath == nil ? "tls.key" : "tls.certificate"),
+                "certificate and key belong together; give both, or neither to have the local CA make them")
+        }
+        if encrypted.isEmpty, certificatePath != nil || keyPath != nil {
+            diagnostics.error(
+                place(certificatePath == nil ? "tls.key" : "tls.certificate"),
+                "nothing is served over TLS or HTTPS; listen on tls://ADDR or https://ADDR, or leave it out")
+        }
+        if listen.isEmpty, encrypted.isEmpty {
             diagnostics.error(place("listen"), "no address to listen on; give one, or leave listen out")
         }
         if cache.ttls.least > cache.ttls.most {
@@ -150,12 +177,13 @@ public struct Configuration: Sendable {
 
     /// Where we listen; for all addresses of this machine, each of them too.
     var ownAddresses: [SocketAddress] {
-        listen.flatMap { own in
-            guard own.isUnspecified else { return [own] }
-            return [own]
-                + AccessList.interfaceAddresses().map { $0.address.withPort(own.port) }
-                .filter { $0.isIPv6 == own.isIPv6 }
-        }
+        listen.flatMap { own in own.isUnspecified ? [own] + Self.reachable(own) : [own] }
+    }
+
+    /// The address itself; for all addresses of this machine, each of them.
+    static func reachable(_ own: SocketAddress) -> [SocketAddress] {
+        guard own.isUnspecified else { return [own] }
+        return AccessList.interfaceAddresses().map { $0.address.withPort(own.port) }.filter { $0.isIPv6 == own.isIPv6 }
     }
 
     /// Whether what is sent to `target` arrives at the listener on `own`, as far as addresses tell.

@@ -8,15 +8,18 @@ extension ConfigurationKey {
 
     private static let serving: [ConfigurationKey] = [
         .list(
-            "listen", "ADDR[:PORT] ...", "127.0.0.53:53", "addresses served, UDP and TCP; port 0 takes a free one",
+            "listen", "[tls://|https://]ADDR[:PORT] ...", "127.0.0.53:53",
+            "addresses served: UDP and TCP, TLS, or HTTPS; port 0 takes a free one",
             begin: {
                 $0.listen = []
+                $0.encrypted = []
                 $0.listensByDefault = false
             },
-            add: { configuration, text throws(Wrong) in
-                let address = try ConfigurationText.listenAddress(text)
-                if !configuration.listen.contains(address) || address.port == 0 { configuration.listen.append(address) }
-            }),
+            add: { configuration, text throws(Wrong) in try ConfigurationText.addListen(text, &configuration) }),
+        .path("tls.certificate", "issued by the local CA", "certificate for tls:// and https://, PEM with its chain") {
+            $0.certificatePath = $1
+        },
+        .path("tls.key", "with the certificate", "its private key, PEM") { $0.keyPath = $1 },
         .list(
             "access.allow", "CIDR ...", "connected networks", "clients served besides this machine",
             begin: { $0.access = [] },
@@ -144,8 +147,6 @@ extension ConfigurationKey {
     private static let notInThisVersion: [ConfigurationKey] = [
         .absent("control", "the control socket (stats, flush, reload from outside)", "send SIGHUP to reload"),
         .absent("inspector", "the inspector page", "use the log, or stub53 why"),
-        .absent("certificate", "serving over TLS and HTTPS", "serve UDP and TCP"),
-        .absent("key", "serving over TLS and HTTPS", "serve UDP and TCP"),
     ]
 }
 

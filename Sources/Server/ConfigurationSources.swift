@@ -37,6 +37,7 @@ extension Configuration {
     func load(last: LoadedState?, asksSystem: Bool = true) -> ConfigurationSources {
         var diagnostics = Diagnostics()
         var watched: [String] = file.map { [$0] } ?? []
+        if !encrypted.isEmpty { watched += [certificatePath, keyPath].compactMap { $0 } }
         let hosts: HostsTable
         let hostsFiles: [String]
         if let last, let hostsPaths, hostsPaths == last.configuration.hostsPaths,

@@ -5,13 +5,22 @@ import Resolution
 enum ConfigurationText {
     typealias Wrong = ConfigurationKey.Wrong
 
-    /// `ADDR`, `ADDR:PORT`, `V6`, `[V6]` or `[V6]:PORT`; port 53 when there is none.
-    static func listenAddress(_ text: String) throws(Wrong) -> SocketAddress {
-        for scheme in ["tls://", "https://"] where text.lowercased().hasPrefix(scheme) {
-            throw Wrong(
-                "\(quoted(text.utf8)): serving over \(scheme) is not in stub53 \(Release.version); give ADDR[:PORT]")
+    /// `ADDR`, `ADDR:PORT`, `V6`, `[V6]` or `[V6]:PORT`, with `tls://` or `https://` in front for encrypted transports; the
+    /// service's port when there is none.
+    static func addListen(_ text: String, _ configuration: inout Configuration) throws(Wrong) {
+        for service in Configuration.EncryptedAddress.Service.allCases {
+            let scheme = service.rawValue + "://"
+            guard text.lowercased().hasPrefix(scheme) else { continue }
+            let address = try address(
+                String(text.dropFirst(scheme.count)), defaultPort: service.defaultPort, mayChoosePort: true)
+            let encrypted = Configuration.EncryptedAddress(service: service, address: address)
+            if !configuration.encrypted.contains(encrypted) || address.port == 0 {
+                configuration.encrypted.append(encrypted)
+            }
+            return
         }
-        return try address(text, defaultPort: 53, mayChoosePort: true)
+        let address = try address(text, defaultPort: 53, mayChoosePort: true)
+        if !configuration.listen.contains(address) || address.port == 0 { configuration.listen.append(address) }
     }
 
     /// An address with an optional port. `mayChoosePort`: port 0 is allowed.

@@ -77,6 +77,8 @@ final class RunningDaemon: Sendable {
     let forwarding: Forwarding
     let watcher: FileWatcher
     let listener: StreamListener
+    /// TLS and HTTPS; nil: they are not served.
+    let encrypted: EncryptedListener?
     private let addresses: [ServedAddress]
     private let log: LookupLog?
     /// By worker.
@@ -87,6 +89,8 @@ final class RunningDaemon: Sendable {
     struct ServedAddress: Sendable {
         var address: SocketAddress
         var transports: String
+        /// Of DNS over HTTPS.
+        var url: String?
     }
 
     init(asked: Configuration, _ loaded: LoadedState, _ inherited: InheritedSockets) throws {
@@ -136,6 +140,24 @@ final class RunningDaemon: Sendable {
             for (worker, socket) in bound.sockets.enumerated() { sockets[worker].append(socket) }
             addresses.append(ServedAddress(address: bound.address, transports: "udp tcp"))
         }
+        var loaded = loaded
+        if configuration.encrypted.isEmpty {
+            encrypted = nil
+        } else {
+            let encrypted = try EncryptedListener(
+                threads: workers, certificate: ServerCertificate(configuration), store: store, forwarding: forwarding,
+                connections: listener.connections, makeRing: { log?.makeRing() })
+            self.encrypted = encrypted
+            let served = try configuration.encrypted.map { try encrypted.listen(on: $0) }
+            for one in served {
+                addresses.append(
+                    ServedAddress(
+                        address: one.address, transports: one.service == .tls ? "dot" : "doh",
+                        url: one.service == .https ? "https://\(one.address)\(DoHRequest.path)" : nil))
+            }
+            loaded.designated = encrypted.designations(served)
+            store.replace(loaded.localData(cookie))
+        }
         self.addresses = addresses
         self.sockets = sockets
         state = Mutex(loaded)
@@ -169,7 +191,7 @@ final class RunningDaemon: Sendable {
     func serve() async throws {
         // Ended in the opposite order: whoever may still be written to outlives its writers.
         let services: [any Service] = [
-            LogService(log: log), StreamService(listener: listener), ServingService(daemon: self),
+            LogService(log: log), StreamService(listener: listener, encrypted: encrypted), ServingService(daemon: self),
         ]
         var group = ServiceGroupConfiguration(
             services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: Self.silent)
@@ -213,6 +235,7 @@ final class RunningDaemon: Sendable {
         SystemManager.notify("STOPPING=1")
         hangups.cancel()
         listener.close()
+        encrypted?.close()
         for signal in signals { signal.end() }
         watcher.end()
         await serving.join()
@@ -224,13 +247,15 @@ final class RunningDaemon: Sendable {
     func refreshWorkers() {
         for signal in signals { signal.wake() }
         listener.refresh()
+        encrypted?.refresh()
     }
 
     private func announce() {
         Report.output(Release.description.replacing(" (", with: " · ").replacing(")", with: ""))
         Report.output(state.withLock { $0.sources.summary })
         for (index, served) in addresses.enumerated() {
-            Report.output((index == 0 ? "ready      " : "           ") + "\(served.address) \(served.transports)")
+            let url = served.url.map { " " + $0 } ?? ""
+            Report.output((index == 0 ? "ready      " : "           ") + "\(served.address) \(served.transports)\(url)")
         }
         SystemManager.notify("READY=1")
     }

@@ -20,11 +20,13 @@ struct LogService: Service {
 /// The connections live until the last answer from upstream has been written to them.
 struct StreamService: Service {
     let listener: StreamListener
+    let encrypted: EncryptedListener?
 
     func run() async throws {
         listener.start()
         try? await gracefulShutdown()
         await listener.shutDown()
+        await encrypted?.shutDown()
     }
 }
 

@@ -174,7 +174,9 @@ struct QueryHandler: ~Copyable {
     private mutating func resolveTransfer(
         _ request: borrowing Request, _ zones: ZoneSet, _ builder: inout ResponseBuilder
     ) -> Result {
-        let isDatagram = request.transport == .udp
+        // Over HTTPS too an answer is one message (RFC 8484 4.2.1).
+        let transport = request.transport
+        let isDatagram = transport == .udp || transport == .doh
         if isDatagram, query.type == .axfr {
             decision.fail(.formatError, .notSupported, "zone transfers need TCP")
         } else if !request.client.isLoopback {
@@ -249,8 +251,8 @@ struct QueryHandler: ~Copyable {
     private func appendOPT(
         _ builder: inout ResponseBuilder, _ message: UnsafeRawBufferPointer, _ request: Request
     ) {
-        // The longest OPT we write: fixed part, cookie, keepalive, NSID, and an extended error with its text.
-        withUnsafeTemporaryAllocation(byteCount: 512, alignment: 8) { opt in
+        // The longest OPT we write: fixed part, cookie, keepalive, NSID, an extended error with its text, and padding.
+        withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 8) { opt in
             let base = opt.baseAddress.unsafelyUnwrapped
             base.write(UInt8(0), at: 0)
             base.write(RecordType.opt.rawValue, at: 1)
@@ -284,14 +286,29 @@ struct QueryHandler: ~Copyable {
                 // The text is a courtesy: it gives way where the packet is full.
                 let text = decision.extendedText
                 let textLength =
-                    length + 6 + text.utf8CodeUnitCount <= min(room, opt.count) ? text.utf8CodeUnitCount : 0
+                    length + 6 + text.utf8CodeUnitCount <= min(room, 512) ? text.utf8CodeUnitCount : 0
                 length = Self.append(EDNS.Option.extendedError, 2 + textLength, at: length, of: base) { target in
                     target.write(error.rawValue, at: 0)
                     if textLength > 0 { (target + 2).copyMemory(from: text.utf8Start, byteCount: textLength) }
                 }
             }
+            if query.wantsPadding, request.transport == .dot || request.transport == .doh {
+                length = Self.pad(builder.length, length, of: base, room: min(room, opt.count))
+            }
             base.write(UInt16(length - EDNS.optLength), at: 9)
             _ = builder.appendAdditional(raw: UnsafeRawBufferPointer(start: base, count: length))
+        }
+    }
+
+    /// Makes message and OPT together a multiple of the recommended block, where there is room; returns OPT's length.
+    ///
+    /// - RFC: 7830 3; 8467 4.1.
+    private static func pad(_ message: Int, _ length: Int, of base: UnsafeMutableRawPointer, room: Int) -> Int {
+        let unpadded = message + length + 4
+        let count = (EDNS.paddingBlock - unpadded % EDNS.paddingBlock) % EDNS.paddingBlock
+        guard length + 4 + count <= room else { return length }
+        return append(EDNS.Option.padding, count, at: length, of: base) { target in
+            if count > 0 { target.initializeMemory(as: UInt8.self, repeating: 0, count: count) }
         }
     }
 

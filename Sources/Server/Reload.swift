@@ -12,6 +12,8 @@ struct LoadedState: Sendable {
     var cacheOrigin: [UpstreamServer]
     /// When the loading began, as file times are.
     var since: timespec
+    /// Encrypted transports of ours that clients may be told of.
+    var designated: [DesignatedResolver] = []
 
     init(_ configuration: Configuration, _ sources: ConfigurationSources, since: timespec) {
         self.configuration = configuration
@@ -31,7 +33,8 @@ struct LoadedState: Sendable {
     func localData(_ cookie: ServerCookie) -> LocalData {
         LocalData(
             chain: SourceChain(
-                hosts: sources.hosts, zones: sources.zones, special: sources.special, cache: cache,
+                hosts: sources.hosts, zones: sources.zones, special: sources.special.announcing(designated),
+                cache: cache,
                 routes: ForwardRoutes(sources.upstream)),
             service: ServiceSettings(
                 access: configuration.accessList, cookie: cookie,
@@ -63,6 +66,7 @@ extension RunningDaemon {
             notes.append("cache emptied")
         }
         if next.forwarding != last.forwarding { forwarding.replace(next.forwarding) }
+        encrypted?.reloadCertificate()
         store.replace(next.localData(cookie))
         refreshWorkers()
         state.withLock { $0 = next }
@@ -82,10 +86,13 @@ extension RunningDaemon {
         next.configuration = fresh
         // What the parts are built on: sockets, threads, files.
         let fixed = [
-            ("listen", fresh.listen == asked.listen), ("workers", fresh.workers == asked.workers),
+            ("listen", fresh.listen == asked.listen && fresh.encrypted == asked.encrypted),
+            ("tls.certificate", fresh.certificatePath == asked.certificatePath),
+            ("tls.key", fresh.keyPath == asked.keyPath), ("workers", fresh.workers == asked.workers),
             ("log.format", fresh.logFormat == asked.logFormat), ("log.file", fresh.logFile == asked.logFile),
         ].filter { !$0.1 }.map(\.0)
         next.configuration.listen = old.listen
+        next.configuration.encrypted = old.encrypted
         next.configuration.workers = old.workers
         next.configuration.logFormat = old.logFormat
         next.configuration.logFile = old.logFile

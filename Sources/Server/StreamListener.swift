@@ -10,7 +10,8 @@ final class StreamListener: Sendable {
     private let store: LocalDataStore
     private let forwarding: Forwarding
     private let makeRing: @Sendable () -> LookupRing?
-    private let connections = StreamWorker.Count()
+    /// Shared with the encrypted transports.
+    let connections = StreamWorker.Count()
     /// One per thread.
     private let mailboxes: [StreamMailbox]
     private let threads = ThreadGroup()

@@ -19,8 +19,19 @@ struct Serve: AsyncParsableCommand {
     var sources: SourceOptions
 
     @Option(
-        help: ArgumentHelp("Serve UDP and TCP here. (default: 127.0.0.53:53)", valueName: "addr[:port]"))
+        help: ArgumentHelp(
+            "Serve UDP and TCP here, or TLS (tls://), or HTTPS (https://). (default: 127.0.0.53:53)",
+            valueName: "[scheme://]addr[:port]"))
     var listen: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Certificate for TLS and HTTPS, PEM. (default: one of the local CA, see 'stub53 trust')", valueName: "path")
+    )
+    var certificate: String?
+
+    @Option(help: ArgumentHelp("The certificate's private key, PEM.", valueName: "path"))
+    var key: String?
 
     @Option(help: ArgumentHelp("How lookups are logged: text, json or none. (default: text)", valueName: "format"))
     var log: String?
@@ -43,8 +54,6 @@ struct Serve: AsyncParsableCommand {
     // Part of the command line's contract; the configuration says that they are not in this version.
     @Option(help: .hidden) var inspector: String?
     @Option(help: .hidden) var control: String?
-    @Option(help: .hidden) var certificate: String?
-    @Option(help: .hidden) var key: String?
 
     mutating func run() async throws {
         if helpKeys {
@@ -56,7 +65,8 @@ struct Serve: AsyncParsableCommand {
         let single = [
             ("--log", "log.format", log), ("--log-file", "log.file", logFile), ("--workers", "workers", workers),
             ("--cache-size", "cache.size", cacheSize), ("--inspector", "inspector", inspector),
-            ("--control", "control", control), ("--certificate", "certificate", certificate), ("--key", "key", key),
+            ("--control", "control", control), ("--certificate", "tls.certificate", certificate),
+            ("--key", "tls.key", key),
         ]
         for case (let flag, let key, let value?) in single { settings.append(.init(flag, key, [value])) }
         if keepGoing { settings.append(.init("--keep-going", "keep-going", ["yes"])) }

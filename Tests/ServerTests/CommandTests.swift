@@ -218,14 +218,30 @@ struct CommandTests {
     @Test(
         "What is not in this version is said so, and nothing is served",
         arguments: [
-            (["--listen", "tls://127.0.0.1"], "serving over tls:// is not in stub53"),
             (["--inspector", "127.0.0.1:8053"], "the inspector page is not in stub53"),
             (["--control", "/tmp/x"], "the control socket"),
-            (["--certificate", "a", "--key", "b"], "serving over TLS and HTTPS is not in stub53"),
             (["--upstream", "tls://192.0.2.1"], "not supported yet"),
         ])
     func notInThisVersion(_ test: (arguments: [String], reason: String)) async throws {
         let result = try await run(["serve"] + test.arguments)
+        #expect(result.code == 78)
+        #expect(result.errors.contains(test.reason), "\(result.errors)")
+    }
+
+    @Test(
+        "A certificate that can't be used is refused with the reason",
+        arguments: [
+            (["--certificate", "a", "--key", "b"], "--certificate: nothing is served over TLS or HTTPS"),
+            (["--listen", "tls://127.0.0.1:0", "--certificate", "a"], "certificate and key belong together"),
+            (["--listen", "tls://127.0.0.1:0", "--key", "a"], "certificate and key belong together"),
+            (
+                ["--listen", "tls://127.0.0.1:0", "--certificate", "/nowhere/a.pem", "--key", "/nowhere/a.key"],
+                "/nowhere/a.pem: No such file or directory"
+            ),
+            (["--listen", "tls://127.0.0.1:x"], "is no port"),
+        ])
+    func certificates(_ test: (arguments: [String], reason: String)) async throws {
+        let result = try await run(["serve", "--no-hosts", "--no-upstream"] + test.arguments)
         #expect(result.code == 78)
         #expect(result.errors.contains(test.reason), "\(result.errors)")
     }
@@ -237,7 +253,7 @@ struct CommandTests {
         #expect(result.code == 0)
     }
 
-    @Test("The help of each command shows examples", arguments: ["serve", "check", "query", "why"])
+    @Test("The help of each command shows examples", arguments: ["serve", "check", "query", "why", "trust"])
     func help(_ command: String) async throws {
         let result = try await run([command, "--help"])
         #expect(result.code == 0)

@@ -29,8 +29,8 @@ struct ConfigurationProblemTests {
             ]
         ),
         (
-            "listen: tls://127.0.0.1:853\n",
-            ["test.yaml:1: listen: 'tls://127.0.0.1:853': serving over tls:// is not in stub53 0.1.0; give ADDR[:PORT]"]
+            "listen: tls://[::1:853\n",
+            ["test.yaml:1: listen: '[::1:853': ']' is missing"]
         ),
         ("hosts:\n  https: hide\n", ["test.yaml:2: hosts.https: 'hide' is none of mask, pass, synthesize"]),
         (

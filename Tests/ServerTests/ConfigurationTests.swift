@@ -49,6 +49,12 @@ struct ConfigurationTests {
     }
 
     static let cases: [Case] = [
+        Case(
+            "listen", "[tls://192.0.2.1, 'https://[2001:db8::1]:8443']",
+            "tls://192.0.2.1:853 https://[2001:db8::1]:8443"
+        ) {
+            $0.encrypted.map(\.description).joined(separator: " ")
+        },
         Case("listen", "192.0.2.1", "192.0.2.1:53") { "\($0.listen[0])" },
         Case("listen", "'[2001:db8::1]:5300'", "[2001:db8::1]:5300") { "\($0.listen[0])" },
         Case("listen", "'2001:db8::1'", "[2001:db8::1]:53") { "\($0.listen[0])" },
@@ -122,10 +128,19 @@ struct ConfigurationTests {
         #expect(test.shows(configuration) == test.expected)
     }
 
+    @Test("A certificate and its key are named together, for an encrypted address")
+    func certificate() throws {
+        let yaml = "listen: tls://127.0.0.1\ntls: {certificate: /a.pem, key: /a.key}\n"
+        let (configuration, problems) = try Self.read(yaml)
+        #expect(problems.isEmpty)
+        #expect(configuration.certificatePath == "/a.pem" && configuration.keyPath == "/a.key")
+        #expect(configuration.listen.isEmpty && configuration.encrypted.map(\.description) == ["tls://127.0.0.1:853"])
+    }
+
     @Test("No key is without a test, and the reference has them all")
     func complete() {
         let tested = Set(Self.cases.map(\.key))
-        let others: Set = ["control", "certificate", "key"]
+        let others: Set = ["control", "tls.certificate", "tls.key"]
         let reference = ConfigurationKey.reference
         for key in ConfigurationKey.all {
             #expect(

@@ -42,11 +42,22 @@ public struct SpecialNames: Sendable {
 
     public static let none = SpecialNames(without: Set(Group.allCases), routed: [])
 
+    /// Encrypted transports that are announced (RFC 9462 4).
+    private var designated: [DesignatedResolver] = []
+    private static let designation = Name("_dns.resolver.arpa.") ?? .root
+
     /// All groups but those in `without`. A name at or below one of `routed` is left to upstream.
     public init(without: Set<Group>, routed: [Name]) {
         rules = Self.registry.filter { !without.contains($0.group) }
         self.routed = routed.filter { !$0.isRoot }
         negativeSOA = NegativeSOA.rdata(minimum: 10_800)
+    }
+
+    /// The same, with these resolvers at `_dns.resolver.arpa`.
+    public func announcing(_ designated: [DesignatedResolver]) -> SpecialNames {
+        var names = self
+        names.designated = designated
+        return names
     }
 
     public func owns(_ name: borrowing LookupName) -> Bool { rule(for: name) != nil }
@@ -76,7 +87,13 @@ public struct SpecialNames: Sendable {
             decision.responseCode = .nxDomain
             writeNegative(rule, match.label, name, nameOffset, &builder)
         case .empty:
-            writeNegative(rule, match.label, name, nameOffset, &builder)
+            if question.type == .svcb || question.type == .any, !designated.isEmpty, match.label == 1,
+                name.name == Self.designation
+            {
+                for resolver in designated { append(.svcb, resolver.rdata, nameOffset, &builder) }
+            } else {
+                writeNegative(rule, match.label, name, nameOffset, &builder)
+            }
         case .emptyZone, .loopbackReverse:
             if match.label == 0 {
                 switch question.type {

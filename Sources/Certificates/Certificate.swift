@@ -1,0 +1,98 @@
+internal import COpenSSL
+import Glibc
+
+/// An X.509 certificate and, where it is ours, its key.
+///
+/// - RFC: 5280.
+public struct Certificate: ~Copyable {
+    let x509: OpaquePointer
+    let key: OpaquePointer?
+
+    init(_ x509: OpaquePointer, key: OpaquePointer?) {
+        self.x509 = x509
+        self.key = key
+    }
+
+    deinit {
+        X509_free(x509)
+        EVP_PKEY_free(key)
+    }
+
+    /// Reads PEM, of a certificate and of its unencrypted key.
+    public init(pem: [UInt8], keyPEM: [UInt8]? = nil) throws(CertificateError) {
+        guard let x509 = Self.read(pem, { PEM_read_bio_X509($0, nil, nil, nil) }) else {
+            throw CertificateError("holds no certificate (PEM, 'BEGIN CERTIFICATE')")
+        }
+        var key: OpaquePointer?
+        if let keyPEM {
+            key = Self.read(keyPEM, { PEM_read_bio_PrivateKey($0, nil, { _, _, _, _ in 0 }, nil) })
+            guard key != nil else {
+                X509_free(x509)
+                throw CertificateError("holds no private key (PEM, 'BEGIN PRIVATE KEY', without a passphrase)")
+            }
+            guard X509_check_private_key(x509, key) == 1 else {
+                X509_free(x509)
+                EVP_PKEY_free(key)
+                ERR_clear_error()
+                throw CertificateError("does not belong to the certificate")
+            }
+        }
+        self.init(x509, key: key)
+    }
+
+    private static func read(_ pem: [UInt8], _ body: (OpaquePointer) -> OpaquePointer?) -> OpaquePointer? {
+        pem.withUnsafeBytes { bytes in
+            guard let bio = BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else { return nil }
+            defer {
+                BIO_free(bio)
+                ERR_clear_error()
+            }
+            return body(bio)
+        }
+    }
+
+    /// The certificate as PEM.
+    public var pem: [UInt8] { Self.write { PEM_write_bio_X509($0, x509) } }
+
+    /// The key as PEM (PKCS #8); empty where there is none.
+    public var keyPEM: [UInt8] {
+        guard let key else { return [] }
+        return Self.write { PEM_write_bio_PrivateKey($0, key, nil, nil, 0, nil, nil) }
+    }
+
+    private static func write(_ body: (OpaquePointer) -> Int32) -> [UInt8] {
+        guard let bio = BIO_new(BIO_s_mem()) else { return [] }
+        defer { BIO_free(bio) }
+        guard body(bio) == 1 else { return [] }
+        var pem: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 4096)
+        while case let count = BIO_read(bio, &piece, Int32(piece.count)), count > 0 { pem += piece[..<Int(count)] }
+        return pem
+    }
+
+    /// When it ends, in seconds since 1970.
+    public var end: Int {
+        var time = tm()
+        guard ASN1_TIME_to_tm(X509_get0_notAfter(x509), &time) == 1 else { return 0 }
+        return timegm(&time)
+    }
+
+    /// SHA-256 of it, as browsers show it: pairs of hexadecimal digits with colons between.
+    public var fingerprint: String {
+        var digest = [UInt8](repeating: 0, count: 32)
+        var length: UInt32 = 32
+        guard X509_digest(x509, EVP_sha256(), &digest, &length) == 1 else { return "" }
+        let digits = Array("0123456789ABCDEF")
+        return digest.map { "\(digits[Int($0 >> 4)])\(digits[Int($0 & 15)])" }.joined(separator: ":")
+    }
+
+    /// Whether it is valid for connections to this IP address, as written.
+    public func covers(address: String) -> Bool { X509_check_ip_asc(x509, address, 0) == 1 }
+}
+
+/// What is wrong with a certificate or key: the end of a sentence that begins with its file.
+public struct CertificateError: Error, CustomStringConvertible, Sendable {
+    public let description: String
+
+    init(_ description: String) { self.description = description }
+}

@@ -1,0 +1,123 @@
+import Glibc
+
+/// The certificate authority of this machine: made once, kept in the state directory, trusted where the user says so.
+///
+/// Its key is readable for its owner only and never leaves the directory.
+public struct LocalAuthority: Sendable {
+    /// Where it is kept.
+    public let folder: String
+
+    public init(folder: String = Self.stateFolder) { self.folder = folder }
+
+    public var certificatePath: String { folder + "/ca.pem" }
+    var keyPath: String { folder + "/ca.key" }
+
+    /// systemd's state directory, /var/lib/stub53 for root, and what the XDG says for others.
+    public static var stateFolder: String {
+        func variable(_ name: String) -> String? {
+            getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
+        }
+        if let folder = variable("STATE_DIRECTORY")?.split(separator: ":").first { return String(folder) }
+        if geteuid() == 0 { return "/var/lib/stub53" }
+        if let state = variable("XDG_STATE_HOME") { return state + "/stub53" }
+        return (variable("HOME") ?? "/tmp") + "/.local/state/stub53"
+    }
+
+    /// What is there already; nil: nothing.
+    ///
+    /// - Throws: `LocalAuthorityError` where it can't be read or is no authority.
+    public func load() throws(LocalAuthorityError) -> Certificate? {
+        guard access(certificatePath, F_OK) == 0 else { return nil }
+        let pem = try read(certificatePath)
+        let key = access(keyPath, R_OK) == 0 ? try read(keyPath) : nil
+        do { return try Certificate(pem: pem, keyPEM: key) } catch {
+            throw LocalAuthorityError(certificatePath, "\(error); remove \(folder) to have a new one made")
+        }
+    }
+
+    /// What is there, or a new one.
+    public func loadOrMake() throws(LocalAuthorityError) -> Certificate {
+        if let known = try load() {
+            guard known.key != nil else {
+                throw LocalAuthorityError(keyPath, "can't be read; run as its owner, or remove \(folder)")
+            }
+            if known.end > time(nil) + 86_400 { return known }
+        }
+        var host = [CChar](repeating: 0, count: 64)
+        gethostname(&host, 63)
+        let name = String(decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let made: Certificate
+        do { made = try Certificate.makeAuthority(name: "stub53 local CA \(name)".prefix(64).description) } catch {
+            throw LocalAuthorityError(folder, "\(error)")
+        }
+        try makeFolder()
+        // The key first: a certificate without one would be in the way.
+        try write(made.keyPEM, to: keyPath, mode: 0o600)
+        try write(made.pem, to: certificatePath, mode: 0o644)
+        return made
+    }
+
+    private func makeFolder() throws(LocalAuthorityError) {
+        var path = ""
+        for part in folder.split(separator: "/") {
+            path += (path.isEmpty && !folder.hasPrefix("/") ? "" : "/") + part
+            guard mkdir(path, 0o755) == 0 || errno == EEXIST else { throw LocalAuthorityError(path, reason) }
+        }
+    }
+
+    /// Whole or not at all, and never readable for others in between.
+    private func write(_ bytes: [UInt8], to path: String, mode: mode_t) throws(LocalAuthorityError) {
+        let temporary = path + ".new"
+        unlink(temporary)
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
+        guard descriptor >= 0 else { throw LocalAuthorityError(temporary, reason) }
+        let written = Glibc.write(descriptor, bytes, bytes.count)
+        let synced = fsync(descriptor)
+        close(descriptor)
+        guard written == bytes.count, synced == 0, rename(temporary, path) == 0 else {
+            let why = reason
+            unlink(temporary)
+            throw LocalAuthorityError(path, why)
+        }
+    }
+
+    private func read(_ path: String) throws(LocalAuthorityError) -> [UInt8] {
+        do { return try SmallFile.read(path) } catch { throw LocalAuthorityError(path, "\(error)") }
+    }
+
+    private var reason: String { String(cString: strerror(errno)) }
+}
+
+/// Which file of the local authority can't be used, and why.
+public struct LocalAuthorityError: Error, CustomStringConvertible, Sendable {
+    public let path: String
+    public let why: String
+
+    init(_ path: String, _ why: String) {
+        self.path = path
+        self.why = why
+    }
+
+    public var description: String { "\(path): \(why)" }
+}
+
+/// Files of a few kilobytes, as certificates are.
+public enum SmallFile {
+    /// The longest file that is read, in bytes.
+    static let longest = 1 << 20
+
+    public static func read(_ path: String) throws(CertificateError) -> [UInt8] {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw CertificateError(String(cString: strerror(errno))) }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 16_384)
+        while true {
+            let count = Glibc.read(descriptor, &piece, piece.count)
+            guard count >= 0 else { throw CertificateError(String(cString: strerror(errno))) }
+            if count == 0 { return bytes }
+            bytes += piece[..<count]
+            guard bytes.count <= longest else { throw CertificateError("is longer than a certificate or key can be") }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+import NIOCore
+import NIOHTTP1
+
+/// DNS over HTTPS in HTTP/1.1: one request after the other.
+final class DoHOverHTTP1: ChannelInboundHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private let responder: DoHResponder
+    private var context: ChannelHandlerContext?
+    private var request = DoHRequest()
+    private var keepsAlive = true
+
+    init(_ loop: EncryptedLoop, _ connection: EncryptedConnection) {
+        responder = DoHResponder(loop, connection)
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head(let head):
+            request = DoHRequest()
+            request.setMethod(head.method.rawValue)
+            request.target = head.uri
+            request.contentType = head.headers.first(name: "content-type") ?? ""
+            keepsAlive = head.isKeepAlive
+        case .body(let bytes): request.append(bytes.readableBytesView)
+        case .end:
+            let finish: ([UInt8]) -> Void = { [self] in self.finish($0) }
+            let bound = NIOLoopBound(finish, eventLoop: context.eventLoop)
+            if let response = responder.answer(request, finish: bound) { send(response, context) }
+            request = DoHRequest()
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+    private func finish(_ message: [UInt8]) {
+        if let context { send(responder.response(message), context) }
+        responder.connection.owed -= 1
+    }
+
+    private func send(_ response: DoHResponse, _ context: ChannelHandlerContext) {
+        var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: response.status.rawValue))
+        for (name, value) in response.headers { head.headers.add(name: name, value: value) }
+        if !keepsAlive { head.headers.add(name: "connection", value: "close") }
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        if !response.message.isEmpty {
+            context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: response.message)))), promise: nil)
+        }
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        if !keepsAlive { responder.connection.closeAfterWrites() }
+    }
+}

@@ -1,0 +1,31 @@
+import Glibc
+
+/// Runs another program and waits for it.
+enum Program {
+    /// Its exit code (127: there is none of that name; 128 and the signal that ended it) and what it wrote.
+    static func run(_ command: [String]) -> (code: Int32, output: String) {
+        var pipes: [Int32] = [0, 0]
+        guard pipe(&pipes) == 0 else { return (126, String(cString: strerror(errno))) }
+        for end in pipes { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        defer { close(pipes[0]) }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_adddup2(&actions, pipes[1], 1)
+        posix_spawn_file_actions_adddup2(&actions, pipes[1], 2)
+        var words: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
+        defer { for word in words { free(word) } }
+        var process = pid_t()
+        let result = posix_spawnp(&process, command[0], &actions, nil, &words, environ)
+        close(pipes[1])
+        guard result == 0 else { return (result == ENOENT ? 127 : 126, String(cString: strerror(result))) }
+        var output: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 4096)
+        while case let count = read(pipes[0], &piece, piece.count), count > 0 { output += piece[..<count] }
+        var status: Int32 = 0
+        while waitpid(process, &status, 0) < 0, errno == EINTR {}
+        let text = String(decoding: output.suffix(2000), as: UTF8.self)
+        return (status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F, text)
+    }
+}

@@ -1,0 +1,80 @@
+import ArgumentParser
+import Certificates
+import Glibc
+import Server
+
+/// `stub53 trust`: the local CA, and who trusts it.
+struct Trust: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show or install the local CA that tls:// and https:// listeners use.",
+        discussion: """
+            The CA is made once, with a key that only its owner can read. It can vouch for IP addresses and localhost, \
+            and for no web site.
+
+            Examples:
+              stub53 trust
+              stub53 trust --install
+              stub53 trust --install --nss ~/.pki/nssdb        (Chromium)
+              stub53 trust --install --nss FIREFOX-PROFILE
+              stub53 trust --remove
+            """)
+
+    @Flag(help: "Have it trusted: by this machine, or with --nss by the programs that use that database.")
+    var install = false
+
+    @Flag(help: "Take it out again.")
+    var remove = false
+
+    @Option(help: ArgumentHelp("An NSS database, as Chromium and Firefox have them.", valueName: "dir"))
+    var nss: String?
+
+    func validate() throws {
+        if install && remove { throw ValidationError("--install and --remove exclude each other.") }
+        if nss != nil, !install, !remove { throw ValidationError("--nss says where; add --install or --remove.") }
+    }
+
+    mutating func run() throws {
+        let authority = LocalAuthority()
+        if remove { return try takeOut() }
+        let certificate: Certificate
+        do { certificate = try authority.loadOrMake() } catch {
+            throw ServiceFailure(.problem, "\(error)")
+        }
+        if install { return try putIn(authority.certificatePath) }
+        let isTrusted = TrustStore.system?.holds(certificate.pem) == true
+        print("local CA   \(authority.certificatePath)")
+        print("sha256     \(certificate.fingerprint)")
+        print("until      \(Self.date(certificate.end))")
+        print("machine    \(isTrusted ? "trusts it" : "does not trust it: stub53 trust --install")")
+    }
+
+    private static func date(_ seconds: Int) -> String {
+        var seconds = seconds
+        var parts = tm()
+        gmtime_r(&seconds, &parts)
+        func two(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        return "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))"
+    }
+
+    private func putIn(_ path: String) throws {
+        if let nss {
+            try NSSDatabase(nss).install(path)
+            print("installed  in \(nss)")
+        } else {
+            let store = try TrustStore.found()
+            try store.install(path)
+            print("installed  as \(store.file)")
+        }
+    }
+
+    private func takeOut() throws {
+        if let nss {
+            try NSSDatabase(nss).remove()
+            print("removed    from \(nss)")
+        } else {
+            let store = try TrustStore.found()
+            try store.remove()
+            print("removed    \(store.file)")
+        }
+    }
+}
