@@ -10,7 +10,7 @@ BUILD_PACKAGES := libldns-dev libssl-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) openssl curl libnss3-tools bind9-dnsutils knot-dnsutils ldnsutils nsd unbound python3-dnspython libc-bin \
 	util-linux iproute2 procps
 # Who is measured beside stub53, and what with.
-BENCH_PACKAGES := $(BUILD_PACKAGES) dnsperf dnsmasq-base unbound nsd knot dnsdist pdns-recursor
+BENCH_PACKAGES := $(BUILD_PACKAGES) openssl dnsperf dnsmasq-base unbound nsd knot dnsdist pdns-recursor
 
 BENCH_BUILD := swift build -c release --package-path Tests/Benchmarks --scratch-path .build/benchmarks
 BENCH_PROGRAMS := .build/benchmarks/release

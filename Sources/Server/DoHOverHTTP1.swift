@@ -10,6 +10,7 @@ final class DoHOverHTTP1: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     private var request = DoHRequest()
     private var keepsAlive = true
+    private var awaitsBody = false
 
     init(_ loop: EncryptedLoop, _ connection: EncryptedConnection) {
         responder = DoHResponder(loop, connection)
@@ -26,13 +27,20 @@ final class DoHOverHTTP1: ChannelInboundHandler {
             request.target = head.uri
             request.contentType = head.headers.first(name: "content-type") ?? ""
             keepsAlive = head.isKeepAlive
+            awaitsBody = true
         case .body(let bytes): request.append(bytes.readableBytesView)
         case .end:
+            awaitsBody = false
             let finish: ([UInt8]) -> Void = { [self] in self.finish($0) }
             let bound = NIOLoopBound(finish, eventLoop: context.eventLoop)
             if let response = responder.answer(request, finish: bound) { send(response, context) }
             request = DoHRequest()
         }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if awaitsBody { responder.connection.acknowledge() }
+        context.fireChannelReadComplete()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

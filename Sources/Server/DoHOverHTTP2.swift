@@ -23,6 +23,8 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
     private var context: ChannelHandlerContext?
     /// Requests that have not come whole, and those that wait for upstream (nil).
     private var streams: [HTTP2StreamID: DoHRequest?] = [:]
+    /// The head of a request has just come without its body.
+    private var awaitsBody = false
     private var usedWindow = 0
     private var wantsRead = false
 
@@ -39,12 +41,14 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
         case .headers(let headers):
             // A second block is trailers, which say nothing here.
             if streams[frame.streamID] == nil { streams[frame.streamID] = .some(Self.request(headers.headers)) }
+            awaitsBody = !headers.endStream
             if headers.endStream { finishRequest(frame.streamID, context) }
         case .data(let data):
             if case .byteBuffer(let bytes) = data.data {
                 streams[frame.streamID]??.append(bytes.readableBytesView)
                 giveBack(bytes.readableBytes + (data.paddingBytes.map { $0 + 1 } ?? 0), frame.streamID, data.endStream)
             }
+            awaitsBody = !data.endStream
             if data.endStream { finishRequest(frame.streamID, context) }
         case .rstStream: streams[frame.streamID] = nil
         default: break
@@ -66,6 +70,10 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
 
     func channelReadComplete(context: ChannelHandlerContext) {
         context.flush()
+        if awaitsBody {
+            awaitsBody = false
+            responder.connection.acknowledge()
+        }
         context.fireChannelReadComplete()
     }
 

@@ -35,6 +35,19 @@ final class DataFiles {
 
     // MARK: Data
 
+    /// A certificate for servers of encrypted transports, and its key.
+    func certificate() throws -> (chain: String, key: String) {
+        let (chain, key) = (folder + "/server.pem", folder + "/server.key")
+        if access(chain, F_OK) == 0 { return (chain, key) }
+        let words = [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", chain,
+        ]
+        let child = try Child(words, cores: 0b11, output: folder + "/openssl")
+        guard child.wait() == 0 else { throw Failure("openssl made no certificate:\n\(child.lastWords)") }
+        return (chain, key)
+    }
+
     /// A hosts file of so many lines.
     func hosts(_ count: Int) throws -> String {
         try file("hosts-\(count)") { add in

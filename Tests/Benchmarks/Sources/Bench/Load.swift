@@ -5,6 +5,8 @@ enum Load: Sendable, Hashable {
     case udp
     /// Over so many connections that stay open, pipelined.
     case tcp(connections: Int)
+    /// Over ten connections that stay open, encrypted.
+    case dot, doh
     /// A connection for each query.
     case tcpEach
 
@@ -35,6 +37,10 @@ struct FullLoad {
             try self.init(dnsperf: options, port, questions, seconds, settings, folder)
         case .tcp(let connections):
             let options = ["-m", "tcp", "-c", "\(connections)"] + outstanding
+            try self.init(dnsperf: options, port, questions, seconds, settings, folder)
+        case .dot, .doh:
+            var options = ["-m", load == .dot ? "dot" : "doh", "-c", "10"] + outstanding
+            if load == .doh { options += ["-O", "doh-uri=https://localhost/dns-query", "-O", "doh-method=POST"] }
             try self.init(dnsperf: options, port, questions, seconds, settings, folder)
         case .tcpEach: try self.init(connectionEach: port, questions: questions, seconds: seconds ?? 1)
         }

@@ -49,7 +49,9 @@ struct Measurement {
         let questions = try questions(content, missing: missing)
         func full(_ seconds: Int?) throws -> FullLoad {
             try FullLoad(
-                load, workers: peer == .stub53Two ? 2 : 1, port: server.port, questions: questions, seconds: seconds,
+                load, workers: peer == .stub53Two ? 2 : 1,
+                port: peer == .echo ? server.port : server.setup.encryptedPort ?? server.port, questions: questions,
+                seconds: seconds,
                 settings: settings, folder: folder)
         }
         // What is to be hit in a cache has to be there; and all code and data has been used once.
@@ -80,7 +82,10 @@ struct Measurement {
     /// An error is soon answered: what is not the data is no figure.
     private func check(_ result: FullLoad, _ content: Content) throws {
         var expected = 1.0
-        if case .zone = content { expected = DataFiles.existingShare }
+        switch content {
+        case .zone, .encryptedZone: expected = DataFiles.existingShare
+        default: break
+        }
         // Chance is four standard deviations at most; the questions of a short run are few.
         let chance = 4 * (expected * (1 - expected) / result.completed).squareRoot()
         guard abs(result.noError - expected) < 0.01 + chance else {
@@ -119,7 +124,7 @@ struct Measurement {
         switch content {
         case .nothing: throw Failure("nothing to ask")
         case .hosts(let count), .loggedHosts(let count): try data.hostQuestions(count)
-        case .zone(let count): try data.zoneQuestions(count)
+        case .zone(let count), .encryptedZone(let count, _): try data.zoneQuestions(count)
         // As many as nobody gets through.
         case .forwarded: try data.remoteQuestions(missing ? 300_000 * max(settings.seconds, 1) : 2000)
         }
@@ -130,7 +135,7 @@ struct Measurement {
             switch content {
             case .nothing: Question(name: "localhost.")
             case .hosts(let count), .loggedHosts(let count): Question(name: DataFiles.host(index * 7919 % count))
-            case .zone(let count): Question(name: DataFiles.owner(index * 7919 % count))
+            case .zone(let count), .encryptedZone(let count, _): Question(name: DataFiles.owner(index * 7919 % count))
             case .forwarded: Question(name: "www.remote\(index).example.")
             }
         }

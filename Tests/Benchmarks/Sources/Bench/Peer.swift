@@ -28,6 +28,8 @@ enum Content: Sendable, Hashable {
     /// The same, every lookup logged to a file.
     case loggedHosts(Int)
     case zone(Int)
+    /// The same over TLS, or HTTPS.
+    case encryptedZone(Int, https: Bool)
     /// An upstream's answers.
     case forwarded
 }
@@ -76,6 +78,7 @@ struct Starter {
         let folder = try makeFolder(role + peer.rawValue.replacing(" ", with: "-"))
         var setup = Setup(
             command: [], port: port, probe: probe(content), cores: settings.serverCores, folder: folder)
+        if case .encryptedZone = content { setup.encryptedPort = try LoopbackSocket.freePort() }
         if content == .nothing { setup.needsRecord = false }
         func template(_ name: String, _ values: [String: String]) throws -> String {
             var text = try String(contentsOfFile: "\(settings.templates)/\(name)", encoding: .utf8)
@@ -98,9 +101,11 @@ struct Starter {
             if peer == .stub53Two { setup.cores = settings.allCores }
             setup.command = [settings.stub53, "serve", "--listen", "127.0.0.1:\(port)"]
             if content != .nothing { setup.command += ["--workers", peer == .stub53 ? "1" : "2"] }
-            setup.command += try stub53Options(content, folder, upstream)
+            setup.command += try stub53Options(content, setup, upstream)
         case .unbound:
-            setup.command = ["unbound", "-d", "-c", try template("unbound.conf", unboundValues(content, upstream))]
+            setup.command = [
+                "unbound", "-d", "-c", try template("unbound.conf", unboundValues(content, setup, upstream)),
+            ]
         case .nsd:
             guard case .zone(let count) = content else { throw Failure("nsd serves zones only") }
             setup.command = ["nsd", "-d", "-c", try template("nsd.conf", ["DATA": data.zone(count)])]
@@ -120,7 +125,7 @@ struct Starter {
         return setup
     }
 
-    private func stub53Options(_ content: Content, _ folder: String, _ upstream: UInt16?) throws -> [String] {
+    private func stub53Options(_ content: Content, _ setup: Setup, _ upstream: UInt16?) throws -> [String] {
         switch content {
         // The default configuration, but for the log's place: /etc/hosts, the system's upstreams, text.
         case .nothing: return ["--log-file", "/dev/null"]
@@ -128,15 +133,21 @@ struct Starter {
         case .loggedHosts(let count):
             return [
                 "--hosts", try data.hosts(count), "--no-upstream", "--log", "json",
-                "--log-file", "\(folder)/\(Self.lookupLog)",
+                "--log-file", "\(setup.folder)/\(Self.lookupLog)",
             ]
         case .zone(let count):
             return ["--no-hosts", "--zone", try data.zone(count), "--no-upstream", "--log", "none"]
+        case .encryptedZone(let count, let https):
+            let address = "\(https ? "https" : "tls")://127.0.0.1:\(setup.encryptedPort ?? 0)"
+            let certificate = try data.certificate()
+            return try stub53Options(.zone(count), setup, upstream) + [
+                "--listen", address, "--certificate", certificate.chain, "--key", certificate.key,
+            ]
         case .forwarded: return ["--no-hosts", "--upstream", "127.0.0.1:\(upstream ?? 0)", "--log", "none"]
         }
     }
 
-    private func unboundValues(_ content: Content, _ upstream: UInt16?) throws -> [String: String] {
+    private func unboundValues(_ content: Content, _ setup: Setup, _ upstream: UInt16?) throws -> [String: String] {
         switch content {
         case .nothing: return [:]
         case .hosts(let count): return ["SERVER": "    include: \"\(try data.localData(count))\""]
@@ -145,6 +156,14 @@ struct Starter {
         case .zone(let count):
             let zone = "    name: \"zone.example\"\n    zonefile: \"\(try data.zone(count))\"\n"
             return ["MORE": "auth-zone:\n\(zone)    for-downstream: yes\n    for-upstream: no"]
+        case .encryptedZone(let count, let https):
+            let (port, certificate) = (setup.encryptedPort ?? 0, try data.certificate())
+            let lines = [
+                "interface: 127.0.0.1@\(port)", "\(https ? "https" : "tls")-port: \(port)",
+                "tls-service-pem: \"\(certificate.chain)\"", "tls-service-key: \"\(certificate.key)\"",
+            ]
+            return try unboundValues(.zone(count), setup, upstream).merging(
+                ["SERVER": lines.map { "    " + $0 }.joined(separator: "\n")], uniquingKeysWith: { $1 })
         case .forwarded:
             return ["MORE": "forward-zone:\n    name: \".\"\n    forward-addr: 127.0.0.1@\(upstream ?? 0)"]
         }
@@ -157,7 +176,7 @@ struct Starter {
         case .loggedHosts(let count):
             let log = "log-queries\nlog-async=100\nlog-facility=\(folder)/\(Self.lookupLog)"
             return ["MORE": "addn-hosts=\(try data.hosts(count))\n\(log)"]
-        case .zone: throw Failure("dnsmasq reads no zone files")
+        case .zone, .encryptedZone: throw Failure("dnsmasq reads no zone files")
         case .forwarded: return ["MORE": "server=127.0.0.1#\(upstream ?? 0)"]
         }
     }
@@ -167,7 +186,7 @@ struct Starter {
         switch content {
         case .nothing: Question(name: "localhost.")
         case .hosts(let count), .loggedHosts(let count): Question(name: DataFiles.host(count - 1))
-        case .zone(let count): Question(name: DataFiles.owner(count - 1))
+        case .zone(let count), .encryptedZone(let count, _): Question(name: DataFiles.owner(count - 1))
         case .forwarded: Question(name: "first.example.")
         }
     }

@@ -4,6 +4,8 @@ import Foundation
 struct Setup {
     var command: [String]
     var port: UInt16
+    /// Of TLS or HTTPS, where the load goes there.
+    var encryptedPort: UInt16?
     /// Asked until it is answered.
     var probe: Question
     /// The answer must hold a record: some servers answer before they have their data.

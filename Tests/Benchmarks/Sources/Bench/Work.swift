@@ -101,7 +101,7 @@ struct Work: Sendable {
     /// The figures of the table, each with what it has to be.
     var lines: [Line]
 
-    static let all: [Work] = answers + files + growth + [workers]
+    static let all: [Work] = answers + encrypted + files + growth + [workers]
 
     private static let answers: [Work] = [
         Work(
@@ -135,6 +135,17 @@ struct Work: Sendable {
             id: "tcp-each", title: "TCP, a connection for each query, one by one",
             kind: .answers(.zone(10_000), .tcpEach), servers: [.echo, .stub53, .nsd, .knot, .unbound],
             lines: [Line(metric: .cpu, bar: Bar(below: [.nsd, .knot, .unbound]))]),
+    ]
+
+    private static let encrypted: [Work] = [
+        Work(
+            id: "dot", title: "DNS over TLS, ten connections",
+            kind: .answers(.encryptedZone(10_000, https: false), .dot), servers: [.echo, .stub53, .unbound],
+            lines: [Line(metric: .cpu, bar: Bar(echoes: 4.5, below: [.unbound]))]),
+        Work(
+            id: "doh", title: "DNS over HTTPS, HTTP/2, ten connections",
+            kind: .answers(.encryptedZone(10_000, https: true), .doh), servers: [.echo, .stub53, .unbound],
+            lines: [Line(metric: .cpu, bar: Bar(echoes: 5.5, below: [.unbound]))]),
     ]
 
     private static let files: [Work] = [
