@@ -37,7 +37,7 @@ let package = Package(
         .executableTarget(
             name: "stub53",
             dependencies: [
-                "DNSWire", "LDNS", "Resolution", "Server",
+                "CLinux", "DNSWire", "LDNS", "Resolution", "Server",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Resources"], swiftSettings: settings),
