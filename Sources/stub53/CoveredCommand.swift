@@ -7,14 +7,18 @@ import Server
 /// A command whose system files are covered so that its names are asked of one server; nothing outside of it changes.
 struct CoveredCommand {
     private let process: pid_t
+    /// The files that it sees. They keep their names until it ends: nothing can be mounted over a file without one, as
+    /// another exec within does.
+    private let folder: ScratchFolder
 
     /// Starts it.
     ///
     /// - Throws: `ExitCode` 127 when there is no such command, 126 when it can't be executed, as a shell has it.
     init(_ arguments: [String], server: Resolution.SocketAddress) throws {
-        // A mount keeps a file that is in no folder any more: nothing is left behind, however we end.
         let folder = try ScratchFolder()
-        defer { folder.remove() }
+        self.folder = folder
+        var isStarted = false
+        defer { if !isStarted { folder.remove() } }
         let covers = try Self.covers(server, in: folder)
         var failure = clinux_start_failure()
         process = withCStrings(covers.flatMap { [$0.file, $0.over] }) { names in
@@ -22,10 +26,14 @@ struct CoveredCommand {
             return withCStrings(arguments) { clinux_start_covered($0, list, Int32(list.count), &failure) }
         }
         guard process > 0 else { throw Self.explain(failure, arguments[0], covers) }
+        isStarted = true
     }
 
     /// Waits for its end: its exit code, or 128 and the signal that ended it.
-    func wait() -> Int32 { clinux_wait_for_command(process) }
+    func wait() -> Int32 {
+        defer { folder.remove() }
+        return clinux_wait_for_command(process)
+    }
 
     // MARK: The files
 
@@ -61,7 +69,9 @@ struct CoveredCommand {
 
     private static func text(_ path: String) throws(ServiceFailure) -> String {
         do {
-            return String(decoding: try SourceText(path: path).bytes, as: UTF8.self)
+            let source = try SourceText(path: path)
+            // Its bytes are only there as long as it is.
+            return withExtendedLifetime(source) { String(decoding: $0.bytes, as: UTF8.self) }
         } catch {
             throw ServiceFailure(.problem, "\(path) \(error); let this user read it")
         }
@@ -115,7 +125,8 @@ enum NamespaceRefusal {
     }
 
     private static func setting(_ name: String) -> Int? {
-        guard let text = try? SourceText(path: "/proc/sys/\(name)") else { return nil }
-        return Int(String(decoding: text.bytes, as: UTF8.self).filter { !$0.isWhitespace })
+        guard let source = try? SourceText(path: "/proc/sys/\(name)") else { return nil }
+        let text = withExtendedLifetime(source) { String(decoding: $0.bytes, as: UTF8.self) }
+        return Int(text.filter { !$0.isWhitespace })
     }
 }
