@@ -49,7 +49,7 @@ let package = Package(
         .executableTarget(
             name: "stub53",
             dependencies: [
-                "Certificates", "DNSWire", "LDNS", "Resolution", "Server",
+                "CLinux", "Certificates", "DNSWire", "LDNS", "Resolution", "Server",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Resources"], swiftSettings: settings),

@@ -1,8 +1,10 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 _Static_assert(sizeof(struct clinux_mmsghdr) == sizeof(struct mmsghdr), "clinux_mmsghdr must match the kernel's");
 _Static_assert(offsetof(struct clinux_mmsghdr, msg_len) == offsetof(struct mmsghdr, msg_len), "same layout");
@@ -71,3 +73,5 @@ size_t clinux_set_source(struct msghdr *message, const struct sockaddr *address,
 size_t clinux_pktinfo_space(void) { return CMSG_SPACE(sizeof(struct in6_pktinfo)); }
 
 void clinux_name_thread(unsigned long thread, const char *name) { pthread_setname_np((pthread_t)thread, name); }
+
+int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }

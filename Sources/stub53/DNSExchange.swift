@@ -25,9 +25,12 @@ struct DNSExchange {
         var wasTruncated: Bool
     }
 
-    /// Why there is no response: one sentence, without the server's name.
+    /// Why there is no response, and what to do: without the server's name.
     struct Failure: Error, CustomStringConvertible {
-        let description: String
+        let reason: String
+        var mend: String?
+
+        var description: String { mend.map { "\(reason); \($0)" } ?? reason }
     }
 
     let server: Resolution.SocketAddress
@@ -43,7 +46,7 @@ struct DNSExchange {
                 payloadSize: options.usesEDNS || options.wantsSignatures ? UInt16(EDNS.payloadSize) : nil,
                 wantsSignatures: options.wantsSignatures)
         } catch {
-            throw Failure(description: "the query can't be built: \(error)")
+            throw Failure(reason: "the query can't be built: \(error)")
         }
         let start = ContinuousClock.now
         let deadline = start + options.timeout
@@ -82,7 +85,7 @@ struct DNSExchange {
             }
         }
         throw Failure(
-            description: "no response within \(options.timeout); check the address, or that the server is running")
+            reason: "no response within \(options.timeout)", mend: "check the address, or that the server is running")
     }
 
     // MARK: TCP
@@ -118,7 +121,7 @@ struct DNSExchange {
                 if received.count >= 2 + length {
                     let message = Array(received[2..<(2 + length)])
                     guard isResponse(message, to: query) else {
-                        throw Failure(description: "what came over TCP is no response to the query")
+                        throw Failure(reason: "what came over TCP is no response to the query")
                     }
                     return message
                 }
@@ -127,13 +130,13 @@ struct DNSExchange {
             let count = recv(socket, &buffer, buffer.count, 0)
             if count < 0, errno == EAGAIN || errno == EINTR { continue }
             guard count >= 0 else { throw failure("the connection broke") }
-            guard count > 0 else { throw Failure(description: "the server closed the connection without a response") }
+            guard count > 0 else { throw Failure(reason: "the server closed the connection without a response") }
             received += buffer[..<count]
         }
     }
 
     private var timedOutOverTCP: Failure {
-        Failure(description: "no response over TCP within \(options.timeout); check the address and the firewall")
+        Failure(reason: "no response over TCP within \(options.timeout)", mend: "check the address and the firewall")
     }
 
     // MARK: Sockets
@@ -162,7 +165,7 @@ struct DNSExchange {
 
     private func failure(_ what: String) -> Failure {
         Failure(
-            description: "\(what) (\(String(cString: strerror(errno)))); check the address, or name another @SERVER")
+            reason: "\(what) (\(String(cString: strerror(errno))))", mend: "check the address, or name another @SERVER")
     }
 
     // MARK: The door

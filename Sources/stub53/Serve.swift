@@ -1,4 +1,5 @@
 import ArgumentParser
+import CLinux
 import Server
 
 /// `stub53 serve`: the daemon.
@@ -51,6 +52,9 @@ struct Serve: AsyncParsableCommand {
     @Flag(help: "List the keys of the --config file, and end.")
     var helpKeys = false
 
+    /// For `exec`, whose daemon is not to outlive it.
+    @Flag(help: .hidden) var endWithInput = false
+
     // Part of the command line's contract; the configuration says that they are not in this version.
     @Option(help: .hidden) var inspector: String?
     @Option(help: .hidden) var control: String?
@@ -70,6 +74,9 @@ struct Serve: AsyncParsableCommand {
         ]
         for case (let flag, let key, let value?) in single { settings.append(.init(flag, key, [value])) }
         if keepGoing { settings.append(.init("--keep-going", "keep-going", ["yes"])) }
+        if endWithInput, clinux_end_with_input() != 0 {
+            throw ServiceFailure(.problem, "a thread can't be started; end some processes, or raise 'ulimit -u'")
+        }
         try await Daemon(try sources.configuration(settings)).run()
     }
 }

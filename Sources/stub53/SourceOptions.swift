@@ -2,7 +2,7 @@ import ArgumentParser
 import Resolution
 import Server
 
-/// What says where answers come from: the same for `serve`, `check` and `why`.
+/// What says where answers come from: the same for `serve`, `check`, `why` and `exec`.
 struct SourceOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Read settings from a YAML file; options win over it.", valueName: "file"))
     var config: String?
@@ -49,6 +49,14 @@ struct SourceOptions: ParsableArguments {
         if !upstream.isEmpty { settings.append(.init("--upstream", "upstream.servers", upstream)) }
         if noUpstream { settings.append(.init("--no-upstream", "upstream.servers", ["none"])) }
         return settings
+    }
+
+    /// The options as they were given, for another process; none when none was.
+    var arguments: [String] {
+        let several = [("--hosts", hosts), ("--zones", zones), ("--zone", zone), ("--upstream", upstream)]
+        return [config].compactMap { $0 }.map { "--config=\($0)" }
+            + several.flatMap { flag, values in values.map { "\(flag)=\($0)" } }
+            + [(noHosts, "--no-hosts"), (noUpstream, "--no-upstream")].filter(\.0).map(\.1)
     }
 
     /// Reads the configuration; problems go to standard error and end the command with code 78.

@@ -39,4 +39,48 @@ static inline void clinux_prefetch(const void *address) { __builtin_prefetch(add
 /// pthread_setname_np(3): what `top -H` shows, 15 bytes at most.
 void clinux_name_thread(unsigned long thread, const char *name);
 
+/// pipe2(2) with O_CLOEXEC.
+int clinux_pipe(int ends[2]);
+
+/// A file that a command sees in place of another; both must exist. `over` may be a link.
+struct clinux_cover {
+    const char *file;
+    const char *over;
+};
+
+/// What a start of a command can fail at.
+enum {
+    CLINUX_FORK,
+    CLINUX_UNSHARE,
+    CLINUX_MAP_USER,
+    CLINUX_MAKE_PRIVATE,
+    CLINUX_COVER,
+    CLINUX_EXECUTE,
+};
+
+struct clinux_start_failure {
+    int step;
+    /// errno.
+    int code;
+    /// Which of the covers.
+    int cover;
+};
+
+/// Starts a command in a mount namespace of its own in which at most eight files are covered; nobody else sees that.
+///
+/// Without the permission for it, also in a user namespace of its own, where its user and group are what they were.
+/// The files stay covered when they are replaced outside. The command gets SIGTERM when the calling thread ends, and no
+/// signal is blocked. From now on INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to it. One command per process.
+/// Returns its process ID, or -1 and `failure`.
+pid_t clinux_start_covered(
+    char *const arguments[], const struct clinux_cover *covers, int count, struct clinux_start_failure *failure);
+
+/// Waits for the end of the command: its exit code, or 128 and the signal that ended it.
+int clinux_wait_for_command(pid_t command);
+
+/// Has SIGTERM sent to this process when its standard input ends: who holds the other end of that pipe can't be gone
+/// without us noticing. PR_SET_PDEATHSIG would be lost where the program has file capabilities, or with the parent's thread.
+/// Returns 0 or an error number.
+int clinux_end_with_input(void);
+
 #endif

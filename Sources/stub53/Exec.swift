@@ -1,0 +1,175 @@
+import ArgumentParser
+import DNSWire
+import Glibc
+import LDNS
+import Resolution
+import Server
+
+/// `stub53 exec`: a command whose names are looked up by stub53, while the rest of the machine stays as it is.
+struct Exec: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Run a command that resolves its names through stub53; nothing else on the machine changes.",
+        usage: """
+            stub53 exec [--server ADDR] [--] COMMAND [ARG...]
+            stub53 exec [SOURCES] [--log] [--] COMMAND [ARG...]
+            stub53 exec [...] --browser chromium|firefox URL [ARG...]
+            """,
+        discussion: """
+            The command sees its own /etc/resolv.conf, nsswitch.conf and hosts: each name but localhost and the machine's \
+            own is asked of stub53. That is the running daemon; or, with any of the options for sources, a private one \
+            that ends with the command, so that several commands can run side by side with different answers. What is \
+            not given is as with 'stub53 serve': /etc/hosts, zones, the system's upstream servers.
+
+            The exit code is the command's: 128 and the signal's number where one ended it, 127 where there is no such \
+            command.
+
+            Examples:
+              stub53 exec -- curl -sI http://acme.org
+              stub53 exec --hosts hosts --no-upstream --log -- getent hosts acme.org
+              stub53 exec --zones zones --browser chromium http://acme.org
+            """)
+
+    @Option(
+        help: ArgumentHelp("The daemon to ask, which serves port 53. (default: 127.0.0.53)", valueName: "addr"))
+    var server: String?
+
+    @Flag(help: "Show the private daemon's lookups on standard error when the command has ended.")
+    var log = false
+
+    @Flag(help: "The same as JSON lines.")
+    var json = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Open a URL in chromium or firefox, with a new profile that is removed afterwards: DoH off, no other "
+                + "lookups than the page's.", valueName: "name"))
+    var browser: Browser?
+
+    @OptionGroup(title: "Sources of a private daemon")
+    var sources: SourceOptions
+
+    @Argument(
+        parsing: .captureForPassthrough,
+        help: ArgumentHelp("The command and its arguments, passed on as they are.", valueName: "command"))
+    var words: [String] = []
+
+    private static let defaultServer = Resolution.SocketAddress(high: 0, low: 0x7F00_0035, port: 53, isIPv6: false)
+
+    private var command: [String] { words.first == "--" ? Array(words.dropFirst()) : words }
+    private var isPrivate: Bool { !sources.arguments.isEmpty }
+    private var showsLog: Bool { log || json }
+
+    mutating func validate() throws {
+        if let first = words.first, first.hasPrefix("-"), first != "--" {
+            throw ValidationError("Unknown option '\(first)'; what is the command's goes behind '--'.")
+        }
+        guard let first = command.first, !first.isEmpty else {
+            throw ValidationError(
+                browser == nil
+                    ? "The command is missing, as in: stub53 exec -- curl http://acme.org"
+                    : "The URL is missing, as in: stub53 exec --browser chromium http://acme.org")
+        }
+        if browser != nil, first.hasPrefix("-") {
+            throw ValidationError("'\(first)' is no URL; that comes first, then further arguments for the browser.")
+        }
+        if let server {
+            guard isPrivate == false else {
+                throw ValidationError("--server is for a running daemon, sources are for a private one: leave one out.")
+            }
+            guard Resolution.SocketAddress(ip: server, port: 53) != nil else {
+                throw ValidationError(
+                    "'\(server)' is no IP address; --server takes one without a port, since resolv.conf knows only 53.")
+            }
+        }
+        if showsLog, !isPrivate {
+            throw ValidationError(
+                "A running daemon logs to where it was told to. --log shows a private one's lookups; start one with "
+                    + "--hosts, --no-hosts, --zones, --zone, --upstream, --no-upstream or --config.")
+        }
+    }
+
+    mutating func run() throws {
+        let profile = try browser.map { _ in try ScratchFolder() }
+        defer { profile?.remove() }
+        var command = command
+        if let browser, let profile { command = try browser.command(command, profile: profile) }
+        let code = try isPrivate ? runWithPrivateDaemon(command) : runAttached(command)
+        profile?.remove()
+        throw ExitCode(code)
+    }
+
+    // MARK: The running daemon
+
+    private func runAttached(_ command: [String]) throws -> Int32 {
+        let address = server.flatMap { Resolution.SocketAddress(ip: $0, port: 53) } ?? Self.defaultServer
+        try check(address)
+        return try CoveredCommand(command, server: address).wait()
+    }
+
+    /// The address that nobody gave has to be stub53's: systemd-resolved may have it. Whoever gives one knows whose it is.
+    private func check(_ address: Resolution.SocketAddress) throws {
+        let mend =
+            "start stub53 (stub53 serve), name its address with --server, or give --hosts, --zone or --upstream for a "
+            + "private one"
+        var options = DNSExchange.Options()
+        options.timeout = .seconds(2)
+        let text: String
+        do {
+            let question = try Query.name("version.bind")
+            let result = try DNSExchange(server: address, options: options).ask(question, .txt, .ch)
+            text =
+                try LDNS.Message(wire: result.message).records(.answer).first.map {
+                    Presentation.text(rdata: $0.rdata, type: .txt)
+                } ?? ""
+        } catch let failure as DNSExchange.Failure {
+            throw ServiceFailure(.problem, "no daemon answers at \(address): \(failure.reason); \(mend)")
+        }
+        guard server != nil || text.hasPrefix("\"stub53") else {
+            let who = text.isEmpty ? "" : ", which calls itself \(text)"
+            throw ServiceFailure(.problem, "\(address) is another server's than stub53's\(who); \(mend)")
+        }
+    }
+
+    // MARK: A private daemon
+
+    private func runWithPrivateDaemon(_ command: [String]) throws -> Int32 {
+        let folder = try ScratchFolder()
+        defer { folder.remove() }
+        let file = folder.file("lookups")
+        let format = showsLog ? ["--log", json ? "json" : "text", "--log-file", file] : ["--log", "none"]
+        let daemon = try PrivateDaemon.start(sources.arguments + format)
+        let lookups = showsLog ? open(file, O_RDONLY | O_CLOEXEC) : -1
+        folder.remove()
+        defer { if lookups >= 0 { close(lookups) } }
+        let code: Int32
+        do {
+            code = try CoveredCommand(command, server: daemon.address).wait()
+        } catch {
+            daemon.stop()
+            throw error
+        }
+        let end = daemon.stop()
+        if end != 0 {
+            Terminal.error("stub53: the private daemon has ended with \(end): the command may have lacked answers")
+        }
+        if lookups >= 0 { Self.copy(lookups, to: STDERR_FILENO) }
+        return code
+    }
+
+    private static func copy(_ source: Int32, to target: Int32) {
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = read(source, &buffer, buffer.count)
+            guard count > 0 else { return }
+            var done = 0
+            while done < count {
+                let written = buffer.withUnsafeBytes { write(target, $0.baseAddress! + done, count - done) }
+                if written < 0, errno == EINTR { continue }
+                guard written > 0 else { return }
+                done += written
+            }
+        }
+    }
+}
+
+extension Browser: ExpressibleByArgument {}

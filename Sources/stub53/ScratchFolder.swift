@@ -1,0 +1,65 @@
+import Glibc
+import Server
+
+/// A folder in TMPDIR for one command, which only this user can open; who makes it also removes it.
+struct ScratchFolder {
+    let path: String
+
+    init() throws(ServiceFailure) {
+        let parent = getenv("TMPDIR").map { String(cString: $0) } ?? ""
+        var template = Array("\(parent.hasPrefix("/") ? parent : "/tmp")/stub53-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else {
+            throw ServiceFailure(
+                .problem,
+                "\(parent.hasPrefix("/") ? parent : "/tmp"): no folder can be made there "
+                    + "(\(String(cString: strerror(errno)))); let TMPDIR name one that this user may write to")
+        }
+        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// The path of a file in it, which need not exist.
+    func file(_ name: String) -> String { "\(path)/\(name)" }
+
+    /// Writes a file that all may read; returns its path.
+    @discardableResult
+    func write(_ text: String, to name: String) throws(ServiceFailure) -> String {
+        let path = file(name)
+        let bytes = Array(text.utf8)
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        defer { if descriptor >= 0 { close(descriptor) } }
+        guard descriptor >= 0, Glibc.write(descriptor, bytes, bytes.count) == bytes.count,
+            // Whatever umask says.
+            fchmod(descriptor, 0o644) == 0
+        else {
+            throw ServiceFailure(
+                .problem,
+                "\(path): can't be written (\(String(cString: strerror(errno)))); let TMPDIR name a folder with room")
+        }
+        return path
+    }
+
+    /// Removes it with all that is in it.
+    func remove() {
+        // What a browser leaves behind may still be writing: a folder that has been filled anew is emptied again.
+        for _ in 0..<50 {
+            Self.remove(path)
+            if access(path, F_OK) != 0 { return }
+            usleep(20_000)
+        }
+    }
+
+    private static func remove(_ path: String) {
+        // Of a link, the link.
+        guard unlink(path) != 0, let folder = opendir(path) else { return }
+        var names: [String] = []
+        while let entry = readdir(folder) {
+            names.append(
+                withUnsafePointer(to: &entry.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                })
+        }
+        closedir(folder)
+        for name in names where name != "." && name != ".." { remove("\(path)/\(name)") }
+        rmdir(path)
+    }
+}
