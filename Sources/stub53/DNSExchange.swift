@@ -15,6 +15,8 @@ struct DNSExchange {
         var checkingDisabled = false
         var usesEDNS = true
         var timeout = Duration.seconds(5)
+        /// What to do about it when nothing can be asked there.
+        var mend = "check the address, or name another @SERVER"
     }
 
     struct Result {
@@ -162,7 +164,7 @@ struct DNSExchange {
 
     private func failure(_ what: String) -> Failure {
         Failure(
-            description: "\(what) (\(String(cString: strerror(errno)))); check the address, or name another @SERVER")
+            description: "\(what) (\(String(cString: strerror(errno)))); \(options.mend)")
     }
 
     // MARK: The door

@@ -237,7 +237,7 @@ struct CommandTests {
         #expect(result.code == 0)
     }
 
-    @Test("The help of each command shows examples", arguments: ["serve", "check", "query", "why"])
+    @Test("The help of each command shows examples", arguments: ["serve", "check", "query", "why", "trace"])
     func help(_ command: String) async throws {
         let result = try await run([command, "--help"])
         #expect(result.code == 0)
