@@ -54,6 +54,8 @@ struct WebServer {
         """
         server {
           listen ADDRESS:\(port) ssl\(http2 ? " http2" : "");
+          ssl_protocols TLSv1.3;
+          ssl_conf_command Ciphersuites TLS_AES_256_GCM_SHA384;
           ssl_certificate FOLDER/\(name).pem;
           ssl_certificate_key FOLDER/\(name).key;
           \(more)
