@@ -8,7 +8,7 @@ ARGS ?=
 # What building needs, and what the tests use as clients and peers.
 BUILD_PACKAGES := libldns-dev libssl-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) openssl curl libnss3-tools bind9-dnsutils knot-dnsutils ldnsutils nsd unbound \
-	python3-dnspython libc-bin util-linux iproute2 procps
+	python3-dnspython libc-bin util-linux iproute2 procps nginx-light
 # Who is measured beside stub53, and what with.
 BENCH_PACKAGES := $(BUILD_PACKAGES) openssl dnsperf dnsmasq-base unbound nsd knot dnsdist pdns-recursor
 

@@ -46,10 +46,22 @@ let package = Package(
                 .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: settings),
+        .target(
+            name: "Flow",
+            dependencies: [
+                "DNSWire", "Resolution",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOTLS", package: "swift-nio"),
+                .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ],
+            swiftSettings: settings),
         .executableTarget(
             name: "stub53",
             dependencies: [
-                "CLinux", "Certificates", "DNSWire", "LDNS", "Resolution", "Server",
+                "CLinux", "Certificates", "DNSWire", "Flow", "LDNS", "Resolution", "Server",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Resources"], swiftSettings: settings),
@@ -70,6 +82,7 @@ let package = Package(
                 "AllocationCount", "TestSupport", "Server", "LookupLog", "Resolution", "LDNS", "DNSWire", "stub53",
             ],
             exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
+        .testTarget(name: "FlowTests", dependencies: ["Flow", "Resolution", "DNSWire"], swiftSettings: settings),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "stub53"], swiftSettings: settings),
     ],

@@ -15,6 +15,8 @@ struct DNSExchange {
         var checkingDisabled = false
         var usesEDNS = true
         var timeout = Duration.seconds(5)
+        /// What to do about it when nothing can be asked there.
+        var mend = "check the address, or name another @SERVER"
     }
 
     struct Result {
@@ -165,7 +167,7 @@ struct DNSExchange {
 
     private func failure(_ what: String) -> Failure {
         Failure(
-            reason: "\(what) (\(String(cString: strerror(errno))))", mend: "check the address, or name another @SERVER")
+            reason: "\(what) (\(String(cString: strerror(errno))))", mend: options.mend)
     }
 
     // MARK: The door

@@ -6,17 +6,13 @@ import Server
 /// Tells why a name is answered as it is, by asking the very sources that the daemon asks: together, then one by one.
 struct Explanation {
     let sources: ConfigurationSources
-    private let chain: SourceChain
-    private let mayForward: Bool
-    private let trial = SourceTrial()
+    private let configured: ConfiguredSources
+    private var mayForward: Bool { configured.mayForward }
+    private var trial: SourceTrial { configured.trial }
 
     init(sources: ConfigurationSources, configuration: Configuration) {
         self.sources = sources
-        var cache = AnswerCache.Settings()
-        cache.capacity = 0
-        chain = SourceChain(
-            hosts: sources.hosts, zones: sources.zones, special: sources.special, cache: AnswerCache(cache))
-        mayForward = configuration.upstream != .none
+        configured = ConfiguredSources(sources: sources, configuration: configuration)
     }
 
     /// One source's line of the table.
@@ -28,29 +24,13 @@ struct Explanation {
     }
 
     func text(_ name: Name, _ type: RecordType) -> String {
-        let answer = resolve(name, type)
+        let answer = configured.resolve(name, type)
         var lines = headline(name, type, answer)
         lines.append("")
         lines += table(rows(name, type, answer), winner: answer.firstSource)
         let more = browserLines(name, type, answer)
         if !more.isEmpty { lines += [""] + more }
         return lines.joined(separator: "\n")
-    }
-
-    private func resolve(_ name: Name, _ type: RecordType) -> SourceTrial.Answer {
-        var answer = trial.ask(name, type, mayForward: mayForward) { lookup, question, builder, decision, scratch in
-            let resolution = chain.resolve(
-                &lookup, question, now: 0, fresh: .none, builder: &builder, decision: &decision, scratch: &scratch)
-            return resolution == .needsUpstream ? .needsUpstream : .answered
-        }
-        if answer.outcome == .answered, answer.decision.responseCode == .noError, !answer.hops.isEmpty,
-            let alias = answer.records.last, alias.type == .cname
-        {
-            var last = LookupName()
-            last.assign(Name(uncheckedWire: alias.rdata))
-            answer.isDeadEnd = !chain.isLocal(last)
-        }
-        return answer
     }
 
     // MARK: The answer
@@ -111,7 +91,7 @@ struct Explanation {
     }
 
     private func zonesRow(_ name: Name, _ type: RecordType, _ winner: Source) -> Row {
-        let own = askZones(name, type)
+        let own = configured.askZones(name, type)
         switch own.outcome {
         case .passed: return Row(source: .zone, comment: "no zone above the name")
         case .needsUpstream:
@@ -152,27 +132,12 @@ struct Explanation {
     private func upstreamRow(_ answer: SourceTrial.Answer) -> Row {
         guard mayForward else { return Row(source: .upstream, comment: "none is configured") }
         guard !sources.upstream.isEmpty else { return Row(source: .upstream, comment: "no server is known") }
-        // The longest domain that the name is in (the root's are the servers without a domain).
-        let fitting = sources.upstream.filter { answer.lastName.isAtOrBelow($0.domain) }
-        let depth = fitting.map(\.domain.labelCount).max() ?? 0
-        let servers = fitting.filter { $0.domain.labelCount == depth }
+        let servers = configured.servers(for: answer.lastName)
         guard let first = servers.first else { return Row(source: .upstream, comment: "no server for this name") }
         let more = servers.count > 1 ? " and \(servers.count - 1) more" : ""
         let asked = answer.outcome == .needsUpstream
         let about = asked && !answer.hops.isEmpty ? " for \(answer.lastName)" : ""
         return Row(source: .upstream, place: "\(first)\(more)", comment: asked ? "is asked\(about)" : "not asked")
-    }
-
-    private func askZones(_ name: Name, _ type: RecordType) -> SourceTrial.Answer {
-        trial.ask(name, type, mayForward: mayForward) { lookup, question, builder, decision, _ in
-            switch sources.zones.answer(
-                lookup, nameOffset: Header.length, question: question, builder: &builder, decision: &decision)
-            {
-            case .pass: .passed
-            case .forward: .needsUpstream
-            case .answered, .chase: .answered
-            }
-        }
     }
 
     private func table(_ rows: [Row], winner: Source) -> [String] {
@@ -202,13 +167,15 @@ struct Explanation {
             return []
         }
         var answers: [RecordType: SourceTrial.Answer] = [type: answer]
-        for other in [RecordType.a, .aaaa, .https] where other != type { answers[other] = resolve(name, other) }
+        for other in [RecordType.a, .aaaa, .https] where other != type {
+            answers[other] = configured.resolve(name, other)
+        }
         guard let a = answers[.a], let aaaa = answers[.aaaa], let https = answers[.https] else { return [] }
         var family: [String] = []
         for (other, its) in [(RecordType.a, a), (.aaaa, aaaa), (.https, https)] where other != type {
             family.append(memberText(name, other, its))
         }
-        let mail = resolve(name, .mx)
+        let mail = configured.resolve(name, .mx)
         if mail.has(.mx) { family.append("MX from \(mail.place)") }
         return ["  family   " + family.joined(separator: " · "), "  browser  " + browser(a, aaaa, https)]
     }
@@ -216,7 +183,7 @@ struct Explanation {
     private func memberText(_ name: Name, _ type: RecordType, _ answer: SourceTrial.Answer) -> String {
         if answer.outcome == .needsUpstream { return "\(type) from upstream" }
         guard answer.decision.masked else { return "\(type) \(Self.cut(answer.summary(type)))" }
-        let zone = askZones(name, type)
+        let zone = configured.askZones(name, type)
         return "\(type) masked" + (zone.has(type) ? " (\(zone.place) has one)" : "")
     }
 

@@ -16,7 +16,9 @@ struct Stub53: AsyncParsableCommand {
               stub53 query acme.org @127.0.0.1:5300
             """,
         version: Release.description,
-        subcommands: [Serve.self, Check.self, Query.self, Why.self, Exec.self, Trust.self])
+        subcommands: [
+            Serve.self, Check.self, Query.self, Why.self, Exec.self, Trace.self, Trust.self,
+        ])
 
     /// Exit codes: 0 fine, 1 a problem that was reported, 64 usage, 77 no permission, 78 configuration.
     static func main() async {

@@ -253,7 +253,9 @@ struct CommandTests {
         #expect(result.code == 0)
     }
 
-    @Test("The help of each command shows examples", arguments: ["serve", "check", "query", "why", "trust"])
+    @Test(
+        "The help of each command shows examples",
+        arguments: ["serve", "check", "query", "why", "exec", "trace", "trust"])
     func help(_ command: String) async throws {
         let result = try await run([command, "--help"])
         #expect(result.code == 0)

@@ -1,0 +1,162 @@
+import Glibc
+import NIOSSL
+import Resolution
+
+/// The server's certificates, and whether they verify.
+public struct CertificateReport: Sendable {
+    public struct Certificate: Hashable, Sendable {
+        /// `CN=acme.org`, or all parts where there is no common name.
+        public var subject: String
+        public var issuer: String
+        /// The DNS names and addresses that it is for.
+        public var names: [String]
+        /// Seconds since 1970.
+        public var notBefore: Int
+        public var notAfter: Int
+        public var isSelfIssued: Bool
+
+        public init(
+            subject: String, issuer: String, names: [String], notBefore: Int, notAfter: Int, isSelfIssued: Bool
+        ) {
+            self.subject = subject
+            self.issuer = issuer
+            self.names = names
+            self.notBefore = notBefore
+            self.notAfter = notAfter
+            self.isSelfIssued = isSelfIssued
+        }
+
+        var firstDay: String { day(notBefore) }
+        var lastDay: String { day(notAfter) }
+    }
+
+    /// The server's own first, then each one's issuer.
+    public var chain: [Certificate]
+    /// Why it does not verify; empty: it does.
+    public var problems: [String]
+
+    public var isTrusted: Bool { problems.isEmpty }
+
+    public init(chain: [Certificate], problems: [String]) {
+        self.chain = chain
+        self.problems = problems
+    }
+}
+
+/// `2026-12-23`, UTC.
+private func day(_ seconds: Int) -> String {
+    var seconds = time_t(seconds)
+    var parts = tm()
+    guard gmtime_r(&seconds, &parts) != nil else { return "an unknown day" }
+    func padded(_ number: Int32) -> String { (number < 10 ? "0" : "") + "\(number)" }
+    return "\(parts.tm_year + 1900)-\(padded(parts.tm_mon + 1))-\(padded(parts.tm_mday))"
+}
+
+extension CertificateReport {
+    /// Most of a chain that is shown, and of a certificate's names.
+    private static let mostCertificates = 10
+    private static let mostNames = 50
+
+    /// Judges what BoringSSL saw while it verified.
+    ///
+    /// - Parameters:
+    ///   - leaf: the server's own.
+    ///   - seen: all that verification looked at, in any order.
+    ///   - refused: those of them that it did not accept.
+    ///   - now: seconds since 1970.
+    init(
+        leaf: NIOSSLCertificate, seen: [NIOSSLCertificate], refused: Set<NIOSSLCertificate>, host: String, now: Int
+    ) {
+        var certificates = [leaf]
+        while let last = certificates.last, certificates.count < Self.mostCertificates,
+            last.subjectName != last.issuerName,
+            let issuer = seen.first(where: { $0.subjectName == last.issuerName && !certificates.contains($0) })
+        {
+            certificates.append(issuer)
+        }
+        self.init(chain: certificates.map(Certificate.init), problems: [])
+        for certificate in chain {
+            if certificate.notAfter < now {
+                problems.append("\(certificate.subject) expired on \(certificate.lastDay)")
+            } else if certificate.notBefore > now {
+                problems.append("\(certificate.subject) is valid only from \(certificate.firstDay) on")
+            }
+        }
+        if !Self.covers(chain[0].names, host) {
+            let names = chain[0].names
+            let more = names.count > 3 ? ", \(names.count - 3) more" : ""
+            problems.append(
+                names.isEmpty
+                    ? "it names no host"
+                    : "it is for \(names.prefix(3).joined(separator: ", "))\(more), not for \(host)")
+        }
+        if let reason = distrust(certificates, refused, now) { problems.append(reason) }
+    }
+
+    /// What is wrong besides dates and names.
+    private func distrust(
+        _ certificates: [NIOSSLCertificate], _ refused: Set<NIOSSLCertificate>, _ now: Int
+    ) -> String? {
+        guard let last = chain.last else { return nil }
+        // Verification complains about the last when nobody above it is trusted.
+        if refused.contains(certificates[certificates.count - 1]), last.notBefore <= now, now <= last.notAfter {
+            if chain.count == 1, last.isSelfIssued { return "it is self-signed, and not among the trusted" }
+            return last.isSelfIssued
+                ? "its root \(last.subject) is not among the trusted"
+                : "the issuer \(last.issuer) is not known: not among the trusted, and not sent"
+        }
+        let others = zip(certificates, chain).filter { certificate, part in
+            refused.contains(certificate) && part.notBefore <= now && now <= part.notAfter
+        }
+        return others.first.map { "\($0.1.subject) is not fit for its place (usage, signature or constraints)" }
+    }
+
+    /// Whether one of a certificate's names is `host`: an address, or a name where `*` may be the first label.
+    ///
+    /// - RFC: 9525 6.3.
+    static func covers(_ names: [String], _ host: String) -> Bool {
+        if SocketAddress(ip: host, port: 0) != nil { return names.contains(host) }
+        let labels = host.lowercased().split(separator: ".", omittingEmptySubsequences: false)
+        return names.contains { name in
+            var own = name.lowercased().split(separator: ".", omittingEmptySubsequences: false)
+            if own.last?.isEmpty == true { own.removeLast() }
+            guard own.count == labels.count, own.count > 0 else { return false }
+            if own[0] == "*" { return own.count > 1 && own.dropFirst() == labels.dropFirst() }
+            return own == labels
+        }
+    }
+}
+
+extension CertificateReport.Certificate {
+    fileprivate init(_ certificate: NIOSSLCertificate) {
+        let subject = certificate.subjectName
+        let issuer = certificate.issuerName
+        var names: [String] = []
+        for name in certificate._subjectAlternativeNames().prefix(50) {
+            switch name.nameType {
+            case .dnsName: names.append(String(decoding: name.contents.prefix(255), as: UTF8.self))
+            case .ipAddress:
+                if let address = SocketAddress(rdata: Array(name.contents), port: 0) { names.append(address.ip) }
+            default: break
+            }
+        }
+        self.init(
+            subject: Self.text(subject), issuer: Self.text(issuer), names: names,
+            notBefore: Int(certificate.notValidBefore), notAfter: Int(certificate.notValidAfter),
+            isSelfIssued: subject == issuer)
+    }
+
+    private static func text(_ name: [SSLCertificateName]) -> String {
+        let known: [(SSLCertificateNameType, String)] = [
+            (.commonName, "CN"), (.organization, "O"), (.organizationalUnit, "OU"), (.city, "L"), (.state, "ST"),
+            (.country, "C"),
+        ]
+        func part(_ entry: SSLCertificateName) -> String? {
+            known.first { $0.0 == entry.type }.map { "\($0.1)=\(entry.value.prefix(100))" }
+        }
+        // The last common name is the most significant.
+        if let common = name.last(where: { $0.type == .commonName }), let text = part(common) { return text }
+        let parts = name.prefix(6).compactMap(part)
+        return parts.isEmpty ? "(without a name)" : parts.joined(separator: ", ")
+    }
+}

@@ -1,0 +1,225 @@
+public import DNSWire
+public import Resolution
+
+/// An `http` or `https` URL, taken apart as far as the flow needs it.
+///
+/// Made for URLs from outside: of a person, or of a Location header. What comes out is ASCII without blanks or control
+/// characters. User names, passwords and fragments are left out, as they are never sent.
+/// - RFC: 3986 3 and 5.2; 9110 4.2.
+public struct FlowURL: Hashable, Sendable {
+    public enum Scheme: String, Sendable { case http, https }
+
+    /// Why a text is no such URL: one sentence.
+    public struct Problem: Error, Hashable, CustomStringConvertible {
+        public let description: String
+    }
+
+    public var scheme: Scheme
+    /// In lower case and A-labels, without a dot at the end; an IPv6 address without brackets.
+    public private(set) var host: String
+    /// Nil: the scheme's.
+    public private(set) var explicitPort: UInt16?
+    /// Path and query, `/` at least.
+    public private(set) var target: String
+
+    /// Bytes; browsers take more, but nothing that is looked at by people needs it.
+    static let maximumLength = 8192
+
+    public var port: UInt16 { explicitPort ?? (scheme == .http ? 80 : 443) }
+
+    /// The host's address where it is one.
+    public var address: SocketAddress? { SocketAddress(ip: host, port: port) }
+
+    /// The name that is looked up; nil for an address.
+    public var name: Name? { address == nil ? Name(host) : nil }
+
+    /// What the Host field says.
+    public var authority: String {
+        let bracketed = host.contains(":") ? "[\(host)]" : host
+        return explicitPort.map { "\(bracketed):\($0)" } ?? bracketed
+    }
+
+    /// The same place by https: port 80 becomes 443, any other stays.
+    ///
+    /// - RFC: 9460 9.5; 6797 8.3.
+    public var secured: FlowURL {
+        var url = self
+        url.scheme = .https
+        if url.explicitPort == 80 { url.explicitPort = nil }
+        return url
+    }
+
+    /// Reads what a person types: without a scheme it is http, as browsers have long had it.
+    public init(typed text: String) throws(Problem) {
+        guard let scheme = Self.scheme(of: text) else {
+            try self.init("http://" + text)
+            return
+        }
+        // `acme.org:8080` has no scheme either.
+        guard text.dropFirst(scheme.count + 1).hasPrefix("//") || ["http", "https"].contains(scheme) else {
+            if text.dropFirst(scheme.count + 1).first?.isNumber == true {
+                try self.init("http://" + text)
+                return
+            }
+            throw Problem(description: "'\(scheme):' is not followed by the web; give an http:// or https:// URL")
+        }
+        try self.init(text)
+    }
+
+    /// Reads an absolute URL.
+    public init(_ text: String) throws(Problem) {
+        guard text.utf8.count <= Self.maximumLength else {
+            throw Problem(description: "the URL is longer than \(Self.maximumLength) bytes")
+        }
+        let text = Self.slashed(text)
+        guard let name = Self.scheme(of: text) else { throw Problem(description: "the URL has no scheme") }
+        guard let scheme = Scheme(rawValue: name) else {
+            throw Problem(description: "'\(name):' is not followed by the web; give an http:// or https:// URL")
+        }
+        // Browsers take any number of slashes here.
+        let rest = text.dropFirst(name.count + 1).drop { $0 == "/" }
+        let end = rest.firstIndex { "/?#".contains($0) } ?? rest.endIndex
+        self.scheme = scheme
+        (host, explicitPort) = try Self.authority(rest[..<end], scheme)
+        target = Self.target(rest[end...])
+    }
+
+    /// Where a Location of a response to `self` leads.
+    ///
+    /// - RFC: 9110 10.2.2; 3986 5.2.
+    public func following(_ location: String) throws(Problem) -> FlowURL {
+        guard location.utf8.count <= Self.maximumLength else {
+            throw Problem(description: "the Location is longer than \(Self.maximumLength) bytes")
+        }
+        let text = Self.slashed(location)
+        if Self.scheme(of: text) != nil { return try FlowURL(text) }
+        if text.hasPrefix("//") { return try FlowURL("\(scheme):" + text) }
+        var url = self
+        let path = target.prefix { $0 != "?" }
+        switch text.first {
+        case nil, "#": break
+        case "?": url.target = Self.target(path + text)
+        case "/": url.target = Self.target(text[...])
+        default: url.target = Self.target(path[...(path.lastIndex(of: "/") ?? path.startIndex)] + text)
+        }
+        return url
+    }
+
+    // MARK: Parts
+
+    /// Without the blanks around, and with the slashes that browsers read for backslashes (before a query).
+    private static func slashed(_ text: String) -> String {
+        let trimmed = text.unicodeScalars.drop { $0.value <= 0x20 }
+        var result = ""
+        var inQuery = false
+        // Browsers leave tabs and line ends out.
+        for scalar in trimmed where ![0x09, 0x0A, 0x0D].contains(scalar.value) {
+            if scalar == "?" || scalar == "#" { inQuery = true }
+            result.unicodeScalars.append(scalar == "\\" && !inQuery ? "/" : scalar)
+        }
+        while let last = result.unicodeScalars.last, last.value <= 0x20 { result.unicodeScalars.removeLast() }
+        return result
+    }
+
+    /// In lower case, without the colon.
+    private static func scheme(of text: String) -> String? {
+        guard let colon = text.firstIndex(of: ":"), let first = text.utf8.first, isLetter(first) else { return nil }
+        let scheme = text[..<colon]
+        let isScheme = scheme.utf8.allSatisfy {
+            isLetter($0) || ASCII.isDigit($0) || [UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: ".")].contains($0)
+        }
+        return isScheme ? scheme.lowercased() : nil
+    }
+
+    private static func authority(
+        _ text: Substring, _ scheme: Scheme
+    ) throws(Problem) -> (host: String, port: UInt16?) {
+        // What stands before the last @ is a user, however much it looks like a host.
+        var rest = text[(text.lastIndex(of: "@").map { text.index(after: $0) } ?? text.startIndex)...]
+        var port: UInt16?
+        if let colon = rest.lastIndex(of: ":"), !rest[colon...].contains("]") {
+            let digits = rest[rest.index(after: colon)...]
+            if !digits.isEmpty {
+                guard digits.utf8.allSatisfy(ASCII.isDigit), let number = UInt16(digits), number > 0 else {
+                    throw Problem(description: "the URL's port is not a number from 1 to 65535")
+                }
+                port = number
+            }
+            rest = rest[..<colon]
+        }
+        if port == (scheme == .http ? 80 : 443) { port = nil }
+        guard !rest.isEmpty else { throw Problem(description: "the URL has no host") }
+        if rest.hasPrefix("[") {
+            guard rest.hasSuffix("]"), !rest.contains("%"),
+                let address = SocketAddress(ip: String(rest.dropFirst().dropLast()), port: 0), address.isIPv6
+            else { throw Problem(description: "what stands in brackets is no IPv6 address") }
+            return (address.ip, port)
+        }
+        return (try host(rest), port)
+    }
+
+    private static func host(_ text: Substring) throws(Problem) -> String {
+        var host = String(text)
+        if !host.utf8.allSatisfy({ $0 < 0x80 }) {
+            guard let ascii = InternationalName.toASCII(host) else {
+                throw Problem(description: "the host holds characters that no domain name has")
+            }
+            host = ascii
+        }
+        host = host.lowercased()
+        if host.hasSuffix(".") { host.removeLast() }
+        if SocketAddress(ip: host, port: 0) != nil, !host.contains(":") { return host }
+        let isName = host.utf8.allSatisfy {
+            isLetter($0) || ASCII.isDigit($0) || [UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_")].contains($0)
+        }
+        guard isName else {
+            throw Problem(description: "the host is no domain name: only letters, digits, - and _ are")
+        }
+        // A last label of digits means an address to browsers, whatever its form (WHATWG URL 3.5).
+        guard host.split(separator: ".").last?.utf8.allSatisfy(ASCII.isDigit) != true else {
+            throw Problem(description: "the host is neither a domain name nor an IPv4 address")
+        }
+        guard Name(host) != nil else {
+            throw Problem(description: "the host is no domain name: a label is empty or too long")
+        }
+        return host
+    }
+
+    private static func isLetter(_ byte: UInt8) -> Bool { ASCII.lowercased(byte) &- UInt8(ascii: "a") < 26 }
+
+    /// Path and query in printable ASCII, dot segments removed (RFC 3986 5.2.4), the fragment left out.
+    private static func target(_ text: some StringProtocol) -> String {
+        let whole = text.prefix { $0 != "#" }
+        let path = whole.prefix { $0 != "?" }
+        var segments: [Substring] = []
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false).map { Substring($0) }
+        for (index, part) in parts.enumerated().dropFirst() {
+            let isLast = index == parts.count - 1
+            switch part.lowercased() {
+            case "..", ".%2e", "%2e.", "%2e%2e":
+                _ = segments.popLast()
+                if isLast { segments.append("") }
+            case ".", "%2e": if isLast { segments.append("") }
+            default: segments.append(part)
+            }
+        }
+        return encoded("/" + segments.joined(separator: "/") + whole.dropFirst(path.count))
+    }
+
+    private static func encoded(_ text: String) -> String {
+        var result: [UInt8] = []
+        let digits = Array("0123456789ABCDEF".utf8)
+        for byte in text.utf8 {
+            if (0x21...0x7E).contains(byte), !"\"<>`{}".utf8.contains(byte) {
+                result.append(byte)
+            } else {
+                result += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+            }
+        }
+        return String(decoding: result, as: UTF8.self)
+    }
+}
+
+extension FlowURL: CustomStringConvertible {
+    public var description: String { "\(scheme)://\(authority)\(target)" }
+}

@@ -1,0 +1,76 @@
+import NIOCore
+import NIOSSL
+
+/// How a flow is walked: who answers lookups, whom to trust, and how far to go.
+public struct FlowWalk: Sendable {
+    /// Bounds; whoever answers may be hostile.
+    public struct Limits: Sendable {
+        /// For each of: connect, handshake, head of a response, its body.
+        public var step = Duration.seconds(5)
+        /// For all of it.
+        public var total = Duration.seconds(60)
+        public var redirects = 10
+        /// Addresses of a name that are tried.
+        public var addresses = 4
+        /// HTTPS records in AliasMode that are followed.
+        public var aliases = 8
+        /// Of a body.
+        public var bytes = 1 << 20
+
+        public init() {}
+    }
+
+    /// Why it can't begin: one sentence with the mend.
+    public struct Problem: Error, CustomStringConvertible {
+        public let description: String
+    }
+
+    /// What TLS offers by ALPN, as browsers do.
+    static let protocols = ["h2", "http/1.1"]
+
+    let lookup: any NameLookup
+    let limits: Limits
+    let agent: String
+    let security: NIOSSLContext
+
+    /// - Parameters:
+    ///   - authorities: a PEM file with certificates that are trusted besides the system's.
+    ///   - agent: the User-Agent field.
+    public init(
+        lookup: any NameLookup, authorities: String? = nil, agent: String, limits: Limits = Limits()
+    ) throws(Problem) {
+        self.lookup = lookup
+        self.limits = limits
+        self.agent = agent
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        // The name is checked by us, so that a wrong one is told like everything else.
+        configuration.certificateVerification = .noHostnameVerification
+        configuration.minimumTLSVersion = .tlsv12
+        configuration.applicationProtocols = Self.protocols
+        if let authorities {
+            do {
+                let certificates = try NIOSSLCertificate.fromPEMFile(authorities)
+                configuration.additionalTrustRoots = [.certificates(certificates)]
+            } catch {
+                throw Problem(description: "\(authorities): holds no certificate that can be read; give a PEM file")
+            }
+        }
+        do {
+            security = try NIOSSLContext(configuration: configuration)
+        } catch {
+            throw Problem(
+                description: "the system's trusted certificates can't be read (\(error)); install ca-certificates")
+        }
+    }
+
+    /// Walks from `url` to a page, or to where the flow ends.
+    public func walk(from url: FlowURL) async -> Flow {
+        var walker = FlowWalker(walk: self)
+        await walker.run(url)
+        return Flow(url: url, lookup: lookup.description, steps: walker.steps)
+    }
+}
+
+extension TimeAmount {
+    init(_ duration: Duration) { self = .nanoseconds(Int64(duration / .nanoseconds(1))) }
+}

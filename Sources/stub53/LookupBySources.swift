@@ -1,0 +1,92 @@
+import DNSWire
+import Flow
+import LDNS
+import Resolution
+
+/// Lookups by the sources of a configuration, in this process; what they leave to upstream is asked there.
+struct LookupBySources: NameLookup {
+    let configured: ConfiguredSources
+    let timeout: Duration
+
+    var description: String { "the configured sources" }
+
+    func ask(_ name: Name, _ type: RecordType) throws(LookupFailure) -> LookupAnswer {
+        var asked = name
+        var answer: LookupAnswer?
+        // Aliases lead from local data to upstream's and back, as in the daemon.
+        for _ in 0..<Decision.maximumHops {
+            let local = configured.resolve(asked, type)
+            guard local.outcome == .needsUpstream else {
+                var decided = Self.join(answer, Self.answer(local))
+                decided.hidden = hidden(asked, type, local)
+                return decided
+            }
+            var remote = try askUpstream(local.lastName, type)
+            remote.records.insert(contentsOf: local.records.map(LookupAnswer.Record.init), at: 0)
+            guard let cut = firstLocal(remote, from: local.lastName) else { return Self.join(answer, remote) }
+            // Upstream's word on a name that is ours does not count.
+            remote.records = remote.records.filter { $0.type == .cname && $0.owner != cut }
+            answer = Self.join(answer, remote)
+            asked = cut
+        }
+        throw LookupFailure("the chain of aliases from \(name) is longer than \(Decision.maximumHops)")
+    }
+
+    private static func answer(_ local: SourceTrial.Answer) -> LookupAnswer {
+        var answer = LookupAnswer(
+            records: local.records.map(LookupAnswer.Record.init), responseCode: local.decision.responseCode)
+        answer.isAuthoritative = local.decision.authoritative
+        answer.source = "\(local.decision.source)"
+        answer.rule = local.place.isEmpty ? nil : local.place
+        answer.isMasked = local.decision.masked
+        return answer
+    }
+
+    /// The later answer decides; the records of both are the chain.
+    private static func join(_ first: LookupAnswer?, _ second: LookupAnswer) -> LookupAnswer {
+        guard let first else { return second }
+        var joined = second
+        joined.records = first.records + second.records
+        joined.isAuthenticated = first.isAuthenticated && second.isAuthenticated
+        return joined
+    }
+
+    /// Where a zone has what an override hides.
+    private func hidden(_ name: Name, _ type: RecordType, _ local: SourceTrial.Answer) -> String? {
+        guard local.decision.masked else { return nil }
+        let zone = configured.askZones(name, type)
+        return zone.has(type) ? zone.place : nil
+    }
+
+    /// The first alias target behind `name` that local sources answer for.
+    private func firstLocal(_ answer: LookupAnswer, from name: Name) -> Name? {
+        var name = name
+        for _ in 0..<Decision.maximumHops {
+            guard let alias = answer.records.first(where: { $0.type == .cname && $0.owner == name }),
+                let target = Name(wire: alias.rdata)
+            else { return nil }
+            if configured.isLocal(target) { return target }
+            name = target
+        }
+        return nil
+    }
+
+    private func askUpstream(_ name: Name, _ type: RecordType) throws(LookupFailure) -> LookupAnswer {
+        guard let server = configured.servers(for: name).first else {
+            throw LookupFailure("no upstream server is known for \(name); name one with --upstream")
+        }
+        var options = DNSExchange.Options()
+        options.overTCP = server.transport == .tcp
+        options.timeout = timeout
+        options.mend = "check the address, or name another with --upstream"
+        do {
+            let result = try DNSExchange(server: server.address, options: options).ask(name, type, .in)
+            var answer = try LookupAnswer(message: LDNS.Message(wire: result.message))
+            answer.source = "upstream"
+            answer.rule = "\(server)"
+            return answer
+        } catch {
+            throw LookupFailure("\(server): \(error)")
+        }
+    }
+}
