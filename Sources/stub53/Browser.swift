@@ -26,7 +26,7 @@ enum Browser: String, CaseIterable {
         switch self {
         case .chromium:
             var flags = ["--user-data-dir=\(folder.path)", "--no-first-run", "--no-default-browser-check"]
-            // Its own lookups would be among those of the page.
+            // Its own lookups would be among those of the page; some are left.
             flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
             // Its sandbox does not take root.
             if geteuid() == 0 { flags.append("--no-sandbox") }
@@ -55,7 +55,7 @@ enum Browser: String, CaseIterable {
         user_pref("doh-rollout.disable-heuristics", true);
         // HTTPS records from the system's DNS.
         user_pref("network.dns.native_https_query", true);
-        // Its own lookups would be among those of the page.
+        // Its own lookups would be among those of the page; some are left.
         user_pref("network.captive-portal-service.enabled", false);
         user_pref("network.connectivity-service.enabled", false);
         user_pref("app.normandy.enabled", false);

@@ -41,8 +41,8 @@ struct Exec: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Open a URL in chromium or firefox, with a new profile that is removed afterwards: DoH off, no other "
-                + "lookups than the page's.", valueName: "name"))
+            "Open a URL in chromium or firefox, with a new profile that is removed afterwards: DoH off.",
+            valueName: "name"))
     var browser: Browser?
 
     @OptionGroup(title: "Sources of a private daemon")

@@ -201,7 +201,7 @@ struct ExecTests {
             ["exec"] + local
                 + [
                     "sh", "-c",
-                    "trap 'echo got it; kill $!; exit 5' TERM INT HUP QUIT USR1; sleep 60 & echo \"$@\"; wait",
+                    "trap 'echo got it; kill -9 $!; exit 5' TERM INT HUP QUIT USR1; sleep 60 & echo \"$@\"; wait",
                 ]
                 + ["sh", "--log", "-x", "--", "two words"], folder: folder.path)
         #expect(try await program.output.first { _ in true } == "--log -x -- two words")
