@@ -59,6 +59,8 @@ let package = Package(
             exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "stub53"], swiftSettings: settings),
+        .testTarget(
+            name: "BrowserTests", dependencies: ["TestSupport", "DNSWire", "stub53"], swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )
