@@ -20,4 +20,15 @@ struct OverrideFamilyTests {
         #expect(Set(lookups.map { "\($0.type) \($0.source)" }) == ["HTTPS hosts", "AAAA hosts", "A hosts"])
         #expect(stage.upstream.count(Stage.name) == 0)
     }
+
+    @Test(
+        "Chromium goes straight to https where HTTPS is synthesized: no plain request", arguments: Stage.Holder.allCases
+    )
+    func synthesized(_ holder: Stage.Holder) async throws {
+        guard Browser.chromium.isInstalled else { try Test.cancel("Chromium is not installed") }
+        let stage = try await Stage(holder, https: "synthesize")
+        #expect(try await stage.open(.chromium, .ownClient).contains("the test server, https, HTTP/2.0"))
+        #expect(try stage.server.requests() == ["https GET / HTTP/2.0 200"])
+        #expect(Set(try await stage.lookups().map(\.source)) == ["hosts"])
+    }
 }
