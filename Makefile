@@ -9,6 +9,9 @@ ARGS ?=
 BUILD_PACKAGES := libldns-dev libssl-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) openssl curl libnss3-tools bind9-dnsutils knot-dnsutils ldnsutils nsd unbound \
 	python3-dnspython libc-bin util-linux iproute2 procps nginx-light
+# Real browsers and other clients, and what their tests serve them with.
+BROWSER_PACKAGES := $(BUILD_PACKAGES) chromium firefox-esr nginx-light libnss3-tools openssl curl util-linux \
+	python3 nodejs default-jdk-headless musl-tools
 # Who is measured beside stub53, and what with.
 BENCH_PACKAGES := $(BUILD_PACKAGES) openssl dnsperf dnsmasq-base unbound nsd knot dnsdist pdns-recursor
 
@@ -17,8 +20,8 @@ BENCH_PROGRAMS := .build/benchmarks/release
 # Of `make bench`: ROWS=zone,tcp (all), ROUNDS=5, SECONDS=5, and where results.json and results.svg go.
 OUT ?= .build/bench
 
-.PHONY: build run test test-release lint install clean bench bench-instructions build-tools test-tools bench-tools \
-	instruction-tools
+.PHONY: build run test test-release test-browsers lint install clean bench bench-instructions build-tools test-tools \
+	browser-tools bench-tools instruction-tools
 
 # With Swift's libraries inside: it starts four times as fast, and runs where Swift is not.
 build: build-tools
@@ -29,11 +32,16 @@ run: build
 
 test: test-tools
 	swift build --build-tests
-	swift test --skip-build
+	swift test --skip-build --skip BrowserTests
 
 # The tests of the whole program once more, on the optimized build that people run.
 test-release: test-tools build
 	STUB53=$(CURDIR)/.build/release/stub53 swift test --filter EndToEndTests
+
+# What real browsers do with our answers, without a screen; as root, for a resolv.conf of their own.
+test-browsers: browser-tools
+	swift build --build-tests
+	swift test --skip-build --filter BrowserTests
 
 lint:
 	swift format lint --strict --recursive Sources Tests Package.swift
@@ -64,6 +72,9 @@ build-tools:
 
 test-tools:
 	@$(call install_missing,$(TEST_PACKAGES))
+
+browser-tools:
+	@$(call install_missing,$(BROWSER_PACKAGES))
 
 bench-tools:
 	@$(call install_missing,$(BENCH_PACKAGES))

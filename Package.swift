@@ -85,6 +85,8 @@ let package = Package(
         .testTarget(name: "FlowTests", dependencies: ["Flow", "Resolution", "DNSWire"], swiftSettings: settings),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "stub53"], swiftSettings: settings),
+        .testTarget(
+            name: "BrowserTests", dependencies: ["TestSupport", "DNSWire", "stub53"], swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

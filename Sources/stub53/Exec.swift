@@ -60,6 +60,8 @@ struct Exec: ParsableCommand {
     private var showsLog: Bool { log || json }
 
     mutating func validate() throws {
+        // Passed through like all the rest.
+        if words.first == "--help" || words.first == "-h" { throw CleanExit.helpRequest(self) }
         if let first = words.first, first.hasPrefix("-"), first != "--" {
             throw ValidationError("Unknown option '\(first)'; what is the command's goes behind '--'.")
         }

@@ -30,21 +30,6 @@ func bindSix(_ descriptor: Int32) -> UInt16? {
     }
 }
 
-/// Binds to 127.0.0.1, or to all addresses; the port that it got.
-func bindLoopback(_ descriptor: Int32, _ port: UInt16, any: Bool = false) -> UInt16? {
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = port.bigEndian
-    address.sin_addr.s_addr = any ? 0 : UInt32(0x7F00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    return withUnsafeMutablePointer(to: &address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            guard bind(descriptor, $0, length) == 0, getsockname(descriptor, $0, &length) == 0 else { return nil }
-            return UInt16(bigEndian: pointer.pointee.sin_port)
-        }
-    }
-}
-
 /// An authoritative server of its own make, as upstream: NSD with the zones given.
 struct NSDServer {
     let port: UInt16

@@ -2,34 +2,6 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A daemon with a file system, and where it says so a network, of its own: for what it reads from fixed places.
-struct Namespace: Sendable {
-    static let isAvailable =
-        getuid() == 0 && (try? NamespaceProbe.run("/usr/bin/unshare", ["-U", "-r", "-m", "-n", "true"])) == 0
-
-    /// Runs the daemon behind `setup`, a piece of shell that knows `$folder`.
-    static func daemon(
-        _ setup: String, _ arguments: [String], in folder: TemporaryFolder, network: Bool = false
-    ) async throws -> DaemonProcess {
-        try await DaemonProcess(
-            arguments,
-            behind: ["/usr/bin/unshare", network ? "-mn" : "-m"]
-                + ["/bin/sh", "-ec", "folder=\(folder.path)\n\(setup)\nexec \"$@\"", "sh"])
-    }
-}
-
-enum NamespaceProbe {
-    static func run(_ executable: String, _ arguments: [String]) throws -> Int32 {
-        let process = Process()
-        process.executableURL = URL(filePath: executable)
-        process.arguments = arguments
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
-        return process.terminationStatus
-    }
-}
-
 @Suite(
     "The system's own files",
     .enabled(if: Namespace.isAvailable, "to show the daemon files of their own, namespaces are needed: run as root"))

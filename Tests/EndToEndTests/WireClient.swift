@@ -1,34 +1,6 @@
 import Foundation
 import TestSupport
 
-/// A loopback address that no other test has: for what can't choose its port.
-func ownLoopbackAddress() -> String {
-    "127.\(Int.random(in: 64..<128)).\(Int.random(in: 1..<255)).\(Int.random(in: 1..<255))"
-}
-
-/// Runs what blocks on a thread of its own: the tests' own threads are as few as the cores.
-func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-    try await withCheckedThrowingContinuation { continuation in
-        Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
-    }
-}
-
-/// Waits for a state that nothing announces, on a thread that may block.
-///
-/// - Throws: `Missing` when it has not come after ten seconds.
-func waitUntil(_ what: String, _ condition: () throws -> Bool) throws {
-    let end = ContinuousClock.now + .seconds(10)
-    while try !condition() {
-        guard ContinuousClock.now < end else { throw LineReader.Missing(description: "\(what): not after 10 s") }
-        usleep(2000)
-    }
-}
-
-/// The same, on a thread of its own.
-func eventually(_ what: String, _ condition: @escaping @Sendable () throws -> Bool) async throws {
-    try await blocking { try waitUntil(what, condition) }
-}
-
 /// Messages by hand, for what no client does.
 enum Wire {
     /// A query with RD, of class IN and without EDNS.

@@ -1,0 +1,90 @@
+import Foundation
+import TestSupport
+
+/// A browser of Debian's, without a screen, and each time as new: nothing is remembered from visit to visit.
+enum Browser: String, Sendable, CaseIterable {
+    case chromium, firefox
+
+    /// Who asks the daemon.
+    enum Way: String, Sendable, CaseIterable {
+        /// The browser itself: HTTPS records are asked for, too.
+        case ownClient
+        /// The C library alone (getaddrinfo): nobody asks for HTTPS records.
+        case library
+    }
+
+    private var program: String { self == .chromium ? "/usr/bin/chromium" : "/usr/bin/firefox-esr" }
+
+    var isInstalled: Bool { FileManager.default.isExecutableFile(atPath: program) }
+
+    /// Opens `url` on a system whose resolv.conf names `server`; returns what it printed: Chromium prints the page.
+    ///
+    /// After half a minute it is killed with all that it started.
+    func open(
+        _ url: String, _ way: Way, server: String, trusting authority: TestAuthority
+    ) async throws -> String {
+        let home = try TemporaryFolder()
+        let command =
+            switch self {
+            case .chromium: try await chromium(home, authority)
+            case .firefox: try await firefox(home, way, authority)
+            }
+        let system = try Namespace.client(of: server, order: order(way), in: home)
+        let environment = ["/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "HOME=\(home.path)", "LANG=C.UTF-8"]
+        let program = try ProgramProcess(
+            "/usr/bin/timeout", ["--signal=KILL", "30"] + system + environment + command + [url])
+        // Its helpers are of its process group; none outlives the visit.
+        defer { kill(-program.identifier, SIGKILL) }
+        let code = try await program.exitCode(within: 35)
+        guard code == 0 else {
+            throw LineReader.Missing(
+                description: "\(rawValue) exited \(code)\n\(program.errors.all.suffix(50).joined(separator: "\n"))")
+        }
+        return program.output.all.joined(separator: "\n")
+    }
+
+    /// Chromium leaves it to the C library where nsswitch.conf has something else between files and dns, as Debian's
+    /// desktops do.
+    private func order(_ way: Way) -> String {
+        self == .chromium && way == .library ? "files mdns4_minimal [NOTFOUND=return] dns" : "files dns"
+    }
+
+    private func chromium(_ home: TemporaryFolder, _ authority: TestAuthority) async throws -> [String] {
+        try await authority.makeTrustDatabase(home.file(".pki/nssdb"))
+        return [
+            program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+            "--user-data-dir=\(home.path)/profile", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-default-apps", "--disable-extensions", "--disable-sync",
+            "--disable-breakpad", "--password-store=basic",
+            // It tries https by itself first; that is to be the answer of the DNS here.
+            "--disable-features=HttpsUpgrades,OptimizationHints,MediaRouter", "--dump-dom",
+        ]
+    }
+
+    private func firefox(
+        _ home: TemporaryFolder, _ way: Way, _ authority: TestAuthority
+    ) async throws -> [String] {
+        try await authority.makeTrustDatabase(home.file("profile"))
+        let preferences = [
+            // The system's resolver, and no https by itself first: that is to be the answer of the DNS here.
+            "network.trr.mode": "5", "dom.security.https_first": "false",
+            "network.dns.native_https_query": "\(way == .ownClient)",
+            // It stays away from HTTP/3 where an authority was added by hand.
+            "network.http.http3.disable_when_third_party_roots_found": "false",
+            // No traffic of its own.
+            "network.captive-portal-service.enabled": "false", "network.connectivity-service.enabled": "false",
+            "app.normandy.enabled": "false", "app.update.enabled": "false",
+            "datareporting.policy.dataSubmissionEnabled": "false", "toolkit.telemetry.enabled": "false",
+            "extensions.getAddons.cache.enabled": "false", "extensions.update.enabled": "false",
+            "browser.safebrowsing.malware.enabled": "false", "browser.safebrowsing.phishing.enabled": "false",
+            "services.settings.server": "\"data:,#remote-settings-dummy/v1\"",
+            "browser.shell.checkDefaultBrowser": "false", "browser.startup.page": "0",
+        ]
+        try home.write(
+            preferences.map { "user_pref(\"\($0.key)\", \($0.value));\n" }.sorted().joined(), to: "profile/user.js")
+        return [
+            program, "--headless", "--no-remote", "--profile", home.file("profile"), "--screenshot",
+            home.file("page.png"),
+        ]
+    }
+}

@@ -1,0 +1,23 @@
+import Foundation
+
+/// A loopback address that no other test has: for what can't choose its port.
+public func ownLoopbackAddress() -> String {
+    "127.\(Int.random(in: 64..<128)).\(Int.random(in: 1..<255)).\(Int.random(in: 1..<255))"
+}
+
+/// Binds to 127.0.0.1, to another loopback address, or to all addresses; the port that it got.
+public func bindLoopback(
+    _ descriptor: Int32, _ port: UInt16, at text: String = "127.0.0.1", any: Bool = false
+) -> UInt16? {
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
+    address.sin_addr.s_addr = any ? 0 : inet_addr(text)
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    return withUnsafeMutablePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            guard bind(descriptor, $0, length) == 0, getsockname(descriptor, $0, &length) == 0 else { return nil }
+            return UInt16(bigEndian: pointer.pointee.sin_port)
+        }
+    }
+}
