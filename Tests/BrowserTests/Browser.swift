@@ -5,12 +5,12 @@ import TestSupport
 enum Browser: String, Sendable, CaseIterable {
     case chromium, firefox
 
-    /// Who asks the daemon.
-    enum Way: String, Sendable, CaseIterable {
-        /// The browser itself: HTTPS records are asked for, too.
+    /// Who asks the daemon, and how.
+    enum Way: Sendable {
+        /// The browser itself, over plain DNS: HTTPS records are asked for, too.
         case ownClient
-        /// The C library alone (getaddrinfo): nobody asks for HTTPS records.
-        case library
+        /// The browser itself, by DNS over HTTPS at this URL. Who trusts the daemon's local CA is done by `trust`.
+        case doh(String, trust: @Sendable (_ database: String) async throws -> Void)
     }
 
     private var program: String { self == .chromium ? "/usr/bin/chromium" : "/usr/bin/firefox-esr" }
@@ -26,10 +26,10 @@ enum Browser: String, Sendable, CaseIterable {
         let home = try TemporaryFolder()
         let command =
             switch self {
-            case .chromium: try await chromium(home, authority)
-            case .firefox: try await firefox(home, way, authority)
+            case .chromium: try await chromium(home, way, authority)
+            case .firefox: try await firefox(home, authority)
             }
-        let system = try Namespace.client(of: server, order: order(way), in: home)
+        let system = try Namespace.client(of: server, in: home)
         let environment = ["/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "HOME=\(home.path)", "LANG=C.UTF-8"]
         let program = try ProgramProcess(
             "/usr/bin/timeout", ["--signal=KILL", "30"] + system + environment + command + [url])
@@ -43,14 +43,13 @@ enum Browser: String, Sendable, CaseIterable {
         return program.output.all.joined(separator: "\n")
     }
 
-    /// Chromium leaves it to the C library where nsswitch.conf has something else between files and dns, as Debian's
-    /// desktops do.
-    private func order(_ way: Way) -> String {
-        self == .chromium && way == .library ? "files mdns4_minimal [NOTFOUND=return] dns" : "files dns"
-    }
-
-    private func chromium(_ home: TemporaryFolder, _ authority: TestAuthority) async throws -> [String] {
+    private func chromium(_ home: TemporaryFolder, _ way: Way, _ authority: TestAuthority) async throws -> [String] {
         try await authority.makeTrustDatabase(home.file(".pki/nssdb"))
+        if case .doh(let url, let trust) = way {
+            try await trust(home.file(".pki/nssdb"))
+            try home.write(
+                #"{"dns_over_https": {"mode": "secure", "templates": "\#(url)"}}"#, to: "profile/Local State")
+        }
         return [
             program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
             "--user-data-dir=\(home.path)/profile", "--no-first-run", "--disable-background-networking",
@@ -61,14 +60,12 @@ enum Browser: String, Sendable, CaseIterable {
         ]
     }
 
-    private func firefox(
-        _ home: TemporaryFolder, _ way: Way, _ authority: TestAuthority
-    ) async throws -> [String] {
+    private func firefox(_ home: TemporaryFolder, _ authority: TestAuthority) async throws -> [String] {
         try await authority.makeTrustDatabase(home.file("profile"))
         let preferences = [
             // The system's resolver, and no https by itself first: that is to be the answer of the DNS here.
             "network.trr.mode": "5", "dom.security.https_first": "false",
-            "network.dns.native_https_query": "\(way == .ownClient)",
+            "network.dns.native_https_query": "true",
             // It stays away from HTTP/3 where an authority was added by hand.
             "network.http.http3.disable_when_third_party_roots_found": "false",
             // No traffic of its own.

@@ -7,28 +7,77 @@ import Testing
     "The override family, in real browsers", .serialized,
     .enabled(if: Stage.isPossible, "nginx, openssl and certutil are needed, and root: see `make test-browsers`"))
 struct OverrideFamilyTests {
+    /// What Chromium asks for a name: AAAA only where it could use the answer.
+    private static let types = Stage.hasIPv6 ? ["HTTPS", "AAAA", "A"] : ["HTTPS", "A"]
+
     @Test(
-        "Chromium follows a masked override to https, past other hints, h3 and ECH", arguments: Stage.Holder.allCases)
-    func chromium(_ holder: Stage.Holder) async throws {
+        "Chromium follows a masked override to https, past other hints, h3 and ECH", arguments: Stage.Holder.allCases,
+        [false, true])
+    func chromium(_ holder: Stage.Holder, overHTTPS: Bool) async throws {
         guard Browser.chromium.isInstalled else { try Test.cancel("Chromium is not installed") }
         let stage = try await Stage(holder, https: "mask")
-        let page = try await stage.open(.chromium, .ownClient)
+        let page = try await stage.open(.chromium, overHTTPS ? stage.doh : .ownClient)
         #expect(page.contains("the test server, https, HTTP/2.0"))
         #expect(try stage.server.requests() == ["http GET / HTTP/1.1 301", "https GET / HTTP/2.0 200"])
         #expect(stage.server.datagrams() == 0)
+        #expect(try await stage.decoy.connections() == 0 && stage.decoy.datagrams() == 0)
         let lookups = try await stage.lookups()
-        #expect(Set(lookups.map { "\($0.type) \($0.source)" }) == ["HTTPS hosts", "AAAA hosts", "A hosts"])
+        #expect(Set(lookups.map { "\($0.type) \($0.source)" }) == Set(Self.types.map { "\($0) hosts" }))
+        #expect(Set(lookups.map(\.transport)) == [overHTTPS ? "doh" : "udp"])
         #expect(stage.upstream.count(Stage.name) == 0)
     }
 
     @Test(
-        "Chromium goes straight to https where HTTPS is synthesized: no plain request", arguments: Stage.Holder.allCases
-    )
-    func synthesized(_ holder: Stage.Holder) async throws {
+        "Chromium goes straight to https where HTTPS is synthesized: no plain request",
+        arguments: Stage.Holder.allCases, [false, true])
+    func synthesized(_ holder: Stage.Holder, overHTTPS: Bool) async throws {
         guard Browser.chromium.isInstalled else { try Test.cancel("Chromium is not installed") }
         let stage = try await Stage(holder, https: "synthesize")
-        #expect(try await stage.open(.chromium, .ownClient).contains("the test server, https, HTTP/2.0"))
+        let page = try await stage.open(.chromium, overHTTPS ? stage.doh : .ownClient)
+        #expect(page.contains("the test server, https, HTTP/2.0"))
         #expect(try stage.server.requests() == ["https GET / HTTP/2.0 200"])
         #expect(Set(try await stage.lookups().map(\.source)) == ["hosts"])
+    }
+
+    @Test("Others' HTTPS records reach Chromium where they are passed: it tries their HTTP/3 at the override's address")
+    func passed() async throws {
+        guard Browser.chromium.isInstalled else { try Test.cancel("Chromium is not installed") }
+        let stage = try await Stage(.upstream, https: "pass")
+        // The page need not come: a server without their keys and protocols is what the record does not speak of.
+        _ = try? await stage.open(.chromium, .ownClient)
+        #expect(stage.server.datagrams() > 0)
+        let lookups = try await stage.lookups()
+        #expect(lookups.contains { $0.type == "HTTPS" && $0.source == "upstream" })
+    }
+
+    @Test("Firefox follows a masked override, past other hints, h3 and ECH", arguments: Stage.Holder.allCases)
+    func firefox(_ holder: Stage.Holder) async throws {
+        guard Browser.firefox.isInstalled else { try Test.cancel("Firefox is not installed") }
+        let stage = try await Stage(holder, https: "mask")
+        _ = try await stage.open(.firefox, .ownClient)
+        #expect(try stage.server.requests().prefix(2) == ["http GET / HTTP/1.1 301", "https GET / HTTP/2.0 200"])
+        #expect(stage.server.datagrams() == 0)
+        #expect(try await stage.decoy.connections() == 0 && stage.decoy.datagrams() == 0)
+        let lookups = try await stage.lookups()
+        #expect(lookups.contains { $0.type == "HTTPS" && $0.answers.isEmpty })
+        #expect(Set(lookups.map(\.source)) == ["hosts"])
+    }
+
+    @Test("From the first lookup to HTTP/2: the override beats the zone, and a new browser follows its edit")
+    func flow() async throws {
+        guard Browser.chromium.isInstalled else { try Test.cancel("Chromium is not installed") }
+        let stage = try await Stage(.zone, https: "mask")
+        #expect(try await stage.open(.chromium, .ownClient).contains("the test server, https, HTTP/2.0"))
+        let first = stage.seen
+        // Asked once for the http URL, and once more for the https one that it is sent to.
+        #expect(first.map(\.type) == Self.types + Self.types)
+        #expect(Set(first.map { "\($0.source) \($0.rule)" }) == ["hosts \(stage.folder.file("hosts")):2"])
+
+        try stage.folder.write("\(stage.decoy.address) \(Stage.name)\n", to: "hosts")
+        _ = try await stage.daemon.errors.first { $0.hasPrefix("reload") }
+        #expect(try await stage.open(.chromium, .ownClient).contains("the decoy, https, HTTP/2.0"))
+        let second = stage.seen.dropFirst(first.count)
+        #expect(Set(second.map { "\($0.source) \($0.rule)" }) == ["hosts \(stage.folder.file("hosts")):1"])
+        #expect(try stage.server.requests().count == 2)
     }
 }

@@ -30,10 +30,12 @@ final class Stage: Sendable {
             "the decoy", certificate: try await authority.certificate(for: [Encrypted.publicName, Self.name]))
         try folder.write("# mine\n\(server.address) \(Self.name)\n", to: "hosts")
         let decoyAddress = decoy.address.split(separator: ".").compactMap { UInt8($0) }
+        // A browser asks for names of its maker's, too: they lead nowhere.
+        let asked = Data(Packet.name(Self.name + "."))
         upstream = try ScriptedServer { query, _ in
-            .send(
-                Reply.record(
-                    query, of: [.a: decoyAddress, .https: Self.serviceRecord(decoyAddress)]))
+            Data(query).range(of: asked) == nil
+                ? .send(Reply.error(query, 3))
+                : .send(Reply.record(query, of: [.a: decoyAddress, .https: Self.serviceRecord(decoyAddress)]))
         }
         try folder.write(
             """
@@ -42,22 +44,53 @@ final class Stage: Sendable {
             @ IN SOA ns hostmaster 1 7200 3600 1209600 300
             @ NS ns
             ns A 152.153.81.53
-            @ A \(decoy.address)
+            @ A 152.153.81.14
             @ HTTPS 1 . alpn=h3,h2 ipv4hint=\(decoy.address) ech=\(Data(Encrypted.configuration).base64EncodedString())
 
             """, to: "zones/acme.org.zone")
         let address = ownLoopbackAddress()
         try folder.write(
             """
-            listen: \(address):53
+            listen: [\(address):53, "https://\(address):443"]
             workers: 1
             hosts: {files: \(folder.file("hosts")), https: \(https)}
             zones: {folders: \(holder == .zone ? folder.file("zones") : "none")}
             upstream: {servers: 127.0.0.1:\(upstream.port)}
 
             """, to: "stub53.yaml")
-        daemon = try await DaemonProcess(["--config", folder.file("stub53.yaml")], listens: false)
+        daemon = try await DaemonProcess(
+            ["--config", folder.file("stub53.yaml")],
+            behind: ["/usr/bin/env", "STATE_DIRECTORY=\(folder.file("state"))"], listens: false)
     }
+
+    /// Where the daemon, and `stub53 trust`, keep the local CA of this test.
+    private var state: String { "STATE_DIRECTORY=\(folder.file("state"))" }
+
+    /// By the daemon's own DNS over HTTPS, with its local CA installed as a user does it.
+    var doh: Browser.Way {
+        let state = state
+        return .doh("https://\(daemon.address)/dns-query") { database in
+            let result = try await Command.run(
+                [state, Command.executable.path, "trust", "--install", "--nss", database],
+                executable: URL(filePath: "/usr/bin/env"))
+            guard result.code == 0 else { throw LineReader.Missing(description: result.errors) }
+        }
+    }
+
+    /// Whether this machine has a way to IPv6 addresses elsewhere: a browser without one asks for none.
+    static let hasIPv6 = {
+        let probe = socket(AF_INET6, Int32(SOCK_DGRAM.rawValue), 0)
+        defer { close(probe) }
+        var address = sockaddr_in6()
+        address.sin6_family = sa_family_t(AF_INET6)
+        address.sin6_port = UInt16(53).bigEndian
+        inet_pton(AF_INET6, "2001:4860:4860::8888", &address.sin6_addr)
+        return withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(probe, $0, socklen_t(MemoryLayout<sockaddr_in6>.size)) == 0
+            }
+        }
+    }()
 
     /// Opens the page with a browser that is new.
     func open(_ browser: Browser, _ way: Browser.Way) async throws -> String {
@@ -67,8 +100,11 @@ final class Stage: Sendable {
     /// Ends the daemon, so that its log is complete; returns the lookups of the name, in their order.
     func lookups() async throws -> [Lookup] {
         _ = try await daemon.stop()
-        return daemon.output.all.compactMap(Lookup.init).filter { $0.name == Self.name + "." }
+        return seen
     }
+
+    /// The lookups of the name so far.
+    var seen: [Lookup] { daemon.output.all.compactMap(Lookup.init).filter { $0.name == Self.name + "." } }
 
     /// `1 . alpn=h3,h2 ipv4hint=ADDRESS ech=...` (RFC 9460 2.2, 7; RFC 9848).
     private static func serviceRecord(_ address: [UInt8]) -> [UInt8] {
@@ -101,6 +137,7 @@ enum Encrypted {
 struct Lookup: Sendable, Hashable, CustomStringConvertible {
     let name: String
     let type: String
+    let transport: String
     let source: String
     let rule: String
     let code: String
@@ -114,6 +151,7 @@ struct Lookup: Sendable, Hashable, CustomStringConvertible {
         else { return nil }
         self.name = name
         self.type = type
+        transport = fields["transport"] as? String ?? "-"
         source = fields["source"] as? String ?? "-"
         rule = fields["rule"] as? String ?? "-"
         code = fields["rcode"] as? String ?? "-"
