@@ -9,6 +9,8 @@ enum Browser: String, Sendable, CaseIterable {
     enum Way: Sendable {
         /// The browser itself, over plain DNS: HTTPS records are asked for, too.
         case ownClient
+        /// The C library (getaddrinfo): nobody asks for HTTPS records.
+        case library
         /// The browser itself, by DNS over HTTPS at this URL. Who trusts the daemon's local CA is done by `trust`.
         case doh(String, trust: @Sendable (_ database: String) async throws -> Void)
     }
@@ -27,7 +29,7 @@ enum Browser: String, Sendable, CaseIterable {
         let command =
             switch self {
             case .chromium: try await chromium(home, way, authority)
-            case .firefox: try await firefox(home, authority)
+            case .firefox: try await firefox(home, way, authority)
             }
         let system = try Namespace.client(of: server, in: home)
         let environment = ["/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "HOME=\(home.path)", "LANG=C.UTF-8"]
@@ -45,6 +47,9 @@ enum Browser: String, Sendable, CaseIterable {
 
     private func chromium(_ home: TemporaryFolder, _ way: Way, _ authority: TestAuthority) async throws -> [String] {
         try await authority.makeTrustDatabase(home.file(".pki/nssdb"))
+        if case .library = way {
+            try home.write(#"{"async_dns": {"enabled": false}}"#, to: "profile/Local State")
+        }
         if case .doh(let url, let trust) = way {
             try await trust(home.file(".pki/nssdb"))
             try home.write(
@@ -60,9 +65,9 @@ enum Browser: String, Sendable, CaseIterable {
         ]
     }
 
-    private func firefox(_ home: TemporaryFolder, _ authority: TestAuthority) async throws -> [String] {
+    private func firefox(_ home: TemporaryFolder, _ way: Way, _ authority: TestAuthority) async throws -> [String] {
         try await authority.makeTrustDatabase(home.file("profile"))
-        let preferences = [
+        var preferences = [
             // The system's resolver, and no https by itself first: that is to be the answer of the DNS here.
             "network.trr.mode": "5", "dom.security.https_first": "false",
             "network.dns.native_https_query": "true",
@@ -77,6 +82,14 @@ enum Browser: String, Sendable, CaseIterable {
             "services.settings.server": "\"data:,#remote-settings-dummy/v1\"",
             "browser.shell.checkDefaultBrowser": "false", "browser.startup.page": "0",
         ]
+        if case .library = way { preferences["network.dns.native_https_query"] = "false" }
+        if case .doh(let url, let trust) = way {
+            try await trust(home.file("profile"))
+            preferences["network.trr.mode"] = "3"
+            preferences["network.trr.uri"] = "\"\(url)\""
+            // It would take no loopback address as an answer.
+            preferences["network.trr.allow-rfc1918"] = "true"
+        }
         try home.write(
             preferences.map { "user_pref(\"\($0.key)\", \($0.value));\n" }.sorted().joined(), to: "profile/user.js")
         return [

@@ -50,17 +50,45 @@ struct OverrideFamilyTests {
         #expect(lookups.contains { $0.type == "HTTPS" && $0.source == "upstream" })
     }
 
-    @Test("Firefox follows a masked override, past other hints, h3 and ECH", arguments: Stage.Holder.allCases)
-    func firefox(_ holder: Stage.Holder) async throws {
+    @Test(
+        "Firefox goes straight to https where HTTPS is synthesized, by DNS over HTTPS: no plain request",
+        arguments: Stage.Holder.allCases)
+    func firefoxSynthesized(_ holder: Stage.Holder) async throws {
+        guard Browser.firefox.isInstalled else { try Test.cancel("Firefox is not installed") }
+        let stage = try await Stage(holder, https: "synthesize")
+        _ = try await stage.open(.firefox, stage.doh)
+        #expect(try stage.server.requests().first == "https GET / HTTP/2.0 200")
+        #expect(try !stage.server.requests().contains { $0.hasPrefix("http ") })
+        #expect(Set(try await stage.lookups().map { "\($0.transport) \($0.source)" }) == ["doh hosts"])
+    }
+
+    @Test(
+        "Firefox follows a masked override, past other hints, h3 and ECH", arguments: Stage.Holder.allCases,
+        [false, true])
+    func firefox(_ holder: Stage.Holder, overHTTPS: Bool) async throws {
         guard Browser.firefox.isInstalled else { try Test.cancel("Firefox is not installed") }
         let stage = try await Stage(holder, https: "mask")
-        _ = try await stage.open(.firefox, .ownClient)
+        _ = try await stage.open(.firefox, overHTTPS ? stage.doh : .ownClient)
         #expect(try stage.server.requests().prefix(2) == ["http GET / HTTP/1.1 301", "https GET / HTTP/2.0 200"])
         #expect(stage.server.datagrams() == 0)
         #expect(try await stage.decoy.connections() == 0 && stage.decoy.datagrams() == 0)
         let lookups = try await stage.lookups()
         #expect(lookups.contains { $0.type == "HTTPS" && $0.answers.isEmpty })
+        #expect(Set(lookups.map(\.transport)) == [overHTTPS ? "doh" : "udp"])
         #expect(Set(lookups.map(\.source)) == ["hosts"])
+    }
+
+    @Test(
+        "A browser that asks the C library follows the override too, whatever is passed: nobody asks for HTTPS",
+        arguments: Browser.allCases)
+    func library(_ browser: Browser) async throws {
+        guard browser.isInstalled else { try Test.cancel("\(browser.rawValue) is not installed") }
+        let stage = try await Stage(.upstream, https: "pass")
+        _ = try await stage.open(browser, .library)
+        #expect(try stage.server.requests().prefix(2) == ["http GET / HTTP/1.1 301", "https GET / HTTP/2.0 200"])
+        #expect(stage.server.datagrams() == 0)
+        let lookups = try await stage.lookups()
+        #expect(!lookups.isEmpty && lookups.allSatisfy { $0.type != "HTTPS" && $0.source == "hosts" }, "\(lookups)")
     }
 
     @Test("From the first lookup to HTTP/2: the override beats the zone, and a new browser follows its edit")
