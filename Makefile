@@ -11,7 +11,7 @@ TEST_PACKAGES := $(BUILD_PACKAGES) openssl curl libnss3-tools bind9-dnsutils kno
 	python3-dnspython libc-bin util-linux iproute2 procps nginx-light
 # Real browsers and other clients, and what their tests serve them with.
 BROWSER_PACKAGES := $(BUILD_PACKAGES) chromium firefox-esr nginx-light libnss3-tools openssl curl util-linux \
-	python3 nodejs default-jdk-headless musl-tools
+	python3 nodejs default-jdk-headless musl-tools golang-go
 # Who is measured beside stub53, and what with.
 BENCH_PACKAGES := $(BUILD_PACKAGES) openssl dnsperf dnsmasq-base unbound nsd knot dnsdist pdns-recursor
 

@@ -14,8 +14,8 @@ struct SystemClientTests {
         var arguments: [String] = []
         /// Written to a file, which is the argument after these.
         var source: (file: String, text: String)?
-        /// Makes a program of the file.
-        var compiler: String?
+        /// Makes a program of the file: the words in front of the program's name.
+        var compiler: [String]?
     }
 
     private let folder: TemporaryFolder
@@ -106,7 +106,22 @@ struct SystemClientTests {
                     }
                 }
                 """
-            ), compiler: "/usr/bin/musl-gcc"),
+            ), compiler: ["/usr/bin/musl-gcc", "-static", "-o"]),
+        Client(
+            testDescription: "Go's own resolver", program: "/usr/bin/go",
+            source: (
+                "resolve.go",
+                """
+                package main
+                import ("fmt"; "net"; "os"; "strings")
+                func main() {
+                    for _, name := range os.Args[1:] {
+                        all, err := net.LookupHost(name)
+                        if err != nil { fmt.Println("-") } else { fmt.Println(strings.Join(all, " ")) }
+                    }
+                }
+                """
+            ), compiler: ["/usr/bin/go", "build", "-o"]),
     ]
 
     private static func node(_ expression: String) -> String {
@@ -129,8 +144,9 @@ struct SystemClientTests {
         var command = [client.program] + client.arguments
         if let source = client.source { command.append(try folder.write(source.text, to: source.file)) }
         if let compiler = client.compiler {
+            let setting = ["HOME=\(folder.path)", "CGO_ENABLED=0"]
             let made = try await Command.run(
-                ["-static", "-o", folder.file("program"), command[1]], executable: URL(filePath: compiler))
+                setting + compiler + [folder.file("program"), command[1]], executable: URL(filePath: "/usr/bin/env"))
             try #require(made.code == 0, "\(made.errors)")
             command = [folder.file("program")]
         }

@@ -131,6 +131,16 @@ struct EncryptedTests {
         }
     }
 
+    @Test("curl --doh-url goes where the override says")
+    func dohURL() async throws {
+        let (daemon, ports) = try await daemon(["https://127.0.0.1:0"])
+        let result = try await curl(
+            "--verbose", "--noproxy", "*", "--doh-url", "https://127.0.0.1:\(ports[0])/dns-query",
+            "http://over.acme.org:1/")
+        #expect(result.errors.contains("Trying 127.0.0.14:1..."), "\(result.errors)")
+        #expect(try await daemon.lookup("over.acme.org.", "A")["transport"] as? String == "doh")
+    }
+
     @Test("Many requests share one connection, those that wait for upstream and those that don't")
     func shared() async throws {
         let (daemon, ports) = try await daemon(["https://127.0.0.1:0"])
