@@ -220,9 +220,9 @@ struct HostsBuilder: ~Copyable {
         return false
     }
 
-    /// The index as the table has it, three slots for two entries; ours is freed.
+    /// The index as the table has it, four slots for three entries; ours is freed.
     private func compactIndex() -> (UnsafeMutablePointer<UInt64>, slotCount: UInt64) {
-        let slotCount = UInt64(max(entries * 3 / 2, 15))
+        let slotCount = UInt64(max(entries * 4 / 3, 15))
         let compact = calloc(Int(slotCount), 8).assumingMemoryBound(to: UInt64.self)
         for slot in 0...Int(indexMask) where index[slot] != 0 {
             var place = HostsTable.home(index[slot] >> 32, slotCount)

@@ -4,7 +4,7 @@ import Glibc
 
 /// All overrides, compiled: immutable, one arena, one hash index, no object per name.
 ///
-/// A name costs 12 bytes besides itself and 12 in the index; a block list of a million lines is a normal day.
+/// A name costs 12 bytes besides itself and 11 in the index; a block list of a million lines is a normal day.
 /// `HostsBuilder` makes it, `HostsSource.swift` answers from it.
 public final class HostsTable: Sendable {
     /// One line that gives a name an address.
