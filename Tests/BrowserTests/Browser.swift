@@ -10,7 +10,7 @@ enum Browser: String, Sendable, CaseIterable {
         /// The browser itself, over plain DNS: HTTPS records are asked for, too.
         case ownClient
         /// The C library (getaddrinfo): nobody asks for HTTPS records.
-        case library
+        case systemResolver
         /// The browser itself, by DNS over HTTPS at this URL. Who trusts the daemon's local CA is done by `trust`.
         case doh(String, trust: @Sendable (_ database: String) async throws -> Void)
     }
@@ -47,7 +47,7 @@ enum Browser: String, Sendable, CaseIterable {
 
     private func chromium(_ home: TemporaryFolder, _ way: Way, _ authority: TestAuthority) async throws -> [String] {
         try await authority.makeTrustDatabase(home.file(".pki/nssdb"))
-        if case .library = way {
+        if case .systemResolver = way {
             try home.write(#"{"async_dns": {"enabled": false}}"#, to: "profile/Local State")
         }
         if case .doh(let url, let trust) = way {
@@ -82,7 +82,7 @@ enum Browser: String, Sendable, CaseIterable {
             "services.settings.server": "\"data:,#remote-settings-dummy/v1\"",
             "browser.shell.checkDefaultBrowser": "false", "browser.startup.page": "0",
         ]
-        if case .library = way { preferences["network.dns.native_https_query"] = "false" }
+        if case .systemResolver = way { preferences["network.dns.native_https_query"] = "false" }
         if case .doh(let url, let trust) = way {
             try await trust(home.file("profile"))
             preferences["network.trr.mode"] = "3"

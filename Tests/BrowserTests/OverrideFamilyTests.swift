@@ -81,10 +81,10 @@ struct OverrideFamilyTests {
     @Test(
         "A browser that asks the C library follows the override too, whatever is passed: nobody asks for HTTPS",
         arguments: Browser.allCases)
-    func library(_ browser: Browser) async throws {
+    func systemResolver(_ browser: Browser) async throws {
         guard browser.isInstalled else { try Test.cancel("\(browser.rawValue) is not installed") }
         let stage = try await Stage(.upstream, https: "pass")
-        _ = try await stage.open(browser, .library)
+        _ = try await stage.open(browser, .systemResolver)
         #expect(try stage.server.requests().prefix(2) == ["http GET / HTTP/1.1 301", "https GET / HTTP/2.0 200"])
         #expect(stage.server.datagrams() == 0)
         let lookups = try await stage.lookups()
