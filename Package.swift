@@ -84,7 +84,7 @@ let package = Package(
             exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
         .testTarget(name: "FlowTests", dependencies: ["Flow", "Resolution", "DNSWire"], swiftSettings: settings),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["TestSupport", "stub53"], swiftSettings: settings),
+            name: "EndToEndTests", dependencies: ["TestSupport", "Certificates", "stub53"], swiftSettings: settings),
         .testTarget(
             name: "BrowserTests", dependencies: ["TestSupport", "DNSWire", "stub53"], swiftSettings: settings),
     ],

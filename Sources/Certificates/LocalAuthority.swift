@@ -9,6 +9,9 @@ public struct LocalAuthority: Sendable {
 
     public init(folder: String = Self.stateFolder) { self.folder = folder }
 
+    /// Of a daemon that runs for the whole machine.
+    public static let systemFolder = "/var/lib/stub53"
+
     public var certificatePath: String { folder + "/ca.pem" }
     var keyPath: String { folder + "/ca.key" }
 
@@ -18,7 +21,7 @@ public struct LocalAuthority: Sendable {
             getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
         }
         if let folder = variable("STATE_DIRECTORY")?.split(separator: ":").first { return String(folder) }
-        if geteuid() == 0 { return "/var/lib/stub53" }
+        if geteuid() == 0 { return systemFolder }
         if let state = variable("XDG_STATE_HOME") { return state + "/stub53" }
         return (variable("HOME") ?? "/tmp") + "/.local/state/stub53"
     }

@@ -1,3 +1,4 @@
+import Certificates
 import Glibc
 import Server
 
@@ -30,9 +31,22 @@ enum Browser: String, CaseIterable {
             flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
             // Its sandbox does not take root.
             if geteuid() == 0 { flags.append("--no-sandbox") }
-            return [program] + flags + more + url
+            // Whom it trusts is kept in its home.
+            mkdir(folder.path + "/.pki", 0o700)
+            trustLocalAuthority(in: folder.path + "/.pki/nssdb")
+            return ["env", "HOME=\(folder.path)", program] + flags + more + url
         case .firefox:
+            trustLocalAuthority(in: folder.path)
             return [program, "--new-instance", "--profile", folder.path] + more + url
+        }
+    }
+
+    /// Has it trust the local CA of the user, or else of the machine, where there is one.
+    private func trustLocalAuthority(in database: String) {
+        let known: [String] = [LocalAuthority().certificatePath, LocalAuthority.systemFolder + "/ca.pem"]
+        guard let path = known.first(where: { access($0, R_OK) == 0 }) else { return }
+        do { try NSSDatabase(database).install(path) } catch {
+            Terminal.error("stub53: \(rawValue) does not trust the local CA: \(error)")
         }
     }
 

@@ -108,4 +108,18 @@ struct OverrideFamilyTests {
         #expect(Set(second.map { "\($0.source) \($0.rule)" }) == ["hosts \(stage.folder.file("hosts")):1"])
         #expect(try stage.server.requests().count == 2)
     }
+
+    @Test("stub53 exec --browser opens a page with a profile of its own, which trusts the local CA")
+    func exec() async throws {
+        guard Browser.chromium.isInstalled else { try Test.cancel("Chromium is not installed") }
+        let stage = try await Stage(.zone, https: "mask")
+        // The DNS-over-HTTPS listener has a certificate of the local CA, and no page. Only to whom trusts it can it say so.
+        let result = try await Command.run(
+            [
+                stage.state, Command.executable.path, "exec", "--server", stage.daemon.address, "--browser", "chromium",
+                "https://\(stage.daemon.address)/", "--headless", "--dump-dom",
+            ], executable: URL(filePath: "/usr/bin/env"))
+        #expect(result.code == 0, "\(result.errors.suffix(500))")
+        #expect(result.errors.contains("ERR_HTTP_RESPONSE_CODE_FAILURE"), "\(result.errors.suffix(500))")
+    }
 }

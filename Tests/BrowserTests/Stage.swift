@@ -64,7 +64,7 @@ final class Stage: Sendable {
     }
 
     /// Where the daemon, and `stub53 trust`, keep the local CA of this test.
-    private var state: String { "STATE_DIRECTORY=\(folder.file("state"))" }
+    var state: String { "STATE_DIRECTORY=\(folder.file("state"))" }
 
     /// By the daemon's own DNS over HTTPS, with its local CA installed as a user does it.
     var doh: Browser.Way {

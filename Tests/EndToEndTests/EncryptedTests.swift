@@ -1,3 +1,4 @@
+import Certificates
 import Foundation
 import TestSupport
 import Testing
@@ -202,12 +203,26 @@ struct EncryptedTests {
                 "+short", "over.acme.org",
             ], executable: URL(filePath: "/usr/bin/kdig"))
         #expect(answer.output == "127.0.0.14\n", "\(answer.errors)")
+        // Replaced on disk, it is served from then on.
+        for kind in ["pem", "key"] {
+            try #require(rename(folder.file("other.\(kind)"), folder.file("one.\(kind)")) == 0)
+        }
+        daemon.program.signal(SIGHUP)
+        _ = try await daemon.errors.first { $0.hasPrefix("reload     SIGHUP") }
+        let next = try await Command.run(
+            [
+                "@127.0.0.1", "-p", "\(ports[1])", "+tls-ca=\(folder.file("one.pem"))", "+tls-hostname=other.test",
+                "+short", "over.acme.org",
+            ], executable: URL(filePath: "/usr/bin/kdig"))
+        #expect(next.output == "127.0.0.14\n", "\(next.errors)")
         // It is for a name, not for the address: nobody is sent there.
         #expect(try await daemon.dig("_dns.resolver.arpa", "SVCB", "+short").isEmpty)
 
+        try folder.write(
+            String(decoding: try Certificate.makeAuthority(name: "x").keyPEM, as: UTF8.self), to: "strange.key")
         let wrong = try await Command.run([
             "serve", "--no-hosts", "--no-upstream", "--listen", "tls://127.0.0.1:0", "--certificate",
-            folder.file("one.pem"), "--key", folder.file("other.key"),
+            folder.file("one.pem"), "--key", folder.file("strange.key"),
         ])
         #expect(wrong.code == 78 && wrong.errors.contains("\(folder.file("one.pem")): "), "\(wrong.errors)")
     }
