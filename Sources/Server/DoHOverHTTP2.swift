@@ -10,12 +10,14 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
     typealias OutboundIn = HTTP2Frame
     typealias OutboundOut = HTTP2Frame
 
-    /// Requests of one connection at a time.
-    static let maximumStreams = 100
-    static let settings: [HTTP2Setting] = [
-        HTTP2Setting(parameter: .maxConcurrentStreams, value: maximumStreams),
-        HTTP2Setting(parameter: .maxHeaderListSize, value: DoHRequest.longestTarget + 8192),
-    ]
+    /// What the client is told: how many requests it may have open at a time, and how long their heads may be.
+    static func settings(_ limits: Configuration.Streams) -> [HTTP2Setting] {
+        [
+            HTTP2Setting(parameter: .maxConcurrentStreams, value: limits.maximumPipelined),
+            HTTP2Setting(parameter: .maxHeaderListSize, value: DoHRequest.longestTarget + 8192),
+        ]
+    }
+
     /// The window is given back when this much of it is used, in bytes.
     private static let windowStep = 16_384
 

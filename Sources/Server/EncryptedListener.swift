@@ -85,7 +85,8 @@ final class EncryptedListener: Sendable {
                     let (loop, connection) = bound.value
                     if case .negotiated("h2") = result {
                         try pipeline.addHandler(
-                            NIOHTTP2Handler(mode: .server, initialSettings: DoHOverHTTP2.settings))
+                            NIOHTTP2Handler(
+                                mode: .server, initialSettings: DoHOverHTTP2.settings(loop.responder.limits)))
                         try pipeline.addHandler(DoHOverHTTP2(loop, connection))
                     } else {
                         try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
