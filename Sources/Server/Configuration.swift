@@ -193,7 +193,8 @@ public struct Configuration: Sendable {
         return target.withPort(0) == own.withPort(0)
     }
 
-    private static var hostName: String {
+    /// This machine's name; empty where the system has none.
+    public static var hostName: String {
         var name = [CChar](repeating: 0, count: 256)
         guard gethostname(&name, 255) == 0 else { return "" }
         return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)

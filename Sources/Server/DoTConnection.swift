@@ -1,6 +1,5 @@
 import LookupLog
 import NIOCore
-import NIOSSL
 import Resolution
 
 /// DNS over TLS: carries the bytes of a `StreamSession` between TLS and the responder.

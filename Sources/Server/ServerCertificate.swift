@@ -60,8 +60,10 @@ final class ServerCertificate: Sendable {
 
     func covers(_ address: SocketAddress) -> Bool { current.withLock { $0.covered.contains(address.unscopedIP) } }
 
-    /// Reads the files once more; what can't be used is told, and stays as it was.
+    /// Reads the files once more; what can't be used is told, and stays as it was. What the local authority has issued
+    /// stays, too: it is renewed in its time.
     func reload() {
+        guard files != nil else { return }
         current.withLock { renew(&$0) }
     }
 

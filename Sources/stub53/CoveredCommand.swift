@@ -54,7 +54,7 @@ struct CoveredCommand {
         let files: [(path: String, make: (String) -> String)] = [
             (ResolvConf.systemPath, { ResolverFiles.resolvConf($0, server: server) }),
             ("/etc/nsswitch.conf", ResolverFiles.nameServiceSwitch),
-            ("/etc/hosts", { ResolverFiles.hosts($0, hostName: hostName) }),
+            ("/etc/hosts", { ResolverFiles.hosts($0, hostName: Configuration.hostName) }),
         ]
         // Without nsswitch.conf the C library asks files and dns, too; without hosts it has nothing in front of us.
         for (path, make) in files where access(path, F_OK) == 0 {
@@ -75,12 +75,6 @@ struct CoveredCommand {
         } catch {
             throw ServiceFailure(.problem, "\(path) \(error); let this user read it")
         }
-    }
-
-    private static var hostName: String {
-        var name = [CChar](repeating: 0, count: 256)
-        guard gethostname(&name, 255) == 0 else { return "" }
-        return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     // MARK: Failures
