@@ -6,9 +6,9 @@ PREFIX ?= /usr/local
 ARGS ?=
 
 # What building needs, and what the tests use as clients and peers.
-BUILD_PACKAGES := libldns-dev libssl-dev pkg-config
+BUILD_PACKAGES := libldns-dev libssl-dev libsqlite3-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) openssl curl libnss3-tools bind9-dnsutils knot-dnsutils ldnsutils nsd unbound \
-	python3-dnspython libc-bin util-linux iproute2 procps nginx-light
+	python3-dnspython libc-bin util-linux iproute2 procps nginx-light fstrm-bin dnstap-ldns tshark prometheus sqlite3
 # Real browsers and other clients, and what their tests serve them with.
 BROWSER_PACKAGES := $(BUILD_PACKAGES) chromium firefox-esr nginx-light libnss3-tools openssl curl util-linux \
 	python3 nodejs default-jdk-headless musl-tools golang-go

@@ -22,27 +22,20 @@ public final class LookupLog: Sendable {
     /// Opens the sinks, so that what is wrong with one is known before serving starts.
     ///
     /// - Parameters:
+    ///   - observers: who else is told, on the log thread.
     ///   - ringCapacity: bytes for each serving thread, rounded up to a power of two. Half of it should hold what
     ///     comes in a few milliseconds; a lookup takes 120 to 300 bytes.
     ///   - report: told once when a sink fails and once when it works again; a sentence for the operator.
     public init(
-        sinks: [LookupSink], ringCapacity: Int = 1 << 20,
+        sinks: [LookupSink], observers: [any LookupObserver] = [], ringCapacity: Int = 1 << 20,
         report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
     ) throws(LookupSink.Failure) {
         self.ringCapacity = ringCapacity
-        let writers = try Writers(sinks, report: report)
+        let writers = try Writers(sinks, observers, report: report)
         shared = Shared(writers: writers)
         guard shared.bell.descriptor >= 0 else {
             throw LookupSink.Failure(description: "eventfd: \(String(cString: strerror(errno)))")
         }
-    }
-
-    /// One sink: a file, or standard output where `file` is nil.
-    public convenience init(
-        format: LookupSink.Form, file: String?, upstreamNames: [String]
-    ) throws(LookupSink.Failure) {
-        try self.init(sinks: [LookupSink(format, to: file.map { .file(path: $0) } ?? .standardOutput)])
-        setUpstreams(upstreamNames)
     }
 
     deinit { stop() }
@@ -252,9 +245,10 @@ private struct Lane {
     }
 }
 
-/// All sinks: two at most, which stand next to each other so that no list of them is walked for every lookup.
+/// All sinks, and all observers.
 private struct Writers: ~Copyable {
     private var all: [WriterBox] = []
+    private let observers: [any LookupObserver]
 
     /// A place for a writer in an array, which can't hold what is not copyable.
     private final class WriterBox {
@@ -262,7 +256,10 @@ private struct Writers: ~Copyable {
         init(_ writer: consuming SinkWriter) { self.writer = writer }
     }
 
-    init(_ sinks: [LookupSink], report: @escaping @Sendable (String) -> Void) throws(LookupSink.Failure) {
+    init(
+        _ sinks: [LookupSink], _ observers: [any LookupObserver], report: @escaping @Sendable (String) -> Void
+    ) throws(LookupSink.Failure) {
+        self.observers = observers
         for sink in sinks { all.append(WriterBox(try SinkWriter(sink, report: report))) }
     }
 
@@ -270,20 +267,31 @@ private struct Writers: ~Copyable {
     mutating func append(_ record: LookupRecord, id: UInt64) -> UInt64 {
         var lost: UInt64 = 0
         for box in all { lost += box.writer.append(record, id: id) }
+        for observer in observers { observer.note(record, id: id) }
         return lost
     }
 
     mutating func append(lost count: UInt64, time: UInt64) {
         for box in all { box.writer.append(lost: count, time: time) }
+        for observer in observers { observer.note(lost: count, time: time) }
     }
 
-    mutating func setUpstreams(_ names: [String]) { for box in all { box.writer.setUpstreams(names) } }
-    mutating func flush() { for box in all { box.writer.flush() } }
+    mutating func setUpstreams(_ names: [String]) {
+        for box in all { box.writer.setUpstreams(names) }
+        for observer in observers { observer.setUpstreams(names) }
+    }
+
+    mutating func flush() {
+        for box in all { box.writer.flush() }
+        for observer in observers { observer.flush() }
+    }
+
     mutating func reopen() { for box in all { box.writer.reopen() } }
 
     mutating func finish() -> UInt64 {
         var lost: UInt64 = 0
         for box in all { lost += box.writer.finish(milliseconds: 1000) }
+        for observer in observers { observer.finish() }
         return lost
     }
 

@@ -40,7 +40,9 @@ public struct LookupRecord: BitwiseCopyable {
         static let answers = 72
         static let messageLength = 74
         static let hopCount = 76
-        static let end = 80
+        static let payloadSize = 78
+        static let process = 80  // UInt32, filled in on the log thread
+        static let end = 88
     }
 
     private struct Marks: OptionSet, BitwiseCopyable {
@@ -75,6 +77,15 @@ public struct LookupRecord: BitwiseCopyable {
     public var hasQuestion: Bool { questionLength > 0 }
     public var type: RecordType { RecordType(rawValue: load(Field.type)) }
     public var recordClass: RecordClass { RecordClass(rawValue: load(Field.recordClass)) }
+    /// Bytes that the client takes over UDP, as its OPT record says; nil: it sent none.
+    public var payloadSize: UInt16? {
+        let size: UInt16 = load(Field.payloadSize)
+        return size == 0 ? nil : size
+    }
+    /// The process that asked, where it is of this machine and could be found.
+    public var process: ClientProcess? { ClientProcess.at(processNumber) }
+    /// Zero: not known.
+    var processNumber: UInt32 { load(Field.process) }
     public var source: Source { Source(rawValue: load(Field.source)) ?? .none }
     public var place: Place { base.load(fromByteOffset: Field.place, as: Place.self) }
     /// What the client was told; nil when it was told nothing.
@@ -114,7 +125,7 @@ public struct LookupRecord: BitwiseCopyable {
     }
 
     /// The response from its first byte through the answer section and what followed it, cut at
-    /// `maximumMessageLength`; its header is not filled in.
+    /// `maximumMessageLength`. Its header is the answer's: ID, flags and counts of what was found.
     public var message: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: base + textStart + textLength, count: Int(load(Field.messageLength) as UInt16))
     }
@@ -184,6 +195,8 @@ public struct LookupRecord: BitwiseCopyable {
         base.storeBytes(of: UInt16(clamping: answers), toByteOffset: Field.answers, as: UInt16.self)
         base.storeBytes(of: UInt16(clamping: message.count), toByteOffset: Field.messageLength, as: UInt16.self)
         base.storeBytes(of: UInt8(truncatingIfNeeded: hops), toByteOffset: Field.hopCount, as: UInt8.self)
+        base.storeBytes(
+            of: query.hasEDNS ? query.payloadSize : 0, toByteOffset: Field.payloadSize, as: UInt16.self)
 
         var cursor = base + Field.end
         for index in 0..<hops {
@@ -225,6 +238,12 @@ public struct LookupRecord: BitwiseCopyable {
         base.storeBytes(of: transport.rawValue, toByteOffset: Field.transport, as: UInt8.self)
         base.storeBytes(of: time, toByteOffset: Field.time, as: UInt64.self)
         base.storeBytes(of: client, toByteOffset: Field.client, as: SocketAddress.self)
+        base.storeBytes(of: 0, toByteOffset: Field.process, as: UInt32.self)
+    }
+
+    /// Notes who asked; on the log thread, which alone touches a record once it is in a ring.
+    func setProcess(_ number: UInt32) {
+        UnsafeMutableRawPointer(mutating: base).storeBytes(of: number, toByteOffset: Field.process, as: UInt32.self)
     }
 }
 

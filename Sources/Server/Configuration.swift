@@ -1,3 +1,4 @@
+import Certificates
 public import DNSWire
 import Glibc
 public import Resolution
@@ -46,6 +47,54 @@ public struct Configuration: Sendable {
         public var description: String { "\(service)://\(address)" }
     }
 
+    /// Something that is there by default, and then may be left out when it can't be had.
+    public struct Endpoint<Value: Hashable & Sendable>: Hashable, Sendable {
+        /// Nil: off.
+        public internal(set) var value: Value?
+        /// Nobody has asked for it: it is no error when it can't be had.
+        public internal(set) var isDefault = true
+
+        init(_ value: Value?) { self.value = value }
+
+        mutating func set(_ value: Value?) {
+            self.value = value
+            isDefault = false
+        }
+    }
+
+    /// What is kept of the lookups, and how much.
+    public struct History: Hashable, Sendable {
+        /// The database.
+        public var path = Endpoint<String>(LocalAuthority.stateFolder + "/history.db")
+        /// Bytes.
+        public var maximumSize = 512 << 20
+        /// Seconds.
+        public var maximumAge: UInt64 = 30 * 86_400
+        /// Lookups in a second; what comes beyond is counted and not kept.
+        public var maximumRate = 10_000
+    }
+
+    /// Whose answers say in an extended error why they are as they are.
+    public enum Explains: String, Sendable, CaseIterable { case loopback, all, off }
+
+    /// `/run/stub53/control.sock` for root; for others in the folder of their session.
+    static var defaultControlPath: String {
+        func variable(_ name: String) -> String? {
+            getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
+        }
+        if let folder = variable("RUNTIME_DIRECTORY")?.split(separator: ":").first { return "\(folder)/control.sock" }
+        if geteuid() == 0 { return systemControlPath }
+        if let folder = variable("XDG_RUNTIME_DIR") { return folder + "/stub53/control.sock" }
+        return LocalAuthority.stateFolder + "/control.sock"
+    }
+
+    static let systemControlPath = "/run/stub53/control.sock"
+
+    /// Where a client looks for the daemon's control socket: its own user's, then the machine's.
+    public static var controlPaths: [String] {
+        defaultControlPath == systemControlPath ? [systemControlPath] : [defaultControlPath, systemControlPath]
+    }
+
     /// UDP and TCP on each.
     public var listen = Self.defaultListen
     public var encrypted: [EncryptedAddress] = []
@@ -73,6 +122,16 @@ public struct Configuration: Sendable {
     public var logFormat = LogFormat.text
     /// Nil: standard output.
     public var logFile: String?
+    /// Where lookups are kept to be searched.
+    public var history = History()
+    /// Who gets dnstap: files, `unix:PATH`, `tcp:ADDR:PORT`.
+    public var dnstap: [String] = []
+    /// Who is told the reason of an answer in its EDNS.
+    public var explains = Explains.loopback
+    /// The control socket.
+    public var control = Endpoint<String>(defaultControlPath)
+    /// The inspector page.
+    public var inspector = Endpoint<SocketAddress>(SocketAddress(high: 0, low: 0x7F00_0035, port: 8053, isIPv6: false))
     /// Serving threads; nil: one per core.
     public var workers: Int?
     /// Answer to `id.server.` CH TXT and NSID, at most 255 bytes; empty: refused.

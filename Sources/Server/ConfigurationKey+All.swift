@@ -4,7 +4,7 @@ import Resolution
 extension ConfigurationKey {
     /// Every key there is, in the order of the reference.
     public static let all: [ConfigurationKey] =
-        serving + overrides + zones + specialNames + upstream + cache + notInThisVersion
+        serving + overrides + zones + specialNames + upstream + cache + inspection
 
     private static let serving: [ConfigurationKey] = [
         .list(
@@ -143,10 +143,39 @@ extension ConfigurationKey {
         .flag("cache.prefetch", "yes", "renew what is asked for often before it runs out") { $0.cache.prefetch = $1 },
     ]
 
-    /// Known to the contract, so that they get an answer better than "unknown".
-    private static let notInThisVersion: [ConfigurationKey] = [
-        .absent("control", "the control socket (stats, flush, reload from outside)", "send SIGHUP to reload"),
-        .absent("inspector", "the inspector page", "use the log, or stub53 why"),
+    private static let inspection: [ConfigurationKey] = [
+        .one("history.path", "PATH|off", "history.db of the state folder", "database of all lookups") {
+            configuration, text throws(Wrong) in
+            configuration.history.path.set(text == "off" ? nil : try ConfigurationText.path(text))
+        },
+        .one("history.max-size", "BYTES[k|M|G]", "512M", "the oldest lookups make room beyond this") {
+            configuration, text throws(Wrong) in
+            configuration.history.maximumSize = try ConfigurationText.size(text, in: (4 << 20)...(1 << 40))
+        },
+        .duration("history.max-age", 60_000...(3650 * 86_400_000), "30d", "and after this", unit: 1000) {
+            $0.history.maximumAge = $1
+        },
+        .number("history.max-rate", 1...10_000_000, "10000", "lookups kept of a second; more are only counted") {
+            $0.history.maximumRate = Int($1)
+        },
+        .list(
+            "dnstap", "PATH|unix:PATH|tcp:ADDR:PORT ...", "none", "who gets queries and responses as dnstap",
+            begin: { $0.dnstap = [] },
+            add: { configuration, text throws(Wrong) in
+                if text != "none" { configuration.dnstap.append(try ConfigurationText.path(text)) }
+            }),
+        .word("explain", Configuration.Explains.self, "loopback", "whose answers tell their reason (EDE text)") {
+            $0.explains = $1
+        },
+        .one("control", "PATH|off", "control.sock of the runtime folder", "Unix socket of log, stats, why, flush ...") {
+            configuration, text throws(Wrong) in
+            configuration.control.set(text == "off" ? nil : try ConfigurationText.path(text))
+        },
+        .one("inspector", "ADDR:PORT|off", "127.0.0.53:8053", "web page that shows lookups and their reasons") {
+            configuration, text throws(Wrong) in
+            configuration.inspector.set(
+                text == "off" ? nil : try ConfigurationText.address(text, defaultPort: 8053, mayChoosePort: true))
+        },
     ]
 }
 
@@ -239,14 +268,6 @@ extension ConfigurationKey {
                 throw Wrong("\(shown(text)) is not at most 255 printable ASCII characters")
             }
             put(&configuration, text)
-        }
-    }
-
-    private static func absent(_ path: String, _ what: String, _ mend: String) -> ConfigurationKey {
-        one(path, "off", "off", "not in this version: \(what)") { _, text throws(Wrong) in
-            guard text == "off" || text == "no" || text == "false" else {
-                throw Wrong("\(what) is not in stub53 \(Release.version); leave it out and \(mend)")
-            }
         }
     }
 

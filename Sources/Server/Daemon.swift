@@ -1,5 +1,5 @@
 import Glibc
-import LookupLog
+public import LookupLog
 import Resolution
 import ServiceLifecycle
 import Synchronization
@@ -11,9 +11,19 @@ import UnixSignals
 /// most), then the log is written out.
 public struct Daemon: Sendable {
     private let configuration: Configuration
+    private let observers: [any LookupObserver]
+    private let makeCompanions: @Sendable (DaemonControl) throws -> [any DaemonCompanion]
 
-    public init(_ configuration: Configuration) {
+    /// - Parameters:
+    ///   - observers: who is told of each lookup.
+    ///   - companions: what runs beside the service and looks at it, made once the service exists.
+    public init(
+        _ configuration: Configuration, observers: [any LookupObserver] = [],
+        companions: @escaping @Sendable (DaemonControl) throws -> [any DaemonCompanion] = { _ in [] }
+    ) {
         self.configuration = configuration
+        self.observers = observers
+        makeCompanions = companions
     }
 
     /// Serves until SIGTERM or SIGINT.
@@ -37,13 +47,14 @@ public struct Daemon: Sendable {
         let running: RunningDaemon
         do {
             running = try RunningDaemon(
-                asked: self.configuration, LoadedState(configuration, loaded, since: start), inherited)
+                asked: self.configuration, LoadedState(configuration, loaded, since: start), inherited,
+                observers: observers)
         } catch let error as SystemError {
             throw ServiceFailure(
                 .problem,
                 "the service can't be set up: \(error); raise the limit of open files (ulimit -n, LimitNOFILE=)")
         }
-        try await running.serve()
+        try await running.serve(beside: try makeCompanions(DaemonControl(running)))
     }
 }
 
@@ -79,8 +90,11 @@ final class RunningDaemon: Sendable {
     let listener: StreamListener
     /// TLS and HTTPS; nil: they are not served.
     let encrypted: EncryptedListener?
-    private let addresses: [ServedAddress]
-    private let log: LookupLog?
+    let addresses: [ServedAddress]
+    let log: LookupLog?
+    let totals: LookupTotals
+    /// When the service was set up.
+    let started = Moment.now()
     /// By worker.
     private let sockets: [[DatagramSocket]]
     private let signals: [WakeSignal]
@@ -93,25 +107,15 @@ final class RunningDaemon: Sendable {
         var url: String?
     }
 
-    init(asked: Configuration, _ loaded: LoadedState, _ inherited: InheritedSockets) throws {
+    init(
+        asked: Configuration, _ loaded: LoadedState, _ inherited: InheritedSockets, observers: [any LookupObserver]
+    ) throws {
         self.asked = asked
         let configuration = loaded.configuration
         let workers = max(1, configuration.workers ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         store = LocalDataStore(loaded.localData(cookie))
-        switch configuration.logFormat {
-        case .none: log = nil
-        case .text, .json:
-            do {
-                log = try LookupLog(
-                    format: configuration.logFormat == .json ? .json : .text, file: configuration.logFile,
-                    upstreamNames: [])
-            } catch {
-                throw ServiceFailure(
-                    .configuration,
-                    "\(configuration.logFile ?? "the log"): \(error); name a file that this user may write with "
-                        + "--log-file, or leave it out")
-            }
-        }
+        totals = LookupTotals()
+        log = try Self.makeLog(configuration, observers: observers, totals)
         let log = log
         forwarding = try Forwarding(settings: loaded.forwarding, store: store, log: log)
         listener = try StreamListener(
@@ -163,6 +167,26 @@ final class RunningDaemon: Sendable {
         state = Mutex(loaded)
     }
 
+    /// Nil when nobody wants to know.
+    private static func makeLog(
+        _ configuration: Configuration, observers: [any LookupObserver], _ totals: LookupTotals
+    ) throws -> LookupLog? {
+        var sinks: [LookupSink] = []
+        let destination = configuration.logFile.map { LookupSink.Destination.file(path: $0) } ?? .standardOutput
+        switch configuration.logFormat {
+        case .none: break
+        case .text: sinks.append(LookupSink(.text, to: destination))
+        case .json: sinks.append(LookupSink(.json, to: destination))
+        }
+        guard !sinks.isEmpty || !observers.isEmpty else { return nil }
+        do { return try LookupLog(sinks: sinks, observers: [totals] + observers) } catch {
+            throw ServiceFailure(
+                .configuration,
+                "\(configuration.logFile ?? "the log"): \(error); name a file that this user may write with "
+                    + "--log-file, or leave it out")
+        }
+    }
+
     /// TCP first: its bind tells reliably whether someone is there already.
     private static func bind(
         _ address: SocketAddress, workers: Int, _ listener: StreamListener
@@ -188,11 +212,13 @@ final class RunningDaemon: Sendable {
 
     // MARK: Running
 
-    func serve() async throws {
+    func serve(beside companions: [any DaemonCompanion]) async throws {
         // Ended in the opposite order: whoever may still be written to outlives its writers.
-        let services: [any Service] = [
-            LogService(log: log), StreamService(listener: listener, encrypted: encrypted), ServingService(daemon: self),
+        var services: [any Service] = [
+            LogService(log: log), StreamService(listener: listener, encrypted: encrypted),
+            ServingService(daemon: self, companions: companions),
         ]
+        services += companions
         var group = ServiceGroupConfiguration(
             services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: Self.silent)
         group.maximumGracefulShutdownDuration = .seconds(10)
@@ -200,7 +226,7 @@ final class RunningDaemon: Sendable {
         try await serviceGroup.run()
     }
 
-    func serveUntilShutdown() async throws {
+    func serveUntilShutdown(beside companions: [any DaemonCompanion]) async throws {
         let threads = ThreadGroup()
         let serving = ThreadGroup()
         for (worker, sockets) in sockets.enumerated() {
@@ -230,7 +256,9 @@ final class RunningDaemon: Sendable {
                 watcher.request()
             }
         }
-        announce()
+        var more: [String] = []
+        for companion in companions { more += await companion.ready() }
+        announce(more)
         try? await gracefulShutdown()
         SystemManager.notify("STOPPING=1")
         hangups.cancel()
@@ -250,13 +278,14 @@ final class RunningDaemon: Sendable {
         encrypted?.refresh()
     }
 
-    private func announce() {
+    private func announce(_ more: [String]) {
         Report.output(Release.description.replacing(" (", with: " · ").replacing(")", with: ""))
         Report.output(state.withLock { $0.sources.summary })
         for (index, served) in addresses.enumerated() {
             let url = served.url.map { " " + $0 } ?? ""
             Report.output((index == 0 ? "ready      " : "           ") + "\(served.address) \(served.transports)\(url)")
         }
+        for line in more { Report.output(line) }
         SystemManager.notify("READY=1")
     }
 

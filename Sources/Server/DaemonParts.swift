@@ -33,8 +33,9 @@ struct StreamService: Service {
 /// UDP threads (the first of which forwards, too), reload.
 struct ServingService: Service {
     let daemon: RunningDaemon
+    let companions: [any DaemonCompanion]
 
-    func run() async throws { try await daemon.serveUntilShutdown() }
+    func run() async throws { try await daemon.serveUntilShutdown(beside: companions) }
 }
 
 /// Threads that are started together and waited for together. They block, so they can't be tasks.

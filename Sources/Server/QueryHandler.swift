@@ -121,12 +121,14 @@ struct QueryHandler: ~Copyable {
                 }
             }
         }
+        let flags = responseFlags(truncated: builder.truncated)
         // The log tells what was found, also when the client has to fetch it over TCP: so before the end is written.
+        if ring != nil { builder.finish(flags: flags, questions: query.questionLength > 0 ? 1 : 0) }
         ring?.append(
             time: request.arrival.wall, client: request.client, transport: request.transport, query: query,
             decision: decision, response: builder.message, answers: Int(builder.answers),
             truncated: builder.truncated, durationMicroseconds: Moment.microseconds(since: request.arrival))
-        let length = finish(&builder, message, request, reserved: reserved)
+        let length = finish(&builder, flags, message, request, reserved: reserved)
         return .reply(length)
     }
 
@@ -221,11 +223,7 @@ struct QueryHandler: ~Copyable {
         return min(wanted, limit - Header.length - query.questionLength)
     }
 
-    /// Writes OPT, flags and counts; returns the length of the response.
-    private mutating func finish(
-        _ builder: inout ResponseBuilder, _ message: UnsafeRawBufferPointer, _ request: Request,
-        reserved: Int
-    ) -> Int {
+    private func responseFlags(truncated: Bool) -> Header.Flags {
         var flags = Header.Flags(
             rawValue: Header.Flags.response.rawValue | query.flags.rawValue & 0x7800
                 | decision.responseCode.rawValue & 0xF)
@@ -238,10 +236,16 @@ struct QueryHandler: ~Copyable {
             // RFC 6840 5.8
             if decision.authenticData && query.wantsAuthenticData { flags.insert(.authenticData) }
         }
-        if builder.truncated {
-            builder.truncate()
-            flags.insert(.truncated)
-        }
+        if truncated { flags.insert(.truncated) }
+        return flags
+    }
+
+    /// Writes OPT, flags and counts; returns the length of the response.
+    private func finish(
+        _ builder: inout ResponseBuilder, _ flags: Header.Flags, _ message: UnsafeRawBufferPointer, _ request: Request,
+        reserved: Int
+    ) -> Int {
+        if builder.truncated { builder.truncate() }
         builder.release(reserved: reserved)
         if query.hasEDNS { appendOPT(&builder, message, request) }
         builder.finish(flags: flags, questions: query.questionLength > 0 ? 1 : 0)

@@ -19,7 +19,11 @@ struct PrivateDaemon {
     static func start(_ arguments: [String]) throws -> PrivateDaemon {
         let address = try freeAddress()
         // One command does not keep several threads busy.
-        let all = ["stub53", "serve", "--end-with-input", "--listen", "\(address)", "--workers", "1"] + arguments
+        let all =
+            [
+                "stub53", "serve", "--end-with-input", "--listen", "\(address)", "--workers", "1", "--inspector", "off",
+                "--control", "off", "--history", "off",
+            ] + arguments
         let (input, lifeline) = try pipeEnds()
         let (ready, output) = try pipeEnds()
         defer { close(ready) }

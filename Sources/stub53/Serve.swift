@@ -55,9 +55,23 @@ struct Serve: AsyncParsableCommand {
     /// For `exec`, whose daemon is not to outlive it.
     @Flag(help: .hidden) var endWithInput = false
 
-    // Part of the command line's contract; the configuration says that they are not in this version.
-    @Option(help: .hidden) var inspector: String?
-    @Option(help: .hidden) var control: String?
+    @Option(
+        help: ArgumentHelp("Serve the inspector page here, or off. (default: 127.0.0.53:8053)", valueName: "addr:port"))
+    var inspector: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Unix socket of 'stub53 log', 'stats', 'flush' and the like, or off. (default: /run/stub53/control.sock)",
+            valueName: "path"))
+    var control: String?
+
+    @Option(help: ArgumentHelp("Keep lookups in this database, or off. (default: one)", valueName: "path"))
+    var history: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Send dnstap to a file, a Unix socket (unix:PATH) or an address (tcp:ADDR:PORT).", valueName: "where"))
+    var dnstap: [String] = []
 
     mutating func run() async throws {
         if helpKeys {
@@ -70,9 +84,10 @@ struct Serve: AsyncParsableCommand {
             ("--log", "log.format", log), ("--log-file", "log.file", logFile), ("--workers", "workers", workers),
             ("--cache-size", "cache.size", cacheSize), ("--inspector", "inspector", inspector),
             ("--control", "control", control), ("--certificate", "tls.certificate", certificate),
-            ("--key", "tls.key", key),
+            ("--key", "tls.key", key), ("--history", "history.path", history),
         ]
         for case (let flag, let key, let value?) in single { settings.append(.init(flag, key, [value])) }
+        if !dnstap.isEmpty { settings.append(.init("--dnstap", "dnstap", dnstap)) }
         if keepGoing { settings.append(.init("--keep-going", "keep-going", ["yes"])) }
         if endWithInput, clinux_end_with_input() != 0 {
             throw ServiceFailure(.problem, "a thread can't be started; end some processes, or raise 'ulimit -u'")

@@ -59,7 +59,7 @@ struct AllocationTests {
     @Test("from query to response, the log record with it", arguments: Lookup.all)
     func handle(lookup: Lookup) throws {
         let folder = try TemporaryFolder()
-        let log = try LookupLog(format: .json, file: folder.file("log"), upstreamNames: [])
+        let log = try LookupLog(sinks: [LookupSink(.json, to: .file(path: folder.file("log")))])
         log.start()
         defer { log.stop() }
         var world = try WireWorld(forwards: true, ring: log.makeRing())

@@ -218,9 +218,7 @@ struct CommandTests {
     @Test(
         "What is not in this version is said so, and nothing is served",
         arguments: [
-            (["--inspector", "127.0.0.1:8053"], "the inspector page is not in stub53"),
-            (["--control", "/tmp/x"], "the control socket"),
-            (["--upstream", "tls://192.0.2.1"], "not supported yet"),
+            (["--upstream", "tls://192.0.2.1"], "not supported yet")
         ])
     func notInThisVersion(_ test: (arguments: [String], reason: String)) async throws {
         let result = try await run(["serve"] + test.arguments)
@@ -260,7 +258,6 @@ struct CommandTests {
         let result = try await run([command, "--help"])
         #expect(result.code == 0)
         #expect(result.output.components(separatedBy: "\n  stub53 \(command)").count > 2)
-        #expect(!result.output.contains("--inspector"))
     }
 
     @Test("serve --help-keys lists the keys of the configuration file")

@@ -79,12 +79,6 @@ struct ConfigurationProblemTests {
                 "test.yaml:1: zones.files: 'a..b=x': what stands in front of '=' is no zone's name: the name has an empty label (two dots in a row, or one in front)"
             ]
         ),
-        (
-            "inspector: 127.0.0.1:8053\n",
-            [
-                "test.yaml:1: inspector: the inspector page is not in stub53 0.1.0; leave it out and use the log, or stub53 why"
-            ]
-        ),
         ("listen: []\n", ["test.yaml:1: no address to listen on; give one, or leave listen out"]),
         (
             "cache:\n  max-ttl: 5\n  min-ttl: 6\n",

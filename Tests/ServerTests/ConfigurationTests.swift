@@ -110,7 +110,19 @@ struct ConfigurationTests {
         Case("cache.serve-stale", "no", "false") { "\($0.cache.serveStale)" },
         Case("cache.stale-window", "1h", "3600") { "\($0.cache.staleWindow)" },
         Case("cache.prefetch", "no", "false") { "\($0.cache.prefetch)" },
-        Case("inspector", "off", "") { _ in "" },
+        Case("history.path", "/h.db", "/h.db") { $0.history.path.value ?? "" },
+        Case("history.path", "off", "off") { $0.history.path.value ?? "off" },
+        Case("history.max-size", "8M", "\(8 << 20)") { "\($0.history.maximumSize)" },
+        Case("history.max-age", "2d", "172800") { "\($0.history.maximumAge)" },
+        Case("history.max-rate", "7", "7") { "\($0.history.maximumRate)" },
+        Case("dnstap", "[/tap.fstrm, \"unix:/tap.sock\"]", "/tap.fstrm unix:/tap.sock") {
+            $0.dnstap.joined(separator: " ")
+        },
+        Case("explain", "all", "all") { $0.explains.rawValue },
+        Case("control", "/c.sock", "/c.sock") { $0.control.value ?? "" },
+        Case("control", "off", "off") { $0.control.value ?? "off" },
+        Case("inspector", "127.0.0.1", "127.0.0.1:8053") { $0.inspector.value?.description ?? "" },
+        Case("inspector", "off", "off") { $0.inspector.value?.description ?? "off" },
     ]
 
     @Test("Each key sets what it names, written with dots", arguments: cases)
@@ -140,7 +152,7 @@ struct ConfigurationTests {
     @Test("No key is without a test, and the reference has them all")
     func complete() {
         let tested = Set(Self.cases.map(\.key))
-        let others: Set = ["control", "tls.certificate", "tls.key"]
+        let others: Set = ["tls.certificate", "tls.key"]
         let reference = ConfigurationKey.reference
         for key in ConfigurationKey.all {
             #expect(

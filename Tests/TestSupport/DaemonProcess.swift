@@ -14,7 +14,8 @@ public final class DaemonProcess: Sendable {
     /// Runs `stub53 serve ARGUMENTS` and waits until it is ready.
     ///
     /// `behind`: a program that runs it, and that one's arguments. Without `--listen` it gets a free port of 127.0.0.1
-    /// (unless `listens` is false), and without `--log` it writes JSON lines.
+    /// (unless `listens` is false), without `--log` it writes JSON lines; inspector, control socket and history are off
+    /// unless they are asked for.
     ///
     /// - Throws: `LineReader.Missing` with what it said when it ends before that.
     public init(
@@ -23,6 +24,8 @@ public final class DaemonProcess: Sendable {
         var all = wrapper + [Command.executable.path, "serve"] + arguments
         if listens, !arguments.contains("--listen") { all += ["--listen", "127.0.0.1:0"] }
         if !arguments.contains("--log") { all += ["--log", "json"] }
+        // What is there once for a machine is not for daemons that run side by side.
+        for flag in ["--inspector", "--control", "--history"] where !arguments.contains(flag) { all += [flag, "off"] }
         program = try ProgramProcess(all.removeFirst(), all, folder: folder)
         do {
             let ready = try await program.output.first { $0.hasPrefix("ready") }

@@ -100,7 +100,9 @@ struct Starter {
         case .stub53, .stub53Two:
             if peer == .stub53Two { setup.cores = settings.allCores }
             setup.command = [settings.stub53, "serve", "--listen", "127.0.0.1:\(port)"]
-            if content != .nothing { setup.command += ["--workers", peer == .stub53 ? "1" : "2"] }
+            if content != .nothing {
+                setup.command += ["--workers", peer == .stub53 ? "1" : "2", "--inspector", "off", "--control", "off"]
+            }
             setup.command += try stub53Options(content, setup, upstream)
         case .unbound:
             setup.command = [
@@ -129,21 +131,23 @@ struct Starter {
         switch content {
         // The default configuration, but for the log's place: /etc/hosts, the system's upstreams, text.
         case .nothing: return ["--log-file", "/dev/null"]
-        case .hosts(let count): return ["--hosts", try data.hosts(count), "--no-upstream", "--log", "none"]
+        case .hosts(let count):
+            return ["--hosts", try data.hosts(count), "--no-upstream", "--log", "none", "--history", "off"]
         case .loggedHosts(let count):
             return [
                 "--hosts", try data.hosts(count), "--no-upstream", "--log", "json",
-                "--log-file", "\(setup.folder)/\(Self.lookupLog)",
+                "--log-file", "\(setup.folder)/\(Self.lookupLog)", "--history", "off",
             ]
         case .zone(let count):
-            return ["--no-hosts", "--zone", try data.zone(count), "--no-upstream", "--log", "none"]
+            return ["--no-hosts", "--zone", try data.zone(count), "--no-upstream", "--log", "none", "--history", "off"]
         case .encryptedZone(let count, let https):
             let address = "\(https ? "https" : "tls")://127.0.0.1:\(setup.encryptedPort ?? 0)"
             let certificate = try data.certificate()
             return try stub53Options(.zone(count), setup, upstream) + [
                 "--listen", address, "--certificate", certificate.chain, "--key", certificate.key,
             ]
-        case .forwarded: return ["--no-hosts", "--upstream", "127.0.0.1:\(upstream ?? 0)", "--log", "none"]
+        case .forwarded:
+            return ["--no-hosts", "--upstream", "127.0.0.1:\(upstream ?? 0)", "--log", "none", "--history", "off"]
         }
     }
 
