@@ -51,7 +51,8 @@ struct HistoryRetention {
     ///
     /// - Parameter now: microseconds since 1970.
     mutating func step(_ database: Database, now: UInt64) throws -> Bool {
-        let cutoff = now - min(now, limits.maximumAge * 1_000_000)
+        let (age, isForEver) = limits.maximumAge.multipliedReportingOverflow(by: 1_000_000)
+        let cutoff = isForEver ? 0 : now - min(now, age)
         let byAge = try deleteOlder(database, than: cutoff)
         let bySize = try isTooLarge(database) ? try deleteOldestBlock(database) : false
         return byAge || bySize

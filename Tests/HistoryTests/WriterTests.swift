@@ -30,7 +30,7 @@ struct WriterTests {
 
     @Test("What is beyond the rate is counted, and told where it is missing")
     func rate() throws {
-        let feed = try HistoryWriterFeed(HistoryLimits(maximumRate: 100))
+        let feed = try HistoryWriterFeed(HistoryLimits(maximumAge: .max, maximumRate: 100))
         let all = some(1000)
         feed.note(all.prefix(600))
         feed.note(all.suffix(400), from: 601)
@@ -66,7 +66,7 @@ struct WriterTests {
         var random = RandomLookups(seed: 5)
         let all = (0..<9000).map { _ in random.next() }
         for part in [all[..<1000], all[1000..<5000], all[5000...]] {
-            let feed = try HistoryWriterFeed(HistoryLimits(maximumRate: 10_000_000), folder: folder)
+            let feed = try HistoryWriterFeed(.ample, folder: folder)
             feed.note(part)
             feed.writer.finish()
         }
@@ -94,7 +94,7 @@ struct WriterTests {
         let name = try #require(Name("only-then.example."))
         for index in old.indices { old[index].time -= 3600 * 1_000_000 }
         old[17] = lookup(of: name, time: old[17].time)
-        let first = try HistoryWriterFeed(HistoryLimits(maximumRate: 10_000_000), folder: folder)
+        let first = try HistoryWriterFeed(.ample, folder: folder)
         first.note(old)
         first.writer.finish()
         #expect(try first.store.names(startingWith: "only-then", limit: 5) == ["only-then.example."])
@@ -124,7 +124,7 @@ struct WriterTests {
     @Test("The files stay within the size that was set, and the newest lookups stay")
     func size() throws {
         let most = 4 << 20
-        let feed = try HistoryWriterFeed(HistoryLimits(maximumSize: most, maximumRate: 10_000_000))
+        let feed = try HistoryWriterFeed(HistoryLimits(maximumSize: most, maximumAge: .max, maximumRate: 10_000_000))
         var random = RandomLookups(seed: 3)
         random.time = LookupFilter.now - 3_000_000_000
         for round in 0..<12 {
@@ -141,14 +141,15 @@ struct WriterTests {
     @Test("A smaller size makes the file smaller")
     func smaller() throws {
         let folder = try TemporaryFolder()
-        let large = try HistoryWriterFeed(HistoryLimits(maximumRate: 10_000_000), folder: folder)
+        let large = try HistoryWriterFeed(.ample, folder: folder)
         large.note(some(20_000))
         try large.wait(for: 20_000)
         large.note(some(20_000))
         large.writer.finish()
         let most = 4 << 20
         #expect(try large.store.statistics().bytes > most)
-        let small = try HistoryWriterFeed(HistoryLimits(maximumSize: most, maximumRate: 10_000_000), folder: folder)
+        let small = try HistoryWriterFeed(
+            HistoryLimits(maximumSize: most, maximumAge: .max, maximumRate: 10_000_000), folder: folder)
         small.note(some(1))
         try waitUntil("the file is small") { try small.store.statistics().bytes <= most }
         small.writer.finish()
