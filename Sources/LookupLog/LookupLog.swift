@@ -128,6 +128,7 @@ private final class Shared: @unchecked Sendable {
     let lost = Atomic<UInt64>(0)
     let count = Atomic<UInt64>(0)
     private var writers: Writers
+    private var attribution = ProcessAttribution()
 
     /// How long lines gather under load, in milliseconds.
     private static let nap: Int32 = 4
@@ -186,6 +187,7 @@ private final class Shared: @unchecked Sendable {
             }
             guard earliest >= 0 else { break }
             id += 1
+            attribution.attribute(lanes[earliest].record)
             lostLines += writers.append(lanes[earliest].record, id: id)
             lanes[earliest].advance()
         }

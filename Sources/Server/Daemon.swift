@@ -93,6 +93,7 @@ final class RunningDaemon: Sendable {
     let addresses: [ServedAddress]
     let log: LookupLog?
     let totals: LookupTotals
+    let reloads = ReloadRecord()
     /// When the service was set up.
     let started = Moment.now()
     /// By worker.

@@ -48,6 +48,7 @@ extension RunningDaemon {
     /// Reads the configuration and all files again, beside what is in use, and swaps them in whole. What can't be
     /// loaded stays as it was. On the reload thread.
     func reload(reason: String) {
+        reloads.begin()
         SystemManager.notify("RELOADING=1\nMONOTONIC_USEC=\(Moment.monotonicMicroseconds())")
         let last = state.withLock { $0 }
         var next = last
@@ -71,9 +72,14 @@ extension RunningDaemon {
         refreshWorkers()
         state.withLock { $0 = next }
         watcher.watch(next.sources.watched, since: next.since)
-        let changes = [ReloadReport.changes(from: last.sources, to: next.sources)] + notes
-        Report.line("reload     \(reason): \(changes.joined(separator: ", "))")
+        let changes = ([ReloadReport.changes(from: last.sources, to: next.sources)] + notes).joined(separator: ", ")
+        Report.line("reload     \(reason): \(changes)")
         SystemManager.notify("READY=1")
+        reloads.end(
+            ReloadOutcome(
+                time: Moment.now().wall, reason: reason, changes: changes,
+                problems: next.sources.diagnostics.list.map(\.description)),
+            failed: next.sources.diagnostics.hasErrors)
     }
 
     /// Takes the settings of the configuration file; returns what is to be said about them.

@@ -1,5 +1,7 @@
 import ArgumentParser
 import CLinux
+import Inspector
+import LookupLog
 import Server
 
 /// `stub53 serve`: the daemon.
@@ -92,6 +94,15 @@ struct Serve: AsyncParsableCommand {
         if endWithInput, clinux_end_with_input() != 0 {
             throw ServiceFailure(.problem, "a thread can't be started; end some processes, or raise 'ulimit -u'")
         }
-        try await Daemon(try sources.configuration(settings)).run()
+        let configuration = try sources.configuration(settings)
+        let live = LiveLookups()
+        try await Daemon(configuration, observers: [live]) { control in
+            var companions: [any DaemonCompanion] = []
+            let api = ControlAPI(control, live: live, history: nil)
+            if let path = configuration.control.value {
+                companions.append(ControlServer(path: path, isOptional: configuration.control.isDefault, api))
+            }
+            return companions
+        }.run()
     }
 }
