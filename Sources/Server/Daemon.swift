@@ -249,7 +249,9 @@ final class RunningDaemon: Sendable {
         }
         state.withLock { watcher.watch($0.sources.watched, since: $0.since) }
         threads.start("reload") { [self] in
-            watcher.run(changed: { reload(reason: "changed files") }, asked: { reload(reason: "SIGHUP") })
+            watcher.run(
+                changed: { reload(reason: "changed files") },
+                asked: { reload(reason: reloads.isAwaited ? "asked for" : "SIGHUP") })
         }
         let hangups = Task { [self] in
             for await _ in await UnixSignalsSequence(trapping: [.sighup]) {

@@ -30,6 +30,9 @@ final class ReloadRecord: Sendable {
 
     var counts: Counts { state.withLock { $0.counts } }
 
+    /// Somebody waits for the next reload.
+    var isAwaited: Bool { state.withLock { !$0.waiting.isEmpty } }
+
     /// Waits for the end of a reload that begins after this call; `ask` asks for one.
     func next(ask: () -> Void) async -> ReloadOutcome {
         await withCheckedContinuation { continuation in

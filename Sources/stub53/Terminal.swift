@@ -38,10 +38,22 @@ enum Terminal {
 
     static func count(_ number: Int, _ word: String) -> String { "\(number) \(word)\(number == 1 ? "" : "s")" }
 
+    /// Bytes on standard output, as they are.
+    static func write(_ bytes: [UInt8]) {
+        fflush(nil)
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let written = rest.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            // Who reads has gone: so do we.
+            if written < 0 && errno != EINTR { exit(0) }
+            rest = rest.dropFirst(max(written, 0))
+        }
+    }
+
     /// One line on standard error.
     static func error(_ line: String) {
         let bytes = Array((line + "\n").utf8)
         fflush(nil)
-        _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        _ = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
     }
 }
