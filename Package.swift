@@ -72,11 +72,12 @@ let package = Package(
             dependencies: [
                 "CLinux", "DNSWire", "History", "LDNS", "LookupLog", "Resolution", "Server",
                 .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
-            swiftSettings: settings),
+            resources: [.embedInCode("Assets")], swiftSettings: settings),
         .executableTarget(
             name: "stub53",
             dependencies: [

@@ -30,11 +30,13 @@ public struct ControlAPI: Sendable {
         api.get("stats") { _, _ in Self.json(control.statistics) }
         api.post("reload") { _, _ in Self.json(await control.reload()) }
         api.get("lookups/live") { request, _ in try follow(request) }
-        router.get("metrics") { _, _ in
-            Response(
-                status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
-                body: ResponseBody(byteBuffer: ByteBuffer(string: Metrics.text(control, history))))
-        }
+        router.get("metrics") { _, _ in metrics() }
+    }
+
+    func metrics() -> Response {
+        Response(
+            status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: Metrics.text(control, history))))
     }
 
     // MARK: Answers

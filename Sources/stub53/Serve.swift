@@ -102,6 +102,9 @@ struct Serve: AsyncParsableCommand {
             if let path = configuration.control.value {
                 companions.append(ControlServer(path: path, isOptional: configuration.control.isDefault, api))
             }
+            if let address = configuration.inspector.value {
+                companions.append(InspectorServer(address, isOptional: configuration.inspector.isDefault, api))
+            }
             return companions
         }.run()
     }
