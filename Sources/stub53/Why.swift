@@ -41,7 +41,7 @@ struct Why: ParsableCommand {
         if errors > 0 {
             Terminal.error("stub53: \(Terminal.count(errors, "problem")) in the files; 'stub53 check' lists them")
         }
-        let explanation = Explanation(sources: loaded, configuration: configuration)
-        print(explanation.text(try Query.name(name), type))
+        let sources = ConfiguredSources(sources: loaded, configuration: configuration)
+        print(ExplanationText(sources.explain(try Query.name(name), type)).text)
     }
 }
