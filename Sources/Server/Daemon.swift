@@ -179,12 +179,28 @@ final class RunningDaemon: Sendable {
         case .text: sinks.append(LookupSink(.text, to: destination))
         case .json: sinks.append(LookupSink(.json, to: destination))
         }
+        var observers = observers
+        if let dnstap = try makeDnstap(configuration) { observers.append(dnstap) }
         guard !sinks.isEmpty || !observers.isEmpty else { return nil }
         do { return try LookupLog(sinks: sinks, observers: [totals] + observers) } catch {
             throw ServiceFailure(
                 .configuration,
                 "\(configuration.logFile ?? "the log"): \(error); name a file that this user may write with "
                     + "--log-file, or leave it out")
+        }
+    }
+
+    private static func makeDnstap(_ configuration: Configuration) throws -> DnstapWriter? {
+        let dnstap = configuration.dnstap
+        guard !dnstap.destinations.isEmpty else { return nil }
+        do {
+            return try DnstapWriter(
+                dnstap.destinations, identity: configuration.identity, version: "stub53 \(Release.version)",
+                maximumFileSize: dnstap.maximumFileSize, keptFiles: dnstap.keptFiles)
+        } catch {
+            throw ServiceFailure(
+                .configuration,
+                "dnstap \(error); name a file that this user may write with --dnstap, or leave it out")
         }
     }
 

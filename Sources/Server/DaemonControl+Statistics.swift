@@ -29,6 +29,13 @@ public struct DaemonStatistics: Codable, Sendable {
         public var p50Us: UInt32
         public var p90Us: UInt32
         public var p99Us: UInt32
+
+        enum CodingKeys: String, CodingKey {
+            case count
+            case p50Us = "p50_us"
+            case p90Us = "p90_us"
+            case p99Us = "p99_us"
+        }
     }
 
     public struct Reloads: Codable, Sendable {
@@ -54,6 +61,16 @@ public struct DaemonStatistics: Codable, Sendable {
     public var latency: [String: Latency]
     public var cache: Cache
     public var reloads: Reloads
+
+    enum CodingKeys: String, CodingKey {
+        case version, uptime, process, addresses, zones, lookups, latency, cache, reloads
+        case overrideNames = "override_names"
+        case lookupsLost = "lookups_lost"
+        case bySource = "by_source"
+        case byRcode = "by_rcode"
+        case byType = "by_type"
+        case byTransport = "by_transport"
+    }
 }
 
 extension DaemonControl {

@@ -96,12 +96,14 @@ extension RunningDaemon {
             ("tls.certificate", fresh.certificatePath == asked.certificatePath),
             ("tls.key", fresh.keyPath == asked.keyPath), ("workers", fresh.workers == asked.workers),
             ("log.format", fresh.logFormat == asked.logFormat), ("log.file", fresh.logFile == asked.logFile),
+            ("dnstap", fresh.dnstap == asked.dnstap),
         ].filter { !$0.1 }.map(\.0)
         next.configuration.listen = old.listen
         next.configuration.encrypted = old.encrypted
         next.configuration.workers = old.workers
         next.configuration.logFormat = old.logFormat
         next.configuration.logFile = old.logFile
+        next.configuration.dnstap = old.dnstap
         guard !fixed.isEmpty else { return [] }
         return ["\(fixed.joined(separator: ", ")) changed, which needs a restart"]
     }

@@ -48,7 +48,6 @@ struct ControlClient: Sendable {
         var bytes: [UInt8] = []
         try await send(verb, target, body) { bytes += $0 }
         let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
         do { return try decoder.decode(Answer.self, from: Data(bytes)) } catch {
             throw ServiceFailure(.problem, "the daemon at \(path) is of another version: its answer can't be read")
         }
@@ -78,7 +77,6 @@ struct ControlClient: Sendable {
             var content: [UInt8] = []
             if let body {
                 let encoder = JSONEncoder()
-                encoder.keyEncodingStrategy = .convertToSnakeCase
                 content = Array(try encoder.encode(body))
                 headers.add(name: "Content-Type", value: "application/json")
             }

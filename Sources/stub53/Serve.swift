@@ -89,7 +89,7 @@ struct Serve: AsyncParsableCommand {
             ("--key", "tls.key", key), ("--history", "history.path", history),
         ]
         for case (let flag, let key, let value?) in single { settings.append(.init(flag, key, [value])) }
-        if !dnstap.isEmpty { settings.append(.init("--dnstap", "dnstap", dnstap)) }
+        if !dnstap.isEmpty { settings.append(.init("--dnstap", "dnstap.to", dnstap)) }
         if keepGoing { settings.append(.init("--keep-going", "keep-going", ["yes"])) }
         if endWithInput, clinux_end_with_input() != 0 {
             throw ServiceFailure(.problem, "a thread can't be started; end some processes, or raise 'ulimit -u'")

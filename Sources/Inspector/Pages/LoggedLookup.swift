@@ -40,10 +40,16 @@ struct LoggedLookup: Codable, Sendable {
     /// Its key in the history; not part of the line.
     var key: Int64?
 
+    enum CodingKeys: String, CodingKey {
+        case time, client, process, transport, name, type, flags, source, rule, rcode, answers, upstream, ede, chain
+        case masked, truncated
+        case durationUs = "duration_us"
+        case upstreamUs = "upstream_us"
+        case answersLeft = "answers_left"
+    }
+
     static func read(_ line: some Sequence<UInt8>, key: Int64? = nil) -> LoggedLookup? {
-        let decoder = JSONDecoder()
-        decoder.keyDecodingStrategy = .convertFromSnakeCase
-        var lookup = try? decoder.decode(LoggedLookup.self, from: Data(line))
+        var lookup = try? JSONDecoder().decode(LoggedLookup.self, from: Data(line))
         lookup?.key = key
         return lookup
     }
