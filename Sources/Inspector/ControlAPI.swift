@@ -30,6 +30,13 @@ public struct ControlAPI: Sendable {
         api.get("stats") { _, _ in Self.json(control.statistics) }
         api.post("reload") { _, _ in Self.json(await control.reload()) }
         api.get("lookups/live") { request, _ in try follow(request) }
+        api.get("why") { request, _ in
+            try await Self.answer {
+                let parameters = APIParameters(request)
+                guard let name = try parameters.name() else { throw APIFailure(.badRequest, "name is missing") }
+                return await control.why(name, try parameters.type(), asks: parameters.flag("ask"))
+            }
+        }
         router.get("metrics") { _, _ in metrics() }
     }
 
@@ -50,6 +57,13 @@ public struct ControlAPI: Sendable {
         return Response(
             status: status, headers: [.contentType: "application/json"],
             body: ResponseBody(byteBuffer: ByteBuffer(bytes: Array(data) + [0x0A])))
+    }
+
+    /// The value as JSON, or the sentence that says why there is none.
+    static func answer(_ value: () async throws -> some Encodable) async throws -> Response {
+        do { return json(try await value()) } catch let failure as APIFailure {
+            return self.failure(failure.reason, status: failure.status)
+        }
     }
 
     /// `{"error": "..."}`: one sentence.

@@ -125,9 +125,9 @@ final class Readiness: Sendable {
 }
 
 /// A connection to a Unix socket, without waiting for more than its place in the queue.
-enum UnixSocket {
+public enum UnixSocket {
     /// The descriptor, or -1 and errno.
-    static func connect(_ path: String) -> Int32 {
+    public static func connect(_ path: String) -> Int32 {
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return -1 }
         var address = sockaddr_un()

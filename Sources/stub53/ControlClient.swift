@@ -1,6 +1,7 @@
 import ArgumentParser
 import FoundationEssentials
 import Glibc
+import Inspector
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -37,6 +38,14 @@ struct ControlClient: Sendable {
         case get = "GET"
         case post = "POST"
         case delete = "DELETE"
+    }
+
+    /// Somebody listens, and would let us in.
+    var isAlive: Bool {
+        let descriptor = UnixSocket.connect(path)
+        guard descriptor >= 0 else { return false }
+        close(descriptor)
+        return true
     }
 
     // MARK: Requests
@@ -146,5 +155,14 @@ extension String {
             }
         }
         return text
+    }
+}
+
+/// Values as JSON for people and programs.
+enum JSONText {
+    static func of(_ value: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
     }
 }
