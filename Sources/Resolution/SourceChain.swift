@@ -251,6 +251,8 @@ public struct SourceChain: Sendable {
     }
 
     private static let minimalANY = Place(path: "RFC 8482 4.2")
+    /// The places that are the chain's own.
+    public static let documents = [minimalANY]
 }
 
 /// What upstream has said for one lookup while it waited: asked before the cache, good for this lookup only.

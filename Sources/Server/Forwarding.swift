@@ -235,7 +235,11 @@ private final class Responder: @unchecked Sendable {
     /// asked keeps its number.
     private func number(of server: SocketAddress) -> Int16 {
         guard let (number, isNew) = numbers.number(of: server) else { return -1 }
-        if isNew { log?.setUpstreams(numbers.servers.map { "\($0)" }) }
+        if isNew {
+            let texts = numbers.servers.map { "\($0)" }
+            log?.setUpstreams(texts)
+            handler.upstreamTexts = texts.map { Array($0.utf8) }
+        }
         return number
     }
 

@@ -39,7 +39,8 @@ struct LoadedState: Sendable {
             service: ServiceSettings(
                 access: configuration.accessList, cookie: cookie,
                 identity: Array(configuration.identity.utf8.prefix(255)),
-                version: Array(configuration.version.utf8.prefix(255)), streams: configuration.streams),
+                version: Array(configuration.version.utf8.prefix(255)), streams: configuration.streams,
+                explains: configuration.explains),
             recursionAvailable: !sources.upstream.isEmpty)
     }
 }
