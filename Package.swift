@@ -106,6 +106,8 @@ let package = Package(
                 "AllocationCount", "TestSupport", "Server", "LookupLog", "Resolution", "LDNS", "DNSWire", "stub53",
             ],
             exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
+        .testTarget(
+            name: "InspectorTests", dependencies: ["Inspector", "LookupLog", "DNSWire"], swiftSettings: settings),
         .testTarget(name: "FlowTests", dependencies: ["Flow", "Resolution", "DNSWire"], swiftSettings: settings),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "Certificates", "stub53"], swiftSettings: settings),

@@ -6,7 +6,7 @@ import Server
 
 /// The service's numbers in Prometheus' text format, version 0.0.4.
 enum Metrics {
-    static func text(_ control: DaemonControl, _ history: HistoryStore?) -> String {
+    static func text(_ control: DaemonControl, _ history: KeptHistory?) -> String {
         var page = Page()
         let totals = control.totals.snapshot
         let statistics = control.statistics
@@ -57,6 +57,18 @@ enum Metrics {
         page.sample("stub53_override_names", [], UInt64(statistics.overrideNames))
         page.begin("stub53_zones", "gauge", "Zones that are served.")
         page.sample("stub53_zones", [], UInt64(statistics.zones))
+        if let history {
+            let numbers = history.writer.statistics
+            page.begin("stub53_history_written_total", "counter", "Lookups that went into the history.")
+            page.sample("stub53_history_written_total", [], UInt64(numbers.written))
+            page.begin("stub53_history_lost_total", "counter", "Lookups that did not, by reason.")
+            for reason in HistoryLoss.Reason.allCases {
+                page.sample(
+                    "stub53_history_lost_total", [("reason", reason.rawValue)], UInt64(numbers.lost[reason] ?? 0))
+            }
+            page.begin("stub53_history_bytes", "gauge", "Size of the history's files.")
+            page.sample("stub53_history_bytes", [], UInt64(history.store.fileSize))
+        }
         let reloads = control.reloadCounts
         page.begin("stub53_reloads_total", "counter", "Reloads, those apart in which something could not be loaded.")
         page.sample("stub53_reloads_total", [("result", "ok")], reloads.done - reloads.failed)

@@ -1,12 +1,23 @@
 internal import Synchronization
 
-/// Lookups as they happen, for those who watch: lines of JSON, each subscriber with a filter of its own.
+/// Lookups as they happen, for those who watch: lines of text, JSON or CSV, each subscriber with a filter of its own.
 ///
 /// Costs one look at a number while nobody watches. A watcher that does not keep up loses lines, and is told how many.
 public final class LiveLookups: LookupObserver {
-    /// Whole lines, each with its newline.
+    /// Whole lines, each with its newline, and each line's number in the log; 0 for a line that tells of a loss.
     public struct Lines: Sendable {
         public var bytes: [UInt8]
+        public var ids: [UInt64]
+
+        /// Only the lines after number `last`: those before are known from the history.
+        public func after(_ last: UInt64) -> [UInt8] {
+            guard let first = ids.first(where: { $0 > 0 }), first <= last else { return bytes }
+            var kept: [UInt8] = []
+            for (id, line) in zip(ids, bytes.split(separator: 0x0A)) where id == 0 || id > last {
+                kept += line + [0x0A]
+            }
+            return kept
+        }
     }
 
     /// Watches until the sequence is let go of.
@@ -18,16 +29,17 @@ public final class LiveLookups: LookupObserver {
         /// Lines in a second; what is beyond is counted.
         let rate: Int
         let continuation: AsyncStream<Lines>.Continuation
-        var json = JSONLines()
-        var pending = LineBuffer(capacity: 4096)
+        var lines: LookupFormatter
+        var ids: [UInt64] = []
         var lost: UInt64 = 0
         var second: UInt64 = 0
         var inSecond = 0
 
         init(
-            wants: @escaping @Sendable (LookupRecord) -> Bool, rate: Int,
-            _ continuation: AsyncStream<Lines>.Continuation
+            _ form: LookupFormatter.Form, colors: Bool, rate: Int,
+            wants: @escaping @Sendable (LookupRecord) -> Bool, _ continuation: AsyncStream<Lines>.Continuation
         ) {
+            lines = LookupFormatter(form, colors: colors)
             self.wants = wants
             self.rate = rate
             self.continuation = continuation
@@ -52,13 +64,19 @@ public final class LiveLookups: LookupObserver {
     public init() {}
 
     /// Watches those lookups that `wants` takes, which is asked on the log thread; nil when too many watch already.
-    public func subscribe(rate: Int, where wants: @escaping @Sendable (LookupRecord) -> Bool) -> Subscription? {
+    ///
+    /// - Parameters:
+    ///   - rate: lines in a second; what is beyond is counted.
+    public func subscribe(
+        _ form: LookupFormatter.Form, colors: Bool = false, rate: Int = 100_000,
+        where wants: @escaping @Sendable (LookupRecord) -> Bool
+    ) -> Subscription? {
         let (stream, continuation) = AsyncStream.makeStream(
             of: Lines.self, bufferingPolicy: .bufferingOldest(Self.mostPieces))
         let number = state.withLock { state -> Int? in
             guard state.subscribers.count < Self.most else { return nil }
-            let subscriber = Subscriber(wants: wants, rate: rate, continuation)
-            subscriber.json.setUpstreams(state.upstreams)
+            let subscriber = Subscriber(form, colors: colors, rate: rate, wants: wants, continuation)
+            subscriber.lines.setUpstreams(state.upstreams)
             state.next += 1
             state.subscribers[state.next] = subscriber
             return state.next
@@ -91,8 +109,9 @@ public final class LiveLookups: LookupObserver {
                     continue
                 }
                 if subscriber.lost > 0 { Self.tellLost(subscriber, time: record.time) }
-                subscriber.json.append(record, id: id, to: &subscriber.pending)
-                if subscriber.pending.count >= Self.pieceSize { Self.send(subscriber) }
+                subscriber.lines.append(record, id: id)
+                subscriber.ids.append(id)
+                if subscriber.lines.count >= Self.pieceSize { Self.send(subscriber) }
             }
         }
     }
@@ -110,14 +129,14 @@ public final class LiveLookups: LookupObserver {
     public func setUpstreams(_ names: [String]) {
         state.withLock { state in
             state.upstreams = names
-            for subscriber in state.subscribers.values { subscriber.json.setUpstreams(names) }
+            for subscriber in state.subscribers.values { subscriber.lines.setUpstreams(names) }
         }
     }
 
     public func flush() {
         guard watchers.load(ordering: .relaxed) > 0 else { return }
         state.withLock { state in
-            for subscriber in state.subscribers.values where subscriber.pending.count > 0 { Self.send(subscriber) }
+            for subscriber in state.subscribers.values where subscriber.lines.count > 0 { Self.send(subscriber) }
         }
     }
 
@@ -127,15 +146,16 @@ public final class LiveLookups: LookupObserver {
     }
 
     private static func tellLost(_ subscriber: Subscriber, time: UInt64) {
-        subscriber.json.append(lost: subscriber.lost, time: time, to: &subscriber.pending)
+        subscriber.lines.append(lost: subscriber.lost, time: time)
+        if subscriber.lines.form != .csv { subscriber.ids.append(0) }
         subscriber.lost = 0
     }
 
     private static func send(_ subscriber: Subscriber) {
-        let bytes = Array(subscriber.pending.bytes)
-        subscriber.pending.removeFirst(bytes.count)
-        if case .dropped = subscriber.continuation.yield(Lines(bytes: bytes)) {
-            subscriber.lost += UInt64(bytes.count { $0 == UInt8(ascii: "\n") })
+        let lines = Lines(bytes: subscriber.lines.take(), ids: subscriber.ids)
+        subscriber.ids.removeAll(keepingCapacity: true)
+        if case .dropped = subscriber.continuation.yield(lines) {
+            subscriber.lost += UInt64(lines.ids.count { $0 > 0 })
         }
     }
 }

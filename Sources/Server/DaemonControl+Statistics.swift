@@ -122,6 +122,9 @@ extension DaemonControl {
         return (counts.done, counts.failed)
     }
 
+    /// Lookups that the log has handed on so far: the number of the last one.
+    public var logged: UInt64 { daemon.log?.count ?? 0 }
+
     /// Seconds since 1970.
     public var startTime: UInt64 { daemon.started.wall / 1_000_000 }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CLinux
+import History
 import Inspector
 import LookupLog
 import Server
@@ -96,9 +97,13 @@ struct Serve: AsyncParsableCommand {
         }
         let configuration = try sources.configuration(settings)
         let live = LiveLookups()
-        try await Daemon(configuration, observers: [live]) { control in
+        let history = try openHistory(configuration.history)
+        var observers: [any LookupObserver] = []
+        if configuration.control.value != nil { observers.append(live) }
+        if let history { observers.append(history.writer) }
+        try await Daemon(configuration, observers: observers) { control in
             var companions: [any DaemonCompanion] = []
-            let api = ControlAPI(control, live: live, history: nil)
+            let api = ControlAPI(control, live: live, history: history)
             if let path = configuration.control.value {
                 companions.append(ControlServer(path: path, isOptional: configuration.control.isDefault, api))
             }
@@ -107,5 +112,21 @@ struct Serve: AsyncParsableCommand {
             }
             return companions
         }.run()
+    }
+
+    /// Nil where none is kept.
+    private func openHistory(_ settings: Configuration.History) throws -> KeptHistory? {
+        guard let path = settings.path.value else { return nil }
+        do {
+            let store = try HistoryStore(path: path, report: LookupLog.reportToStandardError)
+            let limits = HistoryLimits(
+                maximumSize: settings.maximumSize, maximumAge: settings.maximumAge,
+                maximumRate: settings.maximumRate)
+            return KeptHistory(store, HistoryWriter(store: store, limits: limits))
+        } catch {
+            guard settings.path.isDefault else { throw ServiceFailure(.configuration, error.description) }
+            Terminal.error("stub53: \(error); lookups are not kept")
+            return nil
+        }
     }
 }

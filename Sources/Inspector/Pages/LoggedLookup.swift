@@ -37,8 +37,9 @@ struct LoggedLookup: Codable, Sendable {
     var masked: Bool?
     var truncated: Bool?
     var answersLeft: Int?
-    /// Its key in the history; not part of the line.
+    /// Its key in the history, and when it came in microseconds since 1970; not part of the line.
     var key: Int64?
+    var microseconds: UInt64 = 0
 
     enum CodingKeys: String, CodingKey {
         case time, client, process, transport, name, type, flags, source, rule, rcode, answers, upstream, ede, chain
@@ -48,14 +49,12 @@ struct LoggedLookup: Codable, Sendable {
         case answersLeft = "answers_left"
     }
 
-    static func read(_ line: some Sequence<UInt8>, key: Int64? = nil) -> LoggedLookup? {
+    static func read(_ line: some Sequence<UInt8>, key: Int64? = nil, microseconds: UInt64 = 0) -> LoggedLookup? {
         var lookup = try? JSONDecoder().decode(LoggedLookup.self, from: Data(line))
         lookup?.key = key
+        lookup?.microseconds = microseconds
         return lookup
     }
-
-    /// Microseconds since 1970.
-    var microseconds: UInt64 { key.map { UInt64($0 / 1000) } ?? 0 }
 
     /// `17:00:00.123`, in UTC as the log has it.
     var clock: String { String(time.dropFirst(11).prefix(12)) }

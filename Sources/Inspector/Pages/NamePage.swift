@@ -53,16 +53,15 @@ enum NamePage {
             """
     }
 
-    static func search(_ problem: String?, names: [(name: String, count: Int)], query: String) -> HTML {
-        let complaint: HTML = problem.map { "<p class=\"bad\" role=\"alert\">\($0)</p>" } ?? ""
+    static func search(names: [String], query: String) -> HTML {
         let rows = names.map { name -> HTML in
-            "<tr class=\"row\"><td class=\"name\"><a href=\"/name/\(LookupsPage.path(name.name))\">\(name.name)</a></td><td class=\"number\">\(name.count)</td></tr>"
+            "<tr><td class=\"name\"><a href=\"/name/\(LookupsPage.path(name))\">\(name)</a></td></tr>"
         }
         return """
             <form class="filter" action="/names"><input name="q" value="\(query)" placeholder="a name, as acme.org" \
             aria-label="Name" spellcheck="false" autocomplete="off"><button>Find</button>\
-            <button name="why" value="1">Why?</button></form>\(complaint)
-            \(rows.isEmpty ? Layout.empty("No name like that was asked for. Try:", "stub53 why acme.org") : Layout.table(["Name", "Lookups"], numbers: [1], rows))
+            <button name="why" value="1">Why?</button></form>
+            \(rows.isEmpty ? Layout.empty("No name that starts so was asked for. Any name has a reason:", "stub53 why acme.org") : Layout.table(["Names that were asked for"], rows))
             """
     }
 }
