@@ -63,8 +63,9 @@ let package = Package(
         .target(
             name: "History",
             dependencies: [
-                "DNSWire", "LookupLog", "Resolution",
+                "CLinux", "DNSWire", "LookupLog", "Resolution",
                 .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
             swiftSettings: settings),
         .target(
@@ -108,6 +109,13 @@ let package = Package(
             exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
         .testTarget(
             name: "InspectorTests", dependencies: ["Inspector", "LookupLog", "DNSWire"], swiftSettings: settings),
+        .testTarget(
+            name: "HistoryTests",
+            dependencies: [
+                "TestSupport", "History", "LookupLog", "Resolution", "DNSWire",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ],
+            swiftSettings: settings),
         .testTarget(name: "FlowTests", dependencies: ["Flow", "Resolution", "DNSWire"], swiftSettings: settings),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "Certificates", "stub53"], swiftSettings: settings),
