@@ -99,7 +99,7 @@ let package = Package(
             name: "ResolutionTests", dependencies: ["CLinux", "Resolution", "LDNS", "DNSWire"], exclude: ["Corpus"],
             swiftSettings: settings),
         .testTarget(
-            name: "LookupLogTests", dependencies: ["TestSupport", "LookupLog", "Resolution", "DNSWire"],
+            name: "LookupLogTests", dependencies: ["TestSupport", "LookupLog", "Resolution", "LDNS", "DNSWire"],
             swiftSettings: settings),
         .testTarget(
             name: "ServerTests",

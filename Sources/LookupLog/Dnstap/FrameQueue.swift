@@ -58,6 +58,8 @@ final class FrameQueue: Sendable {
     func note(lost count: UInt64) { state.withLock { note(lost: count, &$0) } }
 
     private func note(lost count: UInt64, _ state: inout State) {
+        // Once, until it has been seen: somebody is to say so.
+        if state.lost == 0, count > 0 { ring() }
         state.lost += count
         allLost.add(count, ordering: .relaxed)
     }

@@ -10,4 +10,16 @@ public struct UpstreamMessage {
     public var received: UInt64?
     /// What was sent or received, without TCP's length.
     public var bytes: UnsafeRawBufferPointer
+
+    public init(
+        server: SocketAddress, local: SocketAddress?, overTCP: Bool, sent: UInt64, received: UInt64?,
+        bytes: UnsafeRawBufferPointer
+    ) {
+        self.server = server
+        self.local = local
+        self.overTCP = overTCP
+        self.sent = sent
+        self.received = received
+        self.bytes = bytes
+    }
 }
