@@ -184,7 +184,7 @@ public final class HistoryStore: Sendable {
     }
 
     /// Bytes of the database and of what is not yet part of it.
-    var fileSize: Int {
+    public var fileSize: Int {
         ["", "-wal"].reduce(0) { sum, end in
             var status = stat()
             return stat(path + end, &status) == 0 ? sum + Int(status.st_size) : sum

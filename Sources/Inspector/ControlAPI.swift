@@ -29,8 +29,8 @@ public struct ControlAPI: Sendable {
         let api = router.group("v1")
         api.get("stats") { _, _ in Self.json(control.statistics) }
         api.post("reload") { _, _ in Self.json(await control.reload()) }
-        api.get("lookups") { request, _ in try Self.refusing { () throws(APIFailure) in try lookups(request) } }
-        api.get("lookups/live") { request, _ in try Self.refusing { () throws(APIFailure) in try follow(request) } }
+        api.get("lookups") { request, _ in Self.refusing { () throws(APIFailure) in try lookups(request) } }
+        api.get("lookups/live") { request, _ in Self.refusing { () throws(APIFailure) in try follow(request) } }
         api.get("why") { request, _ in
             try await Self.answer {
                 let parameters = APIParameters(request)
@@ -81,15 +81,19 @@ public struct ControlAPI: Sendable {
     /// Kept lookups, the oldest first, in one of the forms of `LookupExport`.
     private func lookups(_ request: Request) throws(APIFailure) -> Response {
         let parameters = APIParameters(request)
-        let store = try keptHistory()
+        let history = try keptHistory()
+        let known = control.logged
         let form = try Self.form(parameters)
-        let limit = try parameters["limit"].map { _ in try parameters.number("limit", in: 0...1_000_000, 0) }
+        let number = try parameters.number("limit", in: 0...1_000_000, 0)
+        let limit = parameters["limit"] == nil ? nil : number
         let export = LookupExport(
             form: form, colors: parameters.flag("colors"), filter: try Self.filter(parameters), limit: limit)
         return Response(
             status: .ok, headers: [.contentType: Self.contentType(form), .cacheControl: "no-store"],
             body: ResponseBody { writer in
-                try await export.write(from: store) { bytes in
+                // What came before the request is in it.
+                await history.catchUp(with: known)
+                try await export.write(from: history.store) { bytes in
                     if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
                 }
                 try await writer.finish(nil)
@@ -135,12 +139,13 @@ public struct ControlAPI: Sendable {
             })
     }
 
-    private func keptHistory() throws(APIFailure) -> HistoryStore {
+    private func keptHistory() throws(APIFailure) -> KeptHistory {
         guard let history else {
             throw APIFailure(
-                .notFound, "this daemon keeps no history: start it with --history PATH, or follow what comes (--follow)")
+                .notFound, "this daemon keeps no history: start it with --history PATH, or follow what comes (--follow)"
+            )
         }
-        return history.store
+        return history
     }
 
     static func filter(_ parameters: APIParameters) throws(APIFailure) -> LookupFilter {

@@ -44,17 +44,17 @@ struct InspectorPages: Sendable {
         let query = parameters["q"] ?? ""
         let before = parameters["before"].flatMap { Int64($0) }
         var problem: String?
-        var found = HistoryPage()
+        var found: HistoryPage?
         do throws(APIFailure) {
             found = try search(query, before: before)
         } catch {
             problem = error.reason
         }
-        let navigations = Navigation.group(Self.read(found))
-        let losses = found.losses.map {
+        let navigations = found.map { Navigation.group(Self.read($0)) } ?? []
+        let losses = (found?.losses ?? []).map {
             LookupsPage.Loss(time: $0.time, count: UInt64($0.count), reason: Self.words($0.reason))
         }
-        let older = found.next.map { "/?q=\(LookupsPage.path(query))&before=\($0)" }
+        let older = found?.next.map { "/?q=\(LookupsPage.path(query))&before=\($0)" }
         if request.headers[HTTPField.Name("X-Fragment")!] != nil {
             return Self.html(
                 LookupsPage.list(navigations, losses: losses, filter: query, older: older, command: exampleQuery))
@@ -65,7 +65,8 @@ struct InspectorPages: Sendable {
         return page(.lookups, title: query.isEmpty ? "Lookups" : query, body)
     }
 
-    private func search(_ query: String, before: Int64? = nil, limit: Int = pageSize) throws(APIFailure) -> HistoryPage {
+    private func search(_ query: String, before: Int64? = nil, limit: Int = pageSize) throws(APIFailure) -> HistoryPage
+    {
         guard let history = api.history else {
             throw APIFailure(.notFound, "This daemon keeps no lookups: start it with --history PATH.")
         }
@@ -108,7 +109,9 @@ struct InspectorPages: Sendable {
         guard let id = id.flatMap({ Int64($0) }), let store = api.history?.store,
             let found = try? store.family(around: id), !found.lookups.isEmpty
         else {
-            return page(nil, title: "Not found", status: .notFound, "<p class=\"empty\">That lookup is not kept (any more).</p>")
+            return page(
+                nil, title: "Not found", status: .notFound, "<p class=\"empty\">That lookup is not kept (any more).</p>"
+            )
         }
         let navigation = Navigation(lookups: Self.read(found))
         let detail = LookupsPage.detail(navigation)

@@ -73,7 +73,9 @@ struct Log: AsyncParsableCommand {
             throw ValidationError("--json, --csv and --pcap exclude each other: leave all but one out.")
         }
         if follow, pcap != nil { throw ValidationError("--pcap writes what was kept: leave --follow out.") }
-        if follow, history != nil { throw ValidationError("A file has nothing to follow: leave --follow or --history out.") }
+        if follow, history != nil {
+            throw ValidationError("A file has nothing to follow: leave --follow or --history out.")
+        }
         if let lines, !(0...1_000_000).contains(lines) {
             throw ValidationError("--lines takes a number from 0 to 1000000.")
         }
@@ -130,7 +132,8 @@ struct Log: AsyncParsableCommand {
         let store: HistoryStore
         do { store = try HistoryStore(reading: path) } catch { throw ServiceFailure(.problem, "\(error)") }
         let export = LookupExport(
-            form: form, colors: Terminal.hasColors && pcap == nil, filter: try LookupFilter(words: filter), limit: limit)
+            form: form, colors: Terminal.hasColors && pcap == nil, filter: try LookupFilter(words: filter), limit: limit
+        )
         try await export.write(from: store) { Terminal.write($0, to: output) }
     }
 }

@@ -24,9 +24,16 @@ final class WebDriver: Sendable {
         ]
         let answer = try await Self.send(
             "POST", base,
-            ["capabilities": ["alwaysMatch": ["browserName": "chromium", "goog:chromeOptions": [
-                "binary": "/usr/bin/chromium", "args": arguments,
-            ]]]])
+            [
+                "capabilities": [
+                    "alwaysMatch": [
+                        "browserName": "chromium",
+                        "goog:chromeOptions": [
+                            "binary": "/usr/bin/chromium", "args": arguments,
+                        ],
+                    ]
+                ]
+            ])
         guard let id = (answer as? [String: Any])?["sessionId"] as? String else {
             throw LineReader.Missing(description: "no session: \(answer)")
         }
@@ -41,7 +48,9 @@ final class WebDriver: Sendable {
     /// Ends the browser.
     func end() async { _ = try? await Self.send("DELETE", session, nil) }
 
-    func open(_ url: String) async throws { _ = try await Self.send("POST", session.appending(path: "url"), ["url": url]) }
+    func open(_ url: String) async throws {
+        _ = try await Self.send("POST", session.appending(path: "url"), ["url": url])
+    }
 
     /// What an expression of the page's own language gives.
     @discardableResult
@@ -56,7 +65,8 @@ final class WebDriver: Sendable {
         while (try await value("Boolean(\(expression))")) as? Bool != true {
             guard ContinuousClock.now < end else {
                 let page = try await value("document.body.innerText")
-                throw LineReader.Missing(description: "'\(expression)' is not so after \(seconds) s; the page:\n\(page)")
+                throw LineReader.Missing(
+                    description: "'\(expression)' is not so after \(seconds) s; the page:\n\(page)")
             }
             try await Task.sleep(for: .milliseconds(20))
         }
@@ -68,7 +78,8 @@ final class WebDriver: Sendable {
             [["type": "keyDown", "value": String(key)], ["type": "keyUp", "value": String(key)]]
         }
         _ = try await Self.send(
-            "POST", session.appending(path: "actions"), ["actions": [["type": "key", "id": "keys", "actions": actions]]])
+            "POST", session.appending(path: "actions"),
+            ["actions": [["type": "key", "id": "keys", "actions": actions]]])
     }
 
     static let enter = "\u{E007}"

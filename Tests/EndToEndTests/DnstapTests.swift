@@ -58,7 +58,8 @@ struct DnstapTests {
         let path = folder.file("tap.fstrm")
         let daemon = try await daemon([path], ["--listen", "127.0.0.1:0", "--listen", "tls://127.0.0.1:0"])
         let tls = try await daemon.output.first { $0.contains(" dot") }
-        let port = try #require(tls.split(separator: " ").first { $0.contains("127.0.0.1:") }?.split(separator: ":").last)
+        let port = try #require(
+            tls.split(separator: " ").first { $0.contains("127.0.0.1:") }?.split(separator: ":").last)
         #expect(try await daemon.dig("over.acme.org", "+short") == "127.0.0.14\n")
         #expect(try await daemon.dig("over.acme.org", "HTTPS", "+tcp", "+short") == "")
         #expect(try await daemon.dig("www.example.net", "+short", "+dnssec") == "192.0.2.1\n")
@@ -90,13 +91,17 @@ struct DnstapTests {
             messages.first {
                 $0.contains("CLIENT_RESPONSE") && $0.contains("socket_protocol: UDP") && $0.contains("over.acme.org")
             })
-        #expect(answered.contains("over.acme.org.\t0\tIN\tA\t127.0.0.14") && answered.contains("query_address: \"127.0.0.1\""))
+        #expect(
+            answered.contains("over.acme.org.\t0\tIN\tA\t127.0.0.14")
+                && answered.contains("query_address: \"127.0.0.1\""))
         #expect(answered.contains("qr aa rd ra") && answered.contains("EDNS: version 0"))
         let signed = try #require(
             messages.first { $0.contains("CLIENT_QUERY") && $0.contains(";www.example.net.\tIN\tA") })
         #expect(signed.contains("flags: do"))
         let forwarded = try #require(
-            messages.first { $0.contains("FORWARDER_RESPONSE") && $0.contains("www.example.net.\t60\tIN\tA\t192.0.2.1") })
+            messages.first {
+                $0.contains("FORWARDER_RESPONSE") && $0.contains("www.example.net.\t60\tIN\tA\t192.0.2.1")
+            })
         #expect(forwarded.contains("response_port: \(upstream.port)") && forwarded.contains("query_port: "))
         #expect(forwarded.contains("query_time: ") && forwarded.contains("response_time: "))
 
@@ -183,7 +188,9 @@ struct DnstapTests {
             _ = try #require(try await client.receive())
         }
         #expect(try await daemon.stop() == 0)
-        let files = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasPrefix("tap.fstrm") }
+        let files = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter {
+            $0.hasPrefix("tap.fstrm")
+        }
         #expect(files.count >= 3)
         var count = 0
         for file in files {

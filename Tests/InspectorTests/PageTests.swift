@@ -63,7 +63,10 @@ struct PageTests {
             .init(name: "acme.org.", source: "hosts", rule: "/etc/hosts:12"),
         ]
         let svg = SequenceDiagram(Navigation(lookups: [lookup])).svg.text
-        let order = ["zone acme.org.zone", "hosts hosts", "A www.acme.org.?", ">www.acme.org.<", ">acme.org.<", "127.0.0.14"]
+        let order = [
+            "zone acme.org.zone", "hosts hosts", "A www.acme.org.?", "www.acme.org.: line 10", "acme.org.: line 12",
+            "127.0.0.14",
+        ]
         var rest = svg[...]
         for text in order {
             let range = try #require(rest.firstRange(of: text), "\(text) after the others")
@@ -94,7 +97,8 @@ struct PageTests {
         source: String = "hosts", answers: [String] = []
     ) -> LoggedLookup {
         LoggedLookup(
-            time: "2026-11-23T17:00:00.123456Z", client: client, transport: "udp", name: name, type: type, flags: ["rd"],
+            time: "2026-11-23T17:00:00.123456Z", client: client, transport: "udp", name: name, type: type,
+            flags: ["rd"],
             source: source, rule: "/etc/hosts:12", rcode: "NOERROR", answers: answers, durationUs: 11,
             key: Int64(time * 1000), microseconds: time)
     }

@@ -21,7 +21,8 @@ struct RequestTests {
 
     @Test("A query is read as forms send it")
     func query() throws {
-        let parameters = APIParameters("name=www.acme.org&type=https&ask=1&q=name%3A*.a+b%2Bc&bad=%zz&empty=&utf=%C3%BC")
+        let parameters = APIParameters(
+            "name=www.acme.org&type=https&ask=1&q=name%3A*.a+b%2Bc&bad=%zz&empty=&utf=%C3%BC")
         #expect(try parameters.name() == Name("www.acme.org."))
         #expect(try parameters.type() == .https)
         #expect(parameters.flag("ask") && !parameters.flag("other"))
@@ -35,6 +36,8 @@ struct RequestTests {
         #expect(throws: APIFailure.self) { try APIParameters("name=a..b").name() }
         #expect(throws: APIFailure.self) { try APIParameters("type=HTTPSS").type() }
         #expect(throws: APIFailure.self) { try APIParameters("limit=-1").number("limit", in: 0...9, 1) }
-        #expect(throws: APIFailure.self) { try APIParameters("limit=99999999999999999999").number("limit", in: 0...9, 1) }
+        #expect(throws: APIFailure.self) {
+            try APIParameters("limit=99999999999999999999").number("limit", in: 0...9, 1)
+        }
     }
 }

@@ -65,11 +65,11 @@ enum LookupsPage {
         let share = bar(navigation.duration)
         return """
             <tr class="row" data-key="\(navigation.key)" data-href="/lookup/\(navigation.key)">\
-            <td class="muted">\(main.clock)</td>\
+            <td class="muted">\(navigation.lookups[0].clock)</td>\
             <td class="name"><a href="/name/\(path(navigation.name))">\(navigation.name)</a></td>\
             <td>\(navigation.lookups.map(pill))</td><td class="mono">\(Words.cut(answer, 60))</td>\
             <td class="wide">\(Layout.rule(main.reason))</td>\
-            <td class="wide">\(client(main))</td>\
+            <td class="wide">\(client(navigation))</td>\
             <td class="number">\(Words.duration(navigation.duration)) <svg class="\(main.source)" width="50" height="8" \
             aria-hidden="true"><rect class="bar" width="\(share)" height="8"/></svg></td></tr>
             """
@@ -93,8 +93,10 @@ enum LookupsPage {
             "<span class=\"pill \(lookup.source)\" title=\"\(lookup.source)\">\(lookup.type) \(lookup.source)\(masked)</span>"
     }
 
-    private static func client(_ lookup: LoggedLookup) -> HTML {
-        guard let process = lookup.process else { return "<span class=\"muted\">\(lookup.clientAddress)</span>" }
+    private static func client(_ navigation: Navigation) -> HTML {
+        guard let process = navigation.process else {
+            return "<span class=\"muted\">\(navigation.lookups[0].clientAddress)</span>"
+        }
         return "\(process.command) <span class=\"muted\">\(process.pid)</span>"
     }
 

@@ -24,12 +24,16 @@ enum NamePage {
         let chain = explanation.chain.map { hop -> HTML in
             "<li><span class=\"mono\">\(hop.name)</span> <span class=\"pill \(hop.source)\">\(hop.source)</span> \(Layout.rule(hop.rule))</li>"
         }
+        let hops: HTML = chain.isEmpty ? "" : "<ol>\(chain)</ol>"
         let rows = explanation.rows.enumerated().flatMap { index, row -> [HTML] in
-            let tone = row.decides ? row.source : "muted"
             let word = row.source == "zone" ? "zones" : row.source
+            let tone = row.decides ? "" : " muted"
+            let source: HTML =
+                row.decides
+                ? "<span class=\"pill \(row.source)\">\(word)</span>" : "<span class=\"muted\">\(word)</span>"
             let main: HTML = """
-                <tr><td class="muted">\(index + 1)</td><td>\(row.decides ? "<span class=\"pill \(row.source)\">\(word)</span>" : "<span class=\"muted\">\(word)</span>")</td>\
-                <td>\(Layout.rule(row.rule))</td><td class="mono \(tone == "muted" ? "muted" : "")">\(row.text)</td><td>\(row.comment)</td></tr>
+                <tr><td class="muted">\(index + 1)</td><td>\(source)</td><td>\(Layout.rule(row.rule))</td>\
+                <td class="mono\(tone)">\(row.text)</td><td class="\(tone)">\(row.comment)</td></tr>
                 """
             let shadowed = row.shadowed.map { entry -> HTML in
                 """
@@ -48,7 +52,7 @@ enum NamePage {
         }
         return """
             <h2>\(explanation.type) \(summary) <span class="pill \(answer.source)">\(answer.source)</span></h2>
-            \(chain.isEmpty ? "" : "<ol>\(chain)</ol>")
+            \(hops)
             \(Layout.table(["", "Source", "Where", "What", ""], rows))\(cached)
             """
     }
@@ -57,11 +61,15 @@ enum NamePage {
         let rows = names.map { name -> HTML in
             "<tr><td class=\"name\"><a href=\"/name/\(LookupsPage.path(name))\">\(name)</a></td></tr>"
         }
+        let list =
+            rows.isEmpty
+            ? Layout.empty("No name that starts so was asked for. Any name has a reason:", "stub53 why acme.org")
+            : Layout.table(["Names that were asked for"], rows)
         return """
             <form class="filter" action="/names"><input name="q" value="\(query)" placeholder="a name, as acme.org" \
             aria-label="Name" spellcheck="false" autocomplete="off"><button>Find</button>\
             <button name="why" value="1">Why?</button></form>
-            \(rows.isEmpty ? Layout.empty("No name that starts so was asked for. Any name has a reason:", "stub53 why acme.org") : Layout.table(["Names that were asked for"], rows))
+            \(list)
             """
     }
 }

@@ -9,7 +9,8 @@ struct Navigation {
     var name: String { lookups[0].name }
     /// By which its row is found again.
     var key: Int64 { lookups[0].key ?? 0 }
-    var asker: String { lookups[0].asker }
+    var asker: String { (lookups.first { $0.process != nil } ?? lookups[0]).asker }
+    var process: LoggedLookup.Process? { lookups.lazy.compactMap(\.process).first }
     /// The one that tells most: an address, if there is one.
     var main: LoggedLookup {
         lookups.first { $0.type == "A" && !$0.answers.isEmpty } ?? lookups.first { !$0.answers.isEmpty } ?? lookups[0]
@@ -23,23 +24,29 @@ struct Navigation {
     /// Groups lookups that come newest first; so do the groups.
     static func group(_ newestFirst: [LoggedLookup]) -> [Navigation] {
         struct Who: Hashable {
-            var asker: String
-            var pid: Int32?
+            var address: String
             var name: String
         }
         var groups: [[LoggedLookup]] = []
-        var open: [Who: Int] = [:]
+        var open: [Who: [Int]] = [:]
         for lookup in newestFirst {
-            let who = Who(asker: lookup.clientAddress, pid: lookup.process?.pid, name: lookup.name)
-            if let index = open[who], let earliest = groups[index].last, groups[index].count < 32,
-                earliest.microseconds &- lookup.microseconds <= gap
-            {
-                groups[index].append(lookup)
+            let who = Who(address: lookup.clientAddress, name: lookup.name)
+            // Which process asked is known of some lookups only: no two known ones may differ.
+            let fitting = open[who, default: []].last { index in
+                guard let earliest = groups[index].last else { return false }
+                return groups[index].count < 32 && earliest.microseconds &- lookup.microseconds <= gap
+                    && groups[index].allSatisfy {
+                        $0.process == nil || lookup.process == nil || $0.process?.pid == lookup.process?.pid
+                    }
+            }
+            if let fitting {
+                groups[fitting].append(lookup)
             } else {
-                open[who] = groups.count
+                open[who, default: []].append(groups.count)
                 groups.append([lookup])
             }
         }
         return groups.map { Navigation(lookups: $0.reversed()) }
+            .sorted { $0.lookups[0].microseconds > $1.lookups[0].microseconds }
     }
 }

@@ -32,6 +32,19 @@ struct SequenceDiagram {
         }
     }
 
+    /// What is known of an answer's origin besides its lane.
+    private static func note(_ source: String, _ rule: String?, _ lookup: LoggedLookup) -> String {
+        switch source {
+        case "hosts", "zone":
+            guard let rule, let colon = rule.lastIndex(of: ":") else { return rule ?? "" }
+            return "line \(rule[rule.index(after: colon)...])"
+        case "upstream": return lookup.upstreamUs.map { "answered in \(Words.duration($0))" } ?? ""
+        case "cache": return "held"
+        case "stale": return "held, has run out"
+        default: return rule ?? ""
+        }
+    }
+
     private func x(_ lane: Int) -> Int { Self.laneWidth / 2 + lane * Self.laneWidth }
 
     var svg: HTML {
@@ -45,11 +58,10 @@ struct SequenceDiagram {
             for (index, source) in Self.sources(of: lookup).enumerated() {
                 guard let lane = lanes.firstIndex(of: source) else { continue }
                 let hop = lookup.chain.map { $0[index] }
-                let took =
-                    (hop?.source ?? lookup.source) == "upstream" ? lookup.upstreamUs.map { Words.duration($0) } : nil
+                let what = Self.note(hop?.source ?? lookup.source, hop == nil ? lookup.rule : hop?.rule, lookup)
                 rows.append(
                     arrow(
-                        1, lane, y, [hop?.name, took].compactMap { $0 }.joined(separator: " "), at: nil,
+                        1, lane, y, [hop?.name, what].compactMap { $0 }.joined(separator: ": "), at: nil,
                         hop?.source ?? lookup.source))
                 y += Self.rowHeight
             }
