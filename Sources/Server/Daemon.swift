@@ -87,6 +87,7 @@ final class RunningDaemon: Sendable {
     let cookie = ServerCookie()
     let forwarding: Forwarding
     let watcher: FileWatcher
+    let leaseClock: LeaseClock
     let listener: StreamListener
     /// TLS and HTTPS; nil: they are not served.
     let encrypted: EncryptedListener?
@@ -123,6 +124,7 @@ final class RunningDaemon: Sendable {
             threads: workers, store: store, forwarding: forwarding, makeRing: { log?.makeRing() })
         signals = try (0..<workers).map { _ in try WakeSignal() }
         watcher = try FileWatcher()
+        leaseClock = try LeaseClock()
 
         var addresses: [ServedAddress] = []
         var sockets: [[DatagramSocket]] = Array(repeating: [], count: workers)
@@ -269,6 +271,7 @@ final class RunningDaemon: Sendable {
                 changed: { reload(reason: "changed files") },
                 asked: { reload(reason: reloads.isAwaited ? "asked for" : "SIGHUP") })
         }
+        threads.start("leases") { [self] in leaseClock.run { endLeases() } }
         let hangups = Task { [self] in
             for await _ in await UnixSignalsSequence(trapping: [.sighup]) {
                 log?.reopen()
@@ -285,6 +288,7 @@ final class RunningDaemon: Sendable {
         encrypted?.close()
         for signal in signals { signal.end() }
         watcher.end()
+        leaseClock.end()
         await serving.join()
         forwarding.stop(within: Self.lastAnswers)
         await threads.join()

@@ -12,6 +12,8 @@ struct LoadedState: Sendable {
     var cacheOrigin: [UpstreamServer]
     /// When the loading began, as file times are.
     var since: timespec
+    /// Overrides that were added at run time.
+    var leases: OverrideLeases
     /// Encrypted transports of ours that clients may be told of.
     var designated: [DesignatedResolver] = []
 
@@ -21,6 +23,7 @@ struct LoadedState: Sendable {
         self.since = since
         cache = AnswerCache(configuration.cache)
         cacheOrigin = sources.upstream
+        leases = OverrideLeases(configuration.hosts)
     }
 
     /// How upstream is asked, and whom.
@@ -33,7 +36,8 @@ struct LoadedState: Sendable {
     func localData(_ cookie: ServerCookie) -> LocalData {
         LocalData(
             chain: SourceChain(
-                hosts: sources.hosts, zones: sources.zones, special: sources.special.announcing(designated),
+                hosts: sources.hosts, leases: leases.table, zones: sources.zones,
+                special: sources.special.announcing(designated),
                 cache: cache,
                 routes: ForwardRoutes(sources.upstream)),
             service: ServiceSettings(
@@ -69,9 +73,14 @@ extension RunningDaemon {
         }
         if next.forwarding != last.forwarding { forwarding.replace(next.forwarding) }
         encrypted?.reloadCertificate()
-        store.replace(next.localData(cookie))
+        state.withLock { state in
+            // They may have changed since the reload began.
+            next.leases = state.leases
+            next.leases.answer(by: next.configuration.hosts)
+            state = next
+            store.replace(next.localData(cookie))
+        }
         refreshWorkers()
-        state.withLock { $0 = next }
         watcher.watch(next.sources.watched, since: next.since)
         let changes = ([ReloadReport.changes(from: last.sources, to: next.sources)] + notes).joined(separator: ", ")
         Report.line("reload     \(reason): \(changes)")

@@ -1,5 +1,6 @@
 import DNSWire
 import Foundation
+import LookupLog
 import Resolution
 import TestSupport
 import Testing
@@ -32,9 +33,10 @@ final class LiveWorld: Sendable {
     let daemon: RunningDaemon
     var control: DaemonControl { DaemonControl(daemon) }
     private let threads = ThreadGroup()
+    private let serving: Task<Void, any Error>?
 
-    /// `options`: more of the command line, as keys and values.
-    init(hosts: String = hosts, options: [(key: String, value: String)] = []) throws {
+    /// `options`: more of the command line, as keys and values. `serves`: it answers over UDP, at `port`, until `stop`.
+    init(hosts: String = hosts, options: [(key: String, value: String)] = [], serves: Bool = false) throws {
         let folder = try TemporaryFolder()
         self.folder = folder
         upstream = try TestSupport.ScriptedServer { query, _ in .send(Reply.addresses(query)) }
@@ -53,11 +55,49 @@ final class LiveWorld: Sendable {
         try #require(!loaded.diagnostics.hasErrors, "\(loaded.diagnostics.list)")
         daemon = try RunningDaemon(
             asked: configuration, LoadedState(configuration, loaded, since: FileWatcher.now()), .none, observers: [])
-        let lane = LaneBox(daemon.forwarding.makeLane())
-        threads.start("forward") { lane.run() }
+        if serves {
+            let daemon = daemon
+            serving = Task { try await daemon.serveUntilShutdown(beside: []) }
+        } else {
+            serving = nil
+            let lane = LaneBox(daemon.forwarding.makeLane())
+            threads.start("forward") { lane.run() }
+        }
     }
 
-    deinit { daemon.forwarding.stop(within: 0) }
+    deinit {
+        serving?.cancel()
+        daemon.forwarding.stop(within: 0)
+    }
+
+    var port: UInt16 { daemon.addresses[0].address.port }
+
+    func stop() async throws {
+        serving?.cancel()
+        try await serving?.value
+    }
+
+    /// `dig +short WORDS` of it.
+    func dig(_ words: String...) async throws -> [String] {
+        try await Command.run(
+            ["@127.0.0.1", "-p", "\(port)", "+tries=1", "+time=10", "+short"] + words,
+            executable: URL(filePath: "/usr/bin/dig")
+        ).output.split(separator: "\n").map(String.init)
+    }
+
+    /// What the data that is served now says to one query of 127.0.0.1.
+    func ask(_ name: String, _ type: RecordType = .a) throws -> (response: WireResponse, decision: Decision) {
+        let data = daemon.store.current().data
+        var handler = QueryHandler(service: data.service, ring: nil)
+        var buffer = [UInt8](repeating: 0, count: 65_535)
+        let request = QueryHandler.Request(client: WireWorld.loopback, transport: .tcp, arrival: .now())
+        let packet = Packet(name, type, flags: 0x0100, additional: [Packet.opt()])
+        let result = packet.wire.withUnsafeBytes { message in
+            buffer.withUnsafeMutableBytes { handler.handle(message, request, local: data, into: $0) }
+        }
+        guard case .reply(let length) = result else { throw WireResponse.Malformed(description: "\(result)") }
+        return (try WireResponse(Array(buffer[..<length])), handler.decision)
+    }
 
     /// Handed to the one thread that uses it.
     private final class LaneBox: @unchecked Sendable {

@@ -54,7 +54,7 @@ struct WireWorld: ~Copyable {
 
     init(
         forwards: Bool = false, trustAuthenticData: Bool = false, explains: Configuration.Explains = .off,
-        serves network: String? = nil, ring: LookupRing? = nil
+        serves network: String? = nil, leased: [String] = [], ring: LookupRing? = nil
     ) throws {
         let folder = try TemporaryFolder()
         let hosts = try folder.write(Self.hosts, to: "hosts")
@@ -76,7 +76,12 @@ struct WireWorld: ~Copyable {
             cookie: ServerCookie(), identity: Array(Self.identity.utf8),
             version: Array("stub53 test".utf8), explains: explains)
         local = LocalData(
-            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
+            chain: SourceChain(
+                hosts: loaded.hosts,
+                leases: HostsReader.table(
+                    leased.map { (Array($0.utf8), 1) }, path: "override", settings: configuration.hosts
+                ).table,
+                zones: loaded.zones, special: loaded.special, cache: cache),
             service: service, recursionAvailable: forwards)
         self.ring = ring
         handler = QueryHandler(service: service, ring: ring)

@@ -102,7 +102,7 @@ public struct HostsReader {
         }
     }
 
-    private static func parseLine(
+    static func parseLine(
         _ line: UnsafeRawBufferPointer, _ place: Place, _ file: UInt16, _ wire: UnsafeMutableRawBufferPointer,
         _ builder: inout HostsBuilder, _ diagnostics: inout Diagnostics
     ) {

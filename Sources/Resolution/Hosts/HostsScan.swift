@@ -52,3 +52,44 @@ extension HostsReader {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
     }
 }
+
+/// For overrides that stand in no file.
+extension HostsReader {
+    /// Addresses that a name may have.
+    public static let maximumAddresses = HostsBuilder.maximumAddresses
+
+    /// The table of some lines, each with its number; `path` stands for the file that they are not in.
+    public static func table(
+        _ lines: [(text: [UInt8], number: Int)], path: String, settings: HostsSettings
+    ) -> (table: HostsTable, names: [Name], diagnostics: Diagnostics) {
+        var builder = HostsBuilder(settings: settings)
+        var diagnostics = Diagnostics()
+        var names: [Name] = []
+        let place = Place(path: path)
+        guard let file = builder.addFile(place) else { return (builder.build(), [], diagnostics) }
+        withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { wire in
+            for line in lines {
+                line.text.withUnsafeBytes { text in
+                    parseLine(text, place.line(line.number), file, wire, &builder, &diagnostics)
+                    var cursor = 0
+                    guard token(text, &cursor) != nil, let word = token(text, &cursor),
+                        case .length(let length) = parseName(word, into: wire)
+                    else { return }
+                    let name = Name(uncheckedWire: Array(wire[..<length]))
+                    if names.last != name { names.append(name) }
+                }
+            }
+        }
+        return (builder.build(), names, diagnostics)
+    }
+
+    /// The name that a word of a line stands for; nil when it is none.
+    public static func name(_ word: String) -> Name? {
+        withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { wire in
+            Array(word.utf8).withUnsafeBytes { text in
+                guard !text.isEmpty, case .length(let length) = parseName(text, into: wire) else { return nil }
+                return Name(uncheckedWire: Array(wire[..<length]))
+            }
+        }
+    }
+}

@@ -18,6 +18,44 @@ extension HostsTable {
         decision: inout Decision
     ) -> HostsOutcome {
         guard nameCount > 0 else { return .pass }
+        let forward = answerForward(
+            name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
+        guard forward == .pass else { return forward }
+        return answerReverse(
+            name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+    }
+
+    /// The same for a table that is asked before `others`: an address that both have has the names of both.
+    public func answer(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, before others: HostsTable,
+        builder: inout ResponseBuilder, decision: inout Decision
+    ) -> HostsOutcome {
+        let forward = answerForward(
+            name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
+        guard forward == .pass, let range = reverseRange(name) else { return forward }
+        guard question.type == .ptr || question.type == .any,
+            others.answer(name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+                == .answered
+        else {
+            return answerReverse(
+                name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+        }
+        for index in range where !others.hasReverse(name, entryName(reverse[index])) {
+            builder.append(owner: .at(nameOffset), type: .ptr, ttl: settings.ttl, rdata: entryName(reverse[index]))
+        }
+        return .answered
+    }
+
+    private func hasReverse(_ name: borrowing LookupName, _ wire: UnsafeRawBufferPointer) -> Bool {
+        guard let range = reverseRange(name) else { return false }
+        return range.contains { entryName(reverse[$0]).elementsEqual(wire) }
+    }
+
+    @inline(__always)
+    private func answerForward(
+        _ name: borrowing LookupName, nameOffset: Int, _ question: Question, builder: inout ResponseBuilder,
+        decision: inout Decision
+    ) -> HostsOutcome {
         // Before the name itself, which a wildcard may cover: the addresses are at the name behind the underscores.
         if question.type == .https || question.type == .svcb, let family = findFamily(name) {
             return answer(
@@ -28,8 +66,7 @@ extension HostsTable {
             return answer(
                 override, base: 0, name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
         }
-        return answerReverse(
-            name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+        return .pass
     }
 
     /// Whether an override answers for `name`: forward, as one of its family (for HTTPS and SVCB), or reverse.

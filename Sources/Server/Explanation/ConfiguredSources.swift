@@ -12,6 +12,8 @@ public struct ConfiguredSources: Sendable {
     let mayForward: Bool
     /// What a running daemon knows from upstream; nil where only files are looked at.
     let memory: UpstreamMemory?
+    /// The overrides that were added at run time.
+    private(set) var leases: [OverrideLease] = []
     let trial = SourceTrial()
 
     /// What the files say: nobody's cache is known.
@@ -25,9 +27,14 @@ public struct ConfiguredSources: Sendable {
     }
 
     /// What the daemon says now.
-    init(_ chain: SourceChain, hostsFiles: [String], upstream: [UpstreamServer], memory: UpstreamMemory) {
+    init(
+        _ chain: SourceChain, hostsFiles: [String], upstream: [UpstreamServer], memory: UpstreamMemory,
+        leases: [OverrideLease]
+    ) {
+        self.leases = leases
         self.chain = SourceChain(
-            hosts: chain.hosts, zones: chain.zones, special: chain.special, cache: Self.emptyCache,
+            hosts: chain.hosts, leases: chain.leases, zones: chain.zones, special: chain.special,
+            cache: Self.emptyCache,
             routes: chain.routes)
         self.hostsFiles = hostsFiles
         self.upstream = upstream

@@ -75,6 +75,8 @@ public struct Explanation: Sendable, Hashable, Codable {
         public var records: [Entry] = []
         /// What it has besides, and does not use: behind a longer name, a repeated address.
         public var shadowed: [Entry] = []
+        /// The override was added at run time, and ends.
+        public var lease: OverrideLease?
     }
 
     /// A record or a line.

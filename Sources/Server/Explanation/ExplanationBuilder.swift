@@ -61,9 +61,14 @@ struct ExplanationBuilder {
         let entries = OverrideEntries(configured, name, type)
         var exists: Bool?
         let own = trial.ask(name, type, mayForward: mayForward) { lookup, question, builder, decision, _ in
-            switch chain.hosts.answer(
-                lookup, nameOffset: Header.length, question: question, builder: &builder, decision: &decision)
-            {
+            var outcome = chain.leases.answer(
+                lookup, nameOffset: Header.length, question: question, before: chain.hosts, builder: &builder,
+                decision: &decision)
+            if outcome == .pass {
+                outcome = chain.hosts.answer(
+                    lookup, nameOffset: Header.length, question: question, builder: &builder, decision: &decision)
+            }
+            switch outcome {
             case .pass: return .passed
             case .answered: return .answered
             case .exists(let zonesOnly):
@@ -87,6 +92,10 @@ struct ExplanationBuilder {
         }
         row.records = entries.used
         row.shadowed = entries.shadowed
+        row.lease = configured.leases.first { $0.rule == row.rule }
+        if let lease = row.lease {
+            row.comment += "; leased " + (lease.until.map { "until \($0)" } ?? "until the daemon ends")
+        }
         return row
     }
 

@@ -10,11 +10,15 @@ extension DaemonControl {
     /// the answer is kept as a lookup's would; that takes as long as a client would be kept waiting at most.
     public func why(_ name: Name, _ type: RecordType, asks: Bool = false) async -> Explanation {
         let data = daemon.store.current().data
-        let (files, upstream) = daemon.state.withLock { ($0.sources.hostsFiles, $0.sources.upstream) }
+        let (files, upstream, leases) = daemon.state.withLock {
+            ($0.sources.hostsFiles, $0.sources.upstream, $0.leases.all)
+        }
+        func sources(_ memory: UpstreamMemory) -> ConfiguredSources {
+            ConfiguredSources(data.chain, hostsFiles: files, upstream: upstream, memory: memory, leases: leases)
+        }
         var memory = UpstreamMemory(cache: data.chain.cache, now: Moment.monotonicMicroseconds())
         var asked: AskedReply?
-        var builder = ExplanationBuilder(
-            ConfiguredSources(data.chain, hostsFiles: files, upstream: upstream, memory: memory), name, type)
+        var builder = ExplanationBuilder(sources(memory), name, type)
         if asks, type != .any {
             // Without a detour through what is remembered: who asks to ask wants to know what upstream says now.
             for _ in 0..<Decision.maximumHops where asked == nil || builder.needsUpstream {
@@ -31,8 +35,7 @@ extension DaemonControl {
                 case .failed(let why):
                     asked = AskedReply(error: why)
                 }
-                builder = ExplanationBuilder(
-                    ConfiguredSources(data.chain, hostsFiles: files, upstream: upstream, memory: memory), name, type)
+                builder = ExplanationBuilder(sources(memory), name, type)
                 if asked?.error != nil { break }
             }
         }

@@ -16,9 +16,16 @@ struct OverrideEntries {
                 !base.isRoot
             { names.insert(base, at: 0) }
         }
+        let leases = configured.chain.leases
+        let leased = names.lazy.map { leases.lines(for: $0) }.first { !$0.isEmpty } ?? []
         let governed = names.first { !hosts.lines(for: $0).isEmpty } ?? name
         let lines = hosts.lines(for: governed)
-        used = lines.map { Self.entry($0) }
+        if let first = leased.first {
+            used = leased.map { Self.entry($0) }
+            shadowed = lines.map { Self.entry($0, "shadowed by \(first.place), which is leased") }
+        } else {
+            used = lines.map { Self.entry($0) }
+        }
         for line in HostsReader.lines(about: governed, in: configured.hostsFiles) where !lines.contains(line) {
             shadowed.append(Self.entry(line, Self.reason(line, lines)))
         }
