@@ -38,7 +38,37 @@ public struct ControlAPI: Sendable {
                 return await control.why(name, try parameters.type(), asks: parameters.flag("ask"))
             }
         }
+        api.get("overrides") { _, _ in Self.json(control.overrides()) }
+        api.post("overrides") { request, _ in
+            try await Self.answer {
+                let wish: OverrideWish
+                do {
+                    let body = try await request.body.collect(upTo: 64 * 1024)
+                    wish = try JSONDecoder().decode(OverrideWish.self, from: Data(body.readableBytesView))
+                } catch {
+                    throw APIFailure(
+                        .badRequest, "an override is {\"name\": ..., \"addresses\": [...], \"seconds\": ...}, in JSON")
+                }
+                return try Self.leasing { () throws(OverrideProblem) in
+                    try control.addOverride(wish.name, wish.addresses, seconds: wish.seconds)
+                }
+            }
+        }
+        api.delete("overrides") { request, _ in
+            try await Self.answer {
+                guard let name = APIParameters(request)["name"] else {
+                    throw APIFailure(.badRequest, "name is missing")
+                }
+                return try Self.leasing { () throws(OverrideProblem) in try control.removeOverride(name) }
+            }
+        }
         router.get("metrics") { _, _ in metrics() }
+    }
+
+    private static func leasing(
+        _ change: () throws(OverrideProblem) -> OverrideLease
+    ) throws(APIFailure) -> OverrideLease {
+        do { return try change() } catch { throw APIFailure(.badRequest, error.description) }
     }
 
     func metrics() -> Response {
@@ -195,5 +225,19 @@ public struct KeptHistory: Sendable {
         for _ in 0..<50 where settled < logged {
             do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
         }
+    }
+}
+
+/// An override that is to be leased.
+public struct OverrideWish: Codable, Sendable {
+    public var name: String
+    public var addresses: [String]
+    /// Nil: until the daemon ends.
+    public var seconds: UInt32?
+
+    public init(name: String, addresses: [String], seconds: UInt32?) {
+        self.name = name
+        self.addresses = addresses
+        self.seconds = seconds
     }
 }

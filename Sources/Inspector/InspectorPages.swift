@@ -17,7 +17,7 @@ struct InspectorPages: Sendable {
     var control: DaemonControl { api.control }
 
     /// Lookups of one page, before those of a visit are put together.
-    private static let pageSize = 150
+    static let pageSize = 100
 
     init(_ api: ControlAPI, mayChange: Bool) {
         self.api = api

@@ -17,7 +17,8 @@ struct Stub53: AsyncParsableCommand {
             """,
         version: Release.description,
         subcommands: [
-            Serve.self, Check.self, Query.self, Why.self, Log.self, Stats.self, Flush.self, Reload.self, Exec.self,
+            Serve.self, Check.self, Query.self, Why.self, Log.self, Stats.self, Flush.self, Override.self, Reload.self,
+            Exec.self,
             Trace.self, Trust.self,
         ])
 
