@@ -34,6 +34,19 @@ final class LiveWorld: Sendable {
     var control: DaemonControl { DaemonControl(daemon) }
     private let threads = ThreadGroup()
     private let serving: Task<Void, any Error>?
+    private let (starts, start) = AsyncStream<Void>.makeStream()
+
+    /// Runs beside the service, and so knows when it is there.
+    private struct Witness: DaemonCompanion {
+        let start: AsyncStream<Void>.Continuation
+
+        func ready() async -> [String] {
+            start.finish()
+            return []
+        }
+
+        func run() async throws {}
+    }
 
     /// `options`: more of the command line, as keys and values. `serves`: it answers over UDP, at `port`, until `stop`.
     init(hosts: String = hosts, options: [(key: String, value: String)] = [], serves: Bool = false) throws {
@@ -56,8 +69,8 @@ final class LiveWorld: Sendable {
         daemon = try RunningDaemon(
             asked: configuration, LoadedState(configuration, loaded, since: FileWatcher.now()), .none, observers: [])
         if serves {
-            let daemon = daemon
-            serving = Task { try await daemon.serveUntilShutdown(beside: []) }
+            let (daemon, witness) = (daemon, Witness(start: start))
+            serving = Task { try await daemon.serveUntilShutdown(beside: [witness]) }
         } else {
             serving = nil
             let lane = LaneBox(daemon.forwarding.makeLane())
@@ -71,6 +84,9 @@ final class LiveWorld: Sendable {
     }
 
     var port: UInt16 { daemon.addresses[0].address.port }
+
+    /// Returns once it serves.
+    func started() async { for await _ in starts {} }
 
     func stop() async throws {
         serving?.cancel()

@@ -144,14 +144,17 @@ struct OverrideLeaseTests {
     @Test("change what dig gets at once, and end by themselves")
     func served() async throws {
         let world = try LiveWorld(serves: true)
+        await world.started()
         #expect(try await world.dig("over.acme.org") == ["127.0.0.14"])
         let start = ContinuousClock.now
-        try world.control.addOverride("over.acme.org", ["127.0.0.99"], seconds: 1)
-        #expect(try await world.dig("over.acme.org") == ["127.0.0.99"])
+        try world.control.addOverride("over.acme.org", ["127.0.0.99"], seconds: 2)
+        let during = try await world.dig("over.acme.org")
+        // On a machine that is busy the lease may be over before dig has come to ask.
+        if ContinuousClock.now - start < .seconds(2) { #expect(during == ["127.0.0.99"]) }
         while try await world.dig("over.acme.org") != ["127.0.0.14"] {
             try #require(ContinuousClock.now - start < .seconds(10))
         }
-        #expect(ContinuousClock.now - start >= .seconds(1))
+        #expect(ContinuousClock.now - start >= .seconds(2))
         #expect(world.control.overrides().isEmpty)
         try await world.stop()
     }

@@ -36,7 +36,7 @@ public final class AnswerCache: @unchecked Sendable {
     public let settings: Settings
     // Not an array of objects: a hit would then count references, which threads that ask the same shard fight over.
     private let shards: UnsafeMutablePointer<Mutex<ShardState>>
-    private let shardCount: Int
+    let shardCount: Int
     private static let mostShards = 64
     /// Below this, in bytes, a shard would refuse answers of ordinary size.
     private static let leastShardCapacity = 256 << 10
@@ -107,6 +107,10 @@ public final class AnswerCache: @unchecked Sendable {
     /// Under the lock of the shard that `hash` belongs to.
     func withShard<R: Sendable>(_ hash: UInt64, _ body: (inout ShardState) -> R) -> R {
         shard(hash).pointee.withLock { body(&$0) }
+    }
+
+    func withShard<R: Sendable>(number: Int, _ body: (inout ShardState) -> R) -> R {
+        shards[number].withLock { body(&$0) }
     }
 
     private func shard(_ hash: UInt64) -> UnsafeMutablePointer<Mutex<ShardState>> {

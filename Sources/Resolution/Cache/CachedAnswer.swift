@@ -47,6 +47,39 @@ extension AnswerCache {
         }
     }
 
+    /// The entries whose names `pattern` picks, `limit` at most, and whether there are more; in no order.
+    ///
+    /// The locks are held for a few entries at a time, so that no lookup waits for a page.
+    public func entries(
+        matching pattern: NamePattern, limit: Int, now: UInt64
+    ) -> (entries: [CachedAnswer], hasMore: Bool) {
+        var found: [CachedAnswer] = []
+        for shard in 0..<shardCount {
+            var next = 0
+            while next >= 0 {
+                let start = next
+                let part = withShard(number: shard) { state -> (entries: [CachedAnswer], next: Int) in
+                    let end = min(start + Self.listedAtOnce, state.entries.count)
+                    var part: [CachedAnswer] = []
+                    for index in start..<max(start, end) {
+                        guard let block = state.entries[index] else { continue }
+                        let head = state.head(index)
+                        let wire = UnsafeRawBufferPointer(
+                            start: block + Head.size, count: Int(head.pointee.nameLength))
+                        if pattern.matches(wire) { part.append(entry(head, now: now)) }
+                    }
+                    return (part, end < state.entries.count ? end : -1)
+                }
+                found += part.entries
+                next = part.next
+                if found.count > limit { return (Array(found.prefix(limit)), true) }
+            }
+        }
+        return (found, false)
+    }
+
+    private static let listedAtOnce = 128
+
     func entry(_ pointer: UnsafeMutablePointer<Head>, now: UInt64) -> CachedAnswer {
         let head = pointer.pointee
         let wire = UnsafeRawBufferPointer(

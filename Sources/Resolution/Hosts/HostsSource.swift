@@ -341,30 +341,3 @@ enum ReverseName {
         return true
     }
 }
-
-/// For `why` and `check`: what the files say about a name, in words.
-extension HostsTable {
-    /// One line that gives a name an address.
-    public struct Line: Sendable, Hashable {
-        public let address: String
-        public let isIPv6: Bool
-        public let place: Place
-        /// The name as the line has it, `*` included.
-        public let name: Name
-    }
-
-    /// All lines that govern `name`, in file order.
-    public func lines(for name: Name) -> [Line] {
-        var lookup = LookupName()
-        lookup.assign(name)
-        guard let override = find(lookup) else { return [] }
-        let owner = Name(uncheckedWire: Array(entryName(override)))
-        var lines: [Line] = []
-        forEachUse(entry(override)) { use in
-            let address = addresses[use.address]
-            lines.append(
-                Line(address: address.text, isIPv6: address.isIPv6, place: place(use.file, use.line), name: owner))
-        }
-        return lines
-    }
-}

@@ -21,11 +21,13 @@ public struct UpstreamReport: Sendable, Hashable, Codable {
     public var queries: UInt64
     public var answers: UInt64
     public var timeouts: UInt64
+    /// Answers that could not be used, SERVFAIL and REFUSED among them, and network errors.
+    public var errors: UInt64
 
     enum CodingKeys: String, CodingKey {
         case server, address, transport, domain, state
         case roundTripMicroseconds = "rtt_us"
-        case failures, queries, answers, timeouts
+        case failures, queries, answers, timeouts, errors
     }
 
     init(_ status: UpstreamStatus) {
@@ -39,6 +41,7 @@ public struct UpstreamReport: Sendable, Hashable, Codable {
         queries = status.queries
         answers = status.answers
         timeouts = status.timeouts
+        errors = status.errors
     }
 }
 
