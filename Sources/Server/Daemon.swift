@@ -94,6 +94,7 @@ final class RunningDaemon: Sendable {
     let addresses: [ServedAddress]
     let log: LookupLog?
     let totals: LookupTotals
+    let reloads = ReloadRecord()
     /// When the service was set up.
     let started = Moment.now()
     /// By worker.
@@ -180,12 +181,28 @@ final class RunningDaemon: Sendable {
         case .text: sinks.append(LookupSink(.text, to: destination))
         case .json: sinks.append(LookupSink(.json, to: destination))
         }
+        var observers = observers
+        if let dnstap = try makeDnstap(configuration) { observers.append(dnstap) }
         guard !sinks.isEmpty || !observers.isEmpty else { return nil }
         do { return try LookupLog(sinks: sinks, observers: [totals] + observers) } catch {
             throw ServiceFailure(
                 .configuration,
                 "\(configuration.logFile ?? "the log"): \(error); name a file that this user may write with "
                     + "--log-file, or leave it out")
+        }
+    }
+
+    private static func makeDnstap(_ configuration: Configuration) throws -> DnstapWriter? {
+        let dnstap = configuration.dnstap
+        guard !dnstap.destinations.isEmpty else { return nil }
+        do {
+            return try DnstapWriter(
+                dnstap.destinations, identity: configuration.identity, version: "stub53 \(Release.version)",
+                maximumFileSize: dnstap.maximumFileSize, keptFiles: dnstap.keptFiles)
+        } catch {
+            throw ServiceFailure(
+                .configuration,
+                "dnstap \(error); name a file that this user may write with --dnstap, or leave it out")
         }
     }
 
@@ -250,7 +267,9 @@ final class RunningDaemon: Sendable {
         }
         state.withLock { watcher.watch($0.sources.watched, since: $0.since) }
         threads.start("reload") { [self] in
-            watcher.run(changed: { reload(reason: "changed files") }, asked: { reload(reason: "SIGHUP") })
+            watcher.run(
+                changed: { reload(reason: "changed files") },
+                asked: { reload(reason: reloads.isAwaited ? "asked for" : "SIGHUP") })
         }
         threads.start("leases") { [self] in leaseClock.run { endLeases() } }
         let hangups = Task { [self] in

@@ -61,9 +61,15 @@ final class Forwarding: Sendable {
     init(settings: ForwardSettings, store: LocalDataStore, log: LookupLog?) throws(SystemError) {
         let responder = Responder(store: store, log: log, numbers: numbers)
         self.responder = responder
+        let watch = log?.makeExchangeRing().map { ring -> Engine.Watch in
+            { message in
+                let now = Moment.now()
+                ring.append(message, clock: now.wall &- now.monotonic)
+            }
+        }
         let engine = Engine(
             settings: settings, check: { responder.check($0, $1, $2) },
-            completion: { responder.complete($0, &$1, $2) }, roundEnds: { responder.flush() })
+            completion: { responder.complete($0, &$1, $2) }, roundEnds: { responder.flush() }, watch: watch)
         guard let engine else { throw SystemError("eventfd") }
         self.engine = engine
         responder.attach(engine)

@@ -53,6 +53,7 @@ extension RunningDaemon {
     /// Reads the configuration and all files again, beside what is in use, and swaps them in whole. What can't be
     /// loaded stays as it was. On the reload thread.
     func reload(reason: String) {
+        reloads.begin()
         SystemManager.notify("RELOADING=1\nMONOTONIC_USEC=\(Moment.monotonicMicroseconds())")
         let last = state.withLock { $0 }
         var next = last
@@ -81,9 +82,14 @@ extension RunningDaemon {
         }
         refreshWorkers()
         watcher.watch(next.sources.watched, since: next.since)
-        let changes = [ReloadReport.changes(from: last.sources, to: next.sources)] + notes
-        Report.line("reload     \(reason): \(changes.joined(separator: ", "))")
+        let changes = ([ReloadReport.changes(from: last.sources, to: next.sources)] + notes).joined(separator: ", ")
+        Report.line("reload     \(reason): \(changes)")
         SystemManager.notify("READY=1")
+        reloads.end(
+            ReloadOutcome(
+                time: Moment.now().wall, reason: reason, changes: changes,
+                problems: next.sources.diagnostics.list.map(\.description)),
+            failed: next.sources.diagnostics.hasErrors)
     }
 
     /// Takes the settings of the configuration file; returns what is to be said about them.
@@ -100,12 +106,14 @@ extension RunningDaemon {
             ("tls.certificate", fresh.certificatePath == asked.certificatePath),
             ("tls.key", fresh.keyPath == asked.keyPath), ("workers", fresh.workers == asked.workers),
             ("log.format", fresh.logFormat == asked.logFormat), ("log.file", fresh.logFile == asked.logFile),
+            ("dnstap", fresh.dnstap == asked.dnstap),
         ].filter { !$0.1 }.map(\.0)
         next.configuration.listen = old.listen
         next.configuration.encrypted = old.encrypted
         next.configuration.workers = old.workers
         next.configuration.logFormat = old.logFormat
         next.configuration.logFile = old.logFile
+        next.configuration.dnstap = old.dnstap
         guard !fixed.isEmpty else { return [] }
         return ["\(fixed.joined(separator: ", ")) changed, which needs a restart"]
     }

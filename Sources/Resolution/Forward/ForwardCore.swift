@@ -12,6 +12,8 @@ struct ForwardCore: ~Copyable {
     private(set) var actions: [Action] = []
     private(set) var outbox: [UInt8] = []
     private(set) var flightCount = 0
+    /// The attempt that the last message belonged to: when it was sent, and to whom; nil when it belonged to none.
+    private(set) var lastReply: (sent: UInt64, server: Int)?
 
     private let settings: ForwardSettings
     private let routes: [Route]
@@ -101,6 +103,7 @@ struct ForwardCore: ~Copyable {
         _ message: UnsafeRawBufferPointer, on channel: Channel, now: UInt64,
         accept: (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Bool
     ) {
+        lastReply = nil
         guard message.count >= Header.length, let base = message.baseAddress else { return }
         let flags = Header.Flags(rawValue: base.readUInt16(2))
         guard flags.contains(.response), flags.opcode == .query,
@@ -276,6 +279,8 @@ struct ForwardCore: ~Copyable {
     }
 
     // MARK: What the shell asks
+
+    func address(of server: Int) -> SocketAddress { settings.servers[server].address }
 
     /// Those that are not finished, each with what it asks and until when.
     var openFlights: [(flight: Int, key: FetchKey, deadline: UInt64)] {
@@ -481,6 +486,7 @@ struct ForwardCore: ~Copyable {
     }
 
     private mutating func noteReply(_ attempt: Attempt, rtt: Bool, _ now: UInt64) {
+        lastReply = (attempt.sent, attempt.server)
         servers[attempt.server].answers += 1
         servers[attempt.server].health.noteHeard(now)
         if rtt, !attempt.isStream { servers[attempt.server].health.noteRTT(sent: attempt.sent, now) }
