@@ -66,7 +66,8 @@ struct DnstapFileTests {
         #expect(!FileManager.default.fileExists(atPath: folder.file("tap.3")))
     }
 
-    @Test("that was left in the middle of a frame is moved aside, as is one that is something else; an empty one is not")
+    @Test(
+        "that was left in the middle of a frame is moved aside, as is one that is something else; an empty one is not")
     func leftovers() throws {
         for leftover in [Data("half a frame".utf8), Data(count: 100), Data("x".utf8)] {
             try leftover.write(to: URL(filePath: path))

@@ -82,7 +82,8 @@ struct DnstapFrame {
                 cursor += length
             case 5:
                 guard cursor + 4 <= bytes.count else { throw Malformed() }
-                fields.append((tag >> 3, bytes[cursor..<(cursor + 4)].reversed().reduce(0) { $0 << 8 | UInt64($1) }, []))
+                fields.append(
+                    (tag >> 3, bytes[cursor..<(cursor + 4)].reversed().reduce(0) { $0 << 8 | UInt64($1) }, []))
                 cursor += 4
             default: throw Malformed()
             }

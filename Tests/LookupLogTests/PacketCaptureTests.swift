@@ -117,7 +117,8 @@ struct PacketCaptureTests {
         let rows = try await tshark(
             bytes,
             [
-                "dns.qry.name", "dns.flags.response", "dns.a", "frame.comment", "dns.flags.rcode", "dns.flags.truncated",
+                "dns.qry.name", "dns.flags.response", "dns.a", "frame.comment", "dns.flags.rcode",
+                "dns.flags.truncated",
                 "_ws.malformed", "_ws.expert.message",
             ])
         #expect(rows.count == 14)
@@ -180,7 +181,8 @@ struct PacketCaptureTests {
                 _ = $0.appendHop(.init(nameOffset: 12, source: .zone, place: Place(path: "acme.zone", line: 9)))
             }
         }
-        let rows = try await tshark(try captured([lookup, SampleLookup()]), ["frame.comment", "_ws.malformed", "dns.id"])
+        let rows = try await tshark(
+            try captured([lookup, SampleLookup()]), ["frame.comment", "_ws.malformed", "dns.id"])
         #expect(rows.count == 4 && rows.allSatisfy { $0.count == 3 && $0[1] == "" && $0[2] == "0x1234" })
         #expect(rows.last?.first == "hosts /etc/hosts:12; lookup 2")
         #expect(rows.dropFirst().first?.first?.hasSuffix("; lookup 1") == true)

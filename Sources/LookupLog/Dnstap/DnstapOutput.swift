@@ -146,17 +146,20 @@ final class DnstapOutput: @unchecked Sendable {
         var pauses = Self.backOff.first
         while true {
             let isLast = queue.isStopping
+            var since = UInt64.max
             do throws(FrameConnection.Failure) {
                 var connection = try FrameConnection.open(destination, waits: waits)
-                pauses = Self.backOff.first
                 frames.rewind()
-                noteWorking(afresh: true)
+                noteWorking()
+                since = Self.now
                 try feed(&connection)
                 return noteLeft()
             } catch {
                 noteFailing(error.description)
             }
             note(lost: queue.take(&frames).lost)
+            // Who hangs up at once is not called at once.
+            if since < .max, Self.now >= since + UInt64(Self.backOff.longest) { pauses = Self.backOff.first }
             if isLast || (queue.isStopping && frames.isEmpty && queue.isEmpty) { return noteLeft() }
             pause(pauses)
             pauses = min(pauses * 2, Self.backOff.longest)
@@ -231,8 +234,8 @@ final class DnstapOutput: @unchecked Sendable {
         say("\(condition.hasFailed ? "does not work yet" : "does not keep up"); frames are lost until it does")
     }
 
-    /// Something could be written. `afresh`: to a collector that was away.
-    private func noteWorking(afresh: Bool = false) {
+    /// Something could be written.
+    private func noteWorking() {
         isWorking.store(true, ordering: .relaxed)
         let isCalm = condition.hasFailed || Self.now >= condition.lostAt + Self.calm
         guard condition.hasFailed || (condition.isLosing && isCalm && frames.isEmpty) else { return }
