@@ -106,6 +106,40 @@ final class DnstapOutput: @unchecked Sendable {
         _ = poll(&wait, 1, milliseconds)
     }
 
+    /// Waits, and takes no new frames meanwhile; ends early when it is to stop.
+    private func pause(_ milliseconds: Int32) {
+        let end = Self.now + UInt64(milliseconds)
+        while !queue.isStopping {
+            let now = Self.now
+            guard now < end else { return }
+            rest(Int32(clamping: end - now))
+            queue.hush()
+        }
+    }
+
+    /// Waits for `events` on a descriptor, for so many milliseconds; while the daemon ends, only for the last second.
+    private func waits(_ descriptor: Int32, _ events: Int32, _ milliseconds: Int32) -> Bool {
+        var end = Self.now + UInt64(milliseconds)
+        while true {
+            let now = Self.now
+            if queue.isStopping { end = min(end, now + Self.lastWords) }
+            var wait = [
+                pollfd(fd: descriptor, events: Int16(truncatingIfNeeded: events), revents: 0),
+                pollfd(fd: queue.bell, events: Int16(POLLIN), revents: 0),
+            ]
+            _ = poll(&wait, 2, now < end ? Int32(clamping: end - now) : 0)
+            if wait[0].revents != 0 { return true }
+            if now >= end { return false }
+            queue.hush()
+        }
+    }
+
+    private static var now: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
+    }
+
     // MARK: Files
 
     private func writeFile() {
@@ -126,17 +160,6 @@ final class DnstapOutput: @unchecked Sendable {
             if frames.isEmpty, !queue.isEmpty { continue }
             // Not the bell, when writing fails: it rings for each frame.
             if condition.hasFailed { pause(Self.retry) } else { rest(condition.isLosing ? Int32(Self.calm) : -1) }
-        }
-    }
-
-    /// Waits, and takes no new frames meanwhile; ends early when it is to stop.
-    private func pause(_ milliseconds: Int32) {
-        let end = Self.now + UInt64(milliseconds)
-        while !queue.isStopping {
-            let now = Self.now
-            guard now < end else { return }
-            // The bell stays rung while there are frames, and then tells nothing more.
-            poll(nil, 0, min(Int32(clamping: end - now), 50))
         }
     }
 
@@ -193,25 +216,6 @@ final class DnstapOutput: @unchecked Sendable {
             _ = poll(&wait, 2, milliseconds)
             if Int32(wait[1].revents) & ~Int32(POLLOUT) != 0 { try connection.checkAlive() }
         }
-    }
-
-    /// Waits for `events` on a descriptor, for so many milliseconds; while the daemon ends, only for the last second.
-    private func waits(_ descriptor: Int32, _ events: Int32, _ milliseconds: Int32) -> Bool {
-        var end = Self.now + UInt64(milliseconds)
-        while true {
-            if queue.isStopping { end = min(end, Self.now + Self.lastWords) }
-            var wait = pollfd(fd: descriptor, events: Int16(truncatingIfNeeded: events), revents: 0)
-            let now = Self.now
-            let left = now < end ? Int32(clamping: end - now) : 0
-            if poll(&wait, 1, min(left, 50)) > 0 { return true }
-            if now >= end { return false }
-        }
-    }
-
-    private static var now: UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
     }
 
     // MARK: What the operator is told
