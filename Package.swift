@@ -63,8 +63,9 @@ let package = Package(
         .target(
             name: "History",
             dependencies: [
-                "DNSWire", "LookupLog", "Resolution",
+                "CLinux", "DNSWire", "LookupLog", "Resolution",
                 .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
             swiftSettings: settings),
         .target(
@@ -72,17 +73,21 @@ let package = Package(
             dependencies: [
                 "CLinux", "DNSWire", "History", "LDNS", "LookupLog", "Resolution", "Server",
                 .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
-            swiftSettings: settings),
+            resources: [.embedInCode("Assets")], swiftSettings: settings),
         .executableTarget(
             name: "stub53",
             dependencies: [
                 "CLinux", "Certificates", "DNSWire", "Flow", "History", "Inspector", "LDNS", "LookupLog", "Resolution",
                 "Server",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             exclude: ["Resources"], swiftSettings: settings),
         .target(name: "TestSupport", dependencies: ["DNSWire"], path: "Tests/TestSupport", swiftSettings: settings),
@@ -102,6 +107,15 @@ let package = Package(
                 "AllocationCount", "TestSupport", "Server", "LookupLog", "Resolution", "LDNS", "DNSWire", "stub53",
             ],
             exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
+        .testTarget(
+            name: "InspectorTests", dependencies: ["Inspector", "LookupLog", "DNSWire"], swiftSettings: settings),
+        .testTarget(
+            name: "HistoryTests",
+            dependencies: [
+                "TestSupport", "History", "LookupLog", "Resolution", "DNSWire",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ],
+            swiftSettings: settings),
         .testTarget(name: "FlowTests", dependencies: ["Flow", "Resolution", "DNSWire"], swiftSettings: settings),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "Certificates", "stub53"], swiftSettings: settings),

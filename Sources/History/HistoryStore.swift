@@ -1,0 +1,269 @@
+internal import Foundation
+internal import GRDB
+internal import GRDBSQLite
+internal import Synchronization
+
+/// The database of lookups: opened, made or brought up to date here, written by a `HistoryWriter`, searched by anyone.
+///
+/// SQLite with a write-ahead log: reading and writing don't wait for each other, several programs may read, and an end
+/// without warning loses what was not committed, no more.
+public final class HistoryStore: Sendable {
+    public let path: String
+    public let isReadOnly: Bool
+    private let pool: Mutex<DatabasePool>
+
+    /// Why there is no history: thing, reason, mend.
+    public struct Problem: Error, Sendable, CustomStringConvertible {
+        public let description: String
+    }
+
+    /// Opens the database at `path`; makes it (0640), and its folder (0750), where they are missing.
+    ///
+    /// A file that is damaged is set aside as `PATH.damaged-TIME`, which is reported, and a new one is begun.
+    public init(path: String, report: @Sendable (String) -> Void = { _ in }) throws(Problem) {
+        self.path = path
+        isReadOnly = false
+        do {
+            pool = Mutex(try Self.open(path))
+        } catch let error as DatabaseError where Self.isDamage(error) {
+            let aside = try Self.setAside(path)
+            report("history \(path): is damaged (\(Self.reason(error))); it is kept as \(aside), and a new one begun")
+            do { pool = Mutex(try Self.open(path)) } catch { throw Self.problem(path, error) }
+        } catch {
+            throw Self.problem(path, error)
+        }
+    }
+
+    /// Opens the database at `path` for searches alone, whether or not a daemon is writing to it.
+    public init(reading path: String) throws(Problem) {
+        self.path = path
+        isReadOnly = true
+        guard access(path, F_OK) == 0 else {
+            throw Problem(
+                description: "history \(path): \(errno == ENOENT ? "there is none" : Self.reason(errno)); "
+                    + "a daemon makes it (stub53 serve, history.path), and --history names another")
+        }
+        do {
+            pool = Mutex(try Self.openReading(path))
+        } catch {
+            throw Self.problem(path, error)
+        }
+    }
+
+    // MARK: Opening
+
+    private static func open(_ path: String) throws -> DatabasePool {
+        try makeFile(path)
+        var configuration = Configuration()
+        configuration.label = "history"
+        configuration.foreignKeysEnabled = false
+        configuration.busyMode = .timeout(2)
+        configuration.prepareDatabase { database in
+            guard !database.configuration.readonly else { return }
+            // Only a database without tables takes the first one.
+            try database.execute(sql: "PRAGMA auto_vacuum = INCREMENTAL")
+            try database.execute(sql: "PRAGMA journal_size_limit = \(HistoryRetention.walLimit)")
+        }
+        let pool = try DatabasePool(path: path, configuration: configuration)
+        let migrator = HistorySchema.migrator
+        if try pool.read(migrator.hasBeenSuperseded) { throw newer(path) }
+        try migrator.migrate(pool)
+        return pool
+    }
+
+    private static func openReading(_ path: String) throws -> DatabasePool {
+        var configuration = Configuration()
+        configuration.label = "history"
+        configuration.readonly = true
+        configuration.busyMode = .timeout(2)
+        let pool = try DatabasePool(path: path, configuration: configuration)
+        try pool.read { database in
+            let migrator = HistorySchema.migrator
+            if try migrator.hasBeenSuperseded(database) { throw newer(path) }
+            guard try migrator.hasCompletedMigrations(database) else {
+                throw Problem(
+                    description: "history \(path): is of an older stub53, or none of ours; "
+                        + "start the daemon once, which brings it up to date")
+            }
+        }
+        return pool
+    }
+
+    private static func newer(_ path: String) -> Problem {
+        Problem(
+            description:
+                "history \(path): a newer stub53 has written it; use that one, or name another file (history.path)")
+    }
+
+    private static func makeFile(_ path: String) throws(Problem) {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        var folder = ""
+        for (index, part) in parts.dropLast().enumerated() {
+            folder += part + "/"
+            // Folders above ours are as they are for everyone.
+            if mkdir(folder, index == parts.count - 2 ? 0o750 : 0o755) != 0, errno != EEXIST, errno != EISDIR,
+                access(folder, F_OK) != 0
+            {
+                throw Problem(
+                    description: "history \(path): the folder \(folder) can't be made: \(reason(errno)); "
+                        + "make it, or name another file (history.path)")
+            }
+        }
+        // SQLite gives its other files the mode of this one.
+        let file = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o640)
+        if file >= 0 { close(file) }
+    }
+
+    static func isDamage(_ error: DatabaseError) -> Bool {
+        error.resultCode == .SQLITE_CORRUPT || error.resultCode == .SQLITE_NOTADB
+    }
+
+    private static func setAside(_ path: String) throws(Problem) -> String {
+        var now = time(nil)
+        var parts = tm()
+        localtime_r(&now, &parts)
+        func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
+        let stamp =
+            "\(parts.tm_year + 1900)\(two(parts.tm_mon + 1))\(two(parts.tm_mday))-"
+            + "\(two(parts.tm_hour))\(two(parts.tm_min))\(two(parts.tm_sec))"
+        let aside = "\(path).damaged-\(stamp)"
+        guard rename(path, aside) == 0 else {
+            throw Problem(
+                description: "history \(path): is damaged and can't be set aside: \(reason(errno)); move it away")
+        }
+        for end in ["-wal", "-shm"] { rename(path + end, aside + end) }
+        return aside
+    }
+
+    static func reason(_ code: Int32) -> String { String(cString: strerror(code)) }
+
+    /// SQLite's words for what went wrong.
+    static func reason(_ error: any Error) -> String {
+        guard let error = error as? DatabaseError else { return "\(error)" }
+        return error.message ?? "\(error.resultCode)"
+    }
+
+    static func problem(_ path: String, _ error: any Error) -> Problem {
+        if let problem = error as? Problem { return problem }
+        let mend: String
+        switch (error as? DatabaseError)?.resultCode {
+        case .SQLITE_FULL?: mend = "make room on its disk, or name another file (history.path)"
+        case .SQLITE_BUSY?, .SQLITE_LOCKED?:
+            mend = "another program holds it; end that one, or name another file (history.path)"
+        case .SQLITE_CORRUPT?, .SQLITE_NOTADB?: mend = "it is no history, or damaged; move it away or name another file"
+        default: mend = "make it readable and writable for this user, or name another file (history.path)"
+        }
+        return Problem(description: "history \(path): \(reason(error)); \(mend)")
+    }
+
+    /// Sets the file aside that turned out to be damaged, and begins a new one.
+    func beginAnew(_ error: DatabaseError, report: (String) -> Void) throws {
+        try pool.withLock { pool in
+            // Who reads just now finishes first, and then finds it closed.
+            try? pool.close()
+            let aside = try Self.setAside(path)
+            pool = try Self.open(path)
+            report("history \(path): is damaged (\(Self.reason(error))); it is kept as \(aside), and a new one begun")
+        }
+    }
+
+    // MARK: Using
+
+    private var current: DatabasePool { pool.withLock { $0 } }
+
+    /// Runs `body` on a state of the database that does not change meanwhile.
+    func read<Value>(_ body: (Database) throws -> Value) throws(Problem) -> Value {
+        do { return try current.read(body) } catch { throw Self.problem(path, error) }
+    }
+
+    /// Runs `body` in a transaction; what it throws undoes it.
+    func write<Value>(_ body: (Database) throws -> Value) throws -> Value { try current.write(body) }
+
+    func writeWithoutTransaction<Value>(_ body: (Database) throws -> Value) throws -> Value {
+        try current.writeWithoutTransaction(body)
+    }
+
+    /// Bytes of the database and of what is not yet part of it.
+    public var fileSize: Int {
+        ["", "-wal"].reduce(0) { sum, end in
+            var status = stat()
+            return stat(path + end, &status) == 0 ? sum + Int(status.st_size) : sum
+        }
+    }
+
+    /// What is in the history.
+    public struct Statistics: Sendable, Hashable {
+        public var lookups: Int
+        /// Of the files.
+        public var bytes: Int
+        /// Microseconds since 1970.
+        public var oldest: UInt64?
+        public var newest: UInt64?
+        /// Lookups that are not in it although they came in its time, by reason.
+        public var lost: [HistoryLoss.Reason: Int]
+    }
+
+    public func statistics() throws(Problem) -> Statistics {
+        let bytes = fileSize
+        return try read { database in
+            func row(_ order: String) throws -> (id: Int64, time: UInt64)? {
+                let statement = try SQLStatement(
+                    cached: "SELECT id, time FROM lookup ORDER BY id \(order) LIMIT 1", database)
+                defer { statement.reset() }
+                return try statement.step() ? (statement.integer(0), UInt64(bitPattern: statement.integer(1))) : nil
+            }
+            let (oldest, newest) = (try row("ASC"), try row("DESC"))
+            var lost: [HistoryLoss.Reason: Int] = [:]
+            let sums = try SQLStatement(cached: "SELECT reason, sum(count) FROM loss GROUP BY reason", database)
+            while try sums.step() {
+                if let reason = HistoryLoss.Reason(rawValue: sums.text(0)) { lost[reason] = Int(sums.integer(1)) }
+            }
+            // Identifiers have no gaps.
+            let lookups = oldest.flatMap { oldest in newest.map { Int($0.id - oldest.id) + 1 } } ?? 0
+            return Statistics(
+                lookups: lookups, bytes: bytes, oldest: oldest?.time, newest: newest?.time, lost: lost)
+        }
+    }
+}
+
+/// Lookups that came and were not kept.
+public struct HistoryLoss: Sendable, Hashable {
+    public enum Reason: String, Sendable, Hashable, CaseIterable {
+        /// There were more than are kept of a second.
+        case rate
+        /// The log thread never got them: a serving thread was faster than it.
+        case log
+        /// Writing was slower than they came.
+        case behind
+        /// They could not be written.
+        case disk
+    }
+
+    /// Microseconds since 1970: of the first and of the last, nearly.
+    public var time: UInt64
+    public var until: UInt64
+    public var count: Int
+    public var reason: Reason
+    /// The last lookup that was kept before.
+    public var after: Int64
+
+    public init(time: UInt64, until: UInt64, count: Int, reason: Reason, after: Int64 = 0) {
+        self.time = time
+        self.until = until
+        self.count = count
+        self.reason = reason
+        self.after = after
+    }
+}
+
+extension HistoryLoss.Reason {
+    /// For the lines of `LookupFormatter`.
+    public var word: StaticString {
+        switch self {
+        case .rate: "rate"
+        case .log: "log"
+        case .behind: "behind"
+        case .disk: "disk"
+        }
+    }
+}

@@ -18,6 +18,8 @@ public struct ClientProcess: Sendable, Hashable, CustomStringConvertible {
     private struct Known {
         var all: [ClientProcess] = []
         var numbers: [ClientProcess: UInt32] = [:]
+        /// The number in front of the first of `all`.
+        var base: UInt32 = 0
     }
 
     private static let known = Mutex(Known())
@@ -28,9 +30,13 @@ public struct ClientProcess: Sendable, Hashable, CustomStringConvertible {
     static func number(of process: ClientProcess) -> UInt32 {
         known.withLock { known in
             if let number = known.numbers[process] { return number }
-            if known.all.count == most { known = Known() }
+            if known.all.count == most {
+                // Numbers are not used again soon: what is older must not get another's name.
+                let base = known.base &+ UInt32(most)
+                known = Known(base: base > UInt32.max / 2 ? 0 : base)
+            }
             known.all.append(process)
-            let number = UInt32(known.all.count)
+            let number = known.base + UInt32(known.all.count)
             known.numbers[process] = number
             return number
         }
@@ -38,6 +44,9 @@ public struct ClientProcess: Sendable, Hashable, CustomStringConvertible {
 
     static func at(_ number: UInt32) -> ClientProcess? {
         guard number > 0 else { return nil }
-        return known.withLock { $0.all.indices.contains(Int(number) - 1) ? $0.all[Int(number) - 1] : nil }
+        return known.withLock { known in
+            let index = Int(number) - Int(known.base) - 1
+            return known.all.indices.contains(index) ? known.all[index] : nil
+        }
     }
 }

@@ -1,14 +1,12 @@
 import DNSWire
-import Glibc
 import Resolution
 
 /// A lookup as one line of JSON: a contract with whoever reads the log.
 struct JSONLines {
-    private var second: UInt64 = .max
-    /// `2026-11-23T17:00:00` of `second`.
-    private var secondText: [UInt8] = []
+    private var clock = ClockText()
     private var places = PlaceTexts(.json)
     private var upstreams = UpstreamTexts([], .json)
+    private var processes = ProcessTexts(.json)
 
     mutating func setUpstreams(_ names: [String]) { upstreams = UpstreamTexts(names, .json) }
 
@@ -19,7 +17,9 @@ struct JSONLines {
         line.append(decimal: id)
         line.append(",\"client\":\"")
         line.append(record.client)
-        line.append("\",\"transport\":\"")
+        line.append(UInt8(ascii: "\""))
+        processes.append(record, to: &line)
+        line.append(",\"transport\":\"")
         line.append(record.transport.word)
         line.append("\",\"name\":\"")
         let nameStart = line.count
@@ -85,57 +85,32 @@ struct JSONLines {
         line.append("}\n")
     }
 
-    /// The line that says how many lookups have no line.
-    mutating func append(lost count: UInt64, time: UInt64, to line: inout LineBuffer) {
+    /// The line that says how many lookups have no line, and why where that is known.
+    mutating func append(lost count: UInt64, time: UInt64, reason: StaticString? = nil, to line: inout LineBuffer) {
         appendTime(time, to: &line)
         line.append("\",\"lost\":")
         line.append(decimal: count)
+        if let reason {
+            line.append(",\"reason\":\"")
+            line.append(reason)
+            line.append(UInt8(ascii: "\""))
+        }
         line.append("}\n")
     }
 
     private mutating func appendTime(_ time: UInt64, to line: inout LineBuffer) {
-        let second = time / 1_000_000
-        if second != self.second {
-            self.second = second
-            var parts = tm()
-            var clock = time_t(truncatingIfNeeded: second)
-            gmtime_r(&clock, &parts)
-            var text = LineBuffer(capacity: 32)
-            text.append(decimal: UInt32(clamping: Int(parts.tm_year) + 1900), digits: 4)
-            for (mark, value) in [
-                ("-", parts.tm_mon + 1), ("-", parts.tm_mday), ("T", parts.tm_hour), (":", parts.tm_min),
-                (":", parts.tm_sec),
-            ] as [(StaticString, Int32)] {
-                text.append(mark)
-                text.append(decimal: UInt32(clamping: value), digits: 2)
-            }
-            secondText = Array(text.bytes)
-        }
         line.append("{\"time\":\"")
-        line.append(secondText)
-        line.append(UInt8(ascii: "."))
-        line.append(decimal: UInt32(truncatingIfNeeded: time % 1_000_000), digits: 6)
-        line.append(UInt8(ascii: "Z"))
+        clock.append(time, to: &line)
     }
 
-    /// The query's flags as they came: those a query may set first, then those it should not.
     private func appendFlags(_ record: LookupRecord, to line: inout LineBuffer) {
-        let flags = record.flags
-        var first = true
-        func flag(_ isSet: Bool, _ word: StaticString) {
-            guard isSet else { return }
-            line.append(first ? "\"" : ",\"")
+        var isFirst = true
+        record.forEachFlag { word in
+            line.append(isFirst ? "\"" : ",\"")
             line.append(word)
             line.append(UInt8(ascii: "\""))
-            first = false
+            isFirst = false
         }
-        flag(flags.contains(.recursionDesired), "rd")
-        flag(flags.contains(.authenticData), "ad")
-        flag(flags.contains(.checkingDisabled), "cd")
-        flag(record.dnssecOK, "do")
-        flag(flags.contains(.authoritative), "aa")
-        flag(flags.contains(.truncated), "tc")
-        flag(flags.contains(.recursionAvailable), "ra")
     }
 
     private mutating func appendRule(_ place: Place, to line: inout LineBuffer) {
@@ -153,15 +128,7 @@ struct JSONLines {
         for index in 0..<record.answers {
             guard let answer = record.nextAnswer(&cursor) else { return record.answers - index }
             line.append(index == 0 ? "\"" : ",\"")
-            line.append(nameIn: message, at: answer.start, .json)
-            line.append(UInt8(ascii: " "))
-            line.append(decimal: answer.ttl)
-            line.append(UInt8(ascii: " "))
-            line.append(answer.recordClass)
-            line.append(UInt8(ascii: " "))
-            line.append(answer.type)
-            line.append(UInt8(ascii: " "))
-            line.append(dataOf: answer, in: message, .json)
+            line.append(answer, in: message, .json)
             line.append(UInt8(ascii: "\""))
         }
         return 0

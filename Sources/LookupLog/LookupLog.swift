@@ -138,6 +138,7 @@ private final class Shared: @unchecked Sendable {
     let count = Atomic<UInt64>(0)
     let wantsExchanges: Bool
     private var writers: Writers
+    private var attribution = ProcessAttribution()
 
     /// How long lines gather under load, in milliseconds.
     private static let nap: Int32 = 4
@@ -204,6 +205,7 @@ private final class Shared: @unchecked Sendable {
                 writers.append(ForwardedExchange(record))
             } else {
                 id += 1
+                attribution.attribute(record)
                 lostLines += writers.append(record, id: id)
             }
             lanes[earliest].advance()

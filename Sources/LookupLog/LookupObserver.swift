@@ -1,4 +1,4 @@
-public import Resolution
+import Resolution
 
 /// Whoever else wants to know of each lookup: the history, the totals, live views.
 ///

@@ -14,11 +14,11 @@ public struct LookupRecord: BitwiseCopyable {
     /// Bytes of the largest record.
     static let maximumSize = Field.end + Decision.maximumHops * hopSize + maximumTextLength + maximumMessageLength + 8
 
-    private static let maximumTextLength = 255
-    private static let hopSize = 12
+    static let maximumTextLength = 255
+    static let hopSize = 12
 
     /// Offsets. Native byte order: a record never leaves the process.
-    private enum Field {
+    enum Field {
         static let size = 0  // UInt32, a multiple of 8
         static let kind = 4
         static let transport = 5
@@ -45,7 +45,7 @@ public struct LookupRecord: BitwiseCopyable {
         static let end = 88
     }
 
-    private struct Marks: OptionSet, BitwiseCopyable {
+    struct Marks: OptionSet, BitwiseCopyable {
         let rawValue: UInt8
         static let masked = Marks(rawValue: 1)
         static let dnssecOK = Marks(rawValue: 2)
@@ -54,7 +54,7 @@ public struct LookupRecord: BitwiseCopyable {
         static let truncated = Marks(rawValue: 16)
     }
 
-    private enum Kind {
+    enum Kind {
         /// Fills the end of a ring: no record.
         static let gap: UInt8 = 0
         static let lookup: UInt8 = 1
@@ -63,6 +63,18 @@ public struct LookupRecord: BitwiseCopyable {
     }
 
     // MARK: Reading
+
+    /// The whole record, to be copied: what is 8-aligned and holds the same bytes is the same record.
+    public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: size) }
+
+    /// A record that stands in a copy; nil when none fits there. `memory` is 8-aligned.
+    public init?(copiedTo memory: UnsafeRawBufferPointer) {
+        guard let base = memory.baseAddress, memory.count >= Field.end else { return nil }
+        self.init(base: base)
+        guard size >= Field.end, size <= memory.count else { return nil }
+    }
+
+    init(base: UnsafeRawPointer) { self.base = base }
 
     /// Microseconds since 1970 when the query came in.
     public var time: UInt64 { load(Field.time) }
@@ -140,8 +152,10 @@ public struct LookupRecord: BitwiseCopyable {
     /// No lookup, but a message to or from upstream: read as `ForwardedExchange`.
     var isExchange: Bool { load(Field.kind) == Kind.exchange }
 
+    /// Bytes of the question behind the message's header; 0 when there was none that could be read.
+    public var questionLength: Int { Int(load(Field.questionLength) as UInt16) }
+
     private var marks: Marks { Marks(rawValue: load(Field.marks)) }
-    private var questionLength: Int { Int(load(Field.questionLength) as UInt16) }
     private var textLength: Int { Int(load(Field.textLength) as UInt16) }
     private var textStart: Int { Field.end + hopCount * Self.hopSize }
 
@@ -232,7 +246,7 @@ public struct LookupRecord: BitwiseCopyable {
     }
 
     @inline(__always)
-    private static func writeHead(
+    static func writeHead(
         to base: UnsafeMutableRawPointer, size: Int, kind: UInt8, time: UInt64, client: SocketAddress,
         transport: Transport
     ) {

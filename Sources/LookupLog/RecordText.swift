@@ -1,4 +1,5 @@
 import DNSWire
+import Glibc
 import LDNS
 import Resolution
 
@@ -83,6 +84,21 @@ extension LineBuffer {
         }
     }
 
+    /// `OWNER TTL CLASS TYPE RDATA`.
+    mutating func append(
+        _ record: MessageReader.Record, in message: UnsafeRawBufferPointer, _ quoting: Quoting
+    ) {
+        append(nameIn: message, at: record.start, quoting)
+        append(UInt8(ascii: " "))
+        append(decimal: record.ttl)
+        append(UInt8(ascii: " "))
+        append(record.recordClass)
+        append(UInt8(ascii: " "))
+        append(record.type)
+        append(UInt8(ascii: " "))
+        append(dataOf: record, in: message, quoting)
+    }
+
     /// RDATA in presentation form.
     mutating func append(
         dataOf record: MessageReader.Record, in message: UnsafeRawBufferPointer, _ quoting: Quoting
@@ -162,6 +178,21 @@ extension LineBuffer {
     }
 }
 
+extension LookupRecord {
+    /// The query's flags as they came: those a query may set first, then those it should not.
+    @inline(__always)
+    func forEachFlag(_ body: (StaticString) -> Void) {
+        let flags = flags
+        if flags.contains(.recursionDesired) { body("rd") }
+        if flags.contains(.authenticData) { body("ad") }
+        if flags.contains(.checkingDisabled) { body("cd") }
+        if dnssecOK { body("do") }
+        if flags.contains(.authoritative) { body("aa") }
+        if flags.contains(.truncated) { body("tc") }
+        if flags.contains(.recursionAvailable) { body("ra") }
+    }
+}
+
 extension Source {
     var word: StaticString {
         switch self {
@@ -220,5 +251,77 @@ struct UpstreamTexts: Sendable {
         line.append(names[index])
         line.append(record.upstreamOverTCP ? "/tcp" : "/udp")
         return true
+    }
+}
+
+/// The processes that ask: a few, again and again.
+struct ProcessTexts {
+    private struct Known {
+        var number: UInt32 = 0
+        var text: [UInt8] = []
+    }
+
+    /// By the low bits of the process's number.
+    private var known = [Known](repeating: Known(), count: 64)
+    private let quoting: LineBuffer.Quoting
+
+    init(_ quoting: LineBuffer.Quoting) { self.quoting = quoting }
+
+    /// Appends the command in plain form, the member `process` in JSON; nothing where the process is not known.
+    mutating func append(_ record: LookupRecord, before mark: StaticString = "", to line: inout LineBuffer) {
+        let number = record.processNumber
+        guard number > 0 else { return }
+        let index = Int(number) & (known.count - 1)
+        if known[index].number != number { known[index] = Known(number: number, text: text(of: record)) }
+        guard !known[index].text.isEmpty else { return }
+        line.append(mark)
+        line.append(known[index].text)
+    }
+
+    private func text(of record: LookupRecord) -> [UInt8] {
+        guard let process = record.process else { return [] }
+        var text = LineBuffer(capacity: 128)
+        switch quoting {
+        case .plain: text.append(path: process.command, .plain)
+        case .json:
+            text.append(",\"process\":{\"pid\":")
+            text.append(decimal: UInt32(clamping: process.pid))
+            text.append(",\"command\":\"")
+            text.append(path: process.command, .json)
+            text.append("\"}")
+        }
+        return Array(text.bytes)
+    }
+}
+
+/// The time of lookups, of which many share a second: `2026-11-23T17:00:00.123456Z`.
+struct ClockText {
+    private var second: UInt64 = .max
+    /// `2026-11-23T17:00:00` of `second`.
+    private var text: [UInt8] = []
+
+    /// - Parameter time: microseconds since 1970.
+    mutating func append(_ time: UInt64, to line: inout LineBuffer) {
+        let second = time / 1_000_000
+        if second != self.second {
+            self.second = second
+            var parts = tm()
+            var clock = time_t(truncatingIfNeeded: second)
+            gmtime_r(&clock, &parts)
+            var text = LineBuffer(capacity: 32)
+            text.append(decimal: UInt32(clamping: Int(parts.tm_year) + 1900), digits: 4)
+            for (mark, value) in [
+                ("-", parts.tm_mon + 1), ("-", parts.tm_mday), ("T", parts.tm_hour), (":", parts.tm_min),
+                (":", parts.tm_sec),
+            ] as [(StaticString, Int32)] {
+                text.append(mark)
+                text.append(decimal: UInt32(clamping: value), digits: 2)
+            }
+            self.text = Array(text.bytes)
+        }
+        line.append(text)
+        line.append(UInt8(ascii: "."))
+        line.append(decimal: UInt32(truncatingIfNeeded: time % 1_000_000), digits: 6)
+        line.append(UInt8(ascii: "Z"))
     }
 }

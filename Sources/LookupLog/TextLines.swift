@@ -12,7 +12,8 @@ struct TextLines {
     private var secondText: [UInt8] = []
     private var places = PlaceTexts(.plain)
     private var upstreams = UpstreamTexts([], .plain)
-    private var client = Column(width: 15, limit: 28)
+    private var processes = ProcessTexts(.plain)
+    private var client = Column(width: 15, limit: 36)
     private var name = Column(width: 16, limit: 40)
     private var type = Column(width: 5, limit: 10)
     private var reason = Column(width: 24, limit: 44)
@@ -44,6 +45,7 @@ struct TextLines {
         appendTime(record.time, to: &line)
         var start = line.count
         line.append(record.client)
+        processes.append(record, before: " ", to: &line)
         client.pad(from: start, &line)
         line.append(record.transport.word)
         line.append("  ")
@@ -66,7 +68,7 @@ struct TextLines {
         appendReason(record, to: &line)
         reason.pad(from: start, &line)
 
-        let kind = Kind(record)
+        let kind = AnswerKind(record)
         start = line.count
         switch kind {
         case .noData: line.append("NODATA")
@@ -81,12 +83,18 @@ struct TextLines {
         line.append(UInt8(ascii: "\n"))
     }
 
-    /// The line that says how many lookups have no line.
-    mutating func append(lost count: UInt64, time: UInt64, to line: inout LineBuffer) {
+    /// The line that says how many lookups have no line, and why where that is known.
+    mutating func append(lost count: UInt64, time: UInt64, reason: StaticString? = nil, to line: inout LineBuffer) {
         appendTime(time, to: &line)
         line.append("lost ")
         line.append(decimal: count)
-        line.append(count == 1 ? " lookup\n" : " lookups\n")
+        line.append(count == 1 ? " lookup" : " lookups")
+        if let reason {
+            line.append(" (")
+            line.append(reason)
+            line.append(UInt8(ascii: ")"))
+        }
+        line.append(UInt8(ascii: "\n"))
     }
 
     private mutating func appendTime(_ time: UInt64, to line: inout LineBuffer) {
@@ -141,37 +149,8 @@ struct TextLines {
         }
     }
 
-    /// What an answer is, for people: NOERROR without the data asked for is something else.
-    private enum Kind {
-        case answer, noData, referral, dropped
-
-        init(_ record: LookupRecord) {
-            guard let code = record.responseCode else {
-                self = .dropped
-                return
-            }
-            guard code == .noError, record.hasQuestion, record.source != .none else {
-                self = .answer
-                return
-            }
-            var cursor = record.answersStart
-            for _ in 0..<record.answers {
-                guard let answer = record.nextAnswer(&cursor), answer.type != record.type, record.type != .any else {
-                    self = .answer
-                    return
-                }
-            }
-            // A chain that ends where nobody here can follow has no SOA behind it, and is no NODATA.
-            switch record.nextAnswer(&cursor)?.type {
-            case .ns: self = .referral
-            case .soa: self = .noData
-            default: self = record.answers == 0 ? .noData : .answer
-            }
-        }
-    }
-
     /// The data alone; the names are in the line already.
-    private func appendAnswers(_ record: LookupRecord, _ kind: Kind, to line: inout LineBuffer) {
+    private func appendAnswers(_ record: LookupRecord, _ kind: AnswerKind, to line: inout LineBuffer) {
         if record.isMasked { return line.append("masked") }
         if kind == .referral { return line.append("referral") }
         let message = record.message

@@ -80,25 +80,6 @@ public struct ConfigurationKey: Sendable {
         return best.path
     }
 
-    /// How many letters are to be put in, taken out, changed or swapped with the next (at most 64 letters are compared).
-    static func editDistance(_ left: String, _ right: String) -> Int {
-        let a = Array(left.utf8.prefix(64))
-        let b = Array(right.utf8.prefix(64))
-        var before: [Int] = []
-        var previous = Array(0...b.count)
-        for i in a.indices {
-            var current = [i + 1]
-            for j in b.indices {
-                var cost = min(previous[j + 1] + 1, current[j] + 1, previous[j] + (a[i] == b[j] ? 0 : 1))
-                if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] { cost = min(cost, before[j - 1] + 1) }
-                current.append(cost)
-            }
-            before = previous
-            previous = current
-        }
-        return previous[b.count]
-    }
-
     /// All keys with form, default and meaning: one line each, aligned.
     public static var reference: String {
         let width = all.map(\.path.count).max() ?? 0

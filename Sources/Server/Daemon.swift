@@ -87,6 +87,7 @@ final class RunningDaemon: Sendable {
     let cookie = ServerCookie()
     let forwarding: Forwarding
     let watcher: FileWatcher
+    let leaseClock: LeaseClock
     let listener: StreamListener
     /// TLS and HTTPS; nil: they are not served.
     let encrypted: EncryptedListener?
@@ -95,6 +96,7 @@ final class RunningDaemon: Sendable {
     let totals: LookupTotals
     /// Nil: nobody gets any.
     let dnstap: DnstapWriter?
+    let reloads = ReloadRecord()
     /// When the service was set up.
     let started = Moment.now()
     /// By worker.
@@ -125,6 +127,7 @@ final class RunningDaemon: Sendable {
             threads: workers, store: store, forwarding: forwarding, makeRing: { log?.makeRing() })
         signals = try (0..<workers).map { _ in try WakeSignal() }
         watcher = try FileWatcher()
+        leaseClock = try LeaseClock()
 
         var addresses: [ServedAddress] = []
         var sockets: [[DatagramSocket]] = Array(repeating: [], count: workers)
@@ -265,8 +268,11 @@ final class RunningDaemon: Sendable {
         }
         state.withLock { watcher.watch($0.sources.watched, since: $0.since) }
         threads.start("reload") { [self] in
-            watcher.run(changed: { reload(reason: "changed files") }, asked: { reload(reason: "SIGHUP") })
+            watcher.run(
+                changed: { reload(reason: "changed files") },
+                asked: { reload(reason: reloads.isAwaited ? "asked for" : "SIGHUP") })
         }
+        threads.start("leases") { [self] in leaseClock.run { endLeases() } }
         let hangups = Task { [self] in
             for await _ in await UnixSignalsSequence(trapping: [.sighup]) {
                 log?.reopen()
@@ -283,6 +289,7 @@ final class RunningDaemon: Sendable {
         encrypted?.close()
         for signal in signals { signal.end() }
         watcher.end()
+        leaseClock.end()
         await serving.join()
         forwarding.stop(within: Self.lastAnswers)
         await threads.join()

@@ -172,7 +172,7 @@ struct ConfigurationProblemTests {
         "The distance of two words counts letters put in, taken out, changed and swapped",
         arguments: [("ttl", "ttl", 0), ("tll", "ttl", 1), ("lisetn", "listen", 1), ("", "abc", 3), ("abc", "xyz", 3)])
     func distance(_ test: (left: String, right: String, expected: Int)) {
-        #expect(ConfigurationKey.editDistance(test.left, test.right) == test.expected)
-        #expect(ConfigurationKey.editDistance(test.right, test.left) == test.expected)
+        #expect(editDistance(test.left, test.right) == test.expected)
+        #expect(editDistance(test.right, test.left) == test.expected)
     }
 }

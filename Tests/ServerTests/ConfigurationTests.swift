@@ -1,5 +1,6 @@
 import DNSWire
 import Foundation
+import LookupLog
 import Resolution
 import TestSupport
 import Testing

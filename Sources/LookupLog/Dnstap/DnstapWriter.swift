@@ -1,4 +1,4 @@
-public import Resolution
+import Resolution
 
 /// Every lookup and every exchange with upstream as dnstap, to files and collectors.
 ///

@@ -151,6 +151,7 @@ struct ForwardCore: ~Copyable {
         switch code {
         case .noError, .nxDomain, .yxDomain:
             guard let summary, hasQuestion, accept(flights[flight].key, message, summary) else {
+                servers[attempt.server].errors += 1
                 servers[attempt.server].health.noteFault()
                 flights[flight].error = .invalidData
                 flights[flight].errorText = "upstream's answer can't be used"
@@ -174,12 +175,14 @@ struct ForwardCore: ~Copyable {
             schedule(flight)
             return
         case .serverFailure:
+            servers[attempt.server].errors += 1
             if summary != nil, hasQuestion, message.count <= Self.longestFallback {
                 flights[flight].fallback = Array(message)
                 flights[flight].fallbackReply = reply
             }
             flights[flight].errorText = "upstream failed to resolve the name"
         default:
+            servers[attempt.server].errors += 1
             servers[attempt.server].health.noteFault()
             flights[flight].errorText =
                 code == .refused ? "upstream refused the question" : "upstream answered an error"
@@ -207,7 +210,10 @@ struct ForwardCore: ~Copyable {
             servers[server].streamSilentSince = now
             guard servers[server].streamOutstanding > 0 else { return }
         }
-        if !wasReused { servers[server].health.noteRefusal(now) }
+        if !wasReused {
+            servers[server].errors += 1
+            servers[server].health.noteRefusal(now)
+        }
         let lost = attempts.indices.filter { attempts[$0].flight != -2 && attempts[$0].channel == channel }
             .map { (number: $0, generation: attempts[$0].generation) }
         for (number, generation) in lost {
@@ -320,7 +326,8 @@ struct ForwardCore: ~Copyable {
                 server: settings,
                 state: server.health.isDown ? .down : server.health.everHeard ? .up : .untried,
                 smoothedRTT: server.health.smoothedRTT, failures: server.health.lates + server.health.refusals,
-                queries: server.queries, answers: server.answers, timeouts: server.timeouts)
+                queries: server.queries, answers: server.answers, timeouts: server.timeouts,
+                errors: server.errors)
         }
     }
 

@@ -1,0 +1,82 @@
+/// A column of some thousand lookups in a row, packed: the values that occur, then for each lookup which one it is.
+///
+/// Little-endian: the number of values (4 bytes), the values in rising order (4 bytes each), then one byte for each
+/// lookup where there are at most 256 values, two where there are more, none where there is one.
+enum ColumnBlock {
+    /// Lookups in a block at most.
+    static let capacity = 4096
+
+    static func pack(_ column: [UInt32]) -> [UInt8] {
+        let values = Array(Set(column)).sorted()
+        let width = width(values.count)
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(4 + 4 * values.count + width * column.count)
+        for word in [UInt32(values.count)] + values {
+            for shift in [0, 8, 16, 24] as [UInt32] { bytes.append(UInt8(truncatingIfNeeded: word >> shift)) }
+        }
+        guard width > 0 else { return bytes }
+        let places = Dictionary(uniqueKeysWithValues: values.enumerated().map { ($1, $0) })
+        for value in column {
+            let place = places[value] ?? 0
+            bytes.append(UInt8(truncatingIfNeeded: place))
+            if width == 2 { bytes.append(UInt8(truncatingIfNeeded: place >> 8)) }
+        }
+        return bytes
+    }
+
+    private static func width(_ values: Int) -> Int { values <= 1 ? 0 : values <= 256 ? 1 : 2 }
+
+    /// The packed column, opened; nil where the bytes are none.
+    struct View {
+        private let bytes: UnsafeRawBufferPointer
+        let values: Int
+        private let width: Int
+        private let places: Int
+
+        init?(_ bytes: UnsafeRawBufferPointer, count: Int) {
+            guard bytes.count >= 4 else { return nil }
+            let values = Int(UInt32(littleEndian: bytes.loadUnaligned(as: UInt32.self)))
+            guard values <= ColumnBlock.capacity, values > 0 || count == 0 else { return nil }
+            let width = ColumnBlock.width(values)
+            places = 4 + 4 * values
+            guard bytes.count == places + width * count else { return nil }
+            self.bytes = bytes
+            self.values = values
+            self.width = width
+        }
+
+        @inline(__always)
+        func value(_ place: Int) -> UInt32 {
+            UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 + 4 * place, as: UInt32.self))
+        }
+
+        /// Takes out of `rows` those whose value is not in `wanted`; false when none is left for certain.
+        ///
+        /// `rows` has a byte for each lookup, 1 as long as it is wanted.
+        func narrow(_ rows: UnsafeMutableBufferPointer<UInt8>, to wanted: IdentifierSet) -> Bool {
+            withUnsafeTemporaryAllocation(of: UInt8.self, capacity: max(values, 1)) { isWanted in
+                var some = 0
+                for place in 0..<values {
+                    let hit: UInt8 = wanted.contains(value(place)) ? 1 : 0
+                    isWanted[place] = hit
+                    some += Int(hit)
+                }
+                if some == 0 { return false }
+                if some == values { return true }
+                let base = bytes.baseAddress.unsafelyUnwrapped + places
+                for row in 0..<rows.count {
+                    let place =
+                        width == 1
+                        ? Int(base.load(fromByteOffset: row, as: UInt8.self))
+                        : Int(UInt16(littleEndian: base.loadUnaligned(fromByteOffset: 2 * row, as: UInt16.self)))
+                    // What no packing writes, a damaged file may hold.
+                    rows[row] &= place < values ? isWanted[place] : 0
+                }
+                return true
+            }
+        }
+
+        /// Calls `body` with each value that occurs.
+        func forEachValue(_ body: (UInt32) -> Void) { for place in 0..<values { body(value(place)) } }
+    }
+}

@@ -1,0 +1,182 @@
+internal import DNSWire
+internal import GRDB
+internal import LookupLog
+internal import Resolution
+
+/// Writes records as rows, on the thread of the `HistoryWriter`: the numbers of the texts that come again and again, and
+/// the columns of the block that is not full yet.
+///
+/// Lives as long as its transactions succeed. After one that failed a new one is made, which reads all anew.
+final class HistoryInsertion {
+    /// The identifier that the next lookup gets.
+    private(set) var next: Int64
+    private var tail: HistoryTail
+    private let insert: SQLStatement
+    private let insertBlock: SQLStatement
+    private let insertLoss: SQLStatement
+    private var numbers: HistoryNumbers
+
+    init(_ database: Database) throws {
+        insert = try SQLStatement(
+            database, "INSERT INTO lookup VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)")
+        insertBlock = try SQLStatement(database, "INSERT INTO block VALUES (?,?,?,?,?,?,?)")
+        insertLoss = try SQLStatement(
+            database, "INSERT INTO loss (after, time, until, count, reason) VALUES (?,?,?,?,?)")
+        numbers = try HistoryNumbers(database)
+        tail = try HistoryTail(database)
+        next = tail.next
+    }
+
+    /// Rows that were deleted may have been the last that used a number.
+    func forgetNumbers() { numbers.forget() }
+
+    /// The lookups that are in no block yet.
+    var tailColumns: HistoryTail { tail }
+
+    func append(_ loss: HistoryLoss) throws {
+        insertLoss.bind(next - 1, 1)
+        insertLoss.bind(Int64(bitPattern: loss.time), 2)
+        insertLoss.bind(Int64(bitPattern: loss.until), 3)
+        insertLoss.bind(Int64(loss.count), 4)
+        insertLoss.bind(loss.reason.rawValue, 5)
+        try insertLoss.run()
+    }
+
+    /// Bits of the column `marks`.
+    enum Mark {
+        static let masked = 1
+        static let truncated = 2
+        static let dnssecOK = 4
+        static let upstreamOverTCP = 8
+    }
+
+    /// - Parameter upstreams: the servers that the record's index means.
+    func append(_ record: LookupRecord, number: UInt64, upstreams: [String]) throws {
+        let id = next
+        let facet = try numbers.facet(Facet(record))
+        let client = try numbers.client(record)
+        let name = record.hasQuestion ? try numbers.name(in: record.message, at: Header.length) : 0
+        insert.bind(id, 1)
+        insert.bind(Int64(bitPattern: record.time), 2)
+        insert.bind(Int64(bitPattern: number), 3)
+        insert.bind(facet, 4)
+        insert.bind(client, 5)
+        insert.bind(name, 6)
+        insert.bind(record.client.port, 7)
+        insert.bind(record.flags.rawValue, 8)
+        var marks = 0
+        if record.isMasked { marks |= Mark.masked }
+        if record.isTruncated { marks |= Mark.truncated }
+        if record.dnssecOK { marks |= Mark.dnssecOK }
+        if record.upstreamOverTCP { marks |= Mark.upstreamOverTCP }
+        insert.bind(marks, 9)
+        insert.bind(record.durationMicroseconds, 10)
+        let place = record.place
+        if place.isNowhere {
+            insert.bindNull(11)
+            insert.bindNull(12)
+        } else {
+            insert.bind(try numbers.file(place), 11)
+            insert.bind(place.line, 12)
+        }
+        if let index = record.upstream {
+            // 0 is a server that nobody has named.
+            insert.bind(upstreams.indices.contains(index) ? try numbers.upstream(upstreams[index]) : 0, 13)
+        } else {
+            insert.bindNull(13)
+        }
+        bind(record.upstream == nil ? 0 : record.upstreamMicroseconds, 14, isThere: record.upstream != nil)
+        bind(record.extendedError?.rawValue ?? 0, 15, isThere: record.extendedError != nil)
+        insert.bind(text: record.extendedText, 16)
+        bind(record.payloadSize ?? 0, 17, isThere: record.payloadSize != nil)
+        bind(UInt16(record.questionLength), 18, isThere: record.hasQuestion)
+        bind(UInt16(record.answers), 19, isThere: !record.isDropped)
+        if record.hopCount > 0 {
+            let hops = try numbers.hops(record)
+            hops.withUnsafeBytes { insert.bind(blob: $0, 20) }
+        } else {
+            insert.bindNull(20)
+        }
+        insert.bind(keptBlob: record.message, 21)
+        try insert.run()
+        next += 1
+        tail.append(record.time, facet: facet, client: client, name: name, bytes: record.bytes.count)
+        if tail.isFull { try closeBlock() }
+    }
+
+    private func bind(_ value: some FixedWidthInteger, _ index: Int32, isThere: Bool) {
+        if isThere { insert.bind(value, index) } else { insert.bindNull(index) }
+    }
+
+    private func closeBlock() throws {
+        insertBlock.bind(tail.first, 1)
+        insertBlock.bind(tail.count, 2)
+        insertBlock.bind(Int64(bitPattern: tail.earliest), 3)
+        insertBlock.bind(Int64(bitPattern: tail.latest), 4)
+        for (index, column) in [tail.facets, tail.clients, tail.names].enumerated() {
+            ColumnBlock.pack(column).withUnsafeBytes { insertBlock.bind(blob: $0, Int32(5 + index)) }
+        }
+        try insertBlock.run()
+        tail = HistoryTail(first: next)
+    }
+}
+
+/// The lookups at the end of the table that are in no block yet, as columns.
+struct HistoryTail {
+    let first: Int64
+    private(set) var facets: [UInt32] = []
+    private(set) var clients: [UInt32] = []
+    private(set) var names: [UInt32] = []
+    private(set) var earliest = UInt64.max
+    private(set) var latest: UInt64 = 0
+    private var bytes = 0
+
+    /// Bytes of records after which a block is closed early: they are what is deleted at once.
+    private static let mostBytes = 2 << 20
+
+    init(first: Int64) { self.first = first }
+
+    init(_ database: Database) throws {
+        func one(_ sql: String) throws -> Int64 {
+            let statement = try SQLStatement(database, sql)
+            defer { statement.reset() }
+            return try statement.step() ? statement.integer(0) : 0
+        }
+        let blocks = try one("SELECT first + count FROM block ORDER BY first DESC LIMIT 1")
+        let lookups = try one("SELECT id + 1 FROM lookup ORDER BY id DESC LIMIT 1")
+        let past = max(
+            try one("SELECT after + 1 FROM loss ORDER BY after DESC LIMIT 1"),
+            try one("SELECT value + 1 FROM state WHERE name = 'last'"), 1)
+        guard lookups > blocks else {
+            self.init(first: max(blocks, past))
+            return
+        }
+        let rows = try SQLStatement(
+            database, "SELECT id, time, facet, client, name FROM lookup WHERE id >= ? ORDER BY id")
+        rows.bind(blocks, 1)
+        var found: HistoryTail?
+        while try rows.step() {
+            // What age has deleted was in front.
+            var tail = found ?? HistoryTail(first: rows.integer(0))
+            tail.append(
+                UInt64(bitPattern: rows.integer(1)), facet: UInt32(truncatingIfNeeded: rows.integer(2)),
+                client: UInt32(truncatingIfNeeded: rows.integer(3)), name: UInt32(truncatingIfNeeded: rows.integer(4)),
+                bytes: 0)
+            found = tail
+        }
+        self = found ?? HistoryTail(first: max(blocks, past))
+    }
+
+    var count: Int { facets.count }
+    var next: Int64 { first + Int64(count) }
+    var isFull: Bool { count >= ColumnBlock.capacity || bytes >= Self.mostBytes }
+
+    mutating func append(_ time: UInt64, facet: UInt32, client: UInt32, name: UInt32, bytes: Int) {
+        facets.append(facet)
+        clients.append(client)
+        names.append(name)
+        earliest = min(earliest, time)
+        latest = max(latest, time)
+        self.bytes += bytes
+    }
+}

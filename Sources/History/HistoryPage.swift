@@ -1,0 +1,95 @@
+public import LookupLog
+
+/// Some of the lookups that a search has found.
+public struct HistoryPage: Sendable {
+    /// In the order that was asked for.
+    public var lookups: [StoredLookup] = []
+    /// What is missing among them, in the same order.
+    public var losses: [HistoryLoss] = []
+    /// The servers that answers came from, in the order of `LookupRecord.upstream`: `ADDR:PORT` each.
+    public var upstreams: [String] = []
+    /// Where the next page starts: `before` or `after` of the search for it. Nil when there is nothing more.
+    public var next: Int64?
+
+    /// Lookups and losses, each loss behind or in front of the lookup it came after.
+    public enum Entry: Sendable {
+        case lookup(StoredLookup)
+        case loss(HistoryLoss)
+    }
+
+    public var entries: [Entry] {
+        var entries: [Entry] = []
+        var rest = losses[...]
+        let isRising = lookups.count < 2 || lookups[0].id < lookups[1].id
+        for lookup in lookups {
+            while let loss = rest.first, isRising ? loss.after < lookup.id : loss.after >= lookup.id {
+                entries.append(.loss(loss))
+                rest.removeFirst()
+            }
+            entries.append(.lookup(lookup))
+        }
+        return entries + rest.map(Entry.loss)
+    }
+}
+
+extension HistoryStore {
+    /// The lookups that `filter` means, with those that are missing among them.
+    ///
+    /// - Parameters:
+    ///   - before: only lookups with a smaller `id`: `next` of the page before, going back in time.
+    ///   - after: only lookups with a larger `id`: `next` of the page before, going forward.
+    ///   - limit: lookups of the page.
+    public func search(
+        _ filter: LookupFilter, before: Int64? = nil, after: Int64? = nil, limit: Int, newestFirst: Bool = true
+    ) throws(Problem) -> HistoryPage {
+        try read { database in
+            var search = HistorySearch(database)
+            guard try search.prepare(filter) else { return HistoryPage() }
+            return try search.page(
+                above: after ?? 0, below: before ?? .max, limit: max(limit, 1), newestFirst: newestFirst)
+        }
+    }
+
+    /// One lookup, alone in its page; nil when it is not there, or not any more.
+    public func lookup(_ id: Int64) throws(Problem) -> HistoryPage? {
+        let page = try read { database in
+            var search = HistorySearch(database)
+            guard try search.prepare(LookupFilter()) else { return HistoryPage() }
+            return try search.page(above: id - 1, below: id + 1, limit: 1, newestFirst: true)
+        }
+        return page.lookups.isEmpty ? nil : page
+    }
+
+    /// Calls `body` with page after page of what `filter` means, the oldest first, until there is no more or it returns
+    /// false. Each page is a search of its own: nothing holds up the daemon however long it takes.
+    public func forEachPage(
+        _ filter: LookupFilter, pageSize: Int = 1000, _ body: (HistoryPage) throws -> Bool
+    ) throws {
+        var after: Int64 = 0
+        while true {
+            let page = try search(filter, after: after, limit: pageSize, newestFirst: false)
+            guard try body(page), let next = page.next else { return }
+            after = next
+        }
+    }
+
+    /// Names that start with `prefix` (case makes no difference), or have a label that does; for completion.
+    public func names(startingWith prefix: String, limit: Int) throws(Problem) -> [String] {
+        try read { database in try HistorySearch.names(database, startingWith: prefix, limit: limit) }
+    }
+
+    /// The lookups of one navigation: what the same client asked at nearly the same time (`window`, microseconds) about
+    /// the name of lookup `id`, the names of its chain, and their `_PORT._https` names; the oldest first.
+    public func family(
+        around id: Int64, window: UInt64 = 2_000_000, limit: Int = 100
+    ) throws(Problem) -> HistoryPage {
+        try read { database in
+            var search = HistorySearch(database)
+            guard try search.prepare(LookupFilter()) else { return HistoryPage() }
+            let page = try search.page(above: id - 1, below: id + 1, limit: 1, newestFirst: true)
+            guard let lookup = page.lookups.first else { return HistoryPage() }
+            guard try search.prepare(familyOf: lookup, window: window) else { return page }
+            return try search.page(above: 0, below: .max, limit: limit, newestFirst: false)
+        }
+    }
+}

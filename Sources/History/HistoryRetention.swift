@@ -1,0 +1,165 @@
+internal import GRDB
+internal import LookupLog
+
+/// How much is kept.
+public struct HistoryLimits: Sendable, Hashable {
+    /// Bytes of the files.
+    public var maximumSize: Int
+    /// Seconds.
+    public var maximumAge: UInt64
+    /// Lookups in a second.
+    public var maximumRate: Int
+
+    public init(maximumSize: Int = 512 << 20, maximumAge: UInt64 = 30 * 86_400, maximumRate: Int = 10_000) {
+        self.maximumSize = maximumSize
+        self.maximumAge = maximumAge
+        self.maximumRate = maximumRate
+    }
+}
+
+/// Deletes the oldest lookups beyond the limits, a small step at a time, on the thread of the `HistoryWriter`.
+///
+/// Pages that become free are used again. Where the file is still larger than it may be, its end is given back to the disk.
+struct HistoryRetention {
+    var limits: HistoryLimits
+    /// Lookups deleted since the texts were last looked through.
+    private var deleted = 0
+
+    /// Bytes of the write-ahead log that stay on the disk.
+    static let walLimit = 4 << 20
+    /// Lookups deleted in a step at most.
+    private static let step: Int64 = 4096
+    /// Pages given back in a step at most.
+    private static let pagesGivenBack = 512
+    /// Texts deleted in a step at most.
+    private static let mostTexts = 20_000
+
+    init(_ limits: HistoryLimits) { self.limits = limits }
+
+    /// Deletes what is too old or too much; whether there is more to do.
+    ///
+    /// - Parameter now: microseconds since 1970.
+    mutating func step(_ database: Database, now: UInt64) throws -> Bool {
+        let cutoff = now - min(now, limits.maximumAge * 1_000_000)
+        let byAge = try deleteOlder(database, than: cutoff)
+        let bySize = try isTooLarge(database) ? try deleteOldestBlock(database) : false
+        return byAge || bySize
+    }
+
+    /// Pages in use beyond what is left when the log beside the file has its share.
+    private func isTooLarge(_ database: Database) throws -> Bool {
+        let (size, pages, free) = try pages(database)
+        let share = min(Self.walLimit, limits.maximumSize / 4)
+        // A little below the limit, so that freed pages are there before new ones are needed.
+        return (pages - free) * size > (limits.maximumSize - share) / 16 * 15
+    }
+
+    private func pages(_ database: Database) throws -> (size: Int, all: Int, free: Int) {
+        func value(_ name: String) throws -> Int {
+            let statement = try SQLStatement(cached: "PRAGMA \(name)", database)
+            defer { statement.reset() }
+            return try statement.step() ? Int(statement.integer(0)) : 0
+        }
+        return (try value("page_size"), try value("page_count"), try value("freelist_count"))
+    }
+
+    private mutating func deleteOlder(_ database: Database, than cutoff: UInt64) throws -> Bool {
+        guard let first = try Self.one(database, "SELECT id FROM lookup ORDER BY id LIMIT 1") else {
+            try Self.run(database, "DELETE FROM loss WHERE until < ?", Int64(clamping: cutoff))
+            return false
+        }
+        // The first that is young enough, among the next few.
+        let end = try Self.one(
+            database, "SELECT id FROM lookup WHERE id < ? AND time >= ? ORDER BY id LIMIT 1", first + Self.step,
+            Int64(clamping: cutoff))
+        let count = try delete(database, below: end ?? first + Self.step)
+        return count == Self.step
+    }
+
+    private mutating func deleteOldestBlock(_ database: Database) throws -> Bool {
+        guard let end = try Self.one(database, "SELECT first + count FROM block ORDER BY first LIMIT 1") else {
+            return false
+        }
+        return try delete(database, below: end) > 0
+    }
+
+    private mutating func delete(_ database: Database, below id: Int64) throws -> Int64 {
+        guard let first = try Self.one(database, "SELECT id FROM lookup ORDER BY id LIMIT 1"), first < id else {
+            // A block whose lookups are gone.
+            try Self.run(database, "DELETE FROM block WHERE first + count <= ?", id)
+            return 0
+        }
+        let last = try Self.one(database, "SELECT id FROM lookup ORDER BY id DESC LIMIT 1") ?? first
+        if last < id { try Self.run(database, "INSERT OR REPLACE INTO state VALUES ('last', ?)", last) }
+        try Self.run(database, "DELETE FROM lookup WHERE id < ?", id)
+        try Self.run(database, "DELETE FROM block WHERE first + count <= ?", id)
+        try Self.run(database, "DELETE FROM loss WHERE after < ?", id - 1)
+        let count = min(id, last + 1) - first
+        deleted += Int(count)
+        return count
+    }
+
+    /// Gives free pages at the end of the file back where it is larger than it may be; whether there is more to do.
+    func giveBack(_ database: Database) throws -> Bool {
+        let (size, pages, free) = try pages(database)
+        let most = (limits.maximumSize - min(Self.walLimit, limits.maximumSize / 4)) / max(size, 1)
+        guard free > 0, pages > most else { return false }
+        let count = min(free, pages - most, Self.pagesGivenBack)
+        // A row for each page.
+        let statement = try SQLStatement(database, "PRAGMA incremental_vacuum(\(count))")
+        try statement.run()
+        return count == Self.pagesGivenBack
+    }
+
+    // MARK: Texts
+
+    /// Whether so much was deleted that it is worth looking for texts that nothing uses any more.
+    func wantsCleaning(_ database: Database) throws -> Bool {
+        guard deleted > 0 else { return false }
+        let kept = try Self.one(database, "SELECT coalesce(max(id) - min(id) + 1, 0) FROM lookup") ?? 0
+        return deleted >= max(Int(kept) / 4, 1)
+    }
+
+    /// Deletes names, clients and facets that no lookup has. `tail`: the lookups that are in no block.
+    mutating func clean(_ database: Database, _ tail: HistoryTail) throws {
+        let columns = [
+            ("facet", "facets", tail.facets), ("client", "clients", tail.clients), ("name", "names", tail.names),
+        ]
+        var isWhole = true
+        for (table, column, rest) in columns {
+            var used = Set(rest)
+            let blocks = try SQLStatement(database, "SELECT count, \(column) FROM block")
+            while try blocks.step() {
+                ColumnBlock.View(blocks.bytes(1), count: Int(blocks.integer(0)))?.forEachValue { used.insert($0) }
+            }
+            let rows = try SQLStatement(database, "SELECT id FROM \(table)")
+            var unused: [Int64] = []
+            while unused.count < Self.mostTexts, try rows.step() {
+                if !used.contains(UInt32(truncatingIfNeeded: rows.integer(0))) { unused.append(rows.integer(0)) }
+            }
+            rows.reset()
+            if unused.count == Self.mostTexts { isWhole = false }
+            let delete = try SQLStatement(database, "DELETE FROM \(table) WHERE id = ?")
+            for id in unused {
+                delete.bind(id, 1)
+                try delete.run()
+            }
+        }
+        if isWhole { deleted = 0 }
+    }
+
+    // MARK: Statements
+
+    private static func one(_ database: Database, _ sql: String, _ values: Int64...) throws -> Int64? {
+        let statement = try SQLStatement(cached: sql, database)
+        defer { statement.reset() }
+        for (index, value) in values.enumerated() { statement.bind(value, Int32(index + 1)) }
+        return try statement.step() && !statement.isNull(0) ? statement.integer(0) : nil
+    }
+
+    private static func run(_ database: Database, _ sql: String, _ values: Int64...) throws {
+        let statement = try SQLStatement(cached: sql, database)
+        for (index, value) in values.enumerated() { statement.bind(value, Int32(index + 1)) }
+        try statement.run()
+    }
+}

@@ -1,0 +1,142 @@
+internal import GRDB
+internal import LookupLog
+
+/// What the history's thread does: takes batches, writes them, keeps to the limits.
+///
+/// Unchecked: all of it but the mailbox belongs to that thread alone.
+final class HistoryWork: @unchecked Sendable {
+    private let store: HistoryStore
+    private let mailbox: HistoryMailbox
+    private let report: @Sendable (String) -> Void
+    private var retention: HistoryRetention
+    /// Nil: to be made anew, from what is in the database.
+    private var insertion: HistoryInsertion?
+    private var upstreams: [String] = []
+    private var batch = HistoryBatch()
+    /// Lookups that were lost to a disk that could not be written, since it could not.
+    private var lostBefore = 0
+    /// Nanoseconds, of the monotonic clock.
+    private var lossesWritten: UInt64 = 0
+    private var looked: UInt64 = 0
+    /// There was more to delete than was deleted.
+    private var hasMore = false
+
+    /// Milliseconds between two transactions.
+    private static let pause: Int32 = 250
+    /// Milliseconds until writing is tried again.
+    private static let retry: Int32 = 1000
+    /// Milliseconds between looks at what is too old, where nothing comes.
+    private static let rest: Int32 = 60_000
+    /// Nanoseconds that losses of one kind are gathered into one row.
+    private static let lossPause: UInt64 = 1_000_000_000
+    /// Steps of deleting between two batches.
+    private static let steps = 8
+
+    init(
+        store: HistoryStore, limits: HistoryLimits, mailbox: HistoryMailbox,
+        report: @escaping @Sendable (String) -> Void
+    ) {
+        self.store = store
+        self.mailbox = mailbox
+        self.report = report
+        retention = HistoryRetention(limits)
+    }
+
+    func run() {
+        defer { mailbox.noteEnd() }
+        while true {
+            let isLast = mailbox.isStopping
+            if batch.isBlank { mailbox.take(&batch) }
+            let now = HistoryClock.monotonic
+            let losses = isLast || now - lossesWritten >= Self.lossPause ? mailbox.takeLosses() : []
+            if !batch.isBlank || !losses.isEmpty {
+                guard write(losses, at: now) else {
+                    if isLast { return giveUp() }
+                    mailbox.nap(milliseconds: Self.retry)
+                    continue
+                }
+                if isLast { continue }
+                keepLimits()
+                mailbox.nap(milliseconds: Self.pause)
+                continue
+            }
+            if isLast { return }
+            if hasMore || now - looked >= UInt64(Self.rest) * 1_000_000 { keepLimits() }
+            mailbox.sleep(milliseconds: hasMore ? 0 : mailbox.hasLosses ? Self.pause : Self.rest)
+        }
+    }
+
+    /// Whether the batch and the losses are in the database; the batch is empty then.
+    private func write(_ losses: [HistoryLoss], at now: UInt64) -> Bool {
+        do {
+            let names = try store.write { database in
+                let insertion = try insertion ?? HistoryInsertion(database)
+                self.insertion = insertion
+                var names = upstreams
+                try batch.forEach(&names) { record, number, upstreams in
+                    try insertion.append(record, number: number, upstreams: upstreams)
+                }
+                for loss in losses { try insertion.append(loss) }
+                return names
+            }
+            upstreams = names
+            mailbox.noteWritten(batch.lookups)
+            batch.removeAll()
+            if !losses.isEmpty { lossesWritten = now }
+            if mailbox.isFailing {
+                mailbox.setFailing(false)
+                let lost = (mailbox.lost[.disk] ?? 0) - lostBefore
+                report("history \(store.path): writing again\(lost > 0 ? "; \(lost) lookups are missing" : "")")
+            }
+            return true
+        } catch {
+            insertion = nil
+            mailbox.putBack(losses)
+            fail(error)
+            return false
+        }
+    }
+
+    private func fail(_ error: any Error) {
+        if let error = error as? DatabaseError, HistoryStore.isDamage(error) {
+            do { return try store.beginAnew(error, report: report) } catch {}
+        }
+        guard !mailbox.isFailing else { return }
+        lostBefore = mailbox.lost[.disk] ?? 0
+        mailbox.setFailing(true)
+        report(
+            "history \(store.path): can't be written: \(HistoryStore.reason(error)); "
+                + "lookups are answered, but those that come now will be missing in it")
+    }
+
+    private func giveUp() {
+        let count = batch.lookups
+        guard count > 0 else { return }
+        let now = HistoryClock.now
+        mailbox.add(HistoryLoss(time: now, until: now, count: count, reason: .disk))
+        report("history \(store.path): the last \(count) lookups could not be written")
+    }
+
+    /// Deletes what is beyond the limits: some of it, where lookups wait.
+    private func keepLimits() {
+        looked = HistoryClock.monotonic
+        hasMore = false
+        do {
+            var steps = 0
+            while steps < Self.steps, try store.write({ try retention.step($0, now: HistoryClock.now) }) { steps += 1 }
+            if steps < Self.steps, try store.read(retention.wantsCleaning) {
+                try store.write { database in
+                    let insertion = try insertion ?? HistoryInsertion(database)
+                    self.insertion = insertion
+                    insertion.forgetNumbers()
+                    try retention.clean(database, insertion.tailColumns)
+                }
+            }
+            while steps < Self.steps, try store.writeWithoutTransaction(retention.giveBack) { steps += 1 }
+            hasMore = steps == Self.steps
+        } catch {
+            insertion = nil
+            fail(error)
+        }
+    }
+}

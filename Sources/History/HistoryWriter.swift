@@ -1,0 +1,169 @@
+internal import CLinux
+internal import Glibc
+public import LookupLog
+internal import Synchronization
+
+/// Puts every lookup into the history.
+///
+/// On the log thread it only copies, and above the rate limit not even that. A thread of its own writes what has gathered
+/// in one transaction, a quarter of a second after the last at the earliest. What can't be kept is counted by reason,
+/// and the count becomes a row of its own.
+///
+/// Unchecked: `intake` belongs to the log thread alone.
+public final class HistoryWriter: LookupObserver, @unchecked Sendable {
+    private let mailbox: HistoryMailbox
+    private var intake: Intake
+    private let thread: pthread_t?
+
+    /// - Parameter report: told once when writing fails and once when it works again; a sentence for the operator.
+    public init(
+        store: HistoryStore, limits: HistoryLimits = HistoryLimits(),
+        report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
+    ) {
+        mailbox = HistoryMailbox()
+        intake = Intake(rate: limits.maximumRate)
+        let work = HistoryWork(store: store, limits: limits, mailbox: mailbox, report: report)
+        var thread = pthread_t()
+        let argument = Unmanaged.passRetained(work)
+        let code = pthread_create(&thread, nil, Self.run, argument.toOpaque())
+        if code != 0 {
+            argument.release()
+            report("history \(store.path): no thread for it: \(HistoryStore.reason(code)); lookups are not kept")
+        }
+        self.thread = code == 0 ? thread : nil
+    }
+
+    deinit { mailbox.stop() }
+
+    private static let run: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
+        guard let argument else { return nil }
+        let work = Unmanaged<HistoryWork>.fromOpaque(argument).takeRetainedValue()
+        // Signals are for the threads that expect them.
+        var all = sigset_t()
+        sigfillset(&all)
+        pthread_sigmask(SIG_SETMASK, &all, nil)
+        clinux_name_thread(pthread_self(), "history")
+        // As a batch job, it does not push a serving thread aside when the log thread wakes it.
+        var parameters = sched_param()
+        _ = sched_setscheduler(0, HistoryWriter.batch, &parameters)
+        work.run()
+        return nil
+    }
+
+    /// SCHED_BATCH, which Glibc's module hides.
+    private static let batch: Int32 = 3
+
+    // MARK: On the log thread
+
+    /// What the log thread has gathered and not handed over.
+    private struct Intake {
+        var batch = HistoryBatch()
+        /// Lookups that may still be kept; more come with time.
+        var tokens: Int
+        let rate: Int
+        /// In parts of a billion.
+        var partOfToken: UInt64 = 0
+        /// Nanoseconds.
+        var refilled: UInt64 = 0
+        /// Lookups left out, and the time of the first of them.
+        var skipped = 0
+        var skippedSince: UInt64 = 0
+        var missed = 0
+        var missedSince: UInt64 = 0
+
+        /// So much of a burst is kept, in seconds of the rate.
+        static let depth = 2
+
+        init(rate: Int) {
+            self.rate = max(rate, 1)
+            tokens = self.rate * Self.depth
+        }
+
+        mutating func refill() {
+            let now = HistoryClock.monotonic
+            let elapsed = min(now - refilled, UInt64(Self.depth) * 1_000_000_000)
+            refilled = now
+            if tokens >= rate * Self.depth { return }
+            let earned = partOfToken + elapsed * UInt64(rate)
+            partOfToken = earned % 1_000_000_000
+            tokens = min(tokens + Int(earned / 1_000_000_000), rate * Self.depth)
+        }
+    }
+
+    /// Bytes that wait for the log thread to hand them over, and as many for the writer to take them.
+    private static let mostBytes = 4 << 20
+
+    public func note(_ record: LookupRecord, id: UInt64) {
+        guard intake.tokens > 0 else {
+            if intake.skipped == 0 { intake.skippedSince = record.time }
+            intake.skipped += 1
+            return
+        }
+        intake.tokens -= 1
+        if !intake.batch.append(record, number: id, most: Self.mostBytes) {
+            if intake.missed == 0 { intake.missedSince = record.time }
+            intake.missed += 1
+        }
+    }
+
+    public func note(lost count: UInt64, time: UInt64) {
+        mailbox.add(HistoryLoss(time: time, until: time, count: Int(clamping: count), reason: .log))
+    }
+
+    public func setUpstreams(_ names: [String]) { intake.batch.setUpstreams(names) }
+
+    public func flush() {
+        intake.refill()
+        if intake.skipped > 0 || intake.missed > 0 {
+            let now = HistoryClock.now
+            if intake.skipped > 0 {
+                mailbox.add(
+                    HistoryLoss(time: min(intake.skippedSince, now), until: now, count: intake.skipped, reason: .rate))
+                intake.skipped = 0
+            }
+            if intake.missed > 0 {
+                let reason = mailbox.isFailing ? HistoryLoss.Reason.disk : .behind
+                mailbox.add(
+                    HistoryLoss(time: min(intake.missedSince, now), until: now, count: intake.missed, reason: reason))
+                intake.missed = 0
+            }
+        }
+        if !intake.batch.isBlank { mailbox.handOver(&intake.batch) }
+    }
+
+    /// Writes what is there, for two seconds at most, and ends the thread.
+    public func finish() {
+        flush()
+        mailbox.stop()
+        guard let thread else { return }
+        if mailbox.waitForEnd(milliseconds: 2000) { pthread_join(thread, nil) } else { pthread_detach(thread) }
+    }
+
+    // MARK: For others
+
+    public struct Statistics: Sendable, Hashable {
+        /// Lookups written since the start.
+        public var written: Int
+        /// Lookups that were not kept since the start, by reason.
+        public var lost: [HistoryLoss.Reason: Int]
+        /// Writing does not work just now.
+        public var isFailing: Bool
+    }
+
+    public var statistics: Statistics {
+        Statistics(written: mailbox.written, lost: mailbox.lost, isFailing: mailbox.isFailing)
+    }
+}
+
+/// The clocks of the history.
+enum HistoryClock {
+    /// Nanoseconds, to a few milliseconds.
+    static var monotonic: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
+        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+    }
+
+    /// Microseconds since 1970.
+    static var now: UInt64 { LookupFilter.now }
+}

@@ -1,0 +1,140 @@
+internal import DNSWire
+internal import GRDB
+internal import LookupLog
+internal import Resolution
+
+/// Reads rows back into the records they were made from.
+struct LookupReader {
+    private let database: Database
+    private let row: SQLStatement?
+    private var files: [Int64: Place] = [:]
+    private var facets: [Int64: Facet] = [:]
+    private var clients: [Int64: (address: SocketAddress, process: ClientProcess?)] = [:]
+    /// The servers, and where in this list a number's is.
+    let upstreams: [String]
+    private let upstreamPlaces: [Int64: Int]
+
+    /// An index that is in no list.
+    private static let unknownUpstream = Int(Int16.max)
+
+    init(_ database: Database) {
+        self.database = database
+        row = try? SQLStatement(
+            cached: """
+                SELECT time, number, facet, client, port, flags, marks, duration, file, line, upstream, upstream_us,
+                ede, ede_text, payload, question, answers, hops, message FROM lookup WHERE id = ?
+                """, database)
+        var upstreams: [String] = []
+        var places: [Int64: Int] = [:]
+        if let rows = try? SQLStatement(cached: "SELECT id, address FROM upstream ORDER BY id", database) {
+            while (try? rows.step()) == true, upstreams.count < Self.unknownUpstream {
+                places[rows.integer(0)] = upstreams.count
+                upstreams.append(rows.text(1))
+            }
+        }
+        self.upstreams = upstreams
+        upstreamPlaces = places
+    }
+
+    /// The process in the columns `pid` and `command`.
+    static func process(_ row: SQLStatement, _ first: Int32) -> ClientProcess? {
+        guard let pid = row.value(first, Int32.self), pid > 0 else { return nil }
+        return ClientProcess(pid: pid, command: row.text(first + 1))
+    }
+
+    /// Nil when there is no such lookup, or not of that time.
+    mutating func lookup(_ id: Int64, since: UInt64, until: UInt64) throws -> StoredLookup? {
+        guard let row else { return nil }
+        defer { row.reset() }
+        row.bind(id, 1)
+        guard try row.step() else { return nil }
+        let time = UInt64(bitPattern: row.integer(0))
+        guard time >= since, time < until, let facet = try facet(row.integer(2)),
+            let client = try client(row.integer(3))
+        else { return nil }
+        var fields = LookupFields(client: client.address.withPort(row.value(4) ?? 0))
+        fields.time = time
+        fields.process = client.process
+        fields.transport = facet.transport
+        fields.isDropped = facet.code == nil
+        fields.type = facet.type
+        fields.recordClass = facet.recordClass
+        fields.responseCode = facet.code ?? .noError
+        fields.source = facet.source
+        fields.flags = Header.Flags(rawValue: row.value(5) ?? 0)
+        let marks = Int(row.integer(6))
+        fields.isMasked = marks & HistoryInsertion.Mark.masked != 0
+        fields.isTruncated = marks & HistoryInsertion.Mark.truncated != 0
+        fields.dnssecOK = marks & HistoryInsertion.Mark.dnssecOK != 0
+        fields.upstreamOverTCP = marks & HistoryInsertion.Mark.upstreamOverTCP != 0
+        fields.durationMicroseconds = row.value(7) ?? 0
+        if let file = row.value(8, Int64.self) { fields.place = try place(file, line: row.value(9) ?? 0) }
+        if let upstream = row.value(10, Int64.self) {
+            fields.upstream = upstreamPlaces[upstream] ?? Self.unknownUpstream
+            fields.upstreamMicroseconds = row.value(11) ?? 0
+        }
+        fields.extendedError = row.value(12).map(ExtendedError.init(rawValue:))
+        fields.extendedText = Array(row.bytes(13))
+        fields.payloadSize = row.value(14)
+        // It is an offset into the message: no number from a file may lead beyond it.
+        fields.message = Array(row.bytes(18).prefix(LookupRecord.maximumMessageLength))
+        let question = Int(row.value(15, UInt16.self) ?? 0)
+        fields.questionLength = Header.length + question <= fields.message.count ? question : 0
+        fields.answers = Int(row.value(16, UInt16.self) ?? 0)
+        fields.hops = try hops(Array(row.bytes(17)))
+        return StoredLookup(id: id, number: UInt64(bitPattern: row.integer(1)), fields)
+    }
+
+    private mutating func facet(_ number: Int64) throws -> Facet? {
+        if let facet = facets[number] { return facet }
+        let row = try SQLStatement(cached: "SELECT \(Facet.columns) FROM facet WHERE id = ?", database)
+        defer { row.reset() }
+        row.bind(number, 1)
+        guard try row.step() else { return nil }
+        let facet = Facet(row, 0)
+        facets[number] = facet
+        return facet
+    }
+
+    private mutating func client(_ number: Int64) throws -> (address: SocketAddress, process: ClientProcess?)? {
+        if let client = clients[number] { return client }
+        let row = try SQLStatement(cached: "SELECT address, pid, command FROM client WHERE id = ?", database)
+        defer { row.reset() }
+        row.bind(number, 1)
+        guard try row.step(), let address = SocketAddress(ip: row.text(0), port: 0) else { return nil }
+        let client = (address, Self.process(row, 1))
+        clients[number] = client
+        return client
+    }
+
+    private mutating func place(_ number: Int64, line: UInt32) throws -> Place {
+        if let place = files[number] { return Place(file: place.file, line: line) }
+        let row = try SQLStatement(cached: "SELECT path FROM file WHERE id = ?", database)
+        defer { row.reset() }
+        row.bind(number, 1)
+        guard try row.step() else { return .nowhere }
+        let place = Place(path: row.text(0))
+        files[number] = place
+        return Place(file: place.file, line: line)
+    }
+
+    private mutating func hops(_ bytes: [UInt8]) throws -> [Decision.Hop] {
+        var hops: [Decision.Hop] = []
+        var cursor = 0
+        func next(_ count: Int) -> UInt32 {
+            defer { cursor += count }
+            return bytes[cursor..<cursor + count].reduce(0) { $0 << 8 | UInt32($1) }
+        }
+        while cursor + HistoryNumbers.hopLength <= bytes.count, hops.count < Decision.maximumHops {
+            let offset = UInt16(next(2))
+            let source = Source(rawValue: UInt8(next(1))) ?? .none
+            let file = next(4)
+            let line = next(4)
+            hops.append(
+                Decision.Hop(
+                    nameOffset: offset, source: source,
+                    place: file == 0 ? .nowhere : try place(Int64(file), line: line)))
+        }
+        return hops
+    }
+}

@@ -1,0 +1,111 @@
+import DNSWire
+import Resolution
+
+/// A lookup as one line of comma-separated values, for spreadsheets and scripts.
+///
+/// A cell that a spreadsheet would take for a formula gets an apostrophe in front: names come from anyone.
+/// - RFC: 4180.
+struct CSVLines: ~Copyable {
+    /// The first line: what the columns are.
+    static let header: StaticString = """
+        time,id,client,process,pid,transport,name,type,class,flags,source,rule,rcode,answers,upstream,upstream_us,\
+        duration_us,ede_code,ede_text\r\n
+        """
+
+    private var clock = ClockText()
+    private var places = PlaceTexts(.plain)
+    private var processes = ProcessTexts(.plain)
+    private var upstreams = UpstreamTexts([], .plain)
+    /// The cell at work.
+    private var cell = LineBuffer(capacity: 1024)
+
+    mutating func setUpstreams(_ names: [String]) { upstreams = UpstreamTexts(names, .plain) }
+
+    mutating func append(_ record: LookupRecord, id: UInt64, to line: inout LineBuffer) {
+        let message = record.message
+        clock.append(record.time, to: &line)
+        line.append(UInt8(ascii: ","))
+        line.append(decimal: id)
+        cell.append(record.client)
+        endCell(&line)
+        processes.append(record, to: &cell)
+        endCell(&line)
+        if let process = record.process { cell.append(decimal: UInt32(clamping: process.pid)) }
+        endCell(&line)
+        cell.append(record.transport.word)
+        endCell(&line)
+        if record.hasQuestion { cell.append(nameIn: message, at: Header.length, .plain) }
+        endCell(&line)
+        if record.hasQuestion { cell.append(record.type) }
+        endCell(&line)
+        if record.hasQuestion { cell.append(record.recordClass) }
+        endCell(&line)
+        var isFirst = true
+        record.forEachFlag { word in
+            if !isFirst { cell.append(UInt8(ascii: " ")) }
+            cell.append(word)
+            isFirst = false
+        }
+        endCell(&line)
+        cell.append(record.source.word)
+        endCell(&line)
+        if !record.place.isNowhere { places.append(record.place, to: &cell) }
+        endCell(&line)
+        if let code = record.responseCode { cell.append(code) }
+        endCell(&line)
+        appendAnswers(record)
+        endCell(&line)
+        _ = upstreams.append(record, to: &cell)
+        endCell(&line)
+        if record.upstream != nil { cell.append(decimal: record.upstreamMicroseconds) }
+        endCell(&line)
+        cell.append(decimal: record.durationMicroseconds)
+        endCell(&line)
+        if let error = record.extendedError { cell.append(decimal: error.rawValue) }
+        endCell(&line)
+        if let error = record.extendedError {
+            if record.extendedText.isEmpty {
+                cell.append(text: error.description, .plain)
+            } else {
+                cell.append(text: record.extendedText, .plain)
+            }
+        }
+        endCell(&line)
+        line.append("\r\n")
+    }
+
+    /// `OWNER TTL CLASS TYPE RDATA` each, with `; ` between them.
+    private mutating func appendAnswers(_ record: LookupRecord) {
+        var cursor = record.answersStart
+        for index in 0..<record.answers {
+            guard let answer = record.nextAnswer(&cursor) else { return }
+            if index > 0 { cell.append("; ") }
+            cell.append(answer, in: record.message, .plain)
+        }
+    }
+
+    /// Moves the cell into the line, behind a comma: quoted where it must be.
+    private mutating func endCell(_ line: inout LineBuffer) {
+        line.append(UInt8(ascii: ","))
+        let bytes = cell.bytes
+        defer { cell.cut(to: 0) }
+        let quote = UInt8(ascii: "\"")
+        guard let first = bytes.first else { return }
+        let isFormula =
+            first == UInt8(ascii: "=") || first == UInt8(ascii: "+") || first == UInt8(ascii: "-")
+            || first == UInt8(ascii: "@")
+        // Bytes below a blank are escaped in all texts: no line ends inside a cell.
+        let needsQuotes = bytes.contains { $0 == quote || $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: ";") }
+        if needsQuotes { line.append(quote) }
+        if isFormula { line.append(UInt8(ascii: "'")) }
+        if needsQuotes {
+            for byte in bytes {
+                if byte == quote { line.append(quote) }
+                line.append(byte)
+            }
+            line.append(quote)
+        } else {
+            line.append(bytes)
+        }
+    }
+}

@@ -1,0 +1,229 @@
+internal import CLinux
+internal import DNSWire
+internal import Glibc
+internal import Resolution
+
+extension LookupFilter {
+    /// What a condition is about: the word in front of the colon.
+    public enum Kind: String, Sendable, Hashable, CaseIterable {
+        case name, type, source, rcode, client, transport, since, until
+    }
+
+    /// Why a text is no filter: what is wrong and how to mend it, one sentence.
+    public struct Problem: Error, Sendable, Hashable, CustomStringConvertible {
+        public let description: String
+        init(_ description: String) { self.description = description }
+    }
+
+    /// Reads conditions with blanks between them: `type:HTTPS source:upstream since:10m`.
+    ///
+    /// A word without a kind means names that hold it; with `*` in it, names that fit it. `KIND:A,B` is one or the other.
+    /// - Parameter now: where `since` and `until` count from, microseconds since 1970.
+    public init(words: String, now: UInt64 = Self.now) throws(Problem) {
+        self.init()
+        for word in words.split(whereSeparator: \.isWhitespace) {
+            guard let colon = word.firstIndex(of: ":") else {
+                if word.contains("*") { try add(.name, word, now: now) } else { names.append(.containing(word)) }
+                continue
+            }
+            let kind = word[..<colon].lowercased()
+            guard let kind = Kind(rawValue: kind) else {
+                let near = nearest(to: kind, among: Kind.allCases.map(\.rawValue))
+                throw Problem(
+                    "\(quoted(kind.utf8)) is no kind of filter; "
+                        + (near.map { "did you mean \($0):?" }
+                            ?? "there are \(Kind.allCases.map { $0.rawValue + ":" }.joined(separator: " "))"))
+            }
+            try add(kind, word[word.index(after: colon)...], now: now)
+        }
+    }
+
+    /// Adds a condition, or several with commas between them, as they stand behind the colon.
+    public mutating func add(
+        _ kind: Kind, _ values: some StringProtocol, now: UInt64 = Self.now
+    ) throws(Problem) {
+        let parts = values.split(separator: ",")
+        guard !parts.isEmpty else {
+            throw Problem("\(kind): has nothing behind it; give a value, as in \(kind.example)")
+        }
+        for part in parts { try add(kind, one: String(part), now) }
+    }
+
+    private mutating func add(_ kind: Kind, one text: String, _ now: UInt64) throws(Problem) {
+        switch kind {
+        case .name:
+            do { names.append(try NamePattern(text)) } catch {
+                throw Problem("\(quoted(text.utf8)) is no name: \(error)")
+            }
+        case .type:
+            guard let type = RecordType(mnemonic: text) else {
+                throw Self.unknown(
+                    text, "record type", RecordType.mnemonics.map(\.0), "A, AAAA, HTTPS, TYPE65 and so on")
+            }
+            types.append(type)
+        case .source:
+            guard let source = Source.allCases.first(where: { $0.description == text.lowercased() }) else {
+                let all = Source.allCases.map(\.description)
+                throw Self.unknown(text, "source", all, all.joined(separator: ", "))
+            }
+            sources.append(source)
+        case .rcode: codes.append(try Self.code(text))
+        case .client: clients.append(Self.client(text))
+        case .transport:
+            guard let transport = Transport.allCases.first(where: { $0.description == text.lowercased() }) else {
+                let all = Transport.allCases.map(\.description)
+                throw Self.unknown(text, "transport", all, all.joined(separator: ", "))
+            }
+            transports.append(transport)
+        case .since: since = try Self.time(text, now)
+        case .until: until = try Self.time(text, now)
+        }
+    }
+
+    private static func unknown(_ text: String, _ what: String, _ words: [String], _ examples: String) -> Problem {
+        let near = nearest(to: text, among: words)
+        return Problem(
+            "\(quoted(text.utf8)) is no \(what); " + (near.map { "did you mean \($0)?" } ?? "there are \(examples)"))
+    }
+
+    private static let codeWords = (0...23).map { ResponseCode(rawValue: $0).description }.filter {
+        !$0.hasPrefix("RCODE")
+    }
+
+    private static func code(_ text: String) throws(Problem) -> Code {
+        let upper = text.uppercased()
+        if upper == "NODATA" { return .noData }
+        if upper == "DROPPED" { return .dropped }
+        for value in 0...23 as ClosedRange<UInt16> where ResponseCode(rawValue: value).description == upper {
+            return .code(ResponseCode(rawValue: value))
+        }
+        let digits = upper.hasPrefix("RCODE") ? upper.dropFirst(5) : upper[...]
+        if digits.utf8.allSatisfy(ASCII.isDigit), let value = UInt16(digits) {
+            return .code(ResponseCode(rawValue: value))
+        }
+        throw unknown(
+            text, "response code", codeWords + ["NODATA", "DROPPED"],
+            "NOERROR, NODATA, NXDOMAIN, SERVFAIL, REFUSED and so on")
+    }
+
+    private static func client(_ text: String) -> Client {
+        if let address = SocketAddress(ip: text, port: 0) { return .address(address.unmapped) }
+        if text.utf8.allSatisfy(ASCII.isDigit), let pid = Int32(text) { return .process(pid) }
+        return .command(text.utf8.map(ASCII.lowercased))
+    }
+
+    // MARK: Times
+
+    /// Microseconds since 1970.
+    public static var now: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return UInt64(time.tv_sec) * 1_000_000 + UInt64(time.tv_nsec) / 1000
+    }
+
+    /// `10m` before `now`, `2026-11-23`, `2026-11-23T17:00[:00[.123]]`; with `Z` in UTC, else where this machine is.
+    static func time(_ text: String, _ now: UInt64) throws(Problem) -> UInt64 {
+        if let back = duration(text) { return now - min(back, now) }
+        if let time = moment(text) { return time }
+        throw Problem(
+            "\(quoted(text.utf8)) is no time; give how long ago (30s, 10m, 2h, 1d) or when (2026-11-23T17:00, with Z for UTC)"
+        )
+    }
+
+    /// Microseconds: numbers with units, the larger first or not: `1h30m`.
+    private static func duration(_ text: String) -> UInt64? {
+        var sum: UInt64 = 0
+        var number: UInt64?
+        for byte in text.utf8 {
+            if ASCII.isDigit(byte) {
+                let (ten, tooMuch) = (number ?? 0).multipliedReportingOverflow(by: 10)
+                guard !tooMuch, ten < 1 << 50 else { return nil }
+                number = ten + UInt64(byte - 48)
+                continue
+            }
+            let factor: UInt64
+            switch byte {
+            case UInt8(ascii: "s"): factor = 1
+            case UInt8(ascii: "m"): factor = 60
+            case UInt8(ascii: "h"): factor = 3600
+            case UInt8(ascii: "d"): factor = 86_400
+            case UInt8(ascii: "w"): factor = 7 * 86_400
+            default: return nil
+            }
+            guard let value = number, value < 1 << 30 else { return nil }
+            sum += value * factor * 1_000_000
+            guard sum < 1 << 62 else { return nil }
+            number = nil
+        }
+        return number == nil && !text.isEmpty ? sum : nil
+    }
+
+    private static func moment(_ text: String) -> UInt64? {
+        var rest = text[...]
+        /// The next `digits` digits, with `mark` in front of them.
+        func number(_ mark: Character?, _ digits: Int, _ range: ClosedRange<Int32>) -> Int32? {
+            if let mark {
+                guard rest.first == mark else { return nil }
+                rest.removeFirst()
+            }
+            let part = rest.prefix(digits)
+            guard part.utf8.count == digits, part.utf8.allSatisfy(ASCII.isDigit), let value = Int32(part),
+                range.contains(value)
+            else { return nil }
+            rest = rest.dropFirst(digits)
+            return value
+        }
+        var parts = tm()
+        guard let year = number(nil, 4, 1970...9999), let month = number("-", 2, 1...12),
+            let day = number("-", 2, 1...31)
+        else { return nil }
+        parts.tm_year = year - 1900
+        parts.tm_mon = month - 1
+        parts.tm_mday = day
+        var microseconds: UInt64 = 0
+        if rest.first == "T" || rest.first == "t" {
+            guard let hour = number(rest.first, 2, 0...23), let minute = number(":", 2, 0...59) else { return nil }
+            parts.tm_hour = hour
+            parts.tm_min = minute
+            if rest.first == ":" {
+                guard let second = number(":", 2, 0...60) else { return nil }
+                parts.tm_sec = second
+                if rest.first == "." {
+                    let digits = rest.dropFirst().prefix { $0.isASCII && $0.isNumber }
+                    guard (1...9).contains(digits.count) else { return nil }
+                    let padded = String(digits) + String(repeating: "0", count: 9 - digits.count)
+                    microseconds = (UInt64(padded) ?? 0) / 1000
+                    rest = rest.dropFirst(digits.count + 1)
+                }
+            }
+        }
+        parts.tm_isdst = -1
+        let wanted = parts
+        let seconds: time_t
+        if rest == "Z" || rest == "z" {
+            seconds = timegm(&parts)
+        } else {
+            guard rest.isEmpty else { return nil }
+            seconds = mktime(&parts)
+        }
+        // The 31st of February would have become a day in March.
+        guard seconds >= 0, parts.tm_mday == wanted.tm_mday || wanted.tm_sec == 60 else { return nil }
+        return UInt64(seconds) * 1_000_000 + microseconds
+    }
+}
+
+extension LookupFilter.Kind: CustomStringConvertible {
+    public var description: String { rawValue }
+
+    var example: String {
+        switch self {
+        case .name: "name:*.acme.org"
+        case .type: "type:HTTPS"
+        case .source: "source:upstream"
+        case .rcode: "rcode:NXDOMAIN"
+        case .client: "client:127.0.0.1"
+        case .transport: "transport:doh"
+        case .since, .until: "\(rawValue):10m"
+        }
+    }
+}

@@ -1,0 +1,117 @@
+public import DNSWire
+public import Resolution
+
+/// Which lookups are meant: of several conditions of one kind one has to hold, of the kinds all.
+///
+/// People write it as words (`LookupFilter+Words.swift`); the log thread asks it of every lookup that somebody watches,
+/// and the history of every one that it holds.
+public struct LookupFilter: Sendable, Hashable {
+    /// What the client was told.
+    public enum Code: Sendable, Hashable {
+        case code(ResponseCode)
+        /// NOERROR without the data asked for.
+        case noData
+        /// Nothing.
+        case dropped
+    }
+
+    /// Who asked.
+    public enum Client: Sendable, Hashable {
+        /// Any port of it.
+        case address(SocketAddress)
+        case process(Int32)
+        /// The command's name in lower case; `*` is any bytes.
+        case command([UInt8])
+    }
+
+    public var names: [NamePattern] = []
+    public var types: [RecordType] = []
+    public var sources: [Source] = []
+    public var codes: [Code] = []
+    public var clients: [Client] = []
+    public var transports: [Transport] = []
+    /// Microseconds since 1970: lookups at this time or later.
+    public var since: UInt64?
+    /// Microseconds since 1970: lookups before this time.
+    public var until: UInt64?
+
+    /// Every lookup.
+    public init() {}
+
+    public var isEmpty: Bool { self == LookupFilter() }
+
+    /// Whether the lookup is meant. Does not allocate.
+    public func matches(_ record: LookupRecord) -> Bool {
+        if let since, record.time < since { return false }
+        if let until, record.time >= until { return false }
+        if !types.isEmpty, !record.hasQuestion || !types.contains(record.type) { return false }
+        if !sources.isEmpty, !sources.contains(record.source) { return false }
+        if !transports.isEmpty, !transports.contains(record.transport) { return false }
+        if !clients.isEmpty, !matchesClient(record) { return false }
+        if !names.isEmpty, !matchesName(record) { return false }
+        // Last: what is no data has to be looked for in the message.
+        return codes.isEmpty || matches(record.responseCode) { AnswerKind(record) }
+    }
+
+    /// Whether the response's code is meant; `kind` is asked for where it matters.
+    public func matches(_ code: ResponseCode?, kind: () -> AnswerKind) -> Bool {
+        codes.contains { wanted in
+            switch wanted {
+            case .code(let wanted): wanted == code
+            case .noData: code == .noError && kind() == .noData
+            case .dropped: code == nil
+            }
+        }
+    }
+
+    private func matchesName(_ record: LookupRecord) -> Bool {
+        guard record.hasQuestion else { return false }
+        let message = record.message
+        return MessageReader.endOfName(message, at: Header.length) != nil
+            && names.contains { $0.matches(nameIn: message, at: Header.length) }
+    }
+
+    private func matchesClient(_ record: LookupRecord) -> Bool {
+        let address = record.client
+        var process: ClientProcess??
+        for client in clients {
+            if case .address(let wanted) = client {
+                if Self.same(wanted, address) { return true }
+            } else {
+                if process == nil { process = .some(record.process) }
+                if let known = process ?? nil, matches(client, known) { return true }
+            }
+        }
+        return false
+    }
+
+    /// Whether a client of this address and process is meant.
+    public func matches(client address: SocketAddress, _ process: ClientProcess?) -> Bool {
+        clients.contains { client in
+            if case .address(let wanted) = client { return Self.same(wanted, address) }
+            return process.map { matches(client, $0) } ?? false
+        }
+    }
+
+    private static func same(_ wanted: SocketAddress, _ address: SocketAddress) -> Bool {
+        let address = address.unmapped
+        return wanted.low == address.low && wanted.high == address.high && wanted.isIPv6 == address.isIPv6
+            && (wanted.scope == 0 || wanted.scope == address.scope)
+    }
+
+    private func matches(_ client: Client, _ process: ClientProcess) -> Bool {
+        switch client {
+        case .address: return false
+        case .process(let pid): return pid == process.pid
+        case .command(let pattern):
+            return withUnsafeTemporaryAllocation(byteCount: 64, alignment: 1) { text in
+                var count = 0
+                for byte in process.command.utf8.prefix(64) {
+                    text[count] = ASCII.lowercased(byte)
+                    count += 1
+                }
+                return NamePattern.glob(pattern, UnsafeRawBufferPointer(rebasing: text[..<count]))
+            }
+        }
+    }
+}
