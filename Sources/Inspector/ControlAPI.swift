@@ -27,7 +27,10 @@ public struct ControlAPI: Sendable {
     /// Adds all routes below `/v1`, and `/metrics`.
     func addRoutes(to router: Router<BasicRequestContext>) {
         let api = router.group("v1")
-        api.get("stats") { _, _ in Self.json(control.statistics) }
+        api.get("stats") { _, _ in
+            await control.catchUp()
+            return Self.json(control.statistics)
+        }
         api.post("reload") { _, _ in Self.json(await control.reload()) }
         api.get("lookups") { request, _ in Self.refusing { () throws(APIFailure) in try lookups(request) } }
         api.get("lookups/live") { request, _ in Self.refusing { () throws(APIFailure) in try follow(request) } }
@@ -36,6 +39,30 @@ public struct ControlAPI: Sendable {
                 let parameters = APIParameters(request)
                 guard let name = try parameters.name() else { throw APIFailure(.badRequest, "name is missing") }
                 return await control.why(name, try parameters.type(), asks: parameters.flag("ask"))
+            }
+        }
+        api.get("zones") { _, _ in Self.json(control.zones()) }
+        api.get("hosts") { _, _ in Self.json(control.hostsFiles()) }
+        api.get("hosts/lines") { request, _ in
+            try await Self.answer {
+                let parameters = APIParameters(request)
+                return control.overrideLines(
+                    matching: parameters["match"] ?? "", limit: try parameters.number("limit", in: 1...10_000, 100))
+            }
+        }
+        api.get("problems") { _, _ in Self.json(control.problems()) }
+        api.get("upstreams") { _, _ in Self.json(control.upstreams()) }
+        api.get("cache") { request, _ in
+            try await Self.answer {
+                let parameters = APIParameters(request)
+                return control.cacheEntries(
+                    matching: parameters["match"] ?? "", limit: try parameters.number("limit", in: 1...10_000, 100))
+            }
+        }
+        api.delete("cache") { request, _ in
+            try await Self.answer {
+                let parameters = APIParameters(request)
+                return ["flushed": control.flushCache(try parameters.name(), tree: parameters.flag("tree"))]
             }
         }
         api.get("overrides") { _, _ in Self.json(control.overrides()) }
@@ -62,7 +89,7 @@ public struct ControlAPI: Sendable {
                 return try Self.leasing { () throws(OverrideProblem) in try control.removeOverride(name) }
             }
         }
-        router.get("metrics") { _, _ in metrics() }
+        router.get("metrics") { _, _ in await metrics() }
     }
 
     private static func leasing(
@@ -71,8 +98,9 @@ public struct ControlAPI: Sendable {
         do { return try change() } catch { throw APIFailure(.badRequest, error.description) }
     }
 
-    func metrics() -> Response {
-        Response(
+    func metrics() async -> Response {
+        await control.catchUp()
+        return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
             body: ResponseBody(byteBuffer: ByteBuffer(string: Metrics.text(control, history))))
     }
@@ -112,7 +140,6 @@ public struct ControlAPI: Sendable {
     private func lookups(_ request: Request) throws(APIFailure) -> Response {
         let parameters = APIParameters(request)
         let history = try keptHistory()
-        let known = control.logged
         let form = try Self.form(parameters)
         let number = try parameters.number("limit", in: 0...1_000_000, 0)
         let limit = parameters["limit"] == nil ? nil : number
@@ -122,7 +149,7 @@ public struct ControlAPI: Sendable {
             status: .ok, headers: [.contentType: Self.contentType(form), .cacheControl: "no-store"],
             body: ResponseBody { writer in
                 // What came before the request is in it.
-                await history.catchUp(with: known)
+                await history.catchUp(with: control)
                 try await export.write(from: history.store) { bytes in
                     if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
                 }
@@ -141,7 +168,6 @@ public struct ControlAPI: Sendable {
         let last = try parameters.number("last", in: 0...1_000_000, 0)
         let colors = parameters.flag("colors")
         // Watched from now on, so that nothing falls between what is kept and what comes.
-        let known = control.logged
         guard let subscription = live.subscribe(lines, colors: colors, where: { filter.matches($0) }) else {
             throw APIFailure(.tooManyRequests, "\(LiveLookups.most) watch already; end one of them")
         }
@@ -154,7 +180,7 @@ public struct ControlAPI: Sendable {
                 if form == .json { try await writer.write(ByteBuffer(string: "\n")) }
                 var shown: UInt64 = 0
                 if let history {
-                    await history.catchUp(with: known)
+                    await history.catchUp(with: control)
                     shown = try await export.write(from: history.store) { bytes in
                         if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
                     }
@@ -220,8 +246,10 @@ public struct KeptHistory: Sendable {
         return UInt64(numbers.written + numbers.lost.values.reduce(0, +))
     }
 
-    /// Waits until it has what the log has had, for a second at most.
-    func catchUp(with logged: UInt64) async {
+    /// Waits until it has all that was answered before this call, for two seconds at most.
+    func catchUp(with control: DaemonControl) async {
+        await control.catchUp()
+        let logged = control.logged
         for _ in 0..<50 where settled < logged {
             do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
         }

@@ -31,10 +31,17 @@ struct InspectorPages: Sendable {
         router.get("lookup/:id") { request, context in lookup(request, context.parameters.get("id")) }
         router.get("names") { request, _ in names(request) }
         router.get("name/:name") { _, context in await name(context.parameters.get("name") ?? "") }
+        router.get("overrides") { request, _ in overrides(APIParameters(request)["q"] ?? "") }
+        router.post("overrides") { request, _ in try await addOverride(request) }
+        router.post("overrides/remove") { request, _ in try await removeOverride(request) }
+        router.get("zones") { _, _ in page(.zones, title: "Zones", ZonesPage.body(control.zones())) }
+        router.get("cache") { request, _ in cache(APIParameters(request)["q"] ?? "") }
+        router.post("cache/flush") { request, _ in try await flush(request) }
+        router.get("upstreams") { _, _ in upstreams() }
         router.get("health") { _, _ in health() }
         router.get("complete") { request, _ in complete(request) }
         router.get("events") { request, _ in events(request) }
-        router.get("metrics") { _, _ in api.metrics() }
+        router.get("metrics") { _, _ in await api.metrics() }
     }
 
     // MARK: Lookups
@@ -141,7 +148,8 @@ struct InspectorPages: Sendable {
         let found = try? search("name:\(name)", limit: 60)
         let navigations = found.map { Navigation.group(Self.read($0)) } ?? []
         let recent = LookupsPage.list(navigations, losses: [], filter: "", older: nil, command: exampleQuery)
-        return page(.names, title: "\(name)", NamePage.body(explanations, recent: recent, forms: ""))
+        let forms = mayChange ? OverridesPage.form(name: "\(name)", back: "/name/\(LookupsPage.path("\(name)"))") : ""
+        return page(.names, title: "\(name)", NamePage.body(explanations, recent: recent, forms: forms))
     }
 
     /// Completes the word of a filter that is being typed.
@@ -162,6 +170,72 @@ struct InspectorPages: Sendable {
             found += (values[kind] ?? []).map { kind + $0 }.filter { $0.lowercased().hasPrefix(word.lowercased()) }
         }
         return ControlAPI.json(found + names.map { "name:\($0)" })
+    }
+
+    // MARK: Sources
+
+    private func overrides(_ query: String, problem: String? = nil) -> Response {
+        let body = OverridesPage.body(
+            control.hostsFiles(), control.overrideLines(matching: query, limit: 200), leases: control.overrides(),
+            query: query, problem: problem, mayChange: mayChange)
+        return page(.overrides, title: "Overrides", status: problem == nil ? .ok : .badRequest, body)
+    }
+
+    private func addOverride(_ request: Request) async throws -> Response {
+        let form = try await form(request)
+        let addresses = (form["addresses"] ?? "").split { $0 == " " || $0 == "," }.map(String.init)
+        do {
+            try control.addOverride(form["name"] ?? "", addresses, seconds: form["seconds"].flatMap { UInt32($0) })
+        } catch {
+            return overrides("", problem: error.description)
+        }
+        // Only to pages of ours.
+        let back = form["back"].flatMap { $0.hasPrefix("/name/") ? $0 : nil }
+        return Self.see(back ?? "/overrides")
+    }
+
+    private func removeOverride(_ request: Request) async throws -> Response {
+        do { try control.removeOverride(try await form(request)["name"] ?? "") } catch let error as OverrideProblem {
+            return overrides("", problem: error.description)
+        }
+        return Self.see("/overrides")
+    }
+
+    private func cache(_ query: String, note: String? = nil) -> Response {
+        let body = CachePage.body(
+            control.cacheEntries(matching: query, limit: 200), control.cacheStatistics, query: query, note: note,
+            mayChange: mayChange)
+        return page(.cache, title: "Cache", body)
+    }
+
+    private func flush(_ request: Request) async throws -> Response {
+        let form = try await form(request)
+        do throws(APIFailure) {
+            let count = control.flushCache(try form.name(), tree: form.flag("tree"))
+            return cache("", note: "\(Words.count(count, "answer")) forgotten.")
+        } catch {
+            return cache("", note: error.reason)
+        }
+    }
+
+    private func upstreams() -> Response {
+        let plots = control.totals.snapshot.upstreams.map { upstream in
+            (server: upstream.server, plot: Chart.histogram(upstream.roundTrips, "upstream"))
+        }
+        return page(.upstreams, title: "Upstreams", UpstreamsPage.body(control.upstreams(), roundTrips: plots))
+    }
+
+    /// What a form of ours sends.
+    private func form(_ request: Request) async throws -> APIParameters {
+        guard mayChange else {
+            throw HTTPError(.forbidden, message: "Only an inspector on a loopback address changes things.")
+        }
+        let body = try await request.body.collect(upTo: 16 * 1024)
+        return APIParameters(String(buffer: body))
+    }
+
+    private static func see(_ path: String) -> Response {
+        Response(status: .seeOther, headers: [.location: path])
     }
 
     // MARK: Health

@@ -81,7 +81,8 @@ struct BrowserGuard: RouterMiddleware {
             "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
             + "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
         response.headers[.xContentTypeOptions] = "nosniff"
-        response.headers[HTTPField.Name("Referrer-Policy")!] = "no-referrer"
+        // Not "no-referrer": with it, browsers don't name the page that a form comes from.
+        response.headers[HTTPField.Name("Referrer-Policy")!] = "same-origin"
         response.headers[HTTPField.Name("Cross-Origin-Resource-Policy")!] = "same-origin"
         if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
         return response

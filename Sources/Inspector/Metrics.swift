@@ -34,6 +34,28 @@ enum Metrics {
         for upstream in totals.upstreams {
             page.histogram("stub53_upstream_round_trip_seconds", ("server", upstream.server), upstream.roundTrips)
         }
+        let servers = control.upstreams()
+        for (name, help, value) in [
+            ("queries", "Queries sent to upstream servers.", \.queries),
+            ("answers", "Answers of theirs that were used.", \.answers),
+            ("timeouts", "Queries that nobody answered in time.", \.timeouts),
+        ] as [(String, String, KeyPath<UpstreamReport, UInt64>)] {
+            page.begin("stub53_upstream_\(name)_total", "counter", help)
+            for server in servers {
+                page.sample(
+                    "stub53_upstream_\(name)_total",
+                    [("server", server.address), ("transport", server.transport), ("domain", server.domain)],
+                    server[keyPath: value])
+            }
+        }
+        page.begin(
+            "stub53_upstream_up", "gauge", "1 where a server answers or has not been tried, 0 where it is silent.")
+        for server in servers {
+            page.sample(
+                "stub53_upstream_up",
+                [("server", server.address), ("transport", server.transport), ("domain", server.domain)],
+                server.state == "down" ? 0 : 1)
+        }
         page.begin("stub53_log_lost_total", "counter", "Lookups that are missing in a log, since it could not keep up.")
         page.sample("stub53_log_lost_total", [], statistics.lookupsLost)
 

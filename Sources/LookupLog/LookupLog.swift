@@ -117,6 +117,17 @@ public final class LookupLog: Sendable {
     /// Lookups that were handed to the sinks, since the start.
     public var count: UInt64 { shared.count.load(ordering: .relaxed) }
 
+    /// Returns when all that was appended before this call has been handed on; after a second at the latest.
+    public func catchUp() async {
+        let start = shared.rounds.load(ordering: .acquiring)
+        for _ in 0..<500 {
+            // The round that is under way may have looked at the rings already; the next one has not.
+            if shared.rounds.load(ordering: .acquiring) >= start + 2 { return }
+            shared.bell.poke()
+            do { try await Task.sleep(for: .milliseconds(2)) } catch { return }
+        }
+    }
+
     public static let reportToStandardError: @Sendable (String) -> Void = { text in
         let line = Array("stub53: \(text)\n".utf8)
         _ = write(STDERR_FILENO, line, line.count)
@@ -136,6 +147,8 @@ private final class Shared: @unchecked Sendable {
     let reopening = Atomic<Bool>(false)
     let lost = Atomic<UInt64>(0)
     let count = Atomic<UInt64>(0)
+    /// How often all rings have been looked at and what was there was handed on.
+    let rounds = Atomic<Int>(0)
     let wantsExchanges: Bool
     private var writers: Writers
     private var attribution = ProcessAttribution()
@@ -170,6 +183,7 @@ private final class Shared: @unchecked Sendable {
             let some = drain(&lanes, &id)
             noteLost(&lanes)
             writers.flush()
+            rounds.add(1, ordering: .releasing)
             if isReopening { writers.reopen() }
             if isLast {
                 lost.add(writers.finish(), ordering: .relaxed)

@@ -12,17 +12,6 @@ public struct DaemonStatistics: Codable, Sendable {
         public var url: String?
     }
 
-    public struct Cache: Codable, Sendable {
-        public var entries: Int
-        public var bytes: Int
-        public var capacity: Int
-        public var hits: UInt64
-        public var misses: UInt64
-        public var stale: UInt64
-        public var evictions: UInt64
-        public var prefetches: UInt64
-    }
-
     public struct Latency: Codable, Sendable {
         public var count: UInt64
         /// Microseconds: the bounds that half, 90 and 99 of a hundred lookups did not pass.
@@ -59,7 +48,7 @@ public struct DaemonStatistics: Codable, Sendable {
     public var byType: [String: UInt64]
     public var byTransport: [String: UInt64]
     public var latency: [String: Latency]
-    public var cache: Cache
+    public var cache: CacheStatistics
     public var reloads: Reloads
 
     enum CodingKeys: String, CodingKey {
@@ -86,7 +75,7 @@ extension DaemonControl {
             },
             overrideNames: sources.hosts.nameCount, zones: sources.zones.zones.count, lookups: totals.lookups,
             lookupsLost: daemon.log?.lost ?? 0, bySource: [:], byRcode: [:], byType: [:], byTransport: [:],
-            latency: [:], cache: cache,
+            latency: [:], cache: cacheStatistics,
             reloads: .init(done: counts.done, failed: counts.failed, last: counts.last))
         for count in totals.counts {
             statistics.bySource["\(count.source)", default: 0] += count.lookups
@@ -102,15 +91,6 @@ extension DaemonControl {
         return statistics
     }
 
-    private var cache: DaemonStatistics.Cache {
-        let cache = daemon.store.current().data.chain.cache
-        let numbers = cache.statistics
-        return DaemonStatistics.Cache(
-            entries: numbers.entries, bytes: numbers.bytes, capacity: cache.settings.capacity, hits: numbers.hits,
-            misses: numbers.misses, stale: numbers.stale, evictions: numbers.evictions,
-            prefetches: numbers.prefetches)
-    }
-
     private var processID: Int32 { ProcessID.own }
 
     /// What has been counted of the lookups.
@@ -121,6 +101,9 @@ extension DaemonControl {
         let counts = daemon.reloads.counts
         return (counts.done, counts.failed)
     }
+
+    /// Waits until what was answered before this call is in totals and history's hands, too.
+    public func catchUp() async { await daemon.log?.catchUp() }
 
     /// Lookups that the log has handed on so far: the number of the last one.
     public var logged: UInt64 { daemon.log?.count ?? 0 }

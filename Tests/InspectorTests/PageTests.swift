@@ -44,7 +44,9 @@ struct PageTests {
     func grouping() {
         let second: UInt64 = 1_000_000
         let visit = [("HTTPS", 0), ("AAAA", 300), ("A", 450)].map { type, time in
-            Self.lookup(10 * second + UInt64(time), name: "acme.org.", type: type)
+            Self.lookup(
+                10 * second + UInt64(time), name: "acme.org.", type: type,
+                answers: type == "A" ? ["acme.org. 0 IN A 127.0.0.1"] : [])
         }
         let later = Self.lookup(14 * second, name: "acme.org.")
         let other = Self.lookup(10 * second + 100, name: "acme.org.", client: "127.0.0.2:1")

@@ -48,10 +48,10 @@ struct CachePeekTests {
             let name = "n\(number).\(number % 2 == 0 ? "even" : "odd").test."
             cache.insert(try client.check(AnswerMessage(name, .a, [.a(name, 300, 1)])), now: microseconds(100))
         }
-        let all = cache.entries(matching: NamePattern(""), limit: 10_000, now: microseconds(101))
+        let all = cache.entries(matching: NameSearch(""), limit: 10_000, now: microseconds(101))
         #expect(Set(all.entries.map(\.name)).count == 3000 && !all.hasMore)
-        #expect(cache.entries(matching: NamePattern("*.even.test"), limit: 1500, now: 0).entries.count == 1500)
-        let cut = cache.entries(matching: NamePattern("odd"), limit: 10, now: microseconds(101))
+        #expect(cache.entries(matching: NameSearch("*.even.test"), limit: 1500, now: 0).entries.count == 1500)
+        let cut = cache.entries(matching: NameSearch("odd"), limit: 10, now: microseconds(101))
         #expect(cut.entries.count == 10 && cut.hasMore)
     }
 
@@ -76,6 +76,6 @@ struct CachePeekTests {
     @Test("names are picked by a part, or by what they are below", arguments: patterns)
     func pattern(_ test: (pattern: String, name: String, matches: Bool)) throws {
         let wire = try #require(Name(test.name)).wire
-        #expect(wire.withUnsafeBytes { NamePattern(test.pattern).matches($0) } == test.matches)
+        #expect(wire.withUnsafeBytes { NameSearch(test.pattern).matches($0) } == test.matches)
     }
 }

@@ -2,7 +2,7 @@
 "use strict";
 const $ = (selector, root = document) => root.querySelector(selector);
 const list = $("#lookups"), pill = $("#new"), filter = $("input[name=q]");
-let waiting = 0, loading = false;
+let waiting = 0, loading = false, again = false;
 
 // What the server has drawn is put in place as it is: all text in it has been escaped there.
 async function fragment(url) {
@@ -16,9 +16,11 @@ async function fragment(url) {
 // Live: the server says that there is more; it is shown at once, or counted while somebody reads.
 const reading = () => scrollY > 60 || $("tr.detail") || document.hidden;
 async function refresh() {
+  again = true;
   if (loading) return;
   loading = true;
-  try {
+  while (again) try {
+    again = false;
     const chosen = $("tr[aria-selected=true]")?.dataset.key;
     const fresh = await fragment(location.pathname + location.search);
     list.replaceChildren(...fresh.childNodes);

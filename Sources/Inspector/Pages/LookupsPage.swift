@@ -48,7 +48,7 @@ enum LookupsPage {
         }
         let more: HTML = older.map { "<p><a href=\"\($0)\" rel=\"next\">Older</a></p>" } ?? ""
         return """
-            <table class="lookups"><thead><tr><th>Time</th><th>Name</th><th>Asked</th><th>Answer</th>\
+            <table class="lookups"><thead><tr><th>Time (UTC)</th><th>Name</th><th>Asked</th><th>Answer</th>\
             <th class="wide">Rule</th><th class="wide">Client</th><th class="number">Took</th></tr></thead>\
             <tbody>\(rows)</tbody></table>\(more)
             """
@@ -59,7 +59,7 @@ enum LookupsPage {
         let data = main.data
         let answer =
             data.isEmpty
-            ? (main.masked == true ? "masked" : main.ede?.text ?? "")
+            ? (main.masked == true ? "masked" : main.rcode == "NXDOMAIN" ? "" : main.ede?.text ?? "")
             : data.prefix(2).joined(separator: ", ") + (data.count > 2 ? " +\(data.count - 2)" : "")
         // On a scale of tenfold steps: a cache's microseconds and upstream's milliseconds both show.
         let share = bar(navigation.duration)

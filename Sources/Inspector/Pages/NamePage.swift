@@ -17,6 +17,7 @@ enum NamePage {
 
     private static func section(_ explanation: Explanation) -> HTML {
         let answer = explanation.answer
+        let source = answer.needsUpstream ? "upstream" : answer.source
         let summary: HTML =
             answer.needsUpstream
             ? "is asked upstream\(answer.lastName == explanation.name ? "" : ", as \(answer.lastName)")"
@@ -28,11 +29,11 @@ enum NamePage {
         let rows = explanation.rows.enumerated().flatMap { index, row -> [HTML] in
             let word = row.source == "zone" ? "zones" : row.source
             let tone = row.decides ? "" : " muted"
-            let source: HTML =
+            let mark: HTML =
                 row.decides
                 ? "<span class=\"pill \(row.source)\">\(word)</span>" : "<span class=\"muted\">\(word)</span>"
             let main: HTML = """
-                <tr><td class="muted">\(index + 1)</td><td>\(source)</td><td>\(Layout.rule(row.rule))</td>\
+                <tr><td class="muted">\(index + 1)</td><td>\(mark)</td><td>\(Layout.rule(row.rule))</td>\
                 <td class="mono\(tone)">\(row.text)</td><td class="\(tone)">\(row.comment)</td></tr>
                 """
             let shadowed = row.shadowed.map { entry -> HTML in
@@ -51,7 +52,7 @@ enum NamePage {
             """
         }
         return """
-            <h2>\(explanation.type) \(summary) <span class="pill \(answer.source)">\(answer.source)</span></h2>
+            <h2>\(explanation.type) \(summary) <span class="pill \(source)">\(source)</span></h2>
             \(hops)
             \(Layout.table(["", "Source", "Where", "What", ""], rows))\(cached)
             """

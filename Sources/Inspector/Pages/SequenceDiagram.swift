@@ -110,7 +110,7 @@ enum Words {
     static func duration(_ microseconds: some BinaryInteger) -> String {
         let value = UInt64(clamping: microseconds)
         if value < 1000 { return "\(value) us" }
-        if value < 10_000_000 { return "\(value / 1000).\(value / 100 % 10) ms" }
+        if value < 1_000_000 { return "\(value / 1000).\(value / 100 % 10) ms" }
         return "\(value / 1_000_000).\(value / 100_000 % 10) s"
     }
 

@@ -51,7 +51,7 @@ extension AnswerCache {
     ///
     /// The locks are held for a few entries at a time, so that no lookup waits for a page.
     public func entries(
-        matching pattern: NamePattern, limit: Int, now: UInt64
+        matching pattern: NameSearch, limit: Int, now: UInt64
     ) -> (entries: [CachedAnswer], hasMore: Bool) {
         var found: [CachedAnswer] = []
         for shard in 0..<shardCount {

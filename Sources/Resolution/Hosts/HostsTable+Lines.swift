@@ -23,7 +23,7 @@ extension HostsTable {
 
     /// The lines of the names that `pattern` picks, in file order, `limit` at most; and whether there are more. Looks at
     /// every name: not for serving threads.
-    public func lines(matching pattern: NamePattern, limit: Int) -> (lines: [Line], hasMore: Bool) {
+    public func lines(matching pattern: NameSearch, limit: Int) -> (lines: [Line], hasMore: Bool) {
         var lines: [Line] = []
         forEachName { offset, _ in
             if pattern.matches(entryName(offset)) { appendLines(at: offset, to: &lines) }

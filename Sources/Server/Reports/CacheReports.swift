@@ -34,7 +34,7 @@ extension DaemonControl {
     /// Entries whose names hold `text`, or are below acme.org for `*.acme.org`.
     public func cacheEntries(matching text: String = "", limit: Int = 100) -> CacheListing {
         let found = cache.entries(
-            matching: NamePattern(text), limit: max(0, limit), now: Moment.monotonicMicroseconds())
+            matching: NameSearch(text), limit: max(0, limit), now: Moment.monotonicMicroseconds())
         let sorted = found.entries.sorted { ($0.name, $0.type.rawValue) < ($1.name, $1.type.rawValue) }
         return CacheListing(
             entries: sorted.map { CacheEntry($0, daemon.forwarding.numbers) }, hasMore: found.hasMore)

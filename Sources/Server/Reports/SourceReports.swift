@@ -103,7 +103,7 @@ extension DaemonControl {
     /// Overrides whose names hold `text`, or are below acme.org for `*.acme.org`.
     public func overrideLines(matching text: String = "", limit: Int = 100) -> OverrideListing {
         let chain = daemon.store.current().data.chain
-        let pattern = NamePattern(text)
+        let pattern = NameSearch(text)
         let limit = max(0, limit)
         let leased = chain.leases.lines(matching: pattern, limit: limit)
         let filed = chain.hosts.lines(matching: pattern, limit: limit - leased.lines.count)

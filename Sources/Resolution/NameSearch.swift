@@ -1,7 +1,7 @@
 import DNSWire
 
 /// Picks names by a part of their text; by `*.acme.org` all that are below acme.org; by nothing all.
-public struct NamePattern: Sendable, Hashable {
+public struct NameSearch: Sendable, Hashable {
     private let part: [UInt8]
     private let isSuffix: Bool
 
