@@ -4,7 +4,7 @@ internal import Resolution
 /// Query and response as messages once more, for those who want bytes: dnstap and packet captures.
 ///
 /// A record holds the response's header, question and records as they were sent, and of the query what was read of it.
-/// Rebuilt are: the whole query (ID, flags, question, OPT without options), and the response's OPT (without cookie,
+/// Rebuilt are: the whole query (ID, flags, question, OPT without options), and the response's OPT (without reason, cookie,
 /// keepalive, NSID and padding). What is told of EDNS is its payload size, DO, the extended RCODE and the extended error.
 extension LookupRecord {
     /// Appends the query. Its EDNS version is not kept and 0.

@@ -94,6 +94,8 @@ final class RunningDaemon: Sendable {
     let addresses: [ServedAddress]
     let log: LookupLog?
     let totals: LookupTotals
+    /// Nil: nobody gets any.
+    let dnstap: DnstapWriter?
     let reloads = ReloadRecord()
     /// When the service was set up.
     let started = Moment.now()
@@ -117,7 +119,8 @@ final class RunningDaemon: Sendable {
         let workers = max(1, configuration.workers ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         store = LocalDataStore(loaded.localData(cookie))
         totals = LookupTotals()
-        log = try Self.makeLog(configuration, observers: observers, totals)
+        dnstap = try Self.makeDnstap(configuration)
+        log = try Self.makeLog(configuration, observers: observers + (dnstap.map { [$0] } ?? []), totals)
         let log = log
         forwarding = try Forwarding(settings: loaded.forwarding, store: store, log: log)
         listener = try StreamListener(
@@ -181,8 +184,6 @@ final class RunningDaemon: Sendable {
         case .text: sinks.append(LookupSink(.text, to: destination))
         case .json: sinks.append(LookupSink(.json, to: destination))
         }
-        var observers = observers
-        if let dnstap = try makeDnstap(configuration) { observers.append(dnstap) }
         guard !sinks.isEmpty || !observers.isEmpty else { return nil }
         do { return try LookupLog(sinks: sinks, observers: [totals] + observers) } catch {
             throw ServiceFailure(

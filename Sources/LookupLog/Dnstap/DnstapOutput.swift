@@ -106,6 +106,40 @@ final class DnstapOutput: @unchecked Sendable {
         _ = poll(&wait, 1, milliseconds)
     }
 
+    /// Waits, and takes no new frames meanwhile; ends early when it is to stop.
+    private func pause(_ milliseconds: Int32) {
+        let end = Self.now + UInt64(milliseconds)
+        while !queue.isStopping {
+            let now = Self.now
+            guard now < end else { return }
+            rest(Int32(clamping: end - now))
+            queue.hush()
+        }
+    }
+
+    /// Waits for `events` on a descriptor, for so many milliseconds; while the daemon ends, only for the last second.
+    private func waits(_ descriptor: Int32, _ events: Int32, _ milliseconds: Int32) -> Bool {
+        var end = Self.now + UInt64(milliseconds)
+        while true {
+            let now = Self.now
+            if queue.isStopping { end = min(end, now + Self.lastWords) }
+            var wait = [
+                pollfd(fd: descriptor, events: Int16(truncatingIfNeeded: events), revents: 0),
+                pollfd(fd: queue.bell, events: Int16(POLLIN), revents: 0),
+            ]
+            _ = poll(&wait, 2, now < end ? Int32(clamping: end - now) : 0)
+            if wait[0].revents != 0 { return true }
+            if now >= end { return false }
+            queue.hush()
+        }
+    }
+
+    private static var now: UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
+    }
+
     // MARK: Files
 
     private func writeFile() {
@@ -129,34 +163,26 @@ final class DnstapOutput: @unchecked Sendable {
         }
     }
 
-    /// Waits, and takes no new frames meanwhile; ends early when it is to stop.
-    private func pause(_ milliseconds: Int32) {
-        let end = Self.now + UInt64(milliseconds)
-        while !queue.isStopping {
-            let now = Self.now
-            guard now < end else { return }
-            // The bell stays rung while there are frames, and then tells nothing more.
-            poll(nil, 0, min(Int32(clamping: end - now), 50))
-        }
-    }
-
     // MARK: Collectors
 
     private func feedCollector() {
         var pauses = Self.backOff.first
         while true {
             let isLast = queue.isStopping
+            var since = UInt64.max
             do throws(FrameConnection.Failure) {
                 var connection = try FrameConnection.open(destination, waits: waits)
-                pauses = Self.backOff.first
                 frames.rewind()
-                noteWorking(afresh: true)
+                noteWorking()
+                since = Self.now
                 try feed(&connection)
                 return noteLeft()
             } catch {
                 noteFailing(error.description)
             }
             note(lost: queue.take(&frames).lost)
+            // Who hangs up at once is not called at once.
+            if since < .max, Self.now >= since + UInt64(Self.backOff.longest) { pauses = Self.backOff.first }
             if isLast || (queue.isStopping && frames.isEmpty && queue.isEmpty) { return noteLeft() }
             pause(pauses)
             pauses = min(pauses * 2, Self.backOff.longest)
@@ -192,25 +218,6 @@ final class DnstapOutput: @unchecked Sendable {
         }
     }
 
-    /// Waits for `events` on a descriptor, for so many milliseconds; while the daemon ends, only for the last second.
-    private func waits(_ descriptor: Int32, _ events: Int32, _ milliseconds: Int32) -> Bool {
-        var end = Self.now + UInt64(milliseconds)
-        while true {
-            if queue.isStopping { end = min(end, Self.now + Self.lastWords) }
-            var wait = pollfd(fd: descriptor, events: Int16(truncatingIfNeeded: events), revents: 0)
-            let now = Self.now
-            let left = now < end ? Int32(clamping: end - now) : 0
-            if poll(&wait, 1, min(left, 50)) > 0 { return true }
-            if now >= end { return false }
-        }
-    }
-
-    private static var now: UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
-    }
-
     // MARK: What the operator is told
 
     private func say(_ text: String) { report("dnstap \(destination): \(text)") }
@@ -231,8 +238,8 @@ final class DnstapOutput: @unchecked Sendable {
         say("\(condition.hasFailed ? "does not work yet" : "does not keep up"); frames are lost until it does")
     }
 
-    /// Something could be written. `afresh`: to a collector that was away.
-    private func noteWorking(afresh: Bool = false) {
+    /// Something could be written.
+    private func noteWorking() {
         isWorking.store(true, ordering: .relaxed)
         let isCalm = condition.hasFailed || Self.now >= condition.lostAt + Self.calm
         guard condition.hasFailed || (condition.isLosing && isCalm && frames.isEmpty) else { return }

@@ -101,11 +101,9 @@ struct FrameConnection: ~Copyable {
     // MARK: Frames
 
     /// What `poll(2)` is to wait for while frames are left: room for them, or the collector's end.
-    static let full = Int32(POLLOUT) | Int32(POLLIN) | POLLRDHUP
-    /// And while there are none.
-    static let idle = Int32(POLLIN) | POLLRDHUP
-    /// `POLLRDHUP`, which Glibc's module hides.
-    private static let POLLRDHUP: Int32 = 0x2000
+    static let full = Int32(POLLOUT) | idle
+    /// And while there are none. The last is POLLRDHUP, which Glibc's module hides.
+    static let idle = Int32(POLLIN) | 0x2000
 
     /// Sends what the collector takes now; returns how many frames are out by it.
     mutating func send(_ frames: inout FrameBuffer) throws(Failure) -> UInt64 {

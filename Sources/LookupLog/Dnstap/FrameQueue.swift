@@ -83,8 +83,7 @@ final class FrameQueue: Sendable {
 
     /// What there is to do; the frames move into `buffer` when it is empty.
     func take(_ buffer: inout FrameBuffer) -> Orders {
-        var count: UInt64 = 0
-        _ = read(bell, &count, 8)
+        hush()
         return state.withLock { state in
             if buffer.isEmpty { buffer.exchange(&state.frames) }
             let orders = Orders(lost: state.lost, isReopening: state.isReopening, isStopping: state.isStopping)
@@ -92,6 +91,12 @@ final class FrameQueue: Sendable {
             state.isReopening = false
             return orders
         }
+    }
+
+    /// What the bell has rung for so far is known; `take` comes later.
+    func hush() {
+        var count: UInt64 = 0
+        _ = read(bell, &count, 8)
     }
 
     var isEmpty: Bool { state.withLock { $0.frames.count == 0 } }
