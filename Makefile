@@ -10,7 +10,7 @@ BUILD_PACKAGES := libldns-dev libssl-dev libsqlite3-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) openssl curl libnss3-tools bind9-dnsutils knot-dnsutils ldnsutils nsd unbound \
 	python3-dnspython libc-bin util-linux iproute2 procps nginx-light fstrm-bin dnstap-ldns tshark prometheus sqlite3
 # Real browsers and other clients, and what their tests serve them with.
-BROWSER_PACKAGES := $(BUILD_PACKAGES) chromium firefox-esr nginx-light libnss3-tools openssl curl util-linux \
+BROWSER_PACKAGES := $(BUILD_PACKAGES) chromium chromium-driver firefox-esr nginx-light libnss3-tools openssl curl util-linux \
 	python3 nodejs default-jdk-headless musl-tools golang-go
 # Who is measured beside stub53, and what with.
 BENCH_PACKAGES := $(BUILD_PACKAGES) openssl dnsperf dnsmasq-base unbound nsd knot dnsdist pdns-recursor

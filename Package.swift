@@ -73,17 +73,21 @@ let package = Package(
             dependencies: [
                 "CLinux", "DNSWire", "History", "LDNS", "LookupLog", "Resolution", "Server",
                 .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
-            swiftSettings: settings),
+            resources: [.embedInCode("Assets")], swiftSettings: settings),
         .executableTarget(
             name: "stub53",
             dependencies: [
                 "CLinux", "Certificates", "DNSWire", "Flow", "History", "Inspector", "LDNS", "LookupLog", "Resolution",
                 "Server",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ],
             exclude: ["Resources"], swiftSettings: settings),
         .target(name: "TestSupport", dependencies: ["DNSWire"], path: "Tests/TestSupport", swiftSettings: settings),
@@ -95,7 +99,7 @@ let package = Package(
             name: "ResolutionTests", dependencies: ["CLinux", "Resolution", "LDNS", "DNSWire"], exclude: ["Corpus"],
             swiftSettings: settings),
         .testTarget(
-            name: "LookupLogTests", dependencies: ["TestSupport", "LookupLog", "Resolution", "DNSWire"],
+            name: "LookupLogTests", dependencies: ["TestSupport", "LookupLog", "Resolution", "LDNS", "DNSWire"],
             swiftSettings: settings),
         .testTarget(
             name: "ServerTests",
@@ -103,6 +107,8 @@ let package = Package(
                 "AllocationCount", "TestSupport", "Server", "LookupLog", "Resolution", "LDNS", "DNSWire", "stub53",
             ],
             exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
+        .testTarget(
+            name: "InspectorTests", dependencies: ["Inspector", "LookupLog", "DNSWire"], swiftSettings: settings),
         .testTarget(
             name: "HistoryTests",
             dependencies: [

@@ -183,7 +183,7 @@ public final class HistoryStore: Sendable {
     }
 
     /// Bytes of the database and of the log beside it.
-    var size: Int { size(of: path) + logSize }
+    public var fileSize: Int { size(of: path) + logSize }
     /// Bytes of the write-ahead log: what is not yet part of the database.
     var logSize: Int { size(of: path + "-wal") }
 
@@ -205,7 +205,7 @@ public final class HistoryStore: Sendable {
     }
 
     public func statistics() throws(Problem) -> Statistics {
-        let bytes = size
+        let bytes = fileSize
         return try read { database in
             func row(_ order: String) throws -> (id: Int64, time: UInt64)? {
                 let statement = try SQLStatement(

@@ -138,7 +138,7 @@ final class HistoryWork: @unchecked Sendable {
             }
             while steps < Self.steps, try store.writeWithoutTransaction(retention.giveBack) { steps += 1 }
             hasMore = steps == Self.steps
-            if !hasMore, store.logSize > retention.logLimit || store.size > retention.limits.maximumSize {
+            if !hasMore, store.logSize > retention.logLimit || store.fileSize > retention.limits.maximumSize {
                 try store.writeWithoutTransaction(retention.cutLog)
             }
         } catch {

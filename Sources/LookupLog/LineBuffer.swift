@@ -1,7 +1,9 @@
 internal import Glibc
 
 /// Bytes of text that grow at the end and leave at the front: what a sink has formatted and not yet written.
-struct LineBuffer: ~Copyable {
+///
+/// Unchecked: its memory is its own, and it can't be copied.
+struct LineBuffer: ~Copyable, @unchecked Sendable {
     private var memory: UnsafeMutablePointer<UInt8>
     private var capacity: Int
     /// The first byte that has not left.

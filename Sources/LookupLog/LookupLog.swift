@@ -48,6 +48,15 @@ public final class LookupLog: Sendable {
         return ring
     }
 
+    /// A ring for the thread that speaks with upstream; nil when no observer wants to know what is said there.
+    public func makeExchangeRing() -> LookupRing? {
+        guard shared.wantsExchanges else { return nil }
+        let ring = LookupRing(capacity: ringCapacity, bell: shared.bell, isForExchanges: true)
+        shared.rings.withLock { $0.append(ring) }
+        shared.ringsMade.add(1, ordering: .releasing)
+        return ring
+    }
+
     /// Names the servers that answers come from, in the order of `Decision.upstream`: `ADDR:PORT` each.
     public func setUpstreams(_ names: [String]) {
         shared.upstreams.withLock { $0 = names }
@@ -81,7 +90,7 @@ public final class LookupLog: Sendable {
     }
 
     /// SCHED_BATCH, which Glibc's module hides.
-    private static let batch: Int32 = 3
+    static let batch: Int32 = 3
 
     /// Writes everything that was appended, waiting a second at most for readers, and ends the log thread.
     public func stop() {
@@ -96,7 +105,7 @@ public final class LookupLog: Sendable {
         pthread_join(running, nil)
     }
 
-    /// Opens file sinks again by their paths: after a log rotation has renamed them.
+    /// Has sinks and observers open their files again by their paths: after a log rotation has renamed them.
     public func reopen() {
         shared.reopening.store(true, ordering: .releasing)
         shared.bell.poke()
@@ -107,6 +116,17 @@ public final class LookupLog: Sendable {
 
     /// Lookups that were handed to the sinks, since the start.
     public var count: UInt64 { shared.count.load(ordering: .relaxed) }
+
+    /// Returns when all that was appended before this call has been handed on; after a second at the latest.
+    public func catchUp() async {
+        let start = shared.rounds.load(ordering: .acquiring)
+        for _ in 0..<500 {
+            // The round that is under way may have looked at the rings already; the next one has not.
+            if shared.rounds.load(ordering: .acquiring) >= start + 2 { return }
+            shared.bell.poke()
+            do { try await Task.sleep(for: .milliseconds(2)) } catch { return }
+        }
+    }
 
     public static let reportToStandardError: @Sendable (String) -> Void = { text in
         let line = Array("stub53: \(text)\n".utf8)
@@ -127,14 +147,21 @@ private final class Shared: @unchecked Sendable {
     let reopening = Atomic<Bool>(false)
     let lost = Atomic<UInt64>(0)
     let count = Atomic<UInt64>(0)
+    /// How often all rings have been looked at and what was there was handed on.
+    let rounds = Atomic<Int>(0)
+    let wantsExchanges: Bool
     private var writers: Writers
+    private var attribution = ProcessAttribution()
 
     /// How long lines gather under load, in milliseconds.
     private static let nap: Int32 = 4
     /// How long until a sink that failed is tried again, in milliseconds.
     private static let retry: Int32 = 500
 
-    init(writers: consuming Writers) { self.writers = writers }
+    init(writers: consuming Writers) {
+        wantsExchanges = writers.wantExchanges
+        self.writers = writers
+    }
 
     func run() {
         var lanes: [Lane] = []
@@ -156,6 +183,7 @@ private final class Shared: @unchecked Sendable {
             let some = drain(&lanes, &id)
             noteLost(&lanes)
             writers.flush()
+            rounds.add(1, ordering: .releasing)
             if isReopening { writers.reopen() }
             if isLast {
                 lost.add(writers.finish(), ordering: .relaxed)
@@ -175,7 +203,7 @@ private final class Shared: @unchecked Sendable {
 
     /// Hands all records that the lanes have seen to the sinks, by time; whether there were any.
     private func drain(_ lanes: inout [Lane], _ id: inout UInt64) -> Bool {
-        let first = id
+        var some = false
         var lostLines: UInt64 = 0
         while true {
             var earliest = -1
@@ -185,18 +213,30 @@ private final class Shared: @unchecked Sendable {
                 time = lanes[index].time
             }
             guard earliest >= 0 else { break }
-            id += 1
-            lostLines += writers.append(lanes[earliest].record, id: id)
+            some = true
+            let record = lanes[earliest].record
+            if record.isExchange {
+                writers.append(ForwardedExchange(record))
+            } else {
+                id += 1
+                attribution.attribute(record)
+                lostLines += writers.append(record, id: id)
+            }
             lanes[earliest].advance()
         }
         if lostLines > 0 { lost.add(lostLines, ordering: .relaxed) }
         count.store(id, ordering: .relaxed)
-        return id != first
+        return some
     }
 
     private func noteLost(_ lanes: inout [Lane]) {
         var more: UInt64 = 0
-        for index in lanes.indices { more += lanes[index].newlyLost() }
+        var exchanges: UInt64 = 0
+        for index in lanes.indices {
+            let lost = lanes[index].newlyLost()
+            if lanes[index].isForExchanges { exchanges += lost } else { more += lost }
+        }
+        if exchanges > 0 { writers.append(lostExchanges: exchanges) }
         guard more > 0 else { return }
         lost.add(more, ordering: .relaxed)
         var now = timespec()
@@ -216,6 +256,7 @@ private struct Lane {
 
     init(_ ring: LookupRing) { self.ring = ring }
 
+    var isForExchanges: Bool { ring.isForExchanges }
     var hasRecord: Bool { position < limit }
     /// Nothing was appended since the last drain.
     var isEmpty: Bool { position == ring.head && lost == ring.lost }
@@ -276,6 +317,16 @@ private struct Writers: ~Copyable {
         for observer in observers { observer.note(lost: count, time: time) }
     }
 
+    var wantExchanges: Bool { observers.contains { $0.wantsExchanges } }
+
+    func append(_ exchange: ForwardedExchange) {
+        for observer in observers where observer.wantsExchanges { observer.noteExchange(exchange) }
+    }
+
+    func append(lostExchanges count: UInt64) {
+        for observer in observers { observer.noteExchanges(lost: count) }
+    }
+
     mutating func setUpstreams(_ names: [String]) {
         for box in all { box.writer.setUpstreams(names) }
         for observer in observers { observer.setUpstreams(names) }
@@ -286,7 +337,10 @@ private struct Writers: ~Copyable {
         for observer in observers { observer.flush() }
     }
 
-    mutating func reopen() { for box in all { box.writer.reopen() } }
+    mutating func reopen() {
+        for box in all { box.writer.reopen() }
+        for observer in observers { observer.reopen() }
+    }
 
     mutating func finish() -> UInt64 {
         var lost: UInt64 = 0

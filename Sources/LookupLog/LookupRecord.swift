@@ -59,6 +59,7 @@ public struct LookupRecord: BitwiseCopyable {
         static let gap: UInt8 = 0
         static let lookup: UInt8 = 1
         static let dropped: UInt8 = 2
+        static let exchange = ForwardedExchange.kind
     }
 
     // MARK: Reading
@@ -148,6 +149,8 @@ public struct LookupRecord: BitwiseCopyable {
     /// Bytes to the next record.
     var size: Int { Int(load(Field.size) as UInt32) }
     var isGap: Bool { load(Field.kind) == Kind.gap }
+    /// No lookup, but a message to or from upstream: read as `ForwardedExchange`.
+    var isExchange: Bool { load(Field.kind) == Kind.exchange }
 
     /// Bytes of the question behind the message's header; 0 when there was none that could be read.
     public var questionLength: Int { Int(load(Field.questionLength) as UInt16) }

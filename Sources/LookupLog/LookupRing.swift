@@ -16,6 +16,8 @@ public final class LookupRing: Sendable {
     private nonisolated(unsafe) let memory: UnsafeMutableRawPointer
     private nonisolated(unsafe) let positions: UnsafeMutablePointer<Positions>
     private let bell: Bell
+    /// Carries messages to and from upstream, and no lookups.
+    let isForExchanges: Bool
 
     /// Who writes what: `head`, `knownTail` and `lost` the producer; `tail` the consumer. On cache lines of their own.
     private struct Positions: ~Copyable {
@@ -29,7 +31,8 @@ public final class LookupRing: Sendable {
         let tail = Atomic<Int>(0)
     }
 
-    init(capacity wanted: Int, bell: Bell) {
+    init(capacity wanted: Int, bell: Bell, isForExchanges: Bool = false) {
+        self.isForExchanges = isForExchanges
         var capacity = 64 * 1024
         while capacity < min(wanted, 1 << 30) { capacity <<= 1 }
         self.capacity = capacity
@@ -74,6 +77,17 @@ public final class LookupRing: Sendable {
         guard let free = reserve(LookupRecord.droppedSize) else { return }
         LookupRecord.writeDropped(to: free.memory, time: time, client: client, transport: transport)
         publish(free.head + LookupRecord.droppedSize)
+    }
+
+    /// Notes a message to or from upstream; only in a ring of `LookupLog.makeExchangeRing`.
+    ///
+    /// `clock` is what makes the message's times microseconds since 1970.
+    public func append(_ message: UpstreamMessage, clock: UInt64) {
+        let size = ForwardedExchange.size(
+            messageLength: min(message.bytes.count, ForwardedExchange.maximumMessageLength))
+        guard isForExchanges, let free = reserve(size) else { return }
+        ForwardedExchange.write(to: free.memory, size: size, message, clock: clock)
+        publish(free.head + size)
     }
 
     /// Finds `size` bytes in one piece; nil when there is no room, which is counted.

@@ -1,8 +1,176 @@
+public import DNSWire
 public import Resolution
+internal import Synchronization
 
 /// Counts of all lookups since the start: by source, type and response code, and how long they took.
 public final class LookupTotals: LookupObserver {
+    /// One count, and what was counted.
+    public struct Count: Sendable {
+        public var source: Source
+        /// Nil: one of the types that hardly anybody asks for.
+        public var type: RecordType?
+        /// Nil: not answered.
+        public var responseCode: ResponseCode?
+        public var transport: Transport
+        public var lookups: UInt64
+    }
+
+    /// How often it took how long. The last bucket has no upper bound.
+    public struct Durations: Sendable {
+        /// Upper bounds of the buckets, in microseconds.
+        public static let bounds: [UInt32] = [
+            10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+            1_000_000, 2_500_000, 5_000_000,
+        ]
+        public internal(set) var buckets = [UInt64](repeating: 0, count: Durations.bounds.count + 1)
+        /// Microseconds.
+        public internal(set) var sum: UInt64 = 0
+
+        public var count: UInt64 { buckets.reduce(0, +) }
+
+        mutating func note(_ microseconds: UInt32) {
+            var index = 0
+            while index < Self.bounds.count, microseconds > Self.bounds[index] { index += 1 }
+            buckets[index] += 1
+            sum += UInt64(microseconds)
+        }
+
+        /// The bound that this share of all were not above, in microseconds: an estimate.
+        public func quantile(_ share: Double) -> UInt32 {
+            let wanted = Double(count) * share
+            var seen: UInt64 = 0
+            for (index, bucket) in buckets.enumerated() {
+                seen += bucket
+                if Double(seen) >= wanted { return index < Self.bounds.count ? Self.bounds[index] : .max }
+            }
+            return 0
+        }
+    }
+
+    /// One second.
+    public struct Second: Sendable {
+        /// Seconds since 1970.
+        public internal(set) var time: UInt64 = 0
+        public internal(set) var bySource = InlineArray<7, UInt32>(repeating: 0)
+        public internal(set) var failures: UInt32 = 0
+        public internal(set) var absent: UInt32 = 0
+        /// Microseconds.
+        public internal(set) var slowest: UInt32 = 0
+        /// By `Durations.bounds`.
+        public internal(set) var durations = InlineArray<19, UInt32>(repeating: 0)
+
+        public func count(_ source: Source) -> UInt32 { bySource[Int(source.rawValue)] }
+        public var lookups: UInt32 {
+            var sum: UInt32 = 0
+            for index in bySource.indices { sum += bySource[index] }
+            return sum
+        }
+    }
+
+    public struct Snapshot: Sendable {
+        public internal(set) var counts: [Count] = []
+        /// By source; nil for those that have not answered.
+        public internal(set) var durations: [Source: Durations] = [:]
+        /// By server, `ADDR:PORT`: its round trips.
+        public internal(set) var upstreams: [(server: String, roundTrips: Durations)] = []
+        /// Lookups that the log thread never saw.
+        public internal(set) var lost: UInt64 = 0
+        public internal(set) var lookups: UInt64 = 0
+    }
+
+    private struct State {
+        var counts: [UInt64: UInt64] = [:]
+        var durations = [Durations](repeating: Durations(), count: Source.allCases.count)
+        var upstreamNames: [String] = []
+        var upstreams: [Durations] = []
+        var lost: UInt64 = 0
+        var lookups: UInt64 = 0
+        var seconds = [Second](repeating: Second(), count: LookupTotals.remembered)
+    }
+
+    /// Seconds of which `seconds` tells.
+    public static let remembered = 900
+
+    private let state = Mutex(State())
+
     public init() {}
 
-    public func note(_ record: LookupRecord, id: UInt64) {}
+    // MARK: On the log thread
+
+    public func note(_ record: LookupRecord, id: UInt64) {
+        let source = record.source
+        let code = record.responseCode
+        let type = record.hasQuestion && Self.named.contains(record.type) ? record.type.rawValue : 0
+        let key =
+            UInt64(type) << 32 | UInt64(code?.rawValue ?? 0xFFFF) << 16 | UInt64(source.rawValue) << 8
+            | UInt64(record.transport.rawValue)
+        let duration = record.durationMicroseconds
+        let time = record.time / 1_000_000
+        state.withLock { state in
+            state.lookups += 1
+            state.counts[key, default: 0] += 1
+            state.durations[Int(source.rawValue)].note(duration)
+            if let upstream = record.upstream, state.upstreams.indices.contains(upstream) {
+                state.upstreams[upstream].note(record.upstreamMicroseconds)
+            }
+            let slot = Int(time % UInt64(Self.remembered))
+            if state.seconds[slot].time != time {
+                state.seconds[slot] = Second()
+                state.seconds[slot].time = time
+            }
+            state.seconds[slot].bySource[Int(source.rawValue)] += 1
+            if code == .serverFailure || code == nil { state.seconds[slot].failures += 1 }
+            if code == .nxDomain { state.seconds[slot].absent += 1 }
+            state.seconds[slot].slowest = max(state.seconds[slot].slowest, duration)
+            var bucket = 0
+            while bucket < Durations.bounds.count, duration > Durations.bounds[bucket] { bucket += 1 }
+            state.seconds[slot].durations[bucket] += 1
+        }
+    }
+
+    public func note(lost count: UInt64, time: UInt64) { state.withLock { $0.lost += count } }
+
+    public func setUpstreams(_ names: [String]) {
+        state.withLock { state in
+            state.upstreamNames = names
+            while state.upstreams.count < names.count { state.upstreams.append(Durations()) }
+        }
+    }
+
+    /// A hostile client asks for all 65536 types; a metric has a line for each that it knows.
+    private static let named: Set<RecordType> = [
+        .a, .aaaa, .https, .svcb, .cname, .ptr, .ns, .soa, .mx, .txt, .srv, .ds, .dnskey, .any, .axfr,
+        .caa,
+    ]
+
+    // MARK: From any thread
+
+    public var snapshot: Snapshot {
+        state.withLock { state in
+            var snapshot = Snapshot()
+            snapshot.lookups = state.lookups
+            snapshot.lost = state.lost
+            snapshot.counts = state.counts.map { key, count in
+                let type = UInt16(truncatingIfNeeded: key >> 32)
+                let code = UInt16(truncatingIfNeeded: key >> 16)
+                return Count(
+                    source: Source(rawValue: UInt8(truncatingIfNeeded: key >> 8)) ?? .none,
+                    type: type == 0 ? nil : RecordType(rawValue: type),
+                    responseCode: code == 0xFFFF ? nil : ResponseCode(rawValue: code),
+                    transport: Transport(rawValue: UInt8(truncatingIfNeeded: key)) ?? .udp, lookups: count)
+            }
+            for source in Source.allCases where state.durations[Int(source.rawValue)].count > 0 {
+                snapshot.durations[source] = state.durations[Int(source.rawValue)]
+            }
+            snapshot.upstreams = zip(state.upstreamNames, state.upstreams).map { ($0, $1) }
+            return snapshot
+        }
+    }
+
+    /// The last seconds in which there were lookups, oldest first; `now` is in seconds since 1970.
+    public func seconds(_ count: Int, now: UInt64) -> [Second] {
+        let first = now - UInt64(min(count, Self.remembered)) + 1
+        return state.withLock { state in state.seconds.filter { $0.time >= first && $0.time <= now } }
+            .sorted { $0.time < $1.time }
+    }
 }

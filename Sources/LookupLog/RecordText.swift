@@ -8,7 +8,7 @@ import Resolution
 ///
 /// In JSON a backslash of the presentation form becomes two and a quote gets one of its own: `\032` is `"\\032"`.
 extension LineBuffer {
-    enum Quoting { case plain, json }
+    enum Quoting: Sendable { case plain, json }
 
     /// One byte of text that is to appear as itself: escaped where the line needs it.
     @inline(__always)
@@ -208,7 +208,7 @@ extension Source {
 }
 
 /// Texts that are asked for again and again by a small number, made once: the files of places.
-struct PlaceTexts {
+struct PlaceTexts: Sendable {
     private var paths: [[UInt8]?] = []
     private let quoting: LineBuffer.Quoting
 
@@ -234,7 +234,7 @@ struct PlaceTexts {
 }
 
 /// The servers that answers come from, by the index that records carry.
-struct UpstreamTexts {
+struct UpstreamTexts: Sendable {
     private let names: [[UInt8]]
 
     init(_ names: [String] = [], _ quoting: LineBuffer.Quoting) {

@@ -184,7 +184,7 @@ struct TextLines {
     }
 
     /// `9 us`, `11.4 ms`, `5.0 s`.
-    private static func append(microseconds: UInt32, to line: inout LineBuffer) {
+    static func append(microseconds: UInt32, to line: inout LineBuffer) {
         if microseconds < 1000 {
             line.append(decimal: microseconds)
             return line.append(" us")

@@ -30,6 +30,9 @@ public struct Place: Hashable, Sendable, BitwiseCopyable {
     /// The file's path, or the document's name.
     public var path: String { Self.files.withLock { $0.paths[Int(file)] } }
 
+    /// All files and documents named so far, by `file`.
+    public static var paths: [String] { files.withLock { $0.paths } }
+
     private struct Files {
         var paths = [""]
         var numbers: [String: UInt32] = ["": 0]

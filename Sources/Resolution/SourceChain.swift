@@ -16,16 +16,21 @@ public struct SourceChain: Sendable {
     }
 
     public let hosts: HostsTable
+    /// Overrides that were added at run time: asked before all others.
+    public let leases: HostsTable
+    private let hasLeases: Bool
     public let zones: ZoneSet
     public let special: SpecialNames
     public let cache: AnswerCache
     public let routes: ForwardRoutes
 
     public init(
-        hosts: HostsTable, zones: ZoneSet, special: SpecialNames, cache: AnswerCache,
+        hosts: HostsTable, leases: HostsTable? = nil, zones: ZoneSet, special: SpecialNames, cache: AnswerCache,
         routes: ForwardRoutes = .everything
     ) {
         self.hosts = hosts
+        self.leases = leases ?? .empty()
+        hasLeases = self.leases.nameCount > 0
         self.zones = zones
         self.special = special
         self.cache = cache
@@ -40,13 +45,18 @@ public struct SourceChain: Sendable {
     /// One after the other, each step of a lookup waits for memory; step by step for all queries of a batch, the waits
     /// run beside each other.
     public func prefetch(_ name: borrowing LookupName, step: Int) {
+        if hasLeases { leases.prefetch(name, step: step) }
         hosts.prefetch(name, step: step)
         zones.prefetch(name, step: step)
     }
 
     /// Whether a source other than cache and upstream answers for `name`.
     public func isLocal(_ name: borrowing LookupName) -> Bool {
-        hosts.owns(name) || zones.owns(name) || special.owns(name)
+        isOverridden(name) || zones.owns(name) || special.owns(name)
+    }
+
+    private func isOverridden(_ name: borrowing LookupName) -> Bool {
+        hasLeases && leases.owns(name) || hosts.owns(name)
     }
 
     /// Writes the answer for `name` into `builder`, and the reason into `decision`.
@@ -142,7 +152,7 @@ public struct SourceChain: Sendable {
             if index == others { start = cursor }
             cursor = record.end
             guard index >= others, scratch.assign(message: builder.message, at: record.start) > 0 else { continue }
-            if hosts.owns(scratch) { return builder.dropAdditional(from: start) }
+            if isOverridden(scratch) { return builder.dropAdditional(from: start) }
         }
     }
 
@@ -152,13 +162,26 @@ public struct SourceChain: Sendable {
         fresh: borrowing FreshAnswers, allowStale: Bool, builder: inout ResponseBuilder, decision: inout Decision,
         scratch: inout LookupName
     ) -> Outcome {
+        if hasLeases {
+            switch leases.answer(
+                name, nameOffset: nameOffset, question: question, before: hosts, builder: &builder,
+                decision: &decision)
+            {
+            case .answered: return .answered
+            case .exists(let zonesOnly):
+                return askBeyondOverride(
+                    leases, name, nameOffset: nameOffset, question, now: now, fresh: fresh, allowStale: allowStale,
+                    zonesOnly: zonesOnly, builder: &builder, decision: &decision, scratch: &scratch)
+            case .pass: break
+            }
+        }
         switch hosts.answer(
             name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
         {
         case .answered: return .answered
         case .exists(let zonesOnly):
             return askBeyondOverride(
-                name, nameOffset: nameOffset, question, now: now, fresh: fresh, allowStale: allowStale,
+                hosts, name, nameOffset: nameOffset, question, now: now, fresh: fresh, allowStale: allowStale,
                 zonesOnly: zonesOnly, builder: &builder, decision: &decision, scratch: &scratch)
         case .pass: break
         }
@@ -215,7 +238,7 @@ public struct SourceChain: Sendable {
     /// A type that the override says nothing about. The name exists, so that neither its absence elsewhere nor an alias
     /// that leads around the override may come through: both become NODATA.
     private func askBeyondOverride(
-        _ name: borrowing LookupName, nameOffset: Int, _ question: Question, now: UInt64,
+        _ overrides: HostsTable, _ name: borrowing LookupName, nameOffset: Int, _ question: Question, now: UInt64,
         fresh: borrowing FreshAnswers, allowStale: Bool, zonesOnly: Bool, builder: inout ResponseBuilder,
         decision: inout Decision, scratch: inout LookupName
     ) -> Outcome {
@@ -233,7 +256,7 @@ public struct SourceChain: Sendable {
         // Who passes a type on wants what is there, the aliases of a CDN among it.
         if !zonesOnly, case .chase = outcome { return outcome }
         builder.rollback(to: mark)
-        hosts.answerNoData(
+        overrides.answerNoData(
             name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
         return .answered
     }
@@ -251,6 +274,8 @@ public struct SourceChain: Sendable {
     }
 
     private static let minimalANY = Place(path: "RFC 8482 4.2")
+    /// The places that are the chain's own.
+    public static let documents = [minimalANY]
 }
 
 /// What upstream has said for one lookup while it waited: asked before the cache, good for this lookup only.

@@ -1,6 +1,7 @@
 import Certificates
 public import DNSWire
 import Glibc
+public import LookupLog
 public import Resolution
 
 /// Everything that can be set, and what it is when nobody sets it.
@@ -74,6 +75,17 @@ public struct Configuration: Sendable {
         public var maximumRate = 10_000
     }
 
+    /// Who gets dnstap, and how much of it files hold.
+    public struct Dnstap: Hashable, Sendable {
+        public var destinations: [DnstapDestination] = []
+        /// Bytes of a file, after which another is begun.
+        public var maximumFileSize = 100 << 20
+        /// Files that are full and not yet removed.
+        public var keptFiles = 9
+
+        static let maximumDestinations = 16
+    }
+
     /// Whose answers say in an extended error why they are as they are.
     public enum Explains: String, Sendable, CaseIterable { case loopback, all, off }
 
@@ -124,8 +136,7 @@ public struct Configuration: Sendable {
     public var logFile: String?
     /// Where lookups are kept to be searched.
     public var history = History()
-    /// Who gets dnstap: files, `unix:PATH`, `tcp:ADDR:PORT`.
-    public var dnstap: [String] = []
+    public var dnstap = Dnstap()
     /// Who is told the reason of an answer in its EDNS.
     public var explains = Explains.loopback
     /// The control socket.

@@ -159,11 +159,14 @@ extension ConfigurationKey {
             $0.history.maximumRate = Int($1)
         },
         .list(
-            "dnstap", "PATH|unix:PATH|tcp:ADDR:PORT ...", "none", "who gets queries and responses as dnstap",
-            begin: { $0.dnstap = [] },
-            add: { configuration, text throws(Wrong) in
-                if text != "none" { configuration.dnstap.append(try ConfigurationText.path(text)) }
-            }),
+            "dnstap.to", "PATH|unix:PATH|tcp:ADDR:PORT ...", "none", "who gets queries and responses as dnstap",
+            begin: { $0.dnstap.destinations = [] },
+            add: { configuration, text throws(Wrong) in try ConfigurationText.addDnstap(text, &configuration.dnstap) }),
+        .one("dnstap.max-size", "BYTES[k|M|G]", "100M", "a dnstap file of this size is moved to PATH.1") {
+            configuration, text throws(Wrong) in
+            configuration.dnstap.maximumFileSize = try ConfigurationText.size(text, in: (64 << 10)...(1 << 40))
+        },
+        .number("dnstap.keep", 0...1000, "9", "and so many moved files are kept") { $0.dnstap.keptFiles = Int($1) },
         .word("explain", Configuration.Explains.self, "loopback", "whose answers tell their reason (EDE text)") {
             $0.explains = $1
         },

@@ -1,4 +1,5 @@
 import DNSWire
+import LookupLog
 import Resolution
 
 /// Reads the values of the command line and the configuration file: addresses, sizes, times.
@@ -79,6 +80,32 @@ enum ConfigurationText {
         return text
     }
 
+    /// `none`, `PATH`, `unix:PATH` or `tcp:ADDR:PORT`.
+    static func addDnstap(_ text: String, _ dnstap: inout Configuration.Dnstap) throws(Wrong) {
+        if text == "none" { return }
+        let destination: DnstapDestination
+        if text.hasPrefix("unix:") {
+            let path = try path(String(text.dropFirst(5)))
+            guard path.utf8.count <= DnstapDestination.maximumSocketPath else {
+                throw Wrong(
+                    "the path of a Unix socket has at most \(DnstapDestination.maximumSocketPath) bytes, and "
+                        + "\(quoted(path.utf8)) has \(path.utf8.count)")
+            }
+            destination = .unix(path: path)
+        } else if text.hasPrefix("tcp:") {
+            let address = try address(String(text.dropFirst(4)), defaultPort: 0)
+            guard address.port > 0 else { throw Wrong("\(quoted(text.utf8)) has no port; give tcp:ADDR:PORT") }
+            destination = .tcp(address)
+        } else {
+            destination = .file(path: try path(text))
+        }
+        guard !dnstap.destinations.contains(destination) else { return }
+        guard dnstap.destinations.count < Configuration.Dnstap.maximumDestinations else {
+            throw Wrong("more than \(Configuration.Dnstap.maximumDestinations) destinations; leave some out")
+        }
+        dnstap.destinations.append(destination)
+    }
+
     /// `system`, `none`, or `[DOMAIN=]SERVER`.
     static func addUpstream(_ text: String, _ configuration: inout Configuration) throws(Wrong) {
         switch (text, configuration.upstream) {
@@ -127,8 +154,11 @@ enum ConfigurationText {
                 "\(quoted(text.utf8)) is no size; one is a number of bytes, with k, M or G behind it if you like")
         }
         let (bytes, overflow) = value.multipliedReportingOverflow(by: factor)
-        guard !overflow, let size = Int(exactly: bytes), range.contains(size) else {
+        guard !overflow, let size = Int(exactly: bytes), size <= range.upperBound else {
             throw Wrong("\(quoted(text.utf8)) is more than the most, \(range.upperBound) bytes")
+        }
+        guard size >= range.lowerBound else {
+            throw Wrong("\(quoted(text.utf8)) is less than the least, \(range.lowerBound) bytes")
         }
         return size
     }

@@ -87,12 +87,16 @@ final class RunningDaemon: Sendable {
     let cookie = ServerCookie()
     let forwarding: Forwarding
     let watcher: FileWatcher
+    let leaseClock: LeaseClock
     let listener: StreamListener
     /// TLS and HTTPS; nil: they are not served.
     let encrypted: EncryptedListener?
     let addresses: [ServedAddress]
     let log: LookupLog?
     let totals: LookupTotals
+    /// Nil: nobody gets any.
+    let dnstap: DnstapWriter?
+    let reloads = ReloadRecord()
     /// When the service was set up.
     let started = Moment.now()
     /// By worker.
@@ -115,13 +119,15 @@ final class RunningDaemon: Sendable {
         let workers = max(1, configuration.workers ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         store = LocalDataStore(loaded.localData(cookie))
         totals = LookupTotals()
-        log = try Self.makeLog(configuration, observers: observers, totals)
+        dnstap = try Self.makeDnstap(configuration)
+        log = try Self.makeLog(configuration, observers: observers + (dnstap.map { [$0] } ?? []), totals)
         let log = log
         forwarding = try Forwarding(settings: loaded.forwarding, store: store, log: log)
         listener = try StreamListener(
             threads: workers, store: store, forwarding: forwarding, makeRing: { log?.makeRing() })
         signals = try (0..<workers).map { _ in try WakeSignal() }
         watcher = try FileWatcher()
+        leaseClock = try LeaseClock()
 
         var addresses: [ServedAddress] = []
         var sockets: [[DatagramSocket]] = Array(repeating: [], count: workers)
@@ -187,6 +193,20 @@ final class RunningDaemon: Sendable {
         }
     }
 
+    private static func makeDnstap(_ configuration: Configuration) throws -> DnstapWriter? {
+        let dnstap = configuration.dnstap
+        guard !dnstap.destinations.isEmpty else { return nil }
+        do {
+            return try DnstapWriter(
+                dnstap.destinations, identity: configuration.identity, version: "stub53 \(Release.version)",
+                maximumFileSize: dnstap.maximumFileSize, keptFiles: dnstap.keptFiles)
+        } catch {
+            throw ServiceFailure(
+                .configuration,
+                "dnstap \(error); name a file that this user may write with --dnstap, or leave it out")
+        }
+    }
+
     /// TCP first: its bind tells reliably whether someone is there already.
     private static func bind(
         _ address: SocketAddress, workers: Int, _ listener: StreamListener
@@ -248,8 +268,11 @@ final class RunningDaemon: Sendable {
         }
         state.withLock { watcher.watch($0.sources.watched, since: $0.since) }
         threads.start("reload") { [self] in
-            watcher.run(changed: { reload(reason: "changed files") }, asked: { reload(reason: "SIGHUP") })
+            watcher.run(
+                changed: { reload(reason: "changed files") },
+                asked: { reload(reason: reloads.isAwaited ? "asked for" : "SIGHUP") })
         }
+        threads.start("leases") { [self] in leaseClock.run { endLeases() } }
         let hangups = Task { [self] in
             for await _ in await UnixSignalsSequence(trapping: [.sighup]) {
                 log?.reopen()
@@ -266,6 +289,7 @@ final class RunningDaemon: Sendable {
         encrypted?.close()
         for signal in signals { signal.end() }
         watcher.end()
+        leaseClock.end()
         await serving.join()
         forwarding.stop(within: Self.lastAnswers)
         await threads.join()

@@ -213,6 +213,11 @@ enum SystemManager {
     }
 }
 
+/// Of this process.
+enum ProcessID {
+    static var own: Int32 { getpid() }
+}
+
 /// Says nothing: what the parts have to tell, they tell in sentences of their own.
 enum QuietLogger {
     static func make() -> Logger {

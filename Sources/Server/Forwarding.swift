@@ -13,6 +13,8 @@ final class ParkedQuery: @unchecked Sendable {
         case datagram(DatagramSocket, from: LocalAddress?)
         /// Into the connection; empty bytes mean that there is no answer.
         case stream(@Sendable (UnsafeRawBufferPointer) -> Void)
+        /// To nobody: somebody wants to know what upstream says.
+        case report(@Sendable (UpstreamWord) -> Void)
     }
 
     let message: UnsafeRawBufferPointer
@@ -54,13 +56,20 @@ final class Forwarding: Sendable {
     private let engine: Engine
     private let responder: Responder
     private let room = ParkedRoom()
+    let numbers = UpstreamNumbers()
 
     init(settings: ForwardSettings, store: LocalDataStore, log: LookupLog?) throws(SystemError) {
-        let responder = Responder(store: store, log: log)
+        let responder = Responder(store: store, log: log, numbers: numbers)
         self.responder = responder
+        let watch = log?.makeExchangeRing().map { ring -> Engine.Watch in
+            { message in
+                let now = Moment.now()
+                ring.append(message, clock: now.wall &- now.monotonic)
+            }
+        }
         let engine = Engine(
             settings: settings, check: { responder.check($0, $1, $2) },
-            completion: { responder.complete($0, &$1, $2) }, roundEnds: { responder.flush() })
+            completion: { responder.complete($0, &$1, $2) }, roundEnds: { responder.flush() }, watch: watch)
         guard let engine else { throw SystemError("eventfd") }
         self.engine = engine
         responder.attach(engine)
@@ -69,9 +78,9 @@ final class Forwarding: Sendable {
     /// Asks upstream for `key`, which the answer to `message` needs; by way of `lane` on the thread that has it.
     func park(
         _ message: UnsafeRawBufferPointer, _ request: QueryHandler.Request, reply: ParkedQuery.Reply,
-        key: FetchKey, lane: Lane? = nil
+        key: FetchKey, lane: Lane? = nil, deadline: UInt64? = nil
     ) {
-        let deadline = request.now + engine.patience
+        let deadline = deadline ?? request.now + engine.patience
         let query = ParkedQuery(message, request, reply: reply, deadline: deadline, in: room)
         if room.isFull { return responder.refuse(query) }
         if let lane {
@@ -83,6 +92,23 @@ final class Forwarding: Sendable {
 
     func prefetch(_ key: FetchKey) { engine.prefetch(key) }
 
+    /// Asks upstream for `key` as a lookup would, and waits for what it says until `deadline`, by the engine's clock.
+    func ask(_ key: FetchKey, until deadline: UInt64) async -> UpstreamWord {
+        await withCheckedContinuation { continuation in
+            let client = SocketAddress(high: 0, low: 0x7F00_0001, port: 0, isIPv6: false)
+            let request = QueryHandler.Request(client: client, transport: .tcp, arrival: .now())
+            park(
+                UnsafeRawBufferPointer(start: nil, count: 0), request,
+                reply: .report { continuation.resume(returning: $0) }, key: key, deadline: deadline)
+        }
+    }
+
+    /// How long a client is kept waiting, in microseconds.
+    var patience: UInt64 { engine.patience }
+
+    /// How each server does.
+    var status: [UpstreamStatus] { engine.status }
+
     /// Other servers, or another way to ask them; what waits is asked anew.
     func replace(_ settings: ForwardSettings) { engine.replace(settings) }
 
@@ -91,6 +117,12 @@ final class Forwarding: Sendable {
 
     /// Gives what is in flight `microseconds` to end; then the lane has no more to do.
     func stop(within microseconds: UInt64) { engine.stop(deadline: Engine.now + microseconds) }
+}
+
+/// What upstream said to a question, or why it said nothing.
+enum UpstreamWord: Sendable {
+    case answered(UpstreamAnswer, UpstreamAnswer.Origin)
+    case failed(String)
 }
 
 /// How much memory the queries take that wait: clients must not fill ours by asking what upstream is slow to answer.
@@ -115,8 +147,7 @@ private final class Responder: @unchecked Sendable {
     private let log: LookupLog?
     private var snapshot: LocalDataStore.Snapshot
     private var handler: QueryHandler
-    /// The servers that have answered so far, by address: their numbers in the log.
-    private var numbers: [SocketAddress: Int16] = [:]
+    private let numbers: UpstreamNumbers
     private var scrubber = AnswerScrubber()
     private var outbox = DatagramOutbox(capacity: 64)
     /// For answers to streams.
@@ -136,9 +167,10 @@ private final class Responder: @unchecked Sendable {
         }
     }
 
-    init(store: LocalDataStore, log: LookupLog?) {
+    init(store: LocalDataStore, log: LookupLog?, numbers: UpstreamNumbers) {
         self.store = store
         self.log = log
+        self.numbers = numbers
         snapshot = store.current()
         let service = snapshot.data.service
         handler = QueryHandler(service: service, ring: log?.makeRing())
@@ -164,8 +196,12 @@ private final class Responder: @unchecked Sendable {
         case .answered(let answer, let reply):
             let origin = UpstreamAnswer.Origin(
                 upstream: number(of: reply.address), microseconds: reply.microseconds, overTCP: reply.overTCP)
-            snapshot.data.chain.cache.insert(answer, now: now)
+            snapshot.data.chain.cache.insert(answer, now: now, from: origin)
             for waiter in waiters {
+                if case .report(let tell) = waiter.reply {
+                    tell(.answered(answer, origin))
+                    continue
+                }
                 waiter.upstream.answers.append(answer, from: origin)
                 proceed(waiter, now)
             }
@@ -201,11 +237,12 @@ private final class Responder: @unchecked Sendable {
     /// The server's number in the log, which knows it before the first record that needs it. A server that is no longer
     /// asked keeps its number.
     private func number(of server: SocketAddress) -> Int16 {
-        if let number = numbers[server] { return number }
-        guard numbers.count < Int(Int16.max) else { return -1 }
-        let number = Int16(numbers.count)
-        numbers[server] = number
-        log?.setUpstreams(numbers.sorted { $0.value < $1.value }.map { "\($0.key)" })
+        guard let (number, isNew) = numbers.number(of: server) else { return -1 }
+        if isNew {
+            let texts = numbers.servers.map { "\($0)" }
+            log?.setUpstreams(texts)
+            handler.upstreamTexts = texts.map { Array($0.utf8) }
+        }
         return number
     }
 
@@ -246,6 +283,10 @@ private final class Responder: @unchecked Sendable {
             case .miss: return false
             case .nothing, .transfer: send(UnsafeRawBufferPointer(start: nil, count: 0))
             }
+        case .report(let tell):
+            // Only a failure is worth telling; a late answer is waited for.
+            guard let failure = query.upstream.failure else { return false }
+            tell(.failed("\(failure.text)"))
         }
         return true
     }

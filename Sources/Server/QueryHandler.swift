@@ -41,6 +41,8 @@ struct QueryHandler: ~Copyable {
 
     /// Set anew by the owner with each snapshot that it takes: a copy here spares every query the counting of references.
     var service: ServiceSettings
+    /// `ADDR:PORT` of the servers that answers come from, by their numbers in decisions.
+    var upstreamTexts: [[UInt8]] = []
     private let ring: LookupRing?
     private var name = LookupName()
     /// Names of aliases, while a chain is written.
@@ -128,7 +130,7 @@ struct QueryHandler: ~Copyable {
             time: request.arrival.wall, client: request.client, transport: request.transport, query: query,
             decision: decision, response: builder.message, answers: Int(builder.answers),
             truncated: builder.truncated, durationMicroseconds: Moment.microseconds(since: request.arrival))
-        let length = finish(&builder, flags, message, request, reserved: reserved)
+        let length = finish(&builder, flags, message, request, local.paths, reserved: reserved)
         return .reply(length)
     }
 
@@ -243,17 +245,17 @@ struct QueryHandler: ~Copyable {
     /// Writes OPT, flags and counts; returns the length of the response.
     private func finish(
         _ builder: inout ResponseBuilder, _ flags: Header.Flags, _ message: UnsafeRawBufferPointer, _ request: Request,
-        reserved: Int
+        _ paths: PathTexts, reserved: Int
     ) -> Int {
         if builder.truncated { builder.truncate() }
         builder.release(reserved: reserved)
-        if query.hasEDNS { appendOPT(&builder, message, request) }
+        if query.hasEDNS { appendOPT(&builder, message, request, paths) }
         builder.finish(flags: flags, questions: query.questionLength > 0 ? 1 : 0)
         return builder.length
     }
 
     private func appendOPT(
-        _ builder: inout ResponseBuilder, _ message: UnsafeRawBufferPointer, _ request: Request
+        _ builder: inout ResponseBuilder, _ message: UnsafeRawBufferPointer, _ request: Request, _ paths: PathTexts
     ) {
         // The longest OPT we write: fixed part, cookie, keepalive, NSID, an extended error with its text, and padding.
         withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 8) { opt in
@@ -286,22 +288,52 @@ struct QueryHandler: ~Copyable {
                     service.identity.withUnsafeBytes { target.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
                 }
             }
-            if let error = decision.extendedError, length + 6 <= room {
-                // The text is a courtesy: it gives way where the packet is full.
-                let text = decision.extendedText
-                let textLength =
-                    length + 6 + text.utf8CodeUnitCount <= min(room, 512) ? text.utf8CodeUnitCount : 0
-                length = Self.append(EDNS.Option.extendedError, 2 + textLength, at: length, of: base) { target in
-                    target.write(error.rawValue, at: 0)
-                    if textLength > 0 { (target + 2).copyMemory(from: text.utf8Start, byteCount: textLength) }
-                }
-            }
+            length = appendExtendedError(builder, request, paths, at: length, of: base, room: room)
             if query.wantsPadding, request.transport == .dot || request.transport == .doh {
                 length = Self.pad(builder.length, length, of: base, room: min(room, opt.count))
             }
             base.write(UInt16(length - EDNS.optLength), at: 9)
             _ = builder.appendAdditional(raw: UnsafeRawBufferPointer(start: base, count: length))
         }
+    }
+
+    /// The error and its text, the reason of the answer among it; returns OPT's length. The texts are a courtesy: they
+    /// give way where the packet is full.
+    private func appendExtendedError(
+        _ builder: borrowing ResponseBuilder, _ request: Request, _ paths: PathTexts, at length: Int,
+        of base: UnsafeMutableRawPointer, room: Int
+    ) -> Int {
+        let error = decision.extendedError
+        // That an answer is stale, its error says already.
+        let isSaid = decision.source == .none || decision.source == .stale && error != nil
+        let isExplained = service.explains(to: request.client) && (!isSaid || decision.hopCount > 0)
+        guard error != nil || isExplained, length + 6 <= room else { return length }
+        let target = base + length + 4
+        let most = min(room, 512) - length - 6
+        var count = 0
+        if error != nil {
+            let text = decision.extendedText
+            if text.utf8CodeUnitCount <= most {
+                (target + 2).copyMemory(from: text.utf8Start, byteCount: text.utf8CodeUnitCount)
+                count = text.utf8CodeUnitCount
+            }
+        }
+        if isExplained {
+            let isSecond = count > 0
+            var reason = ReasonText(to: target + 2 + count, limit: most - count)
+            if isSecond { reason.append(" (") }
+            reason.write(
+                decision, builder.message, hasNames: !builder.truncated, paths, upstream: upstreamTexts)
+            if isSecond { reason.append(UInt8(ascii: ")")) }
+            // Half a reason says little, but for a chain's, which is as long as it likes.
+            if reason.isCut, reason.count == ReasonText.mostBytes { reason.markCut() }
+            if !reason.isCut { count += reason.count }
+        }
+        if error == nil, count == 0 { return length }
+        target.write(error?.rawValue ?? ExtendedError.other.rawValue, at: 0)
+        base.write(EDNS.Option.extendedError, at: length)
+        base.write(UInt16(truncatingIfNeeded: 2 + count), at: length + 2)
+        return length + 6 + count
     }
 
     /// Makes message and OPT together a multiple of the recommended block, where there is room; returns OPT's length.
@@ -354,28 +386,4 @@ struct UpstreamState: Sendable {
 
     /// Not asked: what every query starts with.
     static let none = UpstreamState()
-}
-
-/// A point in time, read once per batch.
-struct Moment: Sendable, BitwiseCopyable {
-    /// Microseconds since 1970.
-    var wall: UInt64
-    /// Microseconds of the monotonic clock.
-    var monotonic: UInt64
-
-    static func now() -> Moment {
-        Moment(wall: microseconds(CLOCK_REALTIME), monotonic: monotonicMicroseconds())
-    }
-
-    static func monotonicMicroseconds() -> UInt64 { microseconds(CLOCK_MONOTONIC) }
-
-    static func microseconds(since start: Moment) -> UInt32 {
-        UInt32(clamping: monotonicMicroseconds() &- start.monotonic)
-    }
-
-    private static func microseconds(_ clock: clockid_t) -> UInt64 {
-        var time = timespec()
-        clock_gettime(clock, &time)
-        return UInt64(time.tv_sec) &* 1_000_000 &+ UInt64(time.tv_nsec) / 1000
-    }
 }

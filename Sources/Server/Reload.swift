@@ -12,6 +12,8 @@ struct LoadedState: Sendable {
     var cacheOrigin: [UpstreamServer]
     /// When the loading began, as file times are.
     var since: timespec
+    /// Overrides that were added at run time.
+    var leases: OverrideLeases
     /// Encrypted transports of ours that clients may be told of.
     var designated: [DesignatedResolver] = []
 
@@ -21,6 +23,7 @@ struct LoadedState: Sendable {
         self.since = since
         cache = AnswerCache(configuration.cache)
         cacheOrigin = sources.upstream
+        leases = OverrideLeases(configuration.hosts)
     }
 
     /// How upstream is asked, and whom.
@@ -33,13 +36,15 @@ struct LoadedState: Sendable {
     func localData(_ cookie: ServerCookie) -> LocalData {
         LocalData(
             chain: SourceChain(
-                hosts: sources.hosts, zones: sources.zones, special: sources.special.announcing(designated),
+                hosts: sources.hosts, leases: leases.table, zones: sources.zones,
+                special: sources.special.announcing(designated),
                 cache: cache,
                 routes: ForwardRoutes(sources.upstream)),
             service: ServiceSettings(
                 access: configuration.accessList, cookie: cookie,
                 identity: Array(configuration.identity.utf8.prefix(255)),
-                version: Array(configuration.version.utf8.prefix(255)), streams: configuration.streams),
+                version: Array(configuration.version.utf8.prefix(255)), streams: configuration.streams,
+                explains: configuration.explains),
             recursionAvailable: !sources.upstream.isEmpty)
     }
 }
@@ -48,6 +53,7 @@ extension RunningDaemon {
     /// Reads the configuration and all files again, beside what is in use, and swaps them in whole. What can't be
     /// loaded stays as it was. On the reload thread.
     func reload(reason: String) {
+        reloads.begin()
         SystemManager.notify("RELOADING=1\nMONOTONIC_USEC=\(Moment.monotonicMicroseconds())")
         let last = state.withLock { $0 }
         var next = last
@@ -67,13 +73,23 @@ extension RunningDaemon {
         }
         if next.forwarding != last.forwarding { forwarding.replace(next.forwarding) }
         encrypted?.reloadCertificate()
-        store.replace(next.localData(cookie))
+        state.withLock { state in
+            // They may have changed since the reload began.
+            next.leases = state.leases
+            next.leases.answer(by: next.configuration.hosts)
+            state = next
+            store.replace(next.localData(cookie))
+        }
         refreshWorkers()
-        state.withLock { $0 = next }
         watcher.watch(next.sources.watched, since: next.since)
-        let changes = [ReloadReport.changes(from: last.sources, to: next.sources)] + notes
-        Report.line("reload     \(reason): \(changes.joined(separator: ", "))")
+        let changes = ([ReloadReport.changes(from: last.sources, to: next.sources)] + notes).joined(separator: ", ")
+        Report.line("reload     \(reason): \(changes)")
         SystemManager.notify("READY=1")
+        reloads.end(
+            ReloadOutcome(
+                time: Moment.now().wall, reason: reason, changes: changes,
+                problems: next.sources.diagnostics.list.map(\.description)),
+            failed: next.sources.diagnostics.hasErrors)
     }
 
     /// Takes the settings of the configuration file; returns what is to be said about them.
@@ -90,12 +106,14 @@ extension RunningDaemon {
             ("tls.certificate", fresh.certificatePath == asked.certificatePath),
             ("tls.key", fresh.keyPath == asked.keyPath), ("workers", fresh.workers == asked.workers),
             ("log.format", fresh.logFormat == asked.logFormat), ("log.file", fresh.logFile == asked.logFile),
+            ("dnstap", fresh.dnstap == asked.dnstap),
         ].filter { !$0.1 }.map(\.0)
         next.configuration.listen = old.listen
         next.configuration.encrypted = old.encrypted
         next.configuration.workers = old.workers
         next.configuration.logFormat = old.logFormat
         next.configuration.logFile = old.logFile
+        next.configuration.dnstap = old.dnstap
         guard !fixed.isEmpty else { return [] }
         return ["\(fixed.joined(separator: ", ")) changed, which needs a restart"]
     }

@@ -10,9 +10,19 @@ struct ServiceSettings: Sendable {
     /// Answer to `version.bind. CH TXT`; empty: refused.
     var version: [UInt8]
     var streams = Configuration.Streams()
+    var explains = Configuration.Explains.off
 
     /// How long an idle stream stays open, in units of 100 ms (RFC 7828 3.1).
     var keepalive: UInt16 { UInt16(clamping: streams.idleTimeout / 100) }
+
+    /// Whether `client` is told the reason of its answer: paths of this machine are not everybody's business.
+    func explains(to client: SocketAddress) -> Bool {
+        switch explains {
+        case .loopback: client.isLoopback
+        case .all: true
+        case .off: false
+        }
+    }
 
     private static let versionNames: [Name?] = [Name("version.bind."), Name("version.server.")]
     private static let identityNames: [Name?] = [Name("id.server."), Name("hostname.bind.")]
@@ -40,7 +50,7 @@ struct ServiceSettings: Sendable {
         }
     }
 
-    private static let place = Place(path: "RFC 4892 3.1")
+    fileprivate static let place = Place(path: "RFC 4892 3.1")
 }
 
 /// Everything that a reload replaces, as a whole: the data that is answered from, and how it is served.
@@ -49,10 +59,17 @@ final class LocalData: Sendable {
     let service: ServiceSettings
     /// RA: there is an upstream to ask.
     let recursionAvailable: Bool
+    /// Of the places that decisions speak of.
+    let paths: PathTexts
 
     init(chain: SourceChain, service: ServiceSettings, recursionAvailable: Bool) {
         self.chain = chain
         self.service = service
         self.recursionAvailable = recursionAvailable
+        // Places are known from their first use on: these are to be known now.
+        _ = (SourceChain.documents, ServiceSettings.place)
+        paths = PathTexts()
     }
+
+    deinit { paths.deallocate() }
 }

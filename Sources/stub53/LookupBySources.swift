@@ -2,6 +2,7 @@ import DNSWire
 import Flow
 import LDNS
 import Resolution
+import Server
 
 /// Lookups by the sources of a configuration, in this process; what they leave to upstream is asked there.
 struct LookupBySources: NameLookup {

@@ -1,5 +1,8 @@
 import ArgumentParser
 import CLinux
+import History
+import Inspector
+import LookupLog
 import Server
 
 /// `stub53 serve`: the daemon.
@@ -87,11 +90,43 @@ struct Serve: AsyncParsableCommand {
             ("--key", "tls.key", key), ("--history", "history.path", history),
         ]
         for case (let flag, let key, let value?) in single { settings.append(.init(flag, key, [value])) }
-        if !dnstap.isEmpty { settings.append(.init("--dnstap", "dnstap", dnstap)) }
+        if !dnstap.isEmpty { settings.append(.init("--dnstap", "dnstap.to", dnstap)) }
         if keepGoing { settings.append(.init("--keep-going", "keep-going", ["yes"])) }
         if endWithInput, clinux_end_with_input() != 0 {
             throw ServiceFailure(.problem, "a thread can't be started; end some processes, or raise 'ulimit -u'")
         }
-        try await Daemon(try sources.configuration(settings)).run()
+        let configuration = try sources.configuration(settings)
+        let live = LiveLookups()
+        let history = try openHistory(configuration.history)
+        var observers: [any LookupObserver] = []
+        if configuration.control.value != nil { observers.append(live) }
+        if let history { observers.append(history.writer) }
+        try await Daemon(configuration, observers: observers) { control in
+            var companions: [any DaemonCompanion] = []
+            let api = ControlAPI(control, live: live, history: history)
+            if let path = configuration.control.value {
+                companions.append(ControlServer(path: path, isOptional: configuration.control.isDefault, api))
+            }
+            if let address = configuration.inspector.value {
+                companions.append(InspectorServer(address, isOptional: configuration.inspector.isDefault, api))
+            }
+            return companions
+        }.run()
+    }
+
+    /// Nil where none is kept.
+    private func openHistory(_ settings: Configuration.History) throws -> KeptHistory? {
+        guard let path = settings.path.value else { return nil }
+        do {
+            let store = try HistoryStore(path: path, report: LookupLog.reportToStandardError)
+            let limits = HistoryLimits(
+                maximumSize: settings.maximumSize, maximumAge: settings.maximumAge,
+                maximumRate: settings.maximumRate)
+            return KeptHistory(store, HistoryWriter(store: store, limits: limits))
+        } catch {
+            guard settings.path.isDefault else { throw ServiceFailure(.configuration, error.description) }
+            Terminal.error("stub53: \(error); lookups are not kept")
+            return nil
+        }
     }
 }

@@ -38,10 +38,26 @@ enum Terminal {
 
     static func count(_ number: Int, _ word: String) -> String { "\(number) \(word)\(number == 1 ? "" : "s")" }
 
+    /// Bytes as they are, on standard output if no other file is named.
+    static func write(_ bytes: [UInt8], to descriptor: Int32 = STDOUT_FILENO) {
+        fflush(nil)
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if written < 0 && errno != EINTR {
+                // Who reads has gone: so do we.
+                if errno == EPIPE { exit(0) }
+                error("stub53: what was read can't be written: \(String(cString: strerror(errno)))")
+                exit(1)
+            }
+            rest = rest.dropFirst(max(written, 0))
+        }
+    }
+
     /// One line on standard error.
     static func error(_ line: String) {
         let bytes = Array((line + "\n").utf8)
         fflush(nil)
-        _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        _ = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
     }
 }

@@ -23,6 +23,8 @@ struct SampleLookup {
     var recordClass = RecordClass.in
     var flags: Header.Flags = [.recursionDesired, .authenticData]
     var dnssecOK = false
+    /// An OPT record, which DO=1 implies.
+    var hasEDNS = false
     var answers = [Answer()]
     var truncated = false
     var duration: UInt32 = 11
@@ -41,9 +43,9 @@ struct SampleLookup {
     /// The query as the wire has it.
     var message: [UInt8] {
         var message: [UInt8] = [0x12, 0x34, UInt8(flags.rawValue >> 8), UInt8(flags.rawValue & 0xFF), 0, 1]
-        message += [0, 0, 0, 0, 0, dnssecOK ? 1 : 0] + name.wire
+        message += [0, 0, 0, 0, 0, dnssecOK || hasEDNS ? 1 : 0] + name.wire
         message += [type.rawValue, recordClass.rawValue].flatMap { [UInt8($0 >> 8), UInt8($0 & 0xFF)] }
-        if dnssecOK { message += [0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 0] }
+        if dnssecOK || hasEDNS { message += [0, 0, 41, 4, 208, 0, 0, dnssecOK ? 0x80 : 0, 0, 0, 0] }
         return message
     }
 
@@ -66,6 +68,11 @@ struct SampleLookup {
                         }
                     }
                 }
+                var flags: Header.Flags = [.response, .recursionAvailable]
+                if self.flags.contains(.recursionDesired) { flags.insert(.recursionDesired) }
+                if truncated { flags.insert(.truncated) }
+                let code = Header.Flags(rawValue: decision.responseCode.rawValue & 0xF)
+                builder.finish(flags: flags.union(code), questions: 1)
                 ring.append(
                     time: time, client: client, transport: transport, query: query, decision: decision,
                     response: builder.message, answers: Int(builder.answers), truncated: truncated,

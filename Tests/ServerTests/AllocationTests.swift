@@ -46,6 +46,15 @@ struct AllocationTests {
                 "with EDNS, DO, a cookie and NSID",
                 Packet(
                     "acme.org.", additional: [Packet.opt(flags: 0x8000, [(10, [1, 2, 3, 4, 5, 6, 7, 8]), (3, [])])])),
+            .init("a lease", Packet("leased.acme.org.")),
+            .init("a lease, HTTPS masked", Packet("leased.acme.org.", .https), answers: 0),
+            .init("a lease, PTR", Packet("77.0.0.127.in-addr.arpa.", .ptr)),
+            .init("explained: hosts", Packet("over.acme.org.", additional: [Packet.opt()])),
+            .init("explained: hosts, masked", Packet("over.acme.org.", .https, additional: [Packet.opt()]), answers: 0),
+            .init("explained: zone", Packet("acme.org.", additional: [Packet.opt()])),
+            .init("explained: a chain", Packet("x.moved.acme.org.", additional: [Packet.opt()]), answers: 3),
+            .init("explained: special name", Packet("localhost.", additional: [Packet.opt()])),
+            .init("explained: cache", Packet("cached.example.", flags: 0x0100, additional: [Packet.opt()])),
             .init("truncated", Packet("big.acme.org.", .txt), answers: 0),
             .init(
                 "refused, with an extended error", Packet("far.example.", additional: [Packet.opt()]), code: .refused,
@@ -62,7 +71,8 @@ struct AllocationTests {
         let log = try LookupLog(sinks: [LookupSink(.json, to: .file(path: folder.file("log")))])
         log.start()
         defer { log.stop() }
-        var world = try WireWorld(forwards: true, ring: log.makeRing())
+        var world = try WireWorld(
+            forwards: true, explains: .loopback, leased: ["127.0.0.77 leased.acme.org"], ring: log.makeRing())
         try world.fill("cached.example.")
         // What is asked is answered as it should be; and what Swift makes once, at the first call, is made.
         let response = try world.ask(lookup.packet)

@@ -164,6 +164,20 @@ struct CommandTests {
         #expect(!result.output.contains("\u{1B}"))
     }
 
+    @Test("why shows the lines that others have beaten, below their source")
+    func whyShadowed() async throws {
+        try folder.write(Self.hosts + "127.0.0.14 over.acme.org\n127.0.0.99 *.acme.org\n", to: "hosts")
+        let result = try await run(["why", "over.acme.org"] + local)
+        let lines = result.output.split(separator: "\n").map(String.init)
+        let first = try #require(lines.firstIndex { $0.hasPrefix("  1  hosts") })
+        try #require(lines.count > first + 2)
+        #expect(lines[first + 1].hasPrefix("               hosts:3  ") && lines[first + 1].hasSuffix("repeats hosts:1"))
+        #expect(
+            lines[first + 2].hasPrefix("               hosts:4  ")
+                && lines[first + 2].contains("*.acme.org. 127.0.0.99")
+                && lines[first + 2].hasSuffix("shadowed by over.acme.org. (hosts:1), which is closer"))
+    }
+
     @Test("why tells which server would be asked")
     func whyUpstream() async throws {
         let servers = ["--hosts", "hosts", "--upstream", "192.0.2.1", "--upstream", "example.net=192.0.2.2:5353"]

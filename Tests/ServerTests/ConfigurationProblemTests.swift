@@ -57,6 +57,15 @@ struct ConfigurationProblemTests {
             "cache:\n  size: 9999999999G\n",
             ["test.yaml:2: cache.size: '9999999999G' is more than the most, 1099511627776 bytes"]
         ),
+        (
+            "dnstap:\n  to: [tcp:127.0.0.1, 'tcp:localhost:6000', 'unix:']\n  max-size: 1k\n",
+            [
+                "test.yaml:2: dnstap.to: 'tcp:127.0.0.1' has no port; give tcp:ADDR:PORT",
+                "test.yaml:2: dnstap.to: 'localhost' is not an IP address; give ADDR[:PORT], or [V6]:PORT",
+                "test.yaml:2: dnstap.to: the path is empty",
+                "test.yaml:3: dnstap.max-size: '1k' is less than the least, 65536 bytes",
+            ]
+        ),
         ("cache:\n  prefetch: maybe\n", ["test.yaml:2: cache.prefetch: 'maybe' is neither yes nor no"]),
         (
             "upstream:\n  servers: [none, 192.0.2.1]\n",

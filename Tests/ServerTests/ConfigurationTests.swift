@@ -1,5 +1,6 @@
 import DNSWire
 import Foundation
+import LookupLog
 import Resolution
 import TestSupport
 import Testing
@@ -115,9 +116,14 @@ struct ConfigurationTests {
         Case("history.max-size", "8M", "\(8 << 20)") { "\($0.history.maximumSize)" },
         Case("history.max-age", "2d", "172800") { "\($0.history.maximumAge)" },
         Case("history.max-rate", "7", "7") { "\($0.history.maximumRate)" },
-        Case("dnstap", "[/tap.fstrm, \"unix:/tap.sock\"]", "/tap.fstrm unix:/tap.sock") {
-            $0.dnstap.joined(separator: " ")
+        Case(
+            "dnstap.to", "[/tap, \"unix:/tap.sock\", \"tcp:127.0.0.1:6000\", \"tcp:[::1]:6000\", none]",
+            "/tap unix:/tap.sock tcp:127.0.0.1:6000 tcp:[::1]:6000"
+        ) {
+            $0.dnstap.destinations.map(\.description).joined(separator: " ")
         },
+        Case("dnstap.max-size", "1M", "\(1 << 20)") { "\($0.dnstap.maximumFileSize)" },
+        Case("dnstap.keep", "3", "3") { "\($0.dnstap.keptFiles)" },
         Case("explain", "all", "all") { $0.explains.rawValue },
         Case("control", "/c.sock", "/c.sock") { $0.control.value ?? "" },
         Case("control", "off", "off") { $0.control.value ?? "off" },

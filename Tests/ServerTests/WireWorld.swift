@@ -52,7 +52,10 @@ struct WireWorld: ~Copyable {
     private static let guardLength = 64
     private static let guardByte: UInt8 = 0xA5
 
-    init(forwards: Bool = false, trustAuthenticData: Bool = false, ring: LookupRing? = nil) throws {
+    init(
+        forwards: Bool = false, trustAuthenticData: Bool = false, explains: Configuration.Explains = .off,
+        serves network: String? = nil, leased: [String] = [], ring: LookupRing? = nil
+    ) throws {
         let folder = try TemporaryFolder()
         let hosts = try folder.write(Self.hosts, to: "hosts")
         try folder.write(Self.zone, to: "zones/acme.org.zone")
@@ -69,10 +72,16 @@ struct WireWorld: ~Copyable {
         settings.trustAuthenticData = trustAuthenticData
         cache = AnswerCache(settings)
         let service = ServiceSettings(
-            access: AccessList(allowing: []), cookie: ServerCookie(), identity: Array(Self.identity.utf8),
-            version: Array("stub53 test".utf8))
+            access: AccessList(allowing: network.flatMap { AccessList.Network($0) }.map { [$0] } ?? []),
+            cookie: ServerCookie(), identity: Array(Self.identity.utf8),
+            version: Array("stub53 test".utf8), explains: explains)
         local = LocalData(
-            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
+            chain: SourceChain(
+                hosts: loaded.hosts,
+                leases: HostsReader.table(
+                    leased.map { (Array($0.utf8), 1) }, path: "override", settings: configuration.hosts
+                ).table,
+                zones: loaded.zones, special: loaded.special, cache: cache),
             service: service, recursionAvailable: forwards)
         self.ring = ring
         handler = QueryHandler(service: service, ring: ring)

@@ -78,6 +78,18 @@ pid_t clinux_start_covered(
 /// Waits for the end of the command: its exit code, or 128 and the signal that ended it.
 int clinux_wait_for_command(pid_t command);
 
+/// A netlink socket for `clinux_socket_inode`; -1 where the kernel has none.
+int clinux_open_socket_diagnosis(void);
+
+/// The inode of the UDP or TCP socket on a local address (4 or 16 bytes) and port, and its owner; 0: there is none.
+/// - See: sock_diag(7).
+uint32_t clinux_socket_inode(
+    int fd, int is_ipv6, int is_tcp, const unsigned char address[16], uint16_t port, uid_t *user);
+
+/// The process that has the socket open, as far as /proc may be read: those of `first` are looked at first, then the
+/// youngest; 0: none. One thread at a time.
+pid_t clinux_socket_holder(uint32_t inode, uid_t user, const pid_t *first, int count);
+
 /// Has SIGTERM sent to this process when its standard input ends: who holds the other end of that pipe can't be gone
 /// without us noticing. PR_SET_PDEATHSIG would be lost where the program has file capabilities, or with the parent's thread.
 /// Returns 0 or an error number.

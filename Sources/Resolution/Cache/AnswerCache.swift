@@ -36,7 +36,7 @@ public final class AnswerCache: @unchecked Sendable {
     public let settings: Settings
     // Not an array of objects: a hit would then count references, which threads that ask the same shard fight over.
     private let shards: UnsafeMutablePointer<Mutex<ShardState>>
-    private let shardCount: Int
+    let shardCount: Int
     private static let mostShards = 64
     /// Below this, in bytes, a shard would refuse answers of ordinary size.
     private static let leastShardCapacity = 256 << 10
@@ -78,6 +78,14 @@ public final class AnswerCache: @unchecked Sendable {
         var extendedError: UInt16
         var nameLength: UInt8
         var flags: Flags
+        // Where it came from: in what would be padding.
+        var upstream: Int16
+        var roundTrip: ShortMicroseconds
+
+        var origin: UpstreamAnswer.Origin {
+            UpstreamAnswer.Origin(
+                upstream: upstream, microseconds: roundTrip.value, overTCP: flags.contains(.overTCP))
+        }
 
         struct Flags: OptionSet, BitwiseCopyable {
             let rawValue: UInt8
@@ -88,6 +96,7 @@ public final class AnswerCache: @unchecked Sendable {
             static let prefetched = Flags(rawValue: 16)
             static let hasError = Flags(rawValue: 32)
             static let used = Flags(rawValue: 64)
+            static let overTCP = Flags(rawValue: 128)
             static let key: Flags = [.dnssecOK, .checkingDisabled]
         }
 
@@ -95,12 +104,21 @@ public final class AnswerCache: @unchecked Sendable {
         var blockSize: Int { Self.size + (Int(nameLength) + 1) / 2 * 2 + Int(ttlCount) * 2 + Int(messageLength) }
     }
 
+    /// Under the lock of the shard that `hash` belongs to.
+    func withShard<R: Sendable>(_ hash: UInt64, _ body: (inout ShardState) -> R) -> R {
+        shard(hash).pointee.withLock { body(&$0) }
+    }
+
+    func withShard<R: Sendable>(number: Int, _ body: (inout ShardState) -> R) -> R {
+        shards[number].withLock { body(&$0) }
+    }
+
     private func shard(_ hash: UInt64) -> UnsafeMutablePointer<Mutex<ShardState>> {
         shards + (Int(truncatingIfNeeded: hash >> 58) & (shardCount - 1))
     }
 
-    /// Keeps `answer`, if it may be kept. `now` is monotonic time in microseconds.
-    public func insert(_ answer: UpstreamAnswer, now: UInt64) {
+    /// Keeps `answer`, if it may be kept. `now` is monotonic time in microseconds; `origin` is for people.
+    public func insert(_ answer: UpstreamAnswer, now: UInt64, from origin: UpstreamAnswer.Origin = .init()) {
         guard answer.ttl > 0 else { return }
         let key = answer.key
         var flags: Head.Flags = []
@@ -109,12 +127,14 @@ public final class AnswerCache: @unchecked Sendable {
         if answer.hasAlias { flags.insert(.alias) }
         if answer.authenticData { flags.insert(.authenticData) }
         if answer.extendedError != nil { flags.insert(.hasError) }
+        if origin.overTCP { flags.insert(.overTCP) }
         let head = Head(
             hash: key.hash, inserted: now, expiry: now + UInt64(answer.ttl) * 1_000_000, retry: 0, ttl: answer.ttl,
             hits: 0, messageLength: UInt32(answer.message.count), questionEnd: UInt16(answer.questionEnd),
             answers: answer.answers, authority: answer.authority, ttlCount: UInt16(answer.ttlOffsets.count),
             type: key.type, responseCode: answer.responseCode,
-            extendedError: answer.extendedError?.rawValue ?? 0, nameLength: UInt8(key.name.count), flags: flags)
+            extendedError: answer.extendedError?.rawValue ?? 0, nameLength: UInt8(key.name.count), flags: flags,
+            upstream: origin.upstream, roundTrip: ShortMicroseconds(origin.microseconds))
         let staleWindow = settings.serveStale ? UInt64(settings.staleWindow) * 1_000_000 : 0
         shard(key.hash).pointee.withLock { state in
             let old = key.name.withUnsafeBytes { wire in

@@ -24,7 +24,7 @@ public final class UpstreamAnswer: Sendable {
     public let extendedError: ExtendedError?
 
     /// Which server it came from, how long it took, and how.
-    public struct Origin: Sendable, BitwiseCopyable {
+    public struct Origin: Sendable, Hashable, BitwiseCopyable {
         /// Its number in the log; -1: none.
         public var upstream: Int16
         public var microseconds: UInt32

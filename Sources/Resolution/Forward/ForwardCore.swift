@@ -12,6 +12,8 @@ struct ForwardCore: ~Copyable {
     private(set) var actions: [Action] = []
     private(set) var outbox: [UInt8] = []
     private(set) var flightCount = 0
+    /// The attempt that the last message belonged to: when it was sent, and to whom; nil when it belonged to none.
+    private(set) var lastReply: (sent: UInt64, server: Int)?
 
     private let settings: ForwardSettings
     private let routes: [Route]
@@ -101,6 +103,7 @@ struct ForwardCore: ~Copyable {
         _ message: UnsafeRawBufferPointer, on channel: Channel, now: UInt64,
         accept: (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Bool
     ) {
+        lastReply = nil
         guard message.count >= Header.length, let base = message.baseAddress else { return }
         let flags = Header.Flags(rawValue: base.readUInt16(2))
         guard flags.contains(.response), flags.opcode == .query,
@@ -148,6 +151,7 @@ struct ForwardCore: ~Copyable {
         switch code {
         case .noError, .nxDomain, .yxDomain:
             guard let summary, hasQuestion, accept(flights[flight].key, message, summary) else {
+                servers[attempt.server].errors += 1
                 servers[attempt.server].health.noteFault()
                 flights[flight].error = .invalidData
                 flights[flight].errorText = "upstream's answer can't be used"
@@ -171,12 +175,14 @@ struct ForwardCore: ~Copyable {
             schedule(flight)
             return
         case .serverFailure:
+            servers[attempt.server].errors += 1
             if summary != nil, hasQuestion, message.count <= Self.longestFallback {
                 flights[flight].fallback = Array(message)
                 flights[flight].fallbackReply = reply
             }
             flights[flight].errorText = "upstream failed to resolve the name"
         default:
+            servers[attempt.server].errors += 1
             servers[attempt.server].health.noteFault()
             flights[flight].errorText =
                 code == .refused ? "upstream refused the question" : "upstream answered an error"
@@ -204,7 +210,10 @@ struct ForwardCore: ~Copyable {
             servers[server].streamSilentSince = now
             guard servers[server].streamOutstanding > 0 else { return }
         }
-        if !wasReused { servers[server].health.noteRefusal(now) }
+        if !wasReused {
+            servers[server].errors += 1
+            servers[server].health.noteRefusal(now)
+        }
         let lost = attempts.indices.filter { attempts[$0].flight != -2 && attempts[$0].channel == channel }
             .map { (number: $0, generation: attempts[$0].generation) }
         for (number, generation) in lost {
@@ -271,6 +280,8 @@ struct ForwardCore: ~Copyable {
 
     // MARK: What the shell asks
 
+    func address(of server: Int) -> SocketAddress { settings.servers[server].address }
+
     /// Those that are not finished, each with what it asks and until when.
     var openFlights: [(flight: Int, key: FetchKey, deadline: UInt64)] {
         flights.indices.filter { flights[$0].isOpen }.map { ($0, flights[$0].key, flights[$0].deadline) }
@@ -315,7 +326,8 @@ struct ForwardCore: ~Copyable {
                 server: settings,
                 state: server.health.isDown ? .down : server.health.everHeard ? .up : .untried,
                 smoothedRTT: server.health.smoothedRTT, failures: server.health.lates + server.health.refusals,
-                queries: server.queries, answers: server.answers, timeouts: server.timeouts)
+                queries: server.queries, answers: server.answers, timeouts: server.timeouts,
+                errors: server.errors)
         }
     }
 
@@ -474,6 +486,7 @@ struct ForwardCore: ~Copyable {
     }
 
     private mutating func noteReply(_ attempt: Attempt, rtt: Bool, _ now: UInt64) {
+        lastReply = (attempt.sent, attempt.server)
         servers[attempt.server].answers += 1
         servers[attempt.server].health.noteHeard(now)
         if rtt, !attempt.isStream { servers[attempt.server].health.noteRTT(sent: attempt.sent, now) }

@@ -109,6 +109,8 @@ extension ForwardCore {
         var queries: UInt64 = 0
         var answers: UInt64 = 0
         var timeouts: UInt64 = 0
+        /// Answers that could not be used, and network errors.
+        var errors: UInt64 = 0
     }
 
     struct Route {

@@ -14,10 +14,13 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     public typealias Check = @Sendable (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Answer?
     /// After `.late` those that are left in the list go on waiting; after the other events all are done with.
     public typealias Completion = @Sendable (FetchKey, inout [Waiter], FetchEvent<Answer>) -> Void
+    /// Is told of each message to and from upstream.
+    public typealias Watch = @Sendable (UpstreamMessage) -> Void
 
     fileprivate let check: Check
     fileprivate let completion: Completion
     fileprivate let roundEnds: @Sendable () -> Void
+    fileprivate let watch: Watch?
     fileprivate let wakeDescriptor: Int32
     fileprivate let epoll: Int32
     fileprivate let mailbox: Mutex<Mailbox>
@@ -42,10 +45,11 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
 
     /// Nil when the system has no descriptor left.
     ///
-    /// `roundEnds` is called on the lane's thread after each round: what completions have gathered can be sent.
+    /// `roundEnds` is called on the lane's thread after each round: what completions have gathered can be sent. `watch` is
+    /// called there, too.
     public init?(
         settings: ForwardSettings, check: @escaping Check, completion: @escaping Completion,
-        roundEnds: @escaping @Sendable () -> Void = {}
+        roundEnds: @escaping @Sendable () -> Void = {}, watch: Watch? = nil
     ) {
         let descriptor = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
         guard descriptor >= 0 else { return nil }
@@ -59,6 +63,7 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
         self.check = check
         self.completion = completion
         self.roundEnds = roundEnds
+        self.watch = watch
         published = Mutex(ForwardCore(settings).status())
     }
 
@@ -147,6 +152,8 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
     private var waiting: [[Waiter]] = []
     private var letters: [Engine.Letter] = []
     private var sends: [(port: Int, bytes: Range<Int>)] = []
+    /// Ours of the channel that is read from, where somebody watches.
+    private var localEnd: SocketAddress?
     private var publishedAt: UInt64 = 0
     private var isDirty = false
     private var stopAt: UInt64?
@@ -261,6 +268,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
             var value: UInt64 = 0
             _ = read(engine.wakeDescriptor, &value, 8)
         case .port(let port):
+            if engine.watch != nil { localEnd = sockets.localAddress(of: .port(port)) }
             // Bounded, so that a flood on one port does not keep the others waiting.
             for _ in 0..<8 {
                 let more = sockets.receive(port: port) { message in receive(message, on: .port(port), now) }
@@ -269,6 +277,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
         case .stream(let server, let readable, let writable):
             if writable { sockets.streamIsWritable(server) }
             if readable {
+                if engine.watch != nil { localEnd = sockets.localAddress(of: .stream(server: server)) }
                 sockets.receive(stream: server) { message in receive(message, on: .stream(server: server), now) }
             }
         }
@@ -293,6 +302,9 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
             answer = check(key, message, summary)
             return answer != nil
         }
+        if let watch = engine.watch, let reply = core.lastReply {
+            tell(watch, message, channel, core.address(of: reply.server), localEnd, sent: reply.sent, received: now)
+        }
         guard let answer, let (flight, reply) = core.takeAnswered() else { return }
         engine.completion(core.key(of: flight), &waiting[flight], .answered(answer, reply))
         waiting[flight].removeAll(keepingCapacity: true)
@@ -306,8 +318,12 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
                 switch action {
                 case .openPort(let port, let server): sockets.openPort(port, server: server)
                 case .closePort(let port): sockets.closePort(port)
-                case .datagram(let port, let bytes): sends.append((port, bytes))
-                case .stream(let server, let bytes): sockets.write(core.outbox[bytes], server: server)
+                case .datagram(let port, let bytes):
+                    sends.append((port, bytes))
+                    if let watch = engine.watch { tellSent(watch, bytes, .port(port), now) }
+                case .stream(let server, let bytes):
+                    sockets.write(core.outbox[bytes], server: server)
+                    if let watch = engine.watch { tellSent(watch, bytes.dropFirst(2), .stream(server: server), now) }
                 case .closeStream(let server): sockets.closeStream(server)
                 case .late(let flight):
                     engine.completion(core.key(of: flight), &waiting[flight], .late)
@@ -342,6 +358,27 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
         engine.completion(key, &waiting[flight], event)
         waiting[flight].removeAll(keepingCapacity: true)
         core.release(flight)
+    }
+
+    /// A query is on its way.
+    private func tellSent(_ watch: Engine.Watch, _ bytes: Range<Int>, _ channel: ForwardCore.Channel, _ now: UInt64) {
+        guard let server = sockets.server(of: channel) else { return }
+        let local = sockets.localAddress(of: channel)
+        core.outbox.withUnsafeBytes { outbox in
+            let message = UnsafeRawBufferPointer(rebasing: outbox[bytes])
+            tell(watch, message, channel, server, local, sent: now, received: nil)
+        }
+    }
+
+    private func tell(
+        _ watch: Engine.Watch, _ message: UnsafeRawBufferPointer, _ channel: ForwardCore.Channel,
+        _ server: SocketAddress, _ local: SocketAddress?, sent: UInt64, received: UInt64?
+    ) {
+        var overTCP = false
+        if case .stream = channel { overTCP = true }
+        watch(
+            UpstreamMessage(
+                server: server, local: local, overTCP: overTCP, sent: sent, received: received, bytes: message))
     }
 
     /// All datagrams of a port in one system call.

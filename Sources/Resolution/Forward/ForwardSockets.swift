@@ -22,6 +22,8 @@ struct ForwardSockets: ~Copyable {
     private let servers: [UpstreamServer]
     private let epoll: Int32
     private var ports: [Int32] = []
+    /// Whom each port is connected to.
+    private var portServers: [Int] = []
     private var streams: [Stream?]
     private let headers: UnsafeMutablePointer<clinux_mmsghdr>
     private let vectors: UnsafeMutablePointer<iovec>
@@ -111,6 +113,31 @@ struct ForwardSockets: ~Copyable {
         return failures
     }
 
+    /// Who is at the other end.
+    func server(of channel: ForwardCore.Channel) -> SocketAddress? {
+        switch channel {
+        case .port(let port): portServers.indices.contains(port) ? servers[portServers[port]].address : nil
+        case .stream(let server): servers[server].address
+        }
+    }
+
+    /// Our end of it.
+    func localAddress(of channel: ForwardCore.Channel) -> SocketAddress? {
+        let descriptor =
+            switch channel {
+            case .port(let port): ports.indices.contains(port) ? ports[port] : -1
+            case .stream(let server): streams[server]?.descriptor ?? -1
+            }
+        guard descriptor >= 0 else { return nil }
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        return withUnsafeMutablePointer(to: &storage) { storage in
+            storage.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                getsockname(descriptor, $0, &length) == 0 ? SocketAddress($0) : nil
+            }
+        }
+    }
+
     // MARK: UDP
 
     /// Opens a socket that is connected to `server`.
@@ -118,7 +145,11 @@ struct ForwardSockets: ~Copyable {
     /// The kernel picks the source port, at random from its ephemeral range: a port outside of it might be one that a
     /// service on this machine is about to listen on.
     mutating func openPort(_ port: Int, server: Int) {
-        while ports.count <= port { ports.append(-1) }
+        while ports.count <= port {
+            ports.append(-1)
+            portServers.append(-1)
+        }
+        portServers[port] = server
         let address = servers[server].address
         let descriptor = socket(
             address.isIPv6 ? AF_INET6 : AF_INET,

@@ -149,6 +149,8 @@ public struct UpstreamStatus: Sendable, Hashable {
     public let queries: UInt64
     public let answers: UInt64
     public let timeouts: UInt64
+    /// Answers that could not be used, SERVFAIL and REFUSED among them, and network errors.
+    public let errors: UInt64
 }
 
 /// The cookies between us and one server: ours, and the last it gave us.

@@ -270,7 +270,8 @@ struct HostsBuilder: ~Copyable {
         let arena = realloc(arena, max(arenaLength, 1)) ?? arena
         let (index, slotCount) = compactIndex()
         return HostsTable(
-            settings: settings, arena: arena, index: index, slotCount: slotCount, names: names,
+            settings: settings, arena: arena, arenaLength: arenaLength, index: index, slotCount: slotCount,
+            names: names,
             wildcards: wildcards, addresses: addresses, uses: uses, reverse: reverseNames,
             reverseStart: reverseStart, files: files)
     }

@@ -55,9 +55,14 @@ public struct HostsReader {
             diagnostics.error(place, "\(error); check the path and its permissions")
             return
         }
-        let bytes = text.bytes
-        if bytes.starts(with: [0xFF, 0xFE] as [UInt8]) || bytes.starts(with: [0xFE, 0xFF] as [UInt8]) {
+        if decode(text.bytes, { parse($0, place, file, into: &builder, &diagnostics) }) {
             diagnostics.warning(place.line(1), "is UTF-16; it was read, but other programs want UTF-8")
+        }
+    }
+
+    /// Calls `body` with the text as UTF-8 without byte order mark; whether it was UTF-16.
+    static func decode(_ bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void) -> Bool {
+        if bytes.starts(with: [0xFF, 0xFE] as [UInt8]) || bytes.starts(with: [0xFE, 0xFF] as [UInt8]) {
             let isLittle = bytes[0] == 0xFF
             var units: [UInt16] = []
             for index in 1..<(bytes.count / 2) {
@@ -65,14 +70,12 @@ public struct HostsReader {
                 let second = UInt16(bytes[2 * index + 1])
                 units.append(isLittle ? first | second << 8 : first << 8 | second)
             }
-            Array(String(decoding: units, as: UTF16.self).utf8).withUnsafeBytes {
-                parse($0, place, file, into: &builder, &diagnostics)
-            }
-        } else if bytes.count >= 3, bytes[0] == 0xEF, bytes[1] == 0xBB, bytes[2] == 0xBF {
-            parse(UnsafeRawBufferPointer(rebasing: bytes[3...]), place, file, into: &builder, &diagnostics)
-        } else {
-            parse(bytes, place, file, into: &builder, &diagnostics)
+            Array(String(decoding: units, as: UTF16.self).utf8).withUnsafeBytes { body($0) }
+            return true
         }
+        let hasMark = bytes.count >= 3 && bytes[0] == 0xEF && bytes[1] == 0xBB && bytes[2] == 0xBF
+        body(hasMark ? UnsafeRawBufferPointer(rebasing: bytes[3...]) : bytes)
+        return false
     }
 
     private static func parse(
@@ -80,23 +83,26 @@ public struct HostsReader {
         _ diagnostics: inout Diagnostics
     ) {
         withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { wire in
-            var cursor = 0
-            var line = 1
-            while cursor < bytes.count {
-                // One line: up to LF, CRLF or CR.
-                var end = cursor
-                while end < bytes.count, bytes[end] != 0x0A, bytes[end] != 0x0D { end += 1 }
-                parseLine(
-                    UnsafeRawBufferPointer(rebasing: bytes[cursor..<end]), place.line(line), file, wire, &builder,
-                    &diagnostics)
-                if end + 1 < bytes.count, bytes[end] == 0x0D, bytes[end + 1] == 0x0A { end += 1 }
-                cursor = end + 1
-                line += 1
-            }
+            forEachLine(bytes) { parseLine($0, place.line($1), file, wire, &builder, &diagnostics) }
         }
     }
 
-    private static func parseLine(
+    /// Calls `body` with each line, up to LF, CRLF or CR, and its number.
+    @inline(__always)
+    static func forEachLine(_ bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer, Int) -> Void) {
+        var cursor = 0
+        var line = 1
+        while cursor < bytes.count {
+            var end = cursor
+            while end < bytes.count, bytes[end] != 0x0A, bytes[end] != 0x0D { end += 1 }
+            body(UnsafeRawBufferPointer(rebasing: bytes[cursor..<end]), line)
+            if end + 1 < bytes.count, bytes[end] == 0x0D, bytes[end + 1] == 0x0A { end += 1 }
+            cursor = end + 1
+            line += 1
+        }
+    }
+
+    static func parseLine(
         _ line: UnsafeRawBufferPointer, _ place: Place, _ file: UInt16, _ wire: UnsafeMutableRawBufferPointer,
         _ builder: inout HostsBuilder, _ diagnostics: inout Diagnostics
     ) {
@@ -132,7 +138,7 @@ public struct HostsReader {
         if !any { diagnostics.error(place, "has an address but no name; a line is ADDRESS NAME [NAME...]") }
     }
 
-    private static func token(_ line: UnsafeRawBufferPointer, _ cursor: inout Int) -> UnsafeRawBufferPointer? {
+    static func token(_ line: UnsafeRawBufferPointer, _ cursor: inout Int) -> UnsafeRawBufferPointer? {
         while cursor < line.count, isBlank(line[cursor]) { cursor += 1 }
         guard cursor < line.count, line[cursor] != UInt8(ascii: "#") else { return nil }
         let start = cursor
@@ -144,12 +150,12 @@ public struct HostsReader {
 
     // MARK: Addresses
 
-    private enum ParsedAddress {
+    enum ParsedAddress {
         case address(HostAddress)
         case wrong(String)
     }
 
-    private static func parseAddress(_ text: UnsafeRawBufferPointer) -> ParsedAddress {
+    static func parseAddress(_ text: UnsafeRawBufferPointer) -> ParsedAddress {
         if let value = parseIPv4(text) {
             return .address(HostAddress(ipv4: value))
         }
@@ -208,7 +214,7 @@ public struct HostsReader {
 
     // MARK: Names
 
-    private enum ParsedName {
+    enum ParsedName {
         case length(Int)
         /// Says nothing, as "0.0.0.0 0.0.0.0" in block lists.
         case ignore
@@ -216,7 +222,7 @@ public struct HostsReader {
     }
 
     /// Writes the folded wire form of a host name to `wire` (256 bytes).
-    private static func parseName(
+    static func parseName(
         _ text: UnsafeRawBufferPointer, into wire: UnsafeMutableRawBufferPointer
     ) -> ParsedName {
         var length = 1

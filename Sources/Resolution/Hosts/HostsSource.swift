@@ -18,6 +18,44 @@ extension HostsTable {
         decision: inout Decision
     ) -> HostsOutcome {
         guard nameCount > 0 else { return .pass }
+        let forward = answerForward(
+            name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
+        guard forward == .pass else { return forward }
+        return answerReverse(
+            name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+    }
+
+    /// The same for a table that is asked before `others`: an address that both have has the names of both.
+    public func answer(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, before others: HostsTable,
+        builder: inout ResponseBuilder, decision: inout Decision
+    ) -> HostsOutcome {
+        let forward = answerForward(
+            name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
+        guard forward == .pass, let range = reverseRange(name) else { return forward }
+        guard question.type == .ptr || question.type == .any,
+            others.answer(name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+                == .answered
+        else {
+            return answerReverse(
+                name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+        }
+        for index in range where !others.hasReverse(name, entryName(reverse[index])) {
+            builder.append(owner: .at(nameOffset), type: .ptr, ttl: settings.ttl, rdata: entryName(reverse[index]))
+        }
+        return .answered
+    }
+
+    private func hasReverse(_ name: borrowing LookupName, _ wire: UnsafeRawBufferPointer) -> Bool {
+        guard let range = reverseRange(name) else { return false }
+        return range.contains { entryName(reverse[$0]).elementsEqual(wire) }
+    }
+
+    @inline(__always)
+    private func answerForward(
+        _ name: borrowing LookupName, nameOffset: Int, _ question: Question, builder: inout ResponseBuilder,
+        decision: inout Decision
+    ) -> HostsOutcome {
         // Before the name itself, which a wildcard may cover: the addresses are at the name behind the underscores.
         if question.type == .https || question.type == .svcb, let family = findFamily(name) {
             return answer(
@@ -28,8 +66,7 @@ extension HostsTable {
             return answer(
                 override, base: 0, name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
         }
-        return answerReverse(
-            name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+        return .pass
     }
 
     /// Whether an override answers for `name`: forward, as one of its family (for HTTPS and SVCB), or reverse.
@@ -302,32 +339,5 @@ enum ReverseName {
         guard bytes.count == text.utf8CodeUnitCount else { return false }
         for index in 0..<bytes.count where bytes[index] != text.utf8Start[index] { return false }
         return true
-    }
-}
-
-/// For `why` and `check`: what the files say about a name, in words.
-extension HostsTable {
-    /// One line that gives a name an address.
-    public struct Line: Sendable, Hashable {
-        public let address: String
-        public let isIPv6: Bool
-        public let place: Place
-        /// The name as the line has it, `*` included.
-        public let name: Name
-    }
-
-    /// All lines that govern `name`, in file order.
-    public func lines(for name: Name) -> [Line] {
-        var lookup = LookupName()
-        lookup.assign(name)
-        guard let override = find(lookup) else { return [] }
-        let owner = Name(uncheckedWire: Array(entryName(override)))
-        var lines: [Line] = []
-        forEachUse(entry(override)) { use in
-            let address = addresses[use.address]
-            lines.append(
-                Line(address: address.text, isIPv6: address.isIPv6, place: place(use.file, use.line), name: owner))
-        }
-        return lines
     }
 }

@@ -43,6 +43,7 @@ public final class HostsTable: Sendable {
 
     // Written by the builder before anyone else sees the table, and never after.
     nonisolated(unsafe) let arena: UnsafeMutableRawPointer
+    let arenaLength: Int
     /// Upper half: tag of the hash; lower half: offset of the entry in the arena + 1.
     nonisolated(unsafe) private let index: UnsafeMutablePointer<UInt64>
     private let slotCount: UInt64
@@ -57,12 +58,13 @@ public final class HostsTable: Sendable {
     let negativeSOA: [UInt8]
 
     init(
-        settings: HostsSettings, arena: UnsafeMutableRawPointer, index: UnsafeMutablePointer<UInt64>,
+        settings: HostsSettings, arena: UnsafeMutableRawPointer, arenaLength: Int, index: UnsafeMutablePointer<UInt64>,
         slotCount: UInt64, names: Int, wildcards: Int, addresses: AddressTable, uses: [Use],
         reverse: [UInt32], reverseStart: [UInt32], files: [UInt32]
     ) {
         self.settings = settings
         self.arena = arena
+        self.arenaLength = arenaLength
         self.index = index
         self.slotCount = slotCount
         nameCount = names

@@ -1,5 +1,6 @@
 import CLinux
 public import DNSWire
+import Glibc
 
 /// One zone, compiled: immutable tables of plain structs over one arena of bytes, no object per name.
 ///
@@ -58,6 +59,8 @@ public final class Zone: Sendable {
     public let path: String
     /// As they were read, duplicates among them.
     public let recordCount: Int
+    /// When it was compiled: microseconds since 1970.
+    public let loaded: UInt64
     /// The SOA's; 0 without one.
     public var serial: UInt32 { view.soaData.map { $0.baseAddress.unsafelyUnwrapped.readUInt32($0.count - 20) } ?? 0 }
 
@@ -69,6 +72,9 @@ public final class Zone: Sendable {
         self.apex = Name(uncheckedWire: apex.canonicalWire)
         self.path = path
         recordCount = records.entries.count
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        loaded = UInt64(time.tv_sec) * 1_000_000 + UInt64(time.tv_nsec) / 1000
         var builder = ZoneBuilder(apex: self.apex, records: records)
         view = builder.build()
     }

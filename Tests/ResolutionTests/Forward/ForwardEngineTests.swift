@@ -1,4 +1,5 @@
 import DNSWire
+import Synchronization
 import Testing
 
 @testable import Resolution
@@ -19,6 +20,7 @@ struct ForwardEngineTests {
     /// Runs `body` with a running engine for `servers`, then stops it.
     private func withEngine(
         _ servers: [String], _ adjust: (inout ForwardSettings) -> Void = { _ in },
+        watch: ForwardEngine<Int, Int>.Watch? = nil,
         _ body: (ForwardEngine<Int, Int>, inout AsyncStream<Event>.Iterator) async throws -> Void
     ) async throws {
         var settings = ForwardSettings(servers: try servers.map { try UpstreamServer(parsing: $0) })
@@ -35,7 +37,7 @@ struct ForwardEngineTests {
                     }
                 continuation.yield(Event(kind: kind, name: key.name, waiters: waiters))
                 if kind == .late { waiters.removeAll { $0 < 0 } }
-            })
+            }, watch: watch)
         let engine = try #require(running)
         let thread = TestThread { engine.run() }
         defer {
@@ -79,6 +81,50 @@ struct ForwardEngineTests {
                 let event = try #require(await events.next())
                 #expect(event.kind == .answered(tcp: true))
             }
+        }
+    }
+
+    /// A message that a watcher was told of.
+    private struct Told: Sendable {
+        var port: UInt16
+        var local: SocketAddress?
+        var overTCP: Bool
+        var sent: UInt64
+        var received: UInt64?
+        var bytes: [UInt8]
+    }
+
+    @Test("who watches is told of each query and each response: of the hedged, the truncated and the one over TCP")
+    func watched() async throws {
+        let silent = ScriptedUpstream { _, _ in nil }
+        let upstream = ScriptedUpstream { query, overTCP in Self.response(query, truncated: !overTCP) }
+        let told = Mutex<[Told]>([])
+        let watch: ForwardEngine<Int, Int>.Watch = { message in
+            let one = Told(
+                port: message.server.port, local: message.local, overTCP: message.overTCP, sent: message.sent,
+                received: message.received, bytes: Array(message.bytes))
+            told.withLock { $0.append(one) }
+        }
+        try await withEngine(
+            ["127.0.0.1:\(silent.port)", "127.0.0.1:\(upstream.port)"], watch: watch
+        ) { engine, events in
+            #expect(engine.fetch(ForwardNetwork.key("a.example"), for: 1))
+            #expect(await events.next()?.kind == .answered(tcp: true))
+        }
+        let all = told.withLock { $0 }
+        let queries = all.filter { $0.received == nil }
+        #expect(queries.contains { $0.port == silent.port && !$0.overTCP })
+        #expect(queries.filter { $0.port == upstream.port }.map(\.overTCP) == [false, true])
+        let responses = all.filter { $0.received != nil }
+        #expect(responses.map(\.overTCP) == [false, true] && responses.allSatisfy { $0.port == upstream.port })
+        for response in responses {
+            // Its query has the same ID, left at the time that it tells, and from the same end.
+            let query = try #require(queries.first { $0.bytes.prefix(2) == response.bytes.prefix(2) })
+            #expect(query.sent == response.sent && query.local == response.local && query.local?.isLoopback == true)
+            #expect((response.received ?? 0) >= response.sent && query.overTCP == response.overTCP)
+        }
+        for message in all {
+            #expect(message.bytes.withUnsafeBytes { MessageReader.walk($0) } != nil)
         }
     }
 

@@ -1,39 +1,39 @@
-import DNSWire
-import LDNS
-import Resolution
+public import DNSWire
+public import LDNS
+public import Resolution
 
 /// Asks a source, or the chain of them, as the daemon would for a query over TCP; and reads what it wrote.
-struct SourceTrial {
-    enum Outcome {
+public struct SourceTrial: Sendable {
+    public enum Outcome: Sendable {
         /// The source does not own the name.
         case passed
         case answered
         case needsUpstream
     }
 
-    struct Hop {
-        var name: Name
-        var source: Source
-        var place: Place
+    public struct Hop: Sendable {
+        public var name: Name
+        public var source: Source
+        public var place: Place
     }
 
     /// What a source said.
-    struct Answer {
-        var outcome: Outcome
-        var decision: Decision
+    public struct Answer: Sendable {
+        public var outcome: Outcome
+        public var decision: Decision
         /// The answer section.
-        var records: [LDNS.Message.Record]
+        public var records: [LDNS.Message.Record]
         /// Names of the authority section's NS records: a referral's.
         var referral: [String]
-        var hops: [Hop]
+        public var hops: [Hop]
         /// The name at the chain's end.
-        var lastName: Name
+        public var lastName: Name
 
         /// The chain leads to a name that no source here has, and nothing is forwarded.
         var isDeadEnd = false
 
         /// Where the line stands that decided; empty when there is none.
-        var place: String { decision.place.isNowhere ? "" : "\(decision.place)" }
+        public var place: String { decision.place.isNowhere ? "" : "\(decision.place)" }
 
         /// Who answered for the name of the question, the first of a chain.
         var firstSource: Source {
@@ -41,7 +41,7 @@ struct SourceTrial {
             return outcome == .needsUpstream ? .upstream : decision.source
         }
 
-        func has(_ type: RecordType) -> Bool { records.contains { $0.type == type } }
+        public func has(_ type: RecordType) -> Bool { records.contains { $0.type == type } }
 
         /// The data of the records of `type`.
         func data(_ type: RecordType) -> [String] {

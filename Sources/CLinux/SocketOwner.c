@@ -1,0 +1,133 @@
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int clinux_open_socket_diagnosis(void) {
+    int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    if (fd < 0) return -1;
+    // The kernel answers at once or not at all; nobody waits for it for ever.
+    struct timeval limit = {0, 20000};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    return fd;
+}
+
+/// A socket on that very address, or on all of them.
+static int fits(const struct inet_diag_msg *socket, int family, const unsigned char address[16]) {
+    static const unsigned char any[16];
+    size_t length = family == AF_INET ? 4 : 16;
+    if (memcmp(socket->id.idiag_src, address, length) == 0) return 2;
+    return memcmp(socket->id.idiag_src, any, length) == 0;
+}
+
+/// Asks for all sockets of one family on a local port, and chooses the nearest.
+static uint32_t find(int fd, int family, int protocol, const unsigned char address[16], uint16_t port, uid_t *user) {
+    static uint32_t sequence;
+    struct {
+        struct nlmsghdr header;
+        struct inet_diag_req_v2 body;
+    } request = {
+        .header = {
+            .nlmsg_len = sizeof request,
+            .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+            .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP,
+            .nlmsg_seq = ++sequence,
+        },
+        .body = {
+            .sdiag_family = (uint8_t)family,
+            .sdiag_protocol = (uint8_t)protocol,
+            .idiag_states = ~0u,
+            .id = {.idiag_sport = htons(port), .idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}},
+        },
+    };
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    if (sendto(fd, &request, sizeof request, 0, (struct sockaddr *)&kernel, sizeof kernel) < 0) return 0;
+
+    uint32_t inode = 0;
+    int best = 0;
+    _Alignas(struct nlmsghdr) char buffer[16384];
+    for (;;) {
+        ssize_t received = recv(fd, buffer, sizeof buffer, 0);
+        if (received <= 0) return inode;
+        int left = (int)received;
+        for (struct nlmsghdr *h = (struct nlmsghdr *)buffer; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+            // What is left of a request that was given up.
+            if (h->nlmsg_seq != sequence) continue;
+            if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR) return inode;
+            if (h->nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg))) continue;
+            const struct inet_diag_msg *socket = NLMSG_DATA(h);
+            if (ntohs(socket->id.idiag_sport) != port || socket->idiag_inode == 0) continue;
+            int fit = fits(socket, family, address);
+            if (fit > best) {
+                best = fit;
+                inode = socket->idiag_inode;
+                *user = socket->idiag_uid;
+            }
+        }
+    }
+}
+
+uint32_t clinux_socket_inode(
+    int fd, int is_ipv6, int is_tcp, const unsigned char address[16], uint16_t port, uid_t *user) {
+    int protocol = is_tcp ? IPPROTO_TCP : IPPROTO_UDP;
+    uint32_t inode = find(fd, is_ipv6 ? AF_INET6 : AF_INET, protocol, address, port, user);
+    if (inode != 0 || is_ipv6) return inode;
+    // A socket for both families: ::ffff:127.0.0.1.
+    unsigned char mapped[16] = {[10] = 0xFF, [11] = 0xFF};
+    memcpy(mapped + 12, address, 4);
+    return find(fd, AF_INET6, protocol, mapped, port, user);
+}
+
+/// Whether one of the descriptors of the process is the socket.
+static int holds(pid_t process, const char *socket) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd", process);
+    DIR *files = opendir(path);
+    if (files == NULL) return 0;
+    int found = 0;
+    size_t length = strlen(socket);
+    for (struct dirent *entry; !found && (entry = readdir(files)) != NULL;) {
+        char target[64];
+        ssize_t count = readlinkat(dirfd(files), entry->d_name, target, sizeof target);
+        found = count == (ssize_t)length && memcmp(target, socket, length) == 0;
+    }
+    closedir(files);
+    return found;
+}
+
+pid_t clinux_socket_holder(uint32_t inode, uid_t user, const pid_t *first, int count) {
+    char socket[32];
+    snprintf(socket, sizeof socket, "socket:[%u]", inode);
+    for (int i = 0; i < count; i++) {
+        if (first[i] > 0 && holds(first[i], socket)) return first[i];
+    }
+    DIR *processes = opendir("/proc");
+    if (processes == NULL) return 0;
+    enum { most = 16384 };
+    static pid_t list[most];
+    int listed = 0;
+    for (struct dirent *entry; listed < most && (entry = readdir(processes)) != NULL;) {
+        int process = atoi(entry->d_name);
+        struct stat status;
+        if (process <= 0 || fstatat(dirfd(processes), entry->d_name, &status, 0) != 0) continue;
+        // Root's daemons drop their user after they have opened a socket; others keep to theirs.
+        if (status.st_uid != user && user != 0 && status.st_uid != 0) continue;
+        list[listed++] = process;
+    }
+    closedir(processes);
+    // The youngest first: a dig is one, and soon gone.
+    for (int i = listed - 1; i >= 0; i--) {
+        if (holds(list[i], socket)) return list[i];
+    }
+    return 0;
+}

@@ -1,0 +1,90 @@
+import DNSWire
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Resolution
+
+/// Why a request can't be answered: the status, and one sentence.
+struct APIFailure: Error {
+    var status: HTTPResponse.Status
+    var reason: String
+
+    init(_ status: HTTPResponse.Status = .badRequest, _ reason: String) {
+        self.status = status
+        self.reason = reason
+    }
+}
+
+/// What a request asks for, from its query, read once.
+struct APIParameters {
+    private let values: [String: String]
+
+    init(_ request: Request) { self.init(request.uri.query ?? "") }
+
+    /// Of a query or of a form's body: `key=value&...`, a plus for a space. What is no UTF-8 is left out.
+    init(_ text: String) {
+        var values: [String: String] = [:]
+        for pair in text.split(separator: "&").prefix(64) {
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let value = parts.count == 2 ? parts[1].replacing("+", with: " ") : ""
+            if let decoded = String(value).percentDecoded() { values[String(parts[0])] = decoded }
+        }
+        self.values = values
+    }
+
+    subscript(_ key: String) -> String? { values[key].flatMap { $0.isEmpty ? nil : $0 } }
+
+    func flag(_ key: String) -> Bool { ["1", "yes", "true"].contains(values[key] ?? "") }
+
+    func number(_ key: String, in range: ClosedRange<Int>, _ initial: Int) throws(APIFailure) -> Int {
+        guard let text = self[key] else { return initial }
+        guard let number = Int(text), range.contains(number) else {
+            throw APIFailure(.badRequest, "\(key) is no number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+
+    /// The domain name of `key`, which may be of any language; nil when there is none.
+    func name(_ key: String = "name") throws(APIFailure) -> Name? {
+        guard let text = self[key] else { return nil }
+        return try Self.name(text)
+    }
+
+    static func name(_ text: String) throws(APIFailure) -> Name {
+        guard let ascii = text.utf8.allSatisfy({ $0 < 0x80 }) ? text : InternationalName.toASCII(text) else {
+            throw APIFailure(.badRequest, "\(quoted(text.utf8)) holds characters that no domain name has")
+        }
+        do { return try Name(parsing: ascii.utf8) } catch {
+            throw APIFailure(.badRequest, "\(quoted(text.utf8)) is no domain name: \(error)")
+        }
+    }
+
+    func type(_ key: String = "type") throws(APIFailure) -> RecordType {
+        guard let text = self[key] else { return .a }
+        guard let type = RecordType(mnemonic: text.uppercased()), !type.isMeta || type == .any else {
+            throw APIFailure(.badRequest, "\(quoted(text.utf8)) is no record type; give one as A, HTTPS or TYPE65")
+        }
+        return type
+    }
+}
+
+extension String {
+    /// Nil when it is no percent-encoded UTF-8.
+    func percentDecoded() -> String? {
+        guard utf8.contains(UInt8(ascii: "%")) else { return self }
+        var bytes: [UInt8] = []
+        var rest = Array(utf8)[...]
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else {
+                return nil
+            }
+            bytes.append(value)
+            rest = rest.dropFirst(2)
+        }
+        return String(validating: bytes, as: UTF8.self)
+    }
+}

@@ -1,0 +1,99 @@
+// The page works without this: here is what is live, and the keyboard.
+"use strict";
+const $ = (selector, root = document) => root.querySelector(selector);
+const list = $("#lookups"), pill = $("#new"), filter = $("input[name=q]");
+let waiting = 0, loading = false, again = false;
+
+// What the server has drawn is put in place as it is: all text in it has been escaped there.
+async function fragment(url) {
+  const answer = await fetch(url, { headers: { "X-Fragment": "1" } });
+  if (!answer.ok) throw new Error(answer.status);
+  const holder = document.createElement("template");
+  holder.innerHTML = await answer.text();
+  return holder.content;
+}
+
+// Live: the server says that there is more; it is shown at once, or counted while somebody reads.
+const reading = () => scrollY > 60 || $("tr.detail") || document.hidden;
+async function refresh() {
+  again = true;
+  if (loading) return;
+  loading = true;
+  while (again) try {
+    again = false;
+    const chosen = $("tr[aria-selected=true]")?.dataset.key;
+    const fresh = await fragment(location.pathname + location.search);
+    list.replaceChildren(...fresh.childNodes);
+    waiting = 0;
+    pill.hidden = true;
+    if (chosen) select($(`tr[data-key="${chosen}"]`), false);
+  } catch { /* the next event tries again */ }
+  loading = false;
+}
+if (list && list.dataset.live) pill.addEventListener("click", () => { scrollTo(0, 0); closeAll(); refresh(); });
+
+const events = new EventSource("/events" + (list ? location.search : ""));
+events.addEventListener("lookups", (event) => {
+  if (!list || !list.dataset.live) return;
+  waiting += Number(event.data);
+  if (!reading()) return refresh();
+  pill.textContent = waiting + " new";
+  pill.hidden = false;
+});
+events.addEventListener("pulse", (event) => { const holder = document.createElement("template"); holder.innerHTML = event.data; $("#pulse").replaceChildren(...holder.content.childNodes); });
+
+// Rows
+const rows = () => [...document.querySelectorAll("tr.row")];
+function select(row, scroll = true) {
+  for (const other of rows()) other.removeAttribute("aria-selected");
+  if (!row) return;
+  row.setAttribute("aria-selected", "true");
+  if (scroll) row.scrollIntoView({ block: "nearest" });
+}
+function closeAll() { for (const detail of document.querySelectorAll("tr.detail")) detail.remove(); }
+async function toggle(row) {
+  if (!row) return;
+  select(row);
+  const open = row.nextElementSibling?.classList.contains("detail");
+  closeAll();
+  if (open) return;
+  const detail = document.createElement("tr"), cell = document.createElement("td");
+  detail.className = "detail";
+  cell.colSpan = row.cells.length;
+  cell.append(await fragment(row.dataset.href));
+  detail.append(cell);
+  row.after(detail);
+}
+document.addEventListener("click", (event) => {
+  const rule = event.target.closest(".rule");
+  if (rule) {
+    navigator.clipboard?.writeText(rule.textContent);
+    rule.classList.add("copied");
+    setTimeout(() => rule.classList.remove("copied"), 1200);
+    return;
+  }
+  const row = event.target.closest("tr.row");
+  if (row && row.dataset.href && !event.target.closest("a, button, input, form")) toggle(row);
+});
+
+// Keys: / filters, j and k move, Enter opens, Escape closes.
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = event.target.closest("input, select, textarea");
+  if (event.key === "Escape") { if (typing) typing.blur(); else closeAll(); return; }
+  if (typing) return;
+  const all = rows(), at = all.findIndex((row) => row.getAttribute("aria-selected"));
+  if (event.key === "/" && filter) { event.preventDefault(); filter.focus(); filter.select(); }
+  else if (event.key === "j") select(all[Math.min(at + 1, all.length - 1)]);
+  else if (event.key === "k") select(all[Math.max(at - 1, 0)]);
+  else if (event.key === "Enter" && at >= 0 && !event.target.closest("a, button")) toggle(all[at]);
+});
+
+// Completion of the word that is being typed.
+const words = $("#words");
+filter?.addEventListener("input", async () => {
+  const before = filter.value.replace(/\S*$/, ""), word = filter.value.slice(before.length);
+  if (!words || !word) return;
+  const found = await (await fetch("/complete?q=" + encodeURIComponent(word))).json().catch(() => []);
+  words.replaceChildren(...found.map((text) => { const option = document.createElement("option"); option.value = before + text; return option; }));
+});

@@ -1,0 +1,271 @@
+import DNSWire
+import FoundationEssentials
+import HTTPTypes
+public import History
+import Hummingbird
+public import LookupLog
+import NIOCore
+import Resolution
+public import Server
+import ServiceLifecycle
+
+/// What the control socket and the inspector tell and do, as HTTP with JSON: `Formats` in the documentation lists it.
+///
+/// All of it reads snapshots; no serving thread waits for any of it.
+public struct ControlAPI: Sendable {
+    let control: DaemonControl
+    let live: LiveLookups
+    /// Nil: not kept.
+    let history: KeptHistory?
+
+    public init(_ control: DaemonControl, live: LiveLookups, history: KeptHistory?) {
+        self.control = control
+        self.live = live
+        self.history = history
+    }
+
+    /// Adds all routes below `/v1`, and `/metrics`.
+    func addRoutes(to router: Router<BasicRequestContext>) {
+        let api = router.group("v1")
+        api.get("stats") { _, _ in
+            await control.catchUp()
+            return Self.json(control.statistics)
+        }
+        api.post("reload") { _, _ in Self.json(await control.reload()) }
+        api.get("lookups") { request, _ in Self.refusing { () throws(APIFailure) in try lookups(request) } }
+        api.get("lookups/live") { request, _ in Self.refusing { () throws(APIFailure) in try follow(request) } }
+        api.get("why") { request, _ in
+            try await Self.answer {
+                let parameters = APIParameters(request)
+                guard let name = try parameters.name() else { throw APIFailure(.badRequest, "name is missing") }
+                return await control.why(name, try parameters.type(), asks: parameters.flag("ask"))
+            }
+        }
+        api.get("zones") { _, _ in Self.json(control.zones()) }
+        api.get("hosts") { _, _ in Self.json(control.hostsFiles()) }
+        api.get("hosts/lines") { request, _ in
+            try await Self.answer {
+                let parameters = APIParameters(request)
+                return control.overrideLines(
+                    matching: parameters["match"] ?? "", limit: try parameters.number("limit", in: 1...10_000, 100))
+            }
+        }
+        api.get("problems") { _, _ in Self.json(control.problems()) }
+        api.get("upstreams") { _, _ in Self.json(control.upstreams()) }
+        api.get("cache") { request, _ in
+            try await Self.answer {
+                let parameters = APIParameters(request)
+                return control.cacheEntries(
+                    matching: parameters["match"] ?? "", limit: try parameters.number("limit", in: 1...10_000, 100))
+            }
+        }
+        api.delete("cache") { request, _ in
+            try await Self.answer {
+                let parameters = APIParameters(request)
+                return ["flushed": control.flushCache(try parameters.name(), tree: parameters.flag("tree"))]
+            }
+        }
+        api.get("overrides") { _, _ in Self.json(control.overrides()) }
+        api.post("overrides") { request, _ in
+            try await Self.answer {
+                let wish: OverrideWish
+                do {
+                    let body = try await request.body.collect(upTo: 64 * 1024)
+                    wish = try JSONDecoder().decode(OverrideWish.self, from: Data(body.readableBytesView))
+                } catch {
+                    throw APIFailure(
+                        .badRequest, "an override is {\"name\": ..., \"addresses\": [...], \"seconds\": ...}, in JSON")
+                }
+                return try Self.leasing { () throws(OverrideProblem) in
+                    try control.addOverride(wish.name, wish.addresses, seconds: wish.seconds)
+                }
+            }
+        }
+        api.delete("overrides") { request, _ in
+            try await Self.answer {
+                guard let name = APIParameters(request)["name"] else {
+                    throw APIFailure(.badRequest, "name is missing")
+                }
+                return try Self.leasing { () throws(OverrideProblem) in try control.removeOverride(name) }
+            }
+        }
+        router.get("metrics") { _, _ in await metrics() }
+    }
+
+    private static func leasing(
+        _ change: () throws(OverrideProblem) -> OverrideLease
+    ) throws(APIFailure) -> OverrideLease {
+        do { return try change() } catch { throw APIFailure(.badRequest, error.description) }
+    }
+
+    func metrics() async -> Response {
+        await control.catchUp()
+        return Response(
+            status: .ok, headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: Metrics.text(control, history))))
+    }
+
+    // MARK: Answers
+
+    static func json(_ value: some Encodable, status: HTTPResponse.Status = .ok) -> Response {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        guard let data = try? encoder.encode(value) else {
+            return failure("the answer can't be written as JSON", status: .internalServerError)
+        }
+        return Response(
+            status: status, headers: [.contentType: "application/json"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: Array(data) + [0x0A])))
+    }
+
+    static func refusing(_ body: () throws(APIFailure) -> Response) -> Response {
+        do { return try body() } catch { return failure(error.reason, status: error.status) }
+    }
+
+    /// The value as JSON, or the sentence that says why there is none.
+    static func answer(_ value: () async throws -> some Encodable) async throws -> Response {
+        do { return json(try await value()) } catch let failure as APIFailure {
+            return self.failure(failure.reason, status: failure.status)
+        }
+    }
+
+    /// `{"error": "..."}`: one sentence.
+    static func failure(_ reason: String, status: HTTPResponse.Status = .badRequest) -> Response {
+        json(["error": reason], status: status)
+    }
+
+    // MARK: Lookups
+
+    /// Kept lookups, the oldest first, in one of the forms of `LookupExport`.
+    private func lookups(_ request: Request) throws(APIFailure) -> Response {
+        let parameters = APIParameters(request)
+        let history = try keptHistory()
+        let form = try Self.form(parameters)
+        let number = try parameters.number("limit", in: 0...1_000_000, 0)
+        let limit = parameters["limit"] == nil ? nil : number
+        let export = LookupExport(
+            form: form, colors: parameters.flag("colors"), filter: try Self.filter(parameters), limit: limit)
+        return Response(
+            status: .ok, headers: [.contentType: Self.contentType(form), .cacheControl: "no-store"],
+            body: ResponseBody { writer in
+                // What came before the request is in it.
+                await history.catchUp(with: control)
+                try await export.write(from: history.store) { bytes in
+                    if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
+                }
+                try await writer.finish(nil)
+            })
+    }
+
+    /// The last kept lookups, then those that come, until the client goes.
+    private func follow(_ request: Request) throws(APIFailure) -> Response {
+        let parameters = APIParameters(request)
+        let filter = try Self.filter(parameters)
+        let form = try Self.form(parameters)
+        guard let lines = LookupFormatter.Form(rawValue: form.rawValue) else {
+            throw APIFailure(.badRequest, "\(form) is a file's form, which has an end: it can't be followed")
+        }
+        let last = try parameters.number("last", in: 0...1_000_000, 0)
+        let colors = parameters.flag("colors")
+        // Watched from now on, so that nothing falls between what is kept and what comes.
+        guard let subscription = live.subscribe(lines, colors: colors, where: { filter.matches($0) }) else {
+            throw APIFailure(.tooManyRequests, "\(LiveLookups.most) watch already; end one of them")
+        }
+        let history = last > 0 ? history : nil
+        let export = LookupExport(form: form, colors: colors, filter: filter, limit: last)
+        return Response(
+            status: .ok, headers: [.contentType: Self.contentType(form), .cacheControl: "no-store"],
+            body: ResponseBody { writer in
+                // The head goes out with the first byte: whoever waits for it knows that nothing is missed from then on.
+                if form == .json { try await writer.write(ByteBuffer(string: "\n")) }
+                var shown: UInt64 = 0
+                if let history {
+                    await history.catchUp(with: control)
+                    shown = try await export.write(from: history.store) { bytes in
+                        if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
+                    }
+                    // What another daemon wrote before has numbers of its own.
+                    if shown > control.logged { shown = 0 }
+                }
+                for await lines in subscription.cancelOnGracefulShutdown() {
+                    let bytes = lines.after(shown)
+                    if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
+                }
+                try await writer.finish(nil)
+            })
+    }
+
+    private func keptHistory() throws(APIFailure) -> KeptHistory {
+        guard let history else {
+            throw APIFailure(
+                .notFound, "this daemon keeps no history: start it with --history PATH, or follow what comes (--follow)"
+            )
+        }
+        return history
+    }
+
+    static func filter(_ parameters: APIParameters) throws(APIFailure) -> LookupFilter {
+        do { return try LookupFilter(words: parameters["filter"] ?? "") } catch {
+            throw APIFailure(.badRequest, error.description)
+        }
+    }
+
+    private static func form(_ parameters: APIParameters) throws(APIFailure) -> LookupExport.Form {
+        guard let word = parameters["format"] else { return .json }
+        guard let form = LookupExport.Form(rawValue: word) else {
+            throw APIFailure(
+                .badRequest,
+                "format is none of \(LookupExport.Form.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        return form
+    }
+
+    private static func contentType(_ form: LookupExport.Form) -> String {
+        switch form {
+        case .text: "text/plain; charset=utf-8"
+        case .json: "application/x-ndjson"
+        case .csv: "text/csv; charset=utf-8"
+        case .pcapng: "application/x-pcapng"
+        }
+    }
+}
+
+/// The history while it is written.
+public struct KeptHistory: Sendable {
+    public let store: HistoryStore
+    public let writer: HistoryWriter
+
+    public init(_ store: HistoryStore, _ writer: HistoryWriter) {
+        self.store = store
+        self.writer = writer
+    }
+
+    /// Lookups that have come so far and are in it, or never will be.
+    var settled: UInt64 {
+        let numbers = writer.statistics
+        return UInt64(numbers.written + numbers.lost.values.reduce(0, +))
+    }
+
+    /// Waits until it has all that was answered before this call, for two seconds at most.
+    func catchUp(with control: DaemonControl) async {
+        await control.catchUp()
+        let logged = control.logged
+        for _ in 0..<50 where settled < logged {
+            do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
+        }
+    }
+}
+
+/// An override that is to be leased.
+public struct OverrideWish: Codable, Sendable {
+    public var name: String
+    public var addresses: [String]
+    /// Nil: until the daemon ends.
+    public var seconds: UInt32?
+
+    public init(name: String, addresses: [String], seconds: UInt32?) {
+        self.name = name
+        self.addresses = addresses
+        self.seconds = seconds
+    }
+}

@@ -1,0 +1,347 @@
+import DNSWire
+import Glibc
+import HTTPTypes
+import History
+import Hummingbird
+import HummingbirdCore
+import LookupLog
+import NIOCore
+import Server
+import ServiceLifecycle
+
+/// The pages, drawn from snapshots at each request.
+struct InspectorPages: Sendable {
+    let api: ControlAPI
+    /// Whoever reaches the page may also change things: only where it is reached from this machine alone.
+    let mayChange: Bool
+    var control: DaemonControl { api.control }
+
+    /// Lookups of one page, before those of a visit are put together.
+    static let pageSize = 100
+
+    init(_ api: ControlAPI, mayChange: Bool) {
+        self.api = api
+        self.mayChange = mayChange
+    }
+
+    func addRoutes(to router: Router<BasicRequestContext>) {
+        router.get("app.css") { _, _ in Self.asset(PackageResources.app_css, "text/css") }
+        router.get("app.js") { _, _ in Self.asset(PackageResources.app_js, "text/javascript") }
+        router.get("") { request, _ in lookups(request) }
+        router.get("lookup/:id") { request, context in lookup(request, context.parameters.get("id")) }
+        router.get("names") { request, _ in names(request) }
+        router.get("name/:name") { _, context in await name(context.parameters.get("name") ?? "") }
+        router.get("overrides") { request, _ in overrides(APIParameters(request)["q"] ?? "") }
+        router.post("overrides") { request, _ in try await addOverride(request) }
+        router.post("overrides/remove") { request, _ in try await removeOverride(request) }
+        router.get("zones") { _, _ in page(.zones, title: "Zones", ZonesPage.body(control.zones())) }
+        router.get("cache") { request, _ in cache(APIParameters(request)["q"] ?? "") }
+        router.post("cache/flush") { request, _ in try await flush(request) }
+        router.get("upstreams") { _, _ in upstreams() }
+        router.get("health") { _, _ in health() }
+        router.get("complete") { request, _ in complete(request) }
+        router.get("events") { request, _ in events(request) }
+        router.get("metrics") { _, _ in await api.metrics() }
+    }
+
+    // MARK: Lookups
+
+    private func lookups(_ request: Request) -> Response {
+        let parameters = APIParameters(request)
+        let query = parameters["q"] ?? ""
+        let before = parameters["before"].flatMap { Int64($0) }
+        var problem: String?
+        var found: HistoryPage?
+        do throws(APIFailure) {
+            found = try search(query, before: before)
+        } catch {
+            problem = error.reason
+        }
+        let navigations = found.map { Navigation.group(Self.read($0)) } ?? []
+        let losses = (found?.losses ?? []).map {
+            LookupsPage.Loss(time: $0.time, count: UInt64($0.count), reason: Self.words($0.reason))
+        }
+        let older = found?.next.map { "/?q=\(LookupsPage.path(query))&before=\($0)" }
+        if request.headers[HTTPField.Name("X-Fragment")!] != nil {
+            return Self.html(
+                LookupsPage.list(navigations, losses: losses, filter: query, older: older, command: exampleQuery))
+        }
+        let body = LookupsPage.body(
+            navigations, losses: losses, filter: query, problem: problem, older: older, isLive: before == nil,
+            command: exampleQuery)
+        return page(.lookups, title: query.isEmpty ? "Lookups" : query, body)
+    }
+
+    private func search(_ query: String, before: Int64? = nil, limit: Int = pageSize) throws(APIFailure) -> HistoryPage
+    {
+        guard let history = api.history else {
+            throw APIFailure(.notFound, "This daemon keeps no lookups: start it with --history PATH.")
+        }
+        let filter: LookupFilter
+        do { filter = try LookupFilter(words: query) } catch { throw APIFailure(.badRequest, error.description) }
+        do { return try history.store.search(filter, before: before, limit: limit) } catch {
+            throw APIFailure(.internalServerError, error.description)
+        }
+    }
+
+    static func words(_ reason: HistoryLoss.Reason) -> String {
+        switch reason {
+        case .rate: "more came in a second than are kept (history.max-rate)"
+        case .log: "they came faster than the log could take them"
+        case .behind: "they came faster than they could be written"
+        case .disk: "they could not be written to the disk"
+        }
+    }
+
+    /// A question that gives the first row of an empty page.
+    private var exampleQuery: String {
+        guard let first = control.statistics.addresses.first?.address, let colon = first.lastIndex(of: ":") else {
+            return "dig acme.org"
+        }
+        let host = first[..<colon].filter { $0 != "[" && $0 != "]" }
+        return "dig @\(host) -p \(first[first.index(after: colon)...]) acme.org"
+    }
+
+    private static func read(_ page: HistoryPage) -> [LoggedLookup] {
+        var lines = LookupFormatter(.json, upstreams: page.upstreams)
+        return page.lookups.compactMap { lookup in
+            lines.append(lookup)
+            return LoggedLookup.read(
+                lines.take(), key: lookup.id, microseconds: lookup.withRecord { $0.time })
+        }
+    }
+
+    /// One visit, as a part of the list or as a page of its own.
+    private func lookup(_ request: Request, _ id: String?) -> Response {
+        guard let id = id.flatMap({ Int64($0) }), let store = api.history?.store,
+            let found = try? store.family(around: id), !found.lookups.isEmpty
+        else {
+            return page(
+                nil, title: "Not found", status: .notFound, "<p class=\"empty\">That lookup is not kept (any more).</p>"
+            )
+        }
+        let navigation = Navigation(lookups: Self.read(found))
+        let detail = LookupsPage.detail(navigation)
+        if request.headers[HTTPField.Name("X-Fragment")!] != nil { return Self.html(detail) }
+        return page(.lookups, title: navigation.name, "<h1 class=\"name\">\(navigation.name)</h1>\(detail)")
+    }
+
+    // MARK: Names
+
+    private func names(_ request: Request) -> Response {
+        let parameters = APIParameters(request)
+        let query = parameters["q"] ?? ""
+        if parameters.flag("why"), let name = try? APIParameters.name(query) {
+            return Response(status: .seeOther, headers: [.location: "/name/\(LookupsPage.path("\(name)"))"])
+        }
+        let found = (try? api.history?.store.names(startingWith: query, limit: 200)) ?? []
+        return page(.names, title: "Names", NamePage.search(names: found, query: query))
+    }
+
+    private func name(_ text: String) async -> Response {
+        let name: Name
+        do throws(APIFailure) { name = try APIParameters.name(text.percentDecoded() ?? "") } catch {
+            return page(.names, title: "No name", status: .badRequest, "<p class=\"empty\">\(error.reason)</p>")
+        }
+        var explanations: [Explanation] = []
+        for type in [RecordType.a, .aaaa, .https] { explanations.append(await control.why(name, type)) }
+        let found = try? search("name:\(name)", limit: 60)
+        let navigations = found.map { Navigation.group(Self.read($0)) } ?? []
+        let recent = LookupsPage.list(navigations, losses: [], filter: "", older: nil, command: exampleQuery)
+        let forms = mayChange ? OverridesPage.form(name: "\(name)", back: "/name/\(LookupsPage.path("\(name)"))") : ""
+        return page(.names, title: "\(name)", NamePage.body(explanations, recent: recent, forms: forms))
+    }
+
+    /// Completes the word of a filter that is being typed.
+    private func complete(_ request: Request) -> Response {
+        let word = APIParameters(request)["q"] ?? ""
+        let start = word.hasPrefix("name:") ? String(word.dropFirst(5)) : word
+        let names = (try? api.history?.store.names(startingWith: start, limit: 12)) ?? []
+        let kinds = ["name:", "type:", "source:", "rcode:", "client:", "transport:", "since:", "until:"]
+        let values: [String: [String]] = [
+            "type:": ["A", "AAAA", "HTTPS", "CNAME", "MX", "TXT", "PTR"],
+            "source:": ["hosts", "zone", "special", "cache", "stale", "upstream", "none"],
+            "rcode:": ["NOERROR", "NODATA", "NXDOMAIN", "SERVFAIL", "REFUSED"],
+            "transport:": ["udp", "tcp", "dot", "doh"], "since:": ["5m", "1h", "1d"],
+        ]
+        var found = kinds.filter { $0.hasPrefix(word) && $0 != word }
+        if let colon = word.firstIndex(of: ":") {
+            let kind = String(word[...colon])
+            found += (values[kind] ?? []).map { kind + $0 }.filter { $0.lowercased().hasPrefix(word.lowercased()) }
+        }
+        return ControlAPI.json(found + names.map { "name:\($0)" })
+    }
+
+    // MARK: Sources
+
+    private func overrides(_ query: String, problem: String? = nil) -> Response {
+        let body = OverridesPage.body(
+            control.hostsFiles(), control.overrideLines(matching: query, limit: 200), leases: control.overrides(),
+            query: query, problem: problem, mayChange: mayChange)
+        return page(.overrides, title: "Overrides", status: problem == nil ? .ok : .badRequest, body)
+    }
+
+    private func addOverride(_ request: Request) async throws -> Response {
+        let form = try await form(request)
+        let addresses = (form["addresses"] ?? "").split { $0 == " " || $0 == "," }.map(String.init)
+        do {
+            try control.addOverride(form["name"] ?? "", addresses, seconds: form["seconds"].flatMap { UInt32($0) })
+        } catch {
+            return overrides("", problem: error.description)
+        }
+        // Only to pages of ours.
+        let back = form["back"].flatMap { $0.hasPrefix("/name/") ? $0 : nil }
+        return Self.see(back ?? "/overrides")
+    }
+
+    private func removeOverride(_ request: Request) async throws -> Response {
+        do { try control.removeOverride(try await form(request)["name"] ?? "") } catch let error as OverrideProblem {
+            return overrides("", problem: error.description)
+        }
+        return Self.see("/overrides")
+    }
+
+    private func cache(_ query: String, note: String? = nil) -> Response {
+        let body = CachePage.body(
+            control.cacheEntries(matching: query, limit: 200), control.cacheStatistics, query: query, note: note,
+            mayChange: mayChange)
+        return page(.cache, title: "Cache", body)
+    }
+
+    private func flush(_ request: Request) async throws -> Response {
+        let form = try await form(request)
+        do throws(APIFailure) {
+            let count = control.flushCache(try form.name(), tree: form.flag("tree"))
+            return cache("", note: "\(Words.count(count, "answer")) forgotten.")
+        } catch {
+            return cache("", note: error.reason)
+        }
+    }
+
+    private func upstreams() -> Response {
+        let plots = control.totals.snapshot.upstreams.map { upstream in
+            (server: upstream.server, plot: Chart.histogram(upstream.roundTrips, "upstream"))
+        }
+        return page(.upstreams, title: "Upstreams", UpstreamsPage.body(control.upstreams(), roundTrips: plots))
+    }
+
+    /// What a form of ours sends.
+    private func form(_ request: Request) async throws -> APIParameters {
+        guard mayChange else {
+            throw HTTPError(.forbidden, message: "Only an inspector on a loopback address changes things.")
+        }
+        let body = try await request.body.collect(upTo: 16 * 1024)
+        return APIParameters(String(buffer: body))
+    }
+
+    private static func see(_ path: String) -> Response {
+        Response(status: .seeOther, headers: [.location: path])
+    }
+
+    // MARK: Health
+
+    private func health() -> Response {
+        let now = Self.now
+        let statistics = control.statistics
+        var history: [(String, String)] = [("Kept", "no: start with --history PATH")]
+        if let kept = api.history {
+            let numbers = kept.writer.statistics
+            let store = try? kept.store.statistics()
+            history = [
+                ("File", kept.store.path),
+                ("Kept", "\(store?.lookups ?? 0) lookups, \(Words.size(store?.bytes ?? 0))"),
+                ("Written since the start", "\(numbers.written)"),
+                (
+                    "Not kept",
+                    numbers.lost.values.reduce(0, +) == 0
+                        ? "none"
+                        : numbers.lost.filter { $0.value > 0 }.map { "\($0.value): \(Self.words($0.key))" }
+                            .sorted().joined(separator: "; ")
+                ),
+            ]
+        }
+        let body = HealthPage.body(statistics, control.totals.seconds(900, now: now), now: now, history: history)
+        return page(.health, title: "Health", body)
+    }
+
+    // MARK: What all have in common
+
+    static var now: UInt64 { UInt64(time(nil)) }
+
+    private var pulse: HTML {
+        let now = Self.now
+        return Chart.pulse(control.totals.seconds(61, now: now), now: now, lost: control.statistics.lookupsLost)
+    }
+
+    func page(_ tab: Tab?, title: String, status: HTTPResponse.Status = .ok, _ body: HTML) -> Response {
+        let addresses = control.statistics.addresses.map { "\($0.address) \($0.transports)" }
+        return Self.html(
+            Layout.page(tab, title: title, addresses: addresses, pulse: pulse, body), status: status)
+    }
+
+    static func html(_ html: HTML, status: HTTPResponse.Status = .ok) -> Response {
+        Response(
+            status: status, headers: [.contentType: "text/html; charset=utf-8"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: html.text)))
+    }
+
+    private static func asset(_ bytes: [UInt8], _ type: String) -> Response {
+        Response(
+            status: .ok, headers: [.contentType: "\(type); charset=utf-8", .cacheControl: "max-age=60"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+    }
+
+    // MARK: Live
+
+    /// Server-sent events: the pulse of the header each second, and how many lookups have come that fit the page.
+    private func events(_ request: Request) -> Response {
+        let filter = (try? LookupFilter(words: APIParameters(request)["q"] ?? "")) ?? LookupFilter()
+        return Response(
+            status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
+            body: ResponseBody { writer in
+                try await writer.write(ByteBuffer(string: "retry: 2000\n\n"))
+                var newest = newestKey
+                var settled = api.history?.settled ?? 0
+                var beat = 0
+                for await _ in AsyncTimer(every: .milliseconds(250)).cancelOnGracefulShutdown() {
+                    var text = ""
+                    if let history = api.history, history.settled != settled {
+                        settled = history.settled
+                        let found = try? history.store.search(filter, after: newest, limit: 500, newestFirst: true)
+                        if let found, let first = found.lookups.first {
+                            text += "event: lookups\ndata: \(found.lookups.count)\n\n"
+                            newest = first.id
+                        }
+                    }
+                    if beat.isMultiple(of: 4) {
+                        text += "event: pulse\ndata: \(pulse.text.replacing("\n", with: ""))\n\n"
+                    }
+                    beat += 1
+                    if !text.isEmpty { try await writer.write(ByteBuffer(string: text)) }
+                }
+                try await writer.finish(nil)
+            })
+    }
+
+    private var newestKey: Int64 {
+        (try? api.history?.store.search(LookupFilter(), limit: 1))?.lookups.first?.id ?? 0
+    }
+}
+
+/// Ticks until it is let go of.
+struct AsyncTimer: AsyncSequence, Sendable {
+    let interval: Duration
+
+    init(every interval: Duration) { self.interval = interval }
+
+    struct AsyncIterator: AsyncIteratorProtocol {
+        let interval: Duration
+
+        mutating func next() async -> Void? {
+            do { try await Task.sleep(for: interval) } catch { return nil }
+            return ()
+        }
+    }
+
+    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(interval: interval) }
+}

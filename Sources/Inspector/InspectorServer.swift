@@ -1,0 +1,120 @@
+import Glibc
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import NIOCore
+import NIOPosix
+public import Resolution
+public import Server
+import ServiceLifecycle
+
+/// The inspector page, over HTTP.
+///
+/// What a browser brings here may be sent by any web site that is open in it. So: only requests that name this server by
+/// its address or as `localhost` are answered (a rebound name is not), changes only from pages of its own, nothing may
+/// frame it, and it loads nothing from elsewhere.
+public final class InspectorServer: DaemonCompanion {
+    private let address: Resolution.SocketAddress
+    private let isOptional: Bool
+    private let pages: InspectorPages
+    private let readiness = Readiness()
+
+    public init(_ address: Resolution.SocketAddress, isOptional: Bool, _ api: ControlAPI) {
+        self.address = address
+        self.isOptional = isOptional
+        pages = InspectorPages(api, mayChange: address.isLoopback)
+    }
+
+    public func ready() async -> [String] { await readiness.wait() }
+
+    public func run() async throws {
+        let router = Router(context: BasicRequestContext.self)
+        router.add(middleware: BrowserGuard())
+        pages.addRoutes(to: router)
+        let (address, readiness) = (address, readiness)
+        let application = Application(
+            router: router,
+            configuration: .init(
+                address: .hostname(address.ip, port: Int(address.port)), serverName: "stub53",
+                availableConnectionsDelegate: MaximumAvailableConnections(200, logger: ControlServer.silent)),
+            onServerRunning: { channel in
+                let port = channel.localAddress?.port ?? Int(address.port)
+                readiness.end(["inspector  http://\(address.withPort(UInt16(clamping: port)))"])
+            },
+            logger: ControlServer.silent)
+        do { try await application.run() } catch {
+            guard let code = (error as? IOError)?.errnoCode else {
+                readiness.end([])
+                throw error
+            }
+            let reason = "\(address): \(String(cString: strerror(code)))"
+            guard isOptional else {
+                readiness.end([])
+                throw ServiceFailure(
+                    .problem, "the inspector can't be served at \(reason); give --inspector another address, or off")
+            }
+            readiness.end(["inspector  off: \(reason)"])
+            try? await gracefulShutdown()
+        }
+    }
+}
+
+/// Turns away what a page of somebody else's could send, and says to the browser what ours may do.
+struct BrowserGuard: RouterMiddleware {
+    func handle(
+        _ request: Request, context: BasicRequestContext,
+        next: (Request, BasicRequestContext) async throws -> Response
+    ) async throws -> Response {
+        guard let host = request.head.authority, Self.isOurs(host) else {
+            return Self.refusal(
+                .misdirectedRequest,
+                "This server is asked for by its address, as http://127.0.0.53:8053; by no other name.\n")
+        }
+        if request.method != .get, request.method != .head {
+            // Browsers name the page that a change comes from; nobody else has reason to come here.
+            guard request.headers[.origin] == "http://\(host)" else {
+                return Self.refusal(.forbidden, "Changes are made from the inspector's own pages.\n")
+            }
+        }
+        var response = try await next(request, context)
+        response.headers[.contentSecurityPolicy] =
+            "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
+            + "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        response.headers[.xContentTypeOptions] = "nosniff"
+        // Not "no-referrer": with it, browsers don't name the page that a form comes from.
+        response.headers[HTTPField.Name("Referrer-Policy")!] = "same-origin"
+        response.headers[HTTPField.Name("Cross-Origin-Resource-Policy")!] = "same-origin"
+        if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
+        return response
+    }
+
+    /// An IP address or `localhost`, with or without a port: a name that an attacker has is neither.
+    static func isOurs(_ host: String) -> Bool {
+        var name = host[...]
+        if name.hasPrefix("[") {
+            guard let end = name.firstIndex(of: "]") else { return false }
+            let rest = name[name.index(after: end)...]
+            guard rest.isEmpty || isPort(rest) else { return false }
+            name = name[name.index(after: name.startIndex)..<end]
+            return name.contains(":") && Resolution.SocketAddress(ip: String(name), port: 1) != nil
+        }
+        if let colon = name.firstIndex(of: ":") {
+            guard isPort(name[colon...]) else { return false }
+            name = name[..<colon]
+        }
+        return name.lowercased() == "localhost"
+            || (!name.contains(":") && Resolution.SocketAddress(ip: String(name), port: 1) != nil)
+    }
+
+    private static func isPort(_ text: Substring) -> Bool {
+        let digits = text.dropFirst()
+        return text.hasPrefix(":") && !digits.isEmpty && digits.utf8.count <= 5
+            && digits.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+    }
+
+    private static func refusal(_ status: HTTPResponse.Status, _ text: String) -> Response {
+        Response(
+            status: status, headers: [.contentType: "text/plain; charset=utf-8"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+    }
+}

@@ -1,0 +1,55 @@
+import LookupLog
+import Resolution
+import Server
+
+/// How the service is: rates, durations, codes, what was lost.
+enum HealthPage {
+    static func body(
+        _ statistics: DaemonStatistics, _ seconds: [LookupTotals.Second], now: UInt64, history: [(String, String)]
+    ) -> HTML {
+        let columns = Chart.columns(seconds, now: now, span: 900, each: 10)
+        let legend = Chart.sources.map { source -> HTML in
+            "<span class=\"pill \(source.description)\">\(source.description) \(statistics.bySource[source.description] ?? 0)</span>"
+        }
+        return """
+            <h1>Health</h1>
+            <div class="charts"><section><h2>Lookups per second</h2>\(Chart.rate(columns, each: 10))\
+            <p class="legend">\(legend)</p></section>
+            <section><h2>Durations</h2>\(Chart.latency(columns))<p class="legend"><span class="pill hosts">half are below</span>\
+            <span class="pill upstream">90 %</span><span class="pill none">99 %</span></p></section></div>
+            <div class="charts"><section><h2>Since the start</h2>\(facts(statistics))</section>
+            <section><h2>Response codes</h2>\(counts(statistics.byRcode))<h2>Types</h2>\(counts(statistics.byType))\
+            <h2>Transports</h2>\(counts(statistics.byTransport))</section></div>
+            <h2>History</h2><dl class="facts">\(history.map { "<dt>\($0.0)</dt><dd>\($0.1)</dd>" as HTML })</dl>
+            """
+    }
+
+    private static func facts(_ statistics: DaemonStatistics) -> HTML {
+        let cache = statistics.cache
+        let reload = statistics.reloads.last
+        let problems: [HTML] = (reload?.problems ?? []).prefix(20).map { "<div class=\"bad mono\">\($0)</div>" }
+        let lost: HTML =
+            statistics.lookupsLost > 0 ? "<dt>Not logged</dt><dd class=\"bad\">\(statistics.lookupsLost)</dd>" : ""
+        return """
+            <dl class="facts"><dt>Version</dt><dd>\(statistics.version), process \(statistics.process)</dd>\
+            <dt>Up</dt><dd>\(Words.age(statistics.uptime))</dd>\
+            <dt>Serves</dt><dd>\(statistics.addresses.map { "\($0.address) \($0.transports)" }.joined(separator: ", "))</dd>\
+            <dt>Lookups</dt><dd>\(statistics.lookups)</dd>\(lost)\
+            <dt>Cache</dt><dd>\(cache.entries) answers, \(Words.size(cache.bytes)) of \(Words.size(cache.capacity)); \
+            \(cache.hits) hits, \(cache.misses) misses, \(cache.stale) stale</dd>\
+            <dt>Reloads</dt><dd>\(statistics.reloads.done), \(statistics.reloads.failed) with problems\
+            \(reload.map { "; \($0.reason): \($0.changes)" } ?? "")\(problems)</dd></dl>
+            """
+    }
+
+    private static func counts(_ counts: [String: UInt64]) -> HTML {
+        let all = max(counts.values.reduce(0, +), 1)
+        let rows = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { name, count -> HTML in
+            """
+            <tr><td>\(name)</td><td class="number">\(count)</td><td><svg width="200" height="8" aria-hidden="true">\
+            <rect class="bar" width="\(max(1, count * 200 / all))" height="8"/></svg></td></tr>
+            """
+        }
+        return rows.isEmpty ? "<p class=\"muted\">none yet</p>" : "<table><tbody>\(rows)</tbody></table>"
+    }
+}

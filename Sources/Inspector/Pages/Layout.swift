@@ -1,0 +1,43 @@
+/// What all pages have around them.
+enum Tab: String, CaseIterable {
+    case lookups, names, overrides, zones, cache, upstreams, health
+
+    var path: String { self == .lookups ? "/" : "/\(rawValue)" }
+    var title: String { rawValue.prefix(1).uppercased() + rawValue.dropFirst() }
+}
+
+enum Layout {
+    static func page(_ tab: Tab?, title: String, addresses: [String], pulse: HTML, _ body: HTML) -> HTML {
+        let tabs = Tab.allCases.map { other -> HTML in
+            let current: HTML = other == tab ? " aria-current=\"page\"" : ""
+            return "<a href=\"\(other.path)\"\(current)>\(other.title)</a>"
+        }
+        return """
+            <!doctype html>
+            <html lang="en"><head><meta charset="utf-8"><title>\(title) · stub53</title>
+            <meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
+            <link rel="stylesheet" href="/app.css"><script src="/app.js" defer></script></head>
+            <body><header><strong>stub53</strong><span class="addresses">\(addresses.joined(separator: " · "))</span>\
+            <span id="pulse">\(pulse)</span></header>
+            <nav>\(tabs)</nav><main>\(body)</main></body></html>
+            """
+    }
+
+    /// A table; `head` is markup such as `<th>Name`.
+    static func table(_ head: [String], numbers: Set<Int> = [], _ rows: [HTML]) -> HTML {
+        let cells = head.enumerated().map { index, title -> HTML in
+            numbers.contains(index) ? "<th class=\"number\">\(title)</th>" : "<th>\(title)</th>"
+        }
+        return "<table><thead><tr>\(cells)</tr></thead><tbody>\(rows)</tbody></table>"
+    }
+
+    /// FILE:LINE that a click copies.
+    static func rule(_ text: String?) -> HTML {
+        guard let text, !text.isEmpty else { return "<span class=\"muted\">-</span>" }
+        return "<button type=\"button\" class=\"rule\" title=\"copy\">\(text)</button>"
+    }
+
+    static func empty(_ text: String, _ command: String) -> HTML {
+        "<p class=\"empty\">\(text)<br><code>\(command)</code></p>"
+    }
+}

@@ -1,0 +1,148 @@
+/// The lookups, newest first, those of one visit in one row.
+enum LookupsPage {
+    /// Lookups that could not be kept, to be said where they are missing.
+    struct Loss {
+        /// Microseconds since 1970.
+        var time: UInt64
+        var count: UInt64
+        var reason: String
+    }
+
+    static let filterHint = "name:*.acme.org type:HTTPS source:upstream rcode:NXDOMAIN client:firefox since:10m"
+
+    static func body(
+        _ navigations: [Navigation], losses: [Loss], filter: String, problem: String?, older: String?, isLive: Bool,
+        command: String
+    ) -> HTML {
+        let complaint: HTML = problem.map { "<p class=\"bad\" role=\"alert\">\($0)</p>" } ?? ""
+        let live: HTML = isLive ? " data-live=\"1\"" : ""
+        return """
+            <form class="filter" action="/" role="search"><input name="q" value="\(filter)" placeholder="\(filterHint)" \
+            aria-label="Filter" list="words" autocomplete="off" spellcheck="false"><datalist id="words"></datalist>\
+            <button>Filter</button></form>\(complaint)
+            <button type="button" id="new" hidden></button>
+            <div id="lookups"\(live)>\(list(navigations, losses: losses, filter: filter, older: older, command: command))</div>
+            """
+    }
+
+    /// The part that is drawn anew as lookups come.
+    static func list(
+        _ navigations: [Navigation], losses: [Loss], filter: String, older: String?, command: String
+    ) -> HTML {
+        guard !navigations.isEmpty else {
+            return filter.isEmpty
+                ? Layout.empty("Nobody has asked yet. Try:", command)
+                : Layout.empty("No lookup fits. What can be asked for:", filterHint)
+        }
+        let longest = navigations.map(\.duration).max() ?? 1
+        var rows: [HTML] = []
+        var losses = losses[...]
+        for navigation in navigations {
+            while let loss = losses.first, loss.time >= navigation.lookups[0].microseconds {
+                rows.append(
+                    "<tr class=\"loss\"><td colspan=\"7\">\(loss.count) lookups are missing here: \(loss.reason)</td></tr>"
+                )
+                losses = losses.dropFirst()
+            }
+            rows.append(row(navigation, longest: longest))
+        }
+        let more: HTML = older.map { "<p><a href=\"\($0)\" rel=\"next\">Older</a></p>" } ?? ""
+        return """
+            <table class="lookups"><thead><tr><th>Time (UTC)</th><th>Name</th><th>Asked</th><th>Answer</th>\
+            <th class="wide">Rule</th><th class="wide">Client</th><th class="number">Took</th></tr></thead>\
+            <tbody>\(rows)</tbody></table>\(more)
+            """
+    }
+
+    private static func row(_ navigation: Navigation, longest: UInt64) -> HTML {
+        let main = navigation.main
+        let data = main.data
+        let answer =
+            data.isEmpty
+            ? (main.masked == true ? "masked" : main.rcode == "NXDOMAIN" ? "" : main.ede?.text ?? "")
+            : data.prefix(2).joined(separator: ", ") + (data.count > 2 ? " +\(data.count - 2)" : "")
+        // On a scale of tenfold steps: a cache's microseconds and upstream's milliseconds both show.
+        let share = bar(navigation.duration)
+        return """
+            <tr class="row" data-key="\(navigation.key)" data-href="/lookup/\(navigation.key)">\
+            <td class="muted">\(navigation.lookups[0].clock)</td>\
+            <td class="name"><a href="/name/\(path(navigation.name))">\(navigation.name)</a></td>\
+            <td>\(navigation.lookups.map(pill))</td><td class="mono">\(Words.cut(answer, 60))</td>\
+            <td class="wide">\(Layout.rule(main.reason))</td>\
+            <td class="wide">\(client(navigation))</td>\
+            <td class="number">\(Words.duration(navigation.duration)) <svg class="\(main.source)" width="50" height="8" \
+            aria-hidden="true"><rect class="bar" width="\(share)" height="8"/></svg></td></tr>
+            """
+    }
+
+    /// Pixels of 50: 10 us are 4, a second is all.
+    private static func bar(_ microseconds: UInt64) -> Int {
+        var rest = microseconds
+        var pixels = 2
+        while rest >= 10 {
+            pixels += 8
+            rest /= 10
+        }
+        return min(50, pixels + Int(rest) * 8 / 10)
+    }
+
+    static func pill(_ lookup: LoggedLookup) -> HTML {
+        let outcome = lookup.outcome == "NOERROR" ? "" : " \(lookup.outcome)"
+        let masked = lookup.masked == true ? " masked" : outcome
+        return
+            "<span class=\"pill \(lookup.source)\" title=\"\(lookup.source)\">\(lookup.type) \(lookup.source)\(masked)</span>"
+    }
+
+    private static func client(_ navigation: Navigation) -> HTML {
+        guard let process = navigation.process else {
+            return "<span class=\"muted\">\(navigation.lookups[0].clientAddress)</span>"
+        }
+        return "\(process.command) <span class=\"muted\">\(process.pid)</span>"
+    }
+
+    /// A name as a part of a path.
+    static func path(_ name: String) -> String {
+        var text = ""
+        for byte in name.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"):
+                text.unicodeScalars.append(Unicode.Scalar(byte))
+            default: text += "%" + String(UInt16(byte) + 0x100, radix: 16, uppercase: true).dropFirst()
+            }
+        }
+        return text == "." ? "%2E" : text
+    }
+
+    // MARK: One visit, opened
+
+    static func detail(_ navigation: Navigation) -> HTML {
+        let records = navigation.lookups.map { lookup -> HTML in
+            let answers = lookup.answers.map { answer -> HTML in "<div class=\"mono\">\(answer)</div>" }
+            let none: HTML =
+                "<span class=\"muted\">\(lookup.masked == true ? "masked by the override" : lookup.outcome)</span>"
+            let ede: HTML = lookup.ede.map { "<div class=\"muted\">EDE \($0.code): \($0.text)</div>" } ?? ""
+            let chain = (lookup.chain ?? []).map { hop -> HTML in
+                "<div>\(hop.name) <span class=\"pill \(hop.source)\">\(hop.source)</span> \(Layout.rule(hop.rule))</div>"
+            }
+            let upstream: HTML =
+                lookup.upstream.map { server in
+                    "<div class=\"muted\">\(server), \(Words.duration(lookup.upstreamUs ?? 0))</div>"
+                } ?? ""
+            return """
+                <tr><td>\(pill(lookup))</td><td class="muted">\(lookup.clock)</td><td>\(answers.isEmpty ? none : HTML(joining: answers))\(ede)</td>\
+                <td>\(Layout.rule(lookup.rule))\(upstream)\(chain)</td><td class="muted">\(lookup.client) \(lookup.transport)<br>\
+                \(lookup.flags.joined(separator: " "))</td><td class="number">\(Words.duration(lookup.durationUs))</td></tr>
+                """
+        }
+        return """
+            \(SequenceDiagram(navigation).svg)\
+            \(Layout.table(["Asked", "At", "Records", "Why", "Client", "Took"], numbers: [5], records))\
+            <p><a href="/name/\(path(navigation.name))">Why \(navigation.name) is answered so</a></p>
+            """
+    }
+}
+
+extension HTML {
+    init(joining parts: [HTML]) { self = "\(parts)" }
+}

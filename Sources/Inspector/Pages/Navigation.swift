@@ -1,0 +1,52 @@
+/// The lookups that one visit of a name makes: a browser asks for HTTPS, AAAA and A, a library for A and AAAA.
+struct Navigation {
+    /// In the order of time.
+    private(set) var lookups: [LoggedLookup]
+
+    /// Microseconds between two lookups of the same client for the same name that still belong together.
+    static let gap: UInt64 = 2_000_000
+
+    var name: String { lookups[0].name }
+    /// By which its row is found again.
+    var key: Int64 { lookups[0].key ?? 0 }
+    var asker: String { (lookups.first { $0.process != nil } ?? lookups[0]).asker }
+    var process: LoggedLookup.Process? { lookups.lazy.compactMap(\.process).first }
+    /// The one that tells most: an address, if there is one.
+    var main: LoggedLookup {
+        lookups.first { $0.type == "A" && !$0.answers.isEmpty } ?? lookups.first { !$0.answers.isEmpty } ?? lookups[0]
+    }
+    /// Microseconds from the first question to the last answer.
+    var duration: UInt64 {
+        let start = lookups[0].microseconds
+        return lookups.map { $0.microseconds - start + UInt64($0.durationUs) }.max() ?? 0
+    }
+
+    /// Groups lookups that come newest first; so do the groups.
+    static func group(_ newestFirst: [LoggedLookup]) -> [Navigation] {
+        struct Who: Hashable {
+            var address: String
+            var name: String
+        }
+        var groups: [[LoggedLookup]] = []
+        var open: [Who: [Int]] = [:]
+        for lookup in newestFirst {
+            let who = Who(address: lookup.clientAddress, name: lookup.name)
+            // Which process asked is known of some lookups only: no two known ones may differ.
+            let fitting = open[who, default: []].last { index in
+                guard let earliest = groups[index].last else { return false }
+                return groups[index].count < 32 && earliest.microseconds &- lookup.microseconds <= gap
+                    && groups[index].allSatisfy {
+                        $0.process == nil || lookup.process == nil || $0.process?.pid == lookup.process?.pid
+                    }
+            }
+            if let fitting {
+                groups[fitting].append(lookup)
+            } else {
+                open[who, default: []].append(groups.count)
+                groups.append([lookup])
+            }
+        }
+        return groups.map { Navigation(lookups: $0.reversed()) }
+            .sorted { $0.lookups[0].microseconds > $1.lookups[0].microseconds }
+    }
+}

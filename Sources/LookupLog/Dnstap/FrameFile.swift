@@ -1,0 +1,175 @@
+internal import Glibc
+
+/// A file of frames: START, frames, STOP.
+///
+/// It is never appended to, since readers stop at a STOP and choke on half a frame: what is there when it is opened is
+/// moved to `PATH.1`, what was there to `PATH.2`, and so on. The same happens when it is full.
+struct FrameFile: ~Copyable {
+    /// Bytes of a file, and how many old ones are kept.
+    struct Limits: Sendable {
+        var size: Int
+        var kept: Int
+    }
+
+    struct Failure: Error {
+        /// What can't be done and why, behind the path: "can't be written: No space left on device".
+        let description: String
+        init(_ what: String, _ code: Int32) { description = "\(what): \(String(cString: strerror(code)))" }
+        init(_ description: String) { self.description = description }
+    }
+
+    private let path: String
+    private let limits: Limits
+    private var descriptor: Int32
+    /// Bytes in the file.
+    private var size: Int
+    /// It could not be moved aside when it was full, and grows on.
+    private(set) var isStuck = false
+
+    init(_ path: String, _ limits: Limits) throws(Failure) {
+        let descriptor = try Self.begin(path, limits)
+        self.path = path
+        self.limits = limits
+        self.descriptor = descriptor
+        size = FrameStream.start.count
+    }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    // MARK: Opening
+
+    /// Opens an empty file and writes START.
+    private static func begin(_ path: String, _ limits: Limits) throws(Failure) -> Int32 {
+        let descriptor = try open(path, limits)
+        guard writeAll(descriptor, FrameStream.start) else {
+            let code = errno
+            close(descriptor)
+            throw Failure("can't be written", code)
+        }
+        return descriptor
+    }
+
+    private static func open(_ path: String, _ limits: Limits) throws(Failure) -> Int32 {
+        var hasRotated = false
+        while true {
+            // A FIFO would hold us without O_NONBLOCK.
+            let descriptor = Glibc.open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0o640)
+            guard descriptor >= 0 else { throw Failure("can't be written", errno) }
+            do throws(Failure) {
+                if try isBlank(descriptor) { return descriptor }
+                guard !hasRotated else { throw Failure("is written by another process, too") }
+                try rotate(path, limits)
+                hasRotated = true
+                close(descriptor)
+            } catch {
+                close(descriptor)
+                throw error
+            }
+        }
+    }
+
+    /// Whether nothing is in the file that anyone could miss; if so, it is empty now.
+    private static func isBlank(_ descriptor: Int32) throws(Failure) -> Bool {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            throw Failure("is no regular file; a collector's socket is given as unix:PATH")
+        }
+        // Two writers would move each other's file away.
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw Failure("is written by another process already") }
+        let blank = FrameStream.start + FrameStream.stop
+        guard status.st_size <= blank.count else { return false }
+        var bytes = [UInt8](repeating: 0, count: blank.count)
+        let count = max(pread(descriptor, &bytes, bytes.count, 0), 0)
+        guard blank.starts(with: bytes[..<count]) else { return false }
+        guard ftruncate(descriptor, 0) == 0 else { throw Failure("can't be written", errno) }
+        return true
+    }
+
+    /// Moves the file to `PATH.1`, after making room for it there.
+    private static func rotate(_ path: String, _ limits: Limits) throws(Failure) {
+        guard limits.kept > 0 else {
+            guard unlink(path) == 0 || errno == ENOENT else { throw Failure("can't be removed", errno) }
+            return
+        }
+        guard access(path, F_OK) == 0 else { return }
+        // Only as far as there are old ones in a row.
+        var free = 1
+        while free < limits.kept, access("\(path).\(free)", F_OK) == 0 { free += 1 }
+        for number in stride(from: free, to: 1, by: -1) { rename("\(path).\(number - 1)", "\(path).\(number)") }
+        guard rename(path, "\(path).1") == 0 else {
+            throw Failure("can't be moved to \(path).1", errno)
+        }
+    }
+
+    private static func writeAll(_ descriptor: Int32, _ bytes: [UInt8]) -> Bool {
+        bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) == $0.count }
+    }
+
+    // MARK: Writing
+
+    /// Writes all frames; returns how many. On failure, what is left stays in `frames`.
+    mutating func write(_ frames: inout FrameBuffer) throws(Failure) -> UInt64 {
+        var whole: UInt64 = 0
+        while !frames.isEmpty {
+            let room = limits.size - size - FrameStream.stop.count
+            var count = isStuck ? frames.unwritten.count : frames.wholeFrames(atMost: room)
+            if count == 0 {
+                if frames.begun == 0, size > FrameStream.start.count {
+                    try startAnew(moving: true, &frames)
+                    continue
+                }
+                // One frame that is larger than a file, or the rest of one.
+                count = frames.restOfFirst
+            }
+            let written = Glibc.write(descriptor, frames.unwritten.baseAddress, count)
+            guard written > 0 else {
+                if errno == EINTR { continue }
+                throw Failure("can't be written", errno)
+            }
+            size += written
+            whole += frames.wrote(written)
+        }
+        return whole
+    }
+
+    /// Ends the file and begins another; `moving`: the old one is moved aside first.
+    private mutating func startAnew(moving: Bool, _ frames: inout FrameBuffer) throws(Failure) {
+        if moving {
+            do { try Self.rotate(path, limits) } catch {
+                isStuck = true
+                throw error
+            }
+        }
+        // The old one is ended only when there is a new one.
+        let new = try Self.begin(path, limits)
+        finish(&frames)
+        descriptor = new
+        size = FrameStream.start.count
+        isStuck = false
+    }
+
+    /// The file may have been moved away by its path: if so, another is begun. One that still has its path stays.
+    mutating func reopen(_ frames: inout FrameBuffer) throws(Failure) {
+        isStuck = false
+        var ours = stat()
+        var there = stat()
+        if fstat(descriptor, &ours) == 0, stat(path, &there) == 0, ours.st_ino == there.st_ino,
+            ours.st_dev == there.st_dev
+        {
+            return
+        }
+        try startAnew(moving: false, &frames)
+    }
+
+    /// Ends the file with STOP, after taking out what was written of half a frame, which stays in `frames`.
+    mutating func finish(_ frames: inout FrameBuffer) {
+        guard descriptor >= 0 else { return }
+        if frames.begun > 0 {
+            _ = ftruncate(descriptor, off_t(size - frames.begun))
+            frames.rewind()
+        }
+        _ = Self.writeAll(descriptor, FrameStream.stop)
+        close(descriptor)
+        descriptor = -1
+    }
+}

@@ -1,0 +1,161 @@
+internal import Synchronization
+
+/// Lookups as they happen, for those who watch: lines of text, JSON or CSV, each subscriber with a filter of its own.
+///
+/// Costs one look at a number while nobody watches. A watcher that does not keep up loses lines, and is told how many.
+public final class LiveLookups: LookupObserver {
+    /// Whole lines, each with its newline, and each line's number in the log; 0 for a line that tells of a loss.
+    public struct Lines: Sendable {
+        public var bytes: [UInt8]
+        public var ids: [UInt64]
+
+        /// Only the lines after number `last`: those before are known from the history.
+        public func after(_ last: UInt64) -> [UInt8] {
+            guard let first = ids.first(where: { $0 > 0 }), first <= last else { return bytes }
+            var kept: [UInt8] = []
+            for (id, line) in zip(ids, bytes.split(separator: 0x0A)) where id == 0 || id > last {
+                kept += line + [0x0A]
+            }
+            return kept
+        }
+    }
+
+    /// Watches until the sequence is let go of.
+    public typealias Subscription = AsyncStream<Lines>
+
+    /// `@unchecked`: touched under the lock only.
+    private final class Subscriber: @unchecked Sendable {
+        let wants: @Sendable (LookupRecord) -> Bool
+        /// Lines in a second; what is beyond is counted.
+        let rate: Int
+        let continuation: AsyncStream<Lines>.Continuation
+        var lines: LookupFormatter
+        var ids: [UInt64] = []
+        var lost: UInt64 = 0
+        var second: UInt64 = 0
+        var inSecond = 0
+
+        init(
+            _ form: LookupFormatter.Form, colors: Bool, rate: Int,
+            wants: @escaping @Sendable (LookupRecord) -> Bool, _ continuation: AsyncStream<Lines>.Continuation
+        ) {
+            lines = LookupFormatter(form, colors: colors)
+            self.wants = wants
+            self.rate = rate
+            self.continuation = continuation
+        }
+    }
+
+    private struct State: ~Copyable {
+        var subscribers: [Int: Subscriber] = [:]
+        var next = 0
+        var upstreams: [String] = []
+    }
+
+    private let state = Mutex(State())
+    private let watchers = Atomic<Int>(0)
+
+    /// Pieces that wait for a watcher; a piece is what comes in a few milliseconds.
+    private static let mostPieces = 256
+    private static let pieceSize = 64 * 1024
+    /// Watchers at once.
+    public static let most = 64
+
+    public init() {}
+
+    /// Watches those lookups that `wants` takes, which is asked on the log thread; nil when too many watch already.
+    ///
+    /// - Parameters:
+    ///   - rate: lines in a second; what is beyond is counted.
+    public func subscribe(
+        _ form: LookupFormatter.Form, colors: Bool = false, rate: Int = 100_000,
+        where wants: @escaping @Sendable (LookupRecord) -> Bool
+    ) -> Subscription? {
+        let (stream, continuation) = AsyncStream.makeStream(
+            of: Lines.self, bufferingPolicy: .bufferingOldest(Self.mostPieces))
+        let number = state.withLock { state -> Int? in
+            guard state.subscribers.count < Self.most else { return nil }
+            let subscriber = Subscriber(form, colors: colors, rate: rate, wants: wants, continuation)
+            subscriber.lines.setUpstreams(state.upstreams)
+            state.next += 1
+            state.subscribers[state.next] = subscriber
+            return state.next
+        }
+        guard let number else { return nil }
+        watchers.add(1, ordering: .relaxed)
+        continuation.onTermination = { [weak self] _ in
+            guard let self else { return }
+            if state.withLock({ $0.subscribers.removeValue(forKey: number) != nil }) {
+                watchers.subtract(1, ordering: .relaxed)
+            }
+        }
+        return stream
+    }
+
+    public func note(_ record: LookupRecord, id: UInt64) {
+        guard watchers.load(ordering: .relaxed) > 0 else { return }
+        // Looked at under the lock, and not kept.
+        nonisolated(unsafe) let record = record
+        state.withLock { state in
+            for subscriber in state.subscribers.values where subscriber.wants(record) {
+                let second = record.time / 1_000_000
+                if second != subscriber.second {
+                    subscriber.second = second
+                    subscriber.inSecond = 0
+                }
+                subscriber.inSecond += 1
+                if subscriber.inSecond > subscriber.rate {
+                    subscriber.lost += 1
+                    continue
+                }
+                if subscriber.lost > 0 { Self.tellLost(subscriber, time: record.time) }
+                subscriber.lines.append(record, id: id)
+                subscriber.ids.append(id)
+                if subscriber.lines.count >= Self.pieceSize { Self.send(subscriber) }
+            }
+        }
+    }
+
+    public func note(lost count: UInt64, time: UInt64) {
+        guard watchers.load(ordering: .relaxed) > 0 else { return }
+        state.withLock { state in
+            for subscriber in state.subscribers.values {
+                subscriber.lost += count
+                Self.tellLost(subscriber, time: time)
+            }
+        }
+    }
+
+    public func setUpstreams(_ names: [String]) {
+        state.withLock { state in
+            state.upstreams = names
+            for subscriber in state.subscribers.values { subscriber.lines.setUpstreams(names) }
+        }
+    }
+
+    public func flush() {
+        guard watchers.load(ordering: .relaxed) > 0 else { return }
+        state.withLock { state in
+            for subscriber in state.subscribers.values where subscriber.lines.count > 0 { Self.send(subscriber) }
+        }
+    }
+
+    public func finish() {
+        flush()
+        for subscriber in state.withLock({ Array($0.subscribers.values) }) { subscriber.continuation.finish() }
+    }
+
+    private static func tellLost(_ subscriber: Subscriber, time: UInt64) {
+        subscriber.lines.append(lost: subscriber.lost, time: time)
+        if subscriber.lines.form != .csv { subscriber.ids.append(0) }
+        subscriber.lost = 0
+    }
+
+    private static func send(_ subscriber: Subscriber) {
+        let lines = Lines(bytes: subscriber.lines.take(), ids: subscriber.ids)
+        subscriber.ids.removeAll(keepingCapacity: true)
+        if case .dropped = subscriber.continuation.yield(lines) {
+            subscriber.lost += UInt64(lines.ids.count { $0 > 0 })
+        }
+    }
+}

@@ -1,0 +1,168 @@
+import ArgumentParser
+import FoundationEssentials
+import Glibc
+import Inspector
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Server
+
+/// Talks to a running daemon over its control socket: one connection for each request.
+struct ControlClient: Sendable {
+    let path: String
+
+    /// Why there is no answer: one sentence with the mend.
+    struct Failure: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    /// The socket of `path`, or the first of the usual ones that is there.
+    ///
+    /// - Throws: `ServiceFailure` when there is none.
+    static func find(_ path: String?) throws -> ControlClient {
+        let paths = path.map { [$0] } ?? Configuration.controlPaths
+        for path in paths where access(path, F_OK) == 0 { return ControlClient(path: path) }
+        // Without the right to look into its folder a socket seems not to be there.
+        if paths.contains(where: { access($0, F_OK) != 0 && errno == EACCES }) { throw noPermission(paths[0]) }
+        throw ServiceFailure(
+            .problem,
+            "no daemon has a control socket at \(paths.joined(separator: " or ")); start one with 'stub53 serve', "
+                + "or name its socket with --control")
+    }
+
+    private static func noPermission(_ path: String) -> ServiceFailure {
+        ServiceFailure(.permission, "\(path) may not be opened; run as root, or as a member of its group")
+    }
+
+    enum Verb: String {
+        case get = "GET"
+        case post = "POST"
+        case delete = "DELETE"
+    }
+
+    /// Somebody listens, and would let us in.
+    var isAlive: Bool {
+        let descriptor = UnixSocket.connect(path)
+        guard descriptor >= 0 else { return false }
+        close(descriptor)
+        return true
+    }
+
+    // MARK: Requests
+
+    /// The answer to one request, read as JSON.
+    func ask<Answer: Decodable>(
+        _ verb: Verb, _ target: String, _ body: (any Encodable & Sendable)? = nil, as: Answer.Type
+    ) async throws -> Answer {
+        var bytes: [UInt8] = []
+        try await send(verb, target, body) { bytes += $0 }
+        let decoder = JSONDecoder()
+        do { return try decoder.decode(Answer.self, from: Data(bytes)) } catch {
+            throw ServiceFailure(.problem, "the daemon at \(path) is of another version: its answer can't be read")
+        }
+    }
+
+    /// Hands the pieces of an answer to `take` as they come.
+    ///
+    /// - Throws: `ServiceFailure` with the daemon's words, or why it could not be asked.
+    func send(
+        _ verb: Verb, _ target: String, _ body: (any Encodable & Sendable)? = nil,
+        take: ([UInt8]) throws -> Void
+    ) async throws {
+        let channel: NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>
+        do {
+            channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .connect(unixDomainSocketPath: path) { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                        return try NIOAsyncChannel(wrappingChannelSynchronously: channel)
+                    }
+                }
+        } catch {
+            throw failure(error)
+        }
+        try await channel.executeThenClose { inbound, outbound in
+            var headers = HTTPHeaders([("Host", "stub53"), ("Connection", "close")])
+            var content: [UInt8] = []
+            if let body {
+                let encoder = JSONEncoder()
+                content = Array(try encoder.encode(body))
+                headers.add(name: "Content-Type", value: "application/json")
+            }
+            if verb != .get { headers.add(name: "Content-Length", value: "\(content.count)") }
+            try await outbound.write(
+                .head(
+                    HTTPRequestHead(
+                        version: .http1_1, method: HTTPMethod(rawValue: verb.rawValue), uri: target, headers: headers)))
+            if !content.isEmpty { try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: content)))) }
+            try await outbound.write(.end(nil))
+            var refusal: HTTPResponseStatus?
+            var words: [UInt8] = []
+            for try await part in inbound {
+                switch part {
+                case .head(let head): refusal = head.status.code < 300 ? nil : head.status
+                case .body(let buffer):
+                    if refusal == nil {
+                        try take(Array(buffer.readableBytesView))
+                    } else {
+                        words += buffer.readableBytesView
+                    }
+                case .end:
+                    if let refusal { throw Self.refused(refusal, words) }
+                    return
+                }
+            }
+            throw ServiceFailure(.problem, "the daemon at \(path) ended in the middle of its answer")
+        }
+    }
+
+    private static func refused(_ status: HTTPResponseStatus, _ words: [UInt8]) -> ServiceFailure {
+        let reason = try? JSONDecoder().decode([String: String].self, from: Data(words))["error"]
+        return ServiceFailure(.problem, reason ?? "the daemon refused: \(status.code) \(status.reasonPhrase)")
+    }
+
+    private func failure(_ error: any Error) -> ServiceFailure {
+        switch (error as? IOError)?.errnoCode {
+        case EACCES, EPERM: return Self.noPermission(path)
+        case ECONNREFUSED, ENOENT:
+            return ServiceFailure(
+                .problem,
+                "no daemon answers at \(path); start one with 'stub53 serve', or name its socket with --control")
+        default: return ServiceFailure(.problem, "\(path) can't be connected to: \(error)")
+        }
+    }
+}
+
+/// Which daemon is meant.
+struct ControlOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("The daemon's control socket. (default: /run/stub53/control.sock)", valueName: "path"))
+    var control: String?
+
+    func client() throws -> ControlClient { try ControlClient.find(control) }
+}
+
+extension String {
+    /// As a value of a URL's query.
+    var queryValue: String {
+        var text = ""
+        for byte in utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"):
+                text.unicodeScalars.append(Unicode.Scalar(byte))
+            default:
+                text += "%" + String(UInt16(byte) + 0x100, radix: 16, uppercase: true).dropFirst()
+            }
+        }
+        return text
+    }
+}
+
+/// Values as JSON for people and programs.
+enum JSONText {
+    static func of(_ value: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+}

@@ -1,0 +1,38 @@
+import ArgumentParser
+import Server
+
+/// `stub53 flush`: has a running daemon forget what upstream has said.
+struct Flush: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Have a running daemon forget upstream's answers: all, or those of a name.",
+        discussion: """
+            Overrides and zones are never cached: an edit of theirs needs no flush.
+
+            Examples:
+              stub53 flush
+              stub53 flush www.example.net
+              stub53 flush example.net --tree
+            """)
+
+    @OptionGroup var control: ControlOptions
+
+    @Argument(help: "The name; without one, everything is forgotten.")
+    var name: String?
+
+    @Flag(help: "And all names below it.")
+    var tree = false
+
+    mutating func validate() throws {
+        if let name { _ = try Query.name(name) }
+        if tree, name == nil { throw ValidationError("--tree goes with a name.") }
+    }
+
+    private struct Flushed: Decodable { var flushed: Int }
+
+    mutating func run() async throws {
+        var target = "/v1/cache"
+        if let name { target += "?name=\("\(try Query.name(name))".queryValue)&tree=\(tree ? 1 : 0)" }
+        let answer = try await control.client().ask(.delete, target, as: Flushed.self)
+        print("\(Terminal.count(answer.flushed, "answer")) forgotten")
+    }
+}

@@ -1,0 +1,139 @@
+import ArgumentParser
+import Glibc
+import History
+import Inspector
+import LookupLog
+import Server
+
+/// `stub53 log`: the lookups that a daemon has kept, and those that come.
+struct Log: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show the lookups of a daemon: those it has kept, and live.",
+        discussion: """
+            Without a time and a number, the last 100 are shown. Options of one kind mean any of them, options of several \
+            kinds all of them; a pattern may hold *. Where no daemon runs, its history is read from the file.
+
+            Examples:
+              stub53 log --follow
+              stub53 log --since 10m --name '*.acme.org' --type HTTPS --rcode NXDOMAIN
+              stub53 log --since 1h --client firefox --csv > lookups.csv
+              stub53 log --since 5m --pcap lookups.pcapng
+            """)
+
+    @OptionGroup(title: "Daemon")
+    var control: ControlOptions
+
+    @Option(help: ArgumentHelp("Read a history's file, and ask no daemon.", valueName: "path"))
+    var history: String?
+
+    @Flag(name: .shortAndLong, help: "Go on with the lookups that come.")
+    var follow = false
+
+    @Option(name: [.customShort("n"), .long], help: ArgumentHelp("The newest so many.", valueName: "count"))
+    var lines: Int?
+
+    @Flag(help: "As JSON lines, as the daemon's log has them.")
+    var json = false
+
+    @Flag(help: "As a table for spreadsheets.")
+    var csv = false
+
+    @Option(help: ArgumentHelp("Write packets for Wireshark, with the reasons as comments.", valueName: "file"))
+    var pcap: String?
+
+    @Option(help: ArgumentHelp("From a time on: 10m, 2h, 1d ago, or as 2026-11-23T17:00:00Z.", valueName: "time"))
+    var since: String?
+
+    @Option(help: ArgumentHelp("Up to a time.", valueName: "time"))
+    var until: String?
+
+    @Option(help: ArgumentHelp("A name, as acme.org or '*.acme.org'.", valueName: "pattern"))
+    var name: [String] = []
+
+    @Option(help: "A record type, as A or HTTPS.")
+    var type: [String] = []
+
+    @Option(help: "Who answered: hosts, zone, special, cache, stale, upstream or none.")
+    var source: [String] = []
+
+    @Option(help: "A response code, as NXDOMAIN or NODATA.")
+    var rcode: [String] = []
+
+    @Option(help: "An address, a command's name, or a process's number.")
+    var client: [String] = []
+
+    @Option(help: "udp, tcp, dot or doh.")
+    var transport: [String] = []
+
+    @Argument(help: ArgumentHelp("The same in words, as name:acme.org type:A.", valueName: "filter"))
+    var words: [String] = []
+
+    mutating func validate() throws {
+        guard [json, csv, pcap != nil].count(where: { $0 }) <= 1 else {
+            throw ValidationError("--json, --csv and --pcap exclude each other: leave all but one out.")
+        }
+        if follow, pcap != nil { throw ValidationError("--pcap writes what was kept: leave --follow out.") }
+        if follow, history != nil {
+            throw ValidationError("A file has nothing to follow: leave --follow or --history out.")
+        }
+        if let lines, !(0...1_000_000).contains(lines) {
+            throw ValidationError("--lines takes a number from 0 to 1000000.")
+        }
+        do { _ = try LookupFilter(words: filter) } catch { throw ValidationError("\(error)") }
+    }
+
+    /// All conditions as the words of a filter.
+    private var filter: String {
+        let kinds = [
+            ("name", name), ("type", type), ("source", source), ("rcode", rcode), ("client", client),
+            ("transport", transport), ("since", [since].compactMap { $0 }), ("until", [until].compactMap { $0 }),
+        ]
+        return (words + kinds.flatMap { kind, values in values.map { "\(kind):\($0)" } }).joined(separator: " ")
+    }
+
+    private var form: LookupExport.Form {
+        if json { return .json }
+        if csv { return .csv }
+        return pcap == nil ? .text : .pcapng
+    }
+
+    /// How many of the newest; nil: all that fit.
+    private var limit: Int? { lines ?? (since == nil && pcap == nil ? 100 : nil) }
+
+    mutating func run() async throws {
+        var output = STDOUT_FILENO
+        if let pcap, pcap != "-" {
+            output = open(pcap, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o640)
+            guard output >= 0 else {
+                throw ServiceFailure(.problem, "\(pcap): \(String(cString: strerror(errno)))")
+            }
+        }
+        defer { if output != STDOUT_FILENO { close(output) } }
+        if let history { return try await read(history, to: output) }
+        let client: ControlClient
+        do { client = try control.client() } catch {
+            // Where nobody answers, what was kept can still be read.
+            let path = Configuration().history.path.value ?? ""
+            guard control.control == nil, !follow, access(path, R_OK) == 0 else { throw error }
+            return try await read(path, to: output)
+        }
+        let target =
+            "?filter=\(filter.queryValue)&format=\(form)&colors=\(Terminal.hasColors && pcap == nil ? 1 : 0)"
+        // Live first, so that nothing falls between; what comes meanwhile waits.
+        if follow {
+            try await client.send(.get, "/v1/lookups/live\(target)&last=\(limit ?? 1_000_000)") { Terminal.write($0) }
+        } else {
+            let count = limit.map { "&limit=\($0)" } ?? ""
+            try await client.send(.get, "/v1/lookups\(target)\(count)") { Terminal.write($0, to: output) }
+        }
+    }
+
+    private func read(_ path: String, to output: Int32) async throws {
+        let store: HistoryStore
+        do { store = try HistoryStore(reading: path) } catch { throw ServiceFailure(.problem, "\(error)") }
+        let export = LookupExport(
+            form: form, colors: Terminal.hasColors && pcap == nil, filter: try LookupFilter(words: filter), limit: limit
+        )
+        try await export.write(from: store) { Terminal.write($0, to: output) }
+    }
+}
