@@ -11,6 +11,8 @@ public final class HistoryStore: Sendable {
     public let path: String
     public let isReadOnly: Bool
     private let pool: Mutex<DatabasePool>
+    /// The file that is open.
+    private let file: Mutex<FileIdentity?>
 
     /// Why there is no history: thing, reason, mend.
     public struct Problem: Error, Sendable, CustomStringConvertible {
@@ -32,6 +34,7 @@ public final class HistoryStore: Sendable {
         } catch {
             throw Self.problem(path, error)
         }
+        file = Mutex(Self.identity(path))
     }
 
     /// Opens the database at `path` for searches alone, whether or not a daemon is writing to it.
@@ -54,6 +57,7 @@ public final class HistoryStore: Sendable {
         } catch {
             throw Self.problem(path, error)
         }
+        file = Mutex(Self.identity(path))
     }
 
     /// Reading failed because even that needs files beside the database.
@@ -166,8 +170,32 @@ public final class HistoryStore: Sendable {
         return Problem(description: "history \(path): \(reason(error)); \(mend)")
     }
 
+    /// Somebody has taken the file away, or put another in its place: what is written now, nobody will read.
+    var isReplaced: Bool { file.withLock { $0 } != Self.identity(path) }
+
+    private static func identity(_ path: String) -> FileIdentity? {
+        var status = stat()
+        return stat(path, &status) == 0
+            ? FileIdentity(device: UInt64(status.st_dev), number: UInt64(status.st_ino)) : nil
+    }
+
+    private struct FileIdentity: Equatable {
+        let device: UInt64
+        let number: UInt64
+    }
+
+    /// Opens what is at the path now, or makes it.
+    func openAgain() throws {
+        try pool.withLock { pool in
+            try? pool.close()
+            pool = try Self.open(path)
+        }
+        file.withLock { $0 = Self.identity(path) }
+    }
+
     /// Sets the file aside that turned out to be damaged, and begins a new one.
     func beginAnew(_ error: DatabaseError, report: (String) -> Void) throws {
+        defer { file.withLock { $0 = Self.identity(path) } }
         try pool.withLock { pool in
             // Who reads just now finishes first, and then finds it closed.
             try? pool.close()

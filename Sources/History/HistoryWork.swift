@@ -72,6 +72,7 @@ final class HistoryWork: @unchecked Sendable {
     /// Whether the batch and the losses are in the database; the batch is empty then.
     private func write(_ losses: [HistoryLoss], at now: UInt64) -> Bool {
         do {
+            if store.isReplaced { try openAgain() }
             let names = try store.write { database in
                 let insertion = try currentInsertion(database)
                 var names = upstreams
@@ -109,6 +110,13 @@ final class HistoryWork: @unchecked Sendable {
         let new = try HistoryInsertion(database)
         insertion = new
         return new
+    }
+
+    private func openAgain() throws {
+        insertion = nil
+        try store.openAgain()
+        try store.writeWithoutTransaction(retention.prepare)
+        report("history \(store.path): the file was taken away or replaced; what is there now is written to")
     }
 
     private func fail(_ error: any Error) {

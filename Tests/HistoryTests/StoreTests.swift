@@ -62,6 +62,22 @@ struct StoreTests {
         #expect(try feed.store.search(LookupFilter(), limit: 10).lookups.count == 1)
     }
 
+    @Test("Where somebody has taken the file away, a new one is begun")
+    func takenAway() throws {
+        let feed = try HistoryWriterFeed()
+        feed.note((0..<100).map { RandomLookups.one(seed: UInt64($0)) })
+        try feed.wait(for: 100)
+        try FileManager.default.removeItem(atPath: feed.store.path)
+        feed.note([RandomLookups.masked("after.test.")], from: 101)
+        try feed.wait(for: 101)
+        for store in [feed.store, try HistoryStore(reading: feed.store.path)] {
+            #expect(try store.search(LookupFilter(), limit: 10).lookups.map(\.number) == [101])
+        }
+        feed.writer.finish()
+        #expect(feed.reports.all.count == 1)
+        #expect(feed.reports.all.first?.contains("the file was taken away or replaced") == true)
+    }
+
     @Test("A file of a newer version is left alone")
     func newer() throws {
         let folder = try TemporaryFolder()
