@@ -8,8 +8,12 @@ public final class ProgramProcess: @unchecked Sendable {
     /// Of its standard input, where it is to end with this process.
     private let lifeline: Pipe?
 
+    /// Whoever a test writes to may end before it has read.
+    private static let survivesBrokenPipes: Void = { _ = Foundation.signal(SIGPIPE, SIG_IGN) }()
+
     /// - Parameter endsWithUs: its standard input ends when this process does, however that happens.
     public init(_ executable: String, _ arguments: [String], folder: String? = nil, endsWithUs: Bool = false) throws {
+        _ = Self.survivesBrokenPipes
         lifeline = endsWithUs ? Pipe() : nil
         process.executableURL = URL(filePath: executable)
         process.arguments = arguments
