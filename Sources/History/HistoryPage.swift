@@ -8,6 +8,8 @@ public struct HistoryPage: Sendable {
     public var losses: [HistoryLoss] = []
     /// The servers that answers came from, in the order of `LookupRecord.upstream`: `ADDR:PORT` each.
     public var upstreams: [String] = []
+    /// The order of `lookups` and `losses`.
+    public var isNewestFirst = true
     /// Where the next page starts: `before` or `after` of the search for it. Nil when there is nothing more.
     public var next: Int64?
 
@@ -20,9 +22,8 @@ public struct HistoryPage: Sendable {
     public var entries: [Entry] {
         var entries: [Entry] = []
         var rest = losses[...]
-        let isRising = lookups.count < 2 || lookups[0].id < lookups[1].id
         for lookup in lookups {
-            while let loss = rest.first, isRising ? loss.after < lookup.id : loss.after >= lookup.id {
+            while let loss = rest.first, isNewestFirst ? loss.after >= lookup.id : loss.after < lookup.id {
                 entries.append(.loss(loss))
                 rest.removeFirst()
             }

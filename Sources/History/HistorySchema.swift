@@ -80,8 +80,8 @@ enum HistorySchema {
             ede AS ede_code, ede_text,
             answers, number
         FROM lookup
-            JOIN facet ON facet.id = lookup.facet
-            JOIN client ON client.id = lookup.client
+            LEFT JOIN facet ON facet.id = lookup.facet
+            LEFT JOIN client ON client.id = lookup.client
             LEFT JOIN name ON name.id = lookup.name
             LEFT JOIN file ON file.id = lookup.file
             LEFT JOIN upstream ON upstream.id = lookup.upstream;

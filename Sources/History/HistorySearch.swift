@@ -162,6 +162,7 @@ struct HistorySearch {
     /// The lookups with an identifier between `above` and `below` (neither of them is meant).
     mutating func page(above: Int64, below: Int64, limit: Int, newestFirst: Bool) throws -> HistoryPage {
         var page = HistoryPage()
+        page.isNewestFirst = newestFirst
         var reader = reader
         defer { self.reader = reader }
         var last: Int64?

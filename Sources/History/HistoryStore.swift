@@ -44,10 +44,21 @@ public final class HistoryStore: Sendable {
                     + "a daemon makes it (stub53 serve, history.path), and --history names another")
         }
         do {
-            pool = Mutex(try Self.openReading(path))
+            pool = Mutex(try Self.openReading(path, as: path))
+        } catch let error as DatabaseError where Self.wantsToWrite(error) && access(path + "-wal", F_OK) != 0 {
+            // Nobody writes to it, and we may not make the files beside it: it is read as what does not change.
+            let encoded = path.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? path
+            do { pool = Mutex(try Self.openReading(path, as: "file:\(encoded)?immutable=1")) } catch {
+                throw Self.problem(path, error)
+            }
         } catch {
             throw Self.problem(path, error)
         }
+    }
+
+    /// Reading failed because even that needs files beside the database.
+    private static func wantsToWrite(_ error: DatabaseError) -> Bool {
+        error.resultCode == .SQLITE_CANTOPEN || error.resultCode == .SQLITE_READONLY
     }
 
     // MARK: Opening
@@ -70,12 +81,12 @@ public final class HistoryStore: Sendable {
         return pool
     }
 
-    private static func openReading(_ path: String) throws -> DatabasePool {
+    private static func openReading(_ path: String, as name: String) throws -> DatabasePool {
         var configuration = Configuration()
         configuration.label = "history"
         configuration.readonly = true
         configuration.busyMode = .timeout(2)
-        let pool = try DatabasePool(path: path, configuration: configuration)
+        let pool = try DatabasePool(path: name, configuration: configuration)
         try pool.read { database in
             let migrator = HistorySchema.migrator
             if try migrator.hasBeenSuperseded(database) { throw newer(path) }

@@ -11,6 +11,8 @@ final class HistoryWork: @unchecked Sendable {
     private var retention: HistoryRetention
     /// Nil: to be made anew, from what is in the database.
     private var insertion: HistoryInsertion?
+    /// Of the database: changes when another connection has written.
+    private var version: Int64 = 0
     private var upstreams: [String] = []
     private var batch = HistoryBatch()
     /// Lookups that were lost to a disk that could not be written, since it could not.
@@ -71,8 +73,7 @@ final class HistoryWork: @unchecked Sendable {
     private func write(_ losses: [HistoryLoss], at now: UInt64) -> Bool {
         do {
             let names = try store.write { database in
-                let insertion = try insertion ?? HistoryInsertion(database)
-                self.insertion = insertion
+                let insertion = try currentInsertion(database)
                 var names = upstreams
                 try batch.forEach(&names) { record, number, upstreams in
                     try insertion.append(record, number: number, upstreams: upstreams)
@@ -96,6 +97,18 @@ final class HistoryWork: @unchecked Sendable {
             fail(error)
             return false
         }
+    }
+
+    /// What is known of the database, as long as nobody else has written to it: another daemon may share it.
+    private func currentInsertion(_ database: Database) throws -> HistoryInsertion {
+        let statement = try SQLStatement(cached: "PRAGMA data_version", database)
+        defer { statement.reset() }
+        let found = try statement.step() ? statement.integer(0) : 0
+        if let insertion, found == version { return insertion }
+        version = found
+        let new = try HistoryInsertion(database)
+        insertion = new
+        return new
     }
 
     private func fail(_ error: any Error) {
@@ -130,8 +143,7 @@ final class HistoryWork: @unchecked Sendable {
             while steps < Self.steps, try store.write({ try retention.step($0, now: HistoryClock.now) }) { steps += 1 }
             if steps < Self.steps, try store.read(retention.wantsCleaning) {
                 try store.write { database in
-                    let insertion = try insertion ?? HistoryInsertion(database)
-                    self.insertion = insertion
+                    let insertion = try currentInsertion(database)
                     insertion.forgetNumbers()
                     try retention.clean(database, insertion.tailColumns)
                 }

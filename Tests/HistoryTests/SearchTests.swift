@@ -80,4 +80,92 @@ struct SearchTests {
             break
         }
     }
+
+    private func lookup(
+        _ name: String, _ type: RecordType, _ milliseconds: UInt64, client: String = "127.0.0.1",
+        process: ClientProcess? = nil, chain: [String] = []
+    ) -> LookupFields {
+        var fields = RandomLookups.masked(name)
+        fields.time += milliseconds * 1000
+        fields.client = SocketAddress(ip: client, port: UInt16(milliseconds % 60_000 + 1))!
+        fields.process = process
+        fields.type = type
+        for name in chain {
+            fields.hops.append(.init(nameOffset: UInt16(fields.message.count), source: .zone, place: .nowhere))
+            fields.message += Name(name)!.wire + [0, 1, 0, 1, 0, 0, 0, 0, 0, 0]
+        }
+        return fields
+    }
+
+    @Test("A navigation is what one client asked about a name and its chain within two seconds")
+    func family() throws {
+        let feed = try HistoryWriterFeed()
+        let browser = ClientProcess(pid: 7, command: "firefox")
+        feed.note([
+            lookup("www.acme.org.", .a, 0, process: browser),  // Long before.
+            lookup("www.acme.org.", .a, 10_000, process: browser, chain: ["edge.cdn.net."]),
+            lookup("WWW.acme.org.", .aaaa, 10_001, process: ClientProcess(pid: 8, command: "firefox")),
+            lookup("www.acme.org.", .https, 10_002, client: "::ffff:127.0.0.1"),
+            lookup("_8443._https.www.acme.org.", .https, 10_003, process: browser),
+            lookup("edge.cdn.net.", .https, 10_900, process: browser),
+            lookup("other.acme.org.", .a, 10_004, process: browser),
+            lookup("www.acme.org.", .a, 10_005, client: "192.0.2.7"),
+            lookup("www.acme.org.", .a, 10_006, process: ClientProcess(pid: 9, command: "dig")),
+            lookup("www.acme.org.", .a, 13_000, process: browser),  // Long after.
+        ])
+        feed.writer.finish()
+        #expect(try feed.store.family(around: 2).lookups.map(\.id) == [2, 3, 4, 5, 6])
+        #expect(try feed.store.family(around: 5).lookups.map(\.id) == [2, 3, 4, 5])
+        #expect(try feed.store.family(around: 1).lookups.map(\.id) == [1])
+        #expect(try feed.store.family(around: 99).lookups.isEmpty)
+    }
+
+    @Test("One lookup is found by its identifier, names by how they or their labels start")
+    func single() throws {
+        let feed = try HistoryWriterFeed()
+        feed.note([lookup("www.acme.org.", .a, 0), lookup("acme.example.", .a, 1), lookup("mail.test.", .a, 2)])
+        feed.writer.finish()
+        #expect(try feed.store.lookup(2)?.lookups.map(\.number) == [2])
+        #expect(try feed.store.lookup(4) == nil)
+        #expect(try feed.store.names(startingWith: "ACM", limit: 9) == ["acme.example.", "www.acme.org."])
+        #expect(try feed.store.names(startingWith: "", limit: 2).count == 2)
+    }
+
+    @Test("Each loss stands between the lookups it came between, on whatever page that is")
+    func losses() throws {
+        let feed = try HistoryWriterFeed()
+        for part in 0..<4 {
+            feed.note((0..<3).map { lookup("n\($0).test.", .a, UInt64(10 * part + $0)) }, from: UInt64(3 * part + 1))
+            try feed.wait(for: 3 * (part + 1))
+            feed.writer.note(lost: UInt64(part + 1), time: 1_795_453_200_000_001)
+            try waitUntil("the loss is written") {
+                try feed.store.statistics().lost[.log] == (1...(part + 1)).reduce(0, +)
+            }
+        }
+        feed.writer.finish()
+        func words(_ page: HistoryPage) -> String {
+            page.entries.map { entry in
+                switch entry {
+                case .lookup(let lookup): "\(lookup.id)"
+                case .loss(let loss): "-\(loss.count)"
+                }
+            }.joined(separator: " ")
+        }
+        for (newestFirst, expected) in [
+            (true, "-4 12 11 10 -3 9 8 7 -2 6 5 4 -1 3 2 1"), (false, "1 2 3 -1 4 5 6 -2 7 8 9 -3 10 11 12 -4"),
+        ] {
+            for limit in [1, 2, 5, 100] {
+                var all: [String] = []
+                var cursor: Int64?
+                repeat {
+                    let page = try feed.store.search(
+                        LookupFilter(), before: newestFirst ? cursor : nil, after: newestFirst ? nil : cursor,
+                        limit: limit, newestFirst: newestFirst)
+                    all.append(words(page))
+                    cursor = page.next
+                } while cursor != nil
+                #expect(all.joined(separator: " ") == expected, "pages of \(limit)")
+            }
+        }
+    }
 }

@@ -127,4 +127,43 @@ struct StoreTests {
                 == "2026-11-23T17:00:00.000001Z|127.0.0.1|udp|www.acme.org.|HTTPS|hosts|/etc/hosts:12|NODATA|11\n")
         feed.writer.finish()
     }
+
+    @Test("Two daemons may share a history: both write, and nothing is lost")
+    func shared() throws {
+        let folder = try TemporaryFolder()
+        let feeds = [try HistoryWriterFeed(folder: folder), try HistoryWriterFeed(folder: folder)]
+        for round in 0..<6 {
+            let feed = feeds[round % 2]
+            feed.note((0..<700).map { RandomLookups.one(seed: UInt64($0)) })
+            try feed.wait(for: (round / 2 + 1) * 700)
+        }
+        for feed in feeds { feed.writer.finish() }
+        #expect(feeds.allSatisfy { $0.reports.all.isEmpty })
+        let page = try feeds[0].store.search(LookupFilter(), limit: 10_000, newestFirst: false)
+        #expect(page.lookups.map(\.id) == Array(1...4200))
+    }
+
+    @Test(
+        "Who may only read it reads it, although not even SQLite's own files can be made", .enabled(if: getuid() == 0))
+    func withoutRights() async throws {
+        let folder = try TemporaryFolder()
+        let path = folder.file("readable #1/history.db")
+        do {
+            let store = try HistoryStore(path: path)
+            let writer = HistoryWriter(store: store, limits: .ample)
+            StoredLookup(id: 0, number: 1, RandomLookups.masked("a.test.")).withRecord { writer.note($0, id: 1) }
+            writer.finish()
+        }
+        try waitUntil("the database is closed") { !FileManager.default.fileExists(atPath: path + "-wal") }
+        for (path, mode) in [(folder.path, 0o755), (folder.file("readable #1"), 0o755), (path, 0o644)] {
+            try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+        }
+        let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+            [path = path as String] in
+            setuid(65_534)
+            let page = try HistoryStore(reading: path).search(LookupFilter(), limit: 10)
+            #expect(page.lookups.count == 1)
+        }
+        _ = result
+    }
 }
