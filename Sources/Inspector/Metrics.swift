@@ -91,11 +91,26 @@ enum Metrics {
             page.begin("stub53_history_bytes", "gauge", "Size of the history's files.")
             page.sample("stub53_history_bytes", [], UInt64(history.store.fileSize))
         }
+        appendDnstap(control.dnstap, to: &page)
         let reloads = control.reloadCounts
         page.begin("stub53_reloads_total", "counter", "Reloads, those apart in which something could not be loaded.")
         page.sample("stub53_reloads_total", [("result", "ok")], reloads.done - reloads.failed)
         page.sample("stub53_reloads_total", [("result", "failed")], reloads.failed)
         return page.text
+    }
+
+    private static func appendDnstap(_ destinations: [DnstapWriter.Statistics], to page: inout Page) {
+        guard !destinations.isEmpty else { return }
+        for (name, type, help, value) in [
+            ("frames_total", "counter", "dnstap frames that a destination got.", { $0.frames }),
+            ("lost_total", "counter", "dnstap frames that it did not and will not get.", { $0.lost }),
+            ("up", "gauge", "1 where the last frame could be written, 0 where it could not.", { $0.isWorking ? 1 : 0 }),
+        ] as [(String, String, String, (DnstapWriter.Statistics) -> UInt64)] {
+            page.begin("stub53_dnstap_\(name)", type, help)
+            for one in destinations {
+                page.sample("stub53_dnstap_\(name)", [("destination", "\(one.destination)")], value(one))
+            }
+        }
     }
 
     /// Lines of the format. Label values come from the network: backslash, quote and newline are escaped.

@@ -1,4 +1,4 @@
-import LookupLog
+public import LookupLog
 import Resolution
 public import ServiceLifecycle
 
@@ -13,4 +13,7 @@ public struct DaemonControl: Sendable {
     let daemon: RunningDaemon
 
     init(_ daemon: RunningDaemon) { self.daemon = daemon }
+
+    /// How each destination of dnstap does.
+    public var dnstap: [DnstapWriter.Statistics] { daemon.dnstap?.statistics ?? [] }
 }

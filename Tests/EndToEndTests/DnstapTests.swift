@@ -253,6 +253,28 @@ struct DnstapTests {
         #expect(try await Self.lines(path).count == 200)
     }
 
+    @Test("the metrics count what each destination got and lost")
+    func metrics() async throws {
+        let path = folder.file("tap.fstrm")
+        let nobody = "tcp:127.0.0.1:\(try freePort())"
+        let daemon = try await daemon([path, nobody], ["--control", folder.file("control.sock")])
+        #expect(try await daemon.dig("over.acme.org", "+short") == "127.0.0.14\n")
+        try await Self.frames(2, of: "over.acme.org.", in: path)
+        let text = try await Command.run(["stats", "--metrics", "--control", folder.file("control.sock")]).output
+        try folder.write(text, to: "metrics")
+        let check = try await Command.run(
+            ["-c", "promtool check metrics < \(folder.file("metrics"))"], executable: URL(filePath: "/bin/sh"))
+        #expect(check.code == 0 && check.errors.isEmpty, "\(check.errors)")
+        for line in [
+            "stub53_dnstap_frames_total{destination=\"\(path)\"} 2", "stub53_dnstap_up{destination=\"\(path)\"} 1",
+            "stub53_dnstap_frames_total{destination=\"\(nobody)\"} 0", "stub53_dnstap_up{destination=\"\(nobody)\"} 0",
+            "stub53_dnstap_lost_total{destination=\"\(nobody)\"} 0",
+        ] {
+            #expect(text.contains(line + "\n"), "\(line)")
+        }
+        #expect(try await daemon.stop() == 0)
+    }
+
     @Test("a file that can't be written is an error of the configuration; a collector that is not there is none")
     func unusable() async throws {
         let result = try await Command.run([

@@ -98,90 +98,100 @@ struct DnstapCollectorTests {
 
     private func tap(_ path: String) throws -> (writer: DnstapWriter, log: LookupLog, ring: LookupRing) {
         let writer = try DnstapWriter([.unix(path: path)], identity: "", version: "") { [said] in said.add($0) }
-        let log = try LookupLog(sinks: [], observers: [writer])
+        let log = try LookupLog(sinks: [], observers: [writer], ringCapacity: 32 << 20)
         let ring = log.makeRing()
         log.start()
         return (writer, log, ring)
     }
 
-    /// Appends so many lookups, not faster than the log takes them.
-    private func append(_ count: Int, _ log: LookupLog, _ ring: LookupRing) throws {
-        let before = log.count
-        for index in 1...count {
-            SampleLookup().append(to: ring)
-            if index % 1000 == 0 || index == count {
-                try waitUntil("the log takes them") { log.count == before + UInt64(index) }
+    /// Has so many large frames sent: messages from upstream of 60,000 bytes.
+    private func append(large count: Int, _ log: LookupLog) throws {
+        let ring = try #require(log.makeExchangeRing())
+        let server = try #require(SocketAddress(ip: "192.0.2.53", port: 53))
+        let message = [UInt8](repeating: 7, count: 60_000)
+        message.withUnsafeBytes {
+            for _ in 0..<count {
+                ring.append(
+                    UpstreamMessage(server: server, local: nil, overTCP: true, sent: 0, received: 1, bytes: $0),
+                    clock: 0)
             }
         }
     }
 
     @Test("gets the handshake, the frames, and an end that it acknowledges")
-    func order() throws {
-        let collector = try Collector(folder.file("sock"))
-        let (writer, log, ring) = try tap(collector.path)
-        SampleLookup().append(to: ring)
-        let connection = try #require(collector.accept())
-        #expect(connection.greet())
-        #expect(try DnstapFrame(try #require(connection.frame())).kind == 5)
-        #expect(try DnstapFrame(try #require(connection.frame())).kind == 6)
-        let stopping = Thread { log.stop() }
-        stopping.start()
-        #expect(connection.frame() == [])
-        #expect(connection.frame() == nil)
-        try waitUntil("it has ended") { stopping.isFinished }
-        #expect(writer.statistics[0].frames == 2 && writer.statistics[0].lost == 0 && said.all.isEmpty)
+    func order() async throws {
+        try await blocking {
+            let collector = try Collector(folder.file("sock"))
+            let (writer, log, ring) = try tap(collector.path)
+            SampleLookup().append(to: ring)
+            let connection = try #require(collector.accept())
+            #expect(connection.greet())
+            #expect(try DnstapFrame(try #require(connection.frame())).kind == 5)
+            #expect(try DnstapFrame(try #require(connection.frame())).kind == 6)
+            let stopping = Thread { log.stop() }
+            stopping.start()
+            #expect(connection.frame() == [])
+            #expect(connection.frame() == nil)
+            try waitUntil("it has ended") { stopping.isFinished }
+            #expect(writer.statistics[0].frames == 2 && writer.statistics[0].lost == 0 && said.all.isEmpty)
+        }
     }
 
     @Test("that is gone and comes back gets what came meanwhile, and a frame that had left by half once more")
-    func reconnection() throws {
-        let collector = try Collector(folder.file("sock"))
-        let (_, log, ring) = try tap(collector.path)
-        var connection = try #require(collector.accept())
-        #expect(connection.greet())
-        // More than a socket holds, so that it ends in the middle of a frame.
-        try append(5000, log, ring)
-        for _ in 0..<10 { #expect(connection.frame() != nil) }
-        _ = connection.read(17)
-        connection = try #require(
-            {
-                connection = Connection(-1)
-                return collector.accept()
-            }())
-        #expect(connection.greet())
-        let first = try DnstapFrame(try #require(connection.frame()))
-        #expect(first.kind == 5 || first.kind == 6)
-        SampleLookup().append(to: ring)
-        let stopping = Thread { log.stop() }
-        stopping.start()
-        var frames = 1
-        while let frame = connection.frame(), !frame.isEmpty { frames += 1 }
-        try waitUntil("it has ended") { stopping.isFinished }
-        #expect(frames > 1000)
-        #expect(said.all.count == 2 && said.all[0].contains("has closed the connection"), "\(said.all)")
-        #expect(said.all[1].hasSuffix("works again"))
+    func reconnection() async throws {
+        try await blocking {
+            let collector = try Collector(folder.file("sock"))
+            let (_, log, ring) = try tap(collector.path)
+            var connection = try #require(collector.accept())
+            #expect(connection.greet())
+            // More than a socket holds, so that it ends in the middle of a frame.
+            try append(large: 50, log)
+            for _ in 0..<10 { #expect(connection.frame() != nil) }
+            _ = connection.read(17)
+            connection = try #require(
+                {
+                    connection = Connection(-1)
+                    return collector.accept()
+                }())
+            #expect(connection.greet())
+            let first = try DnstapFrame(try #require(connection.frame()))
+            #expect(first.kind == 8 && first.responseMessage?.count == 60_000)
+            SampleLookup().append(to: ring)
+            let stopping = Thread { log.stop() }
+            stopping.start()
+            var frames = 1
+            while let frame = connection.frame(), !frame.isEmpty { frames += 1 }
+            try waitUntil("it has ended") { stopping.isFinished }
+            // Of 52, without those that were read or in the socket.
+            #expect((25...42).contains(frames))
+            #expect(said.all.count == 2 && said.all[0].contains("has closed the connection"), "\(said.all)")
+            #expect(said.all[1].hasSuffix("works again"))
+        }
     }
 
     @Test("that does not read holds nobody up: frames beyond the bound are counted, and that is said twice")
-    func slow() throws {
-        let collector = try Collector(folder.file("sock"))
-        let (writer, log, ring) = try tap(collector.path)
-        let connection = try #require(collector.accept())
-        #expect(connection.greet())
-        try append(60_000, log, ring)
-        try waitUntil("frames are lost") { writer.statistics[0].lost > 0 }
-        #expect(log.lost == 0)
-        try waitUntil("it is said") { said.all.count == 1 }
-        #expect(said.all[0] == "dnstap unix:\(collector.path): does not keep up; frames are lost until it does")
-        let lost = writer.statistics[0].lost
-        var frames: UInt64 = 0
-        while frames + lost < 120_000, connection.frame() != nil { frames += 1 }
-        #expect(frames + lost == 120_000)
-        try waitUntil("it is said") { said.all.count == 2 }
-        #expect(said.all[1] == "dnstap unix:\(collector.path): works again; \(lost) frames were lost")
-        let stopping = Thread { log.stop() }
-        stopping.start()
-        #expect(connection.frame() == [])
-        try waitUntil("it has ended") { stopping.isFinished }
+    func slow() async throws {
+        try await blocking {
+            let collector = try Collector(folder.file("sock"))
+            let (writer, log, _) = try tap(collector.path)
+            let connection = try #require(collector.accept())
+            #expect(connection.greet())
+            try append(large: 300, log)
+            try waitUntil("frames are lost") { writer.statistics[0].lost > 0 }
+            #expect(log.lost == 0)
+            try waitUntil("it is said") { said.all.count == 1 }
+            #expect(said.all[0] == "dnstap unix:\(collector.path): does not keep up; frames are lost until it does")
+            var frames: UInt64 = 0
+            while frames + writer.statistics[0].lost < 300, connection.frame() != nil { frames += 1 }
+            let lost = writer.statistics[0].lost
+            #expect(frames + lost == 300 && frames * 60_000 > 4 << 20)
+            try waitUntil("it is said") { said.all.count == 2 }
+            #expect(said.all[1] == "dnstap unix:\(collector.path): works again; \(lost) frames were lost")
+            let stopping = Thread { log.stop() }
+            stopping.start()
+            #expect(connection.frame() == [])
+            try waitUntil("it has ended") { stopping.isFinished }
+        }
     }
 
     static let strangers: [(answer: [UInt8], why: String)] = [
@@ -192,37 +202,42 @@ struct DnstapCollectorTests {
     ]
 
     @Test("that is none is found out and said once, and the next one is tried", arguments: strangers)
-    func stranger(_ answer: [UInt8], _ why: String) throws {
-        let collector = try Collector(folder.file("sock"))
-        let (writer, log, ring) = try tap(collector.path)
-        for _ in 0..<2 {
+    func stranger(_ answer: [UInt8], _ why: String) async throws {
+        try await blocking {
+            let collector = try Collector(folder.file("sock"))
+            let (writer, log, ring) = try tap(collector.path)
+            for _ in 0..<2 {
+                let connection = try #require(collector.accept())
+                _ = connection.read(42)
+                connection.send(answer)
+                if !answer.isEmpty { #expect(connection.read(1) == []) }
+            }
             let connection = try #require(collector.accept())
-            _ = connection.read(42)
-            connection.send(answer)
-            if !answer.isEmpty { #expect(connection.read(1) == []) }
+            #expect(connection.greet())
+            SampleLookup().append(to: ring)
+            #expect(connection.frame()?.isEmpty == false)
+            #expect(connection.frame()?.isEmpty == false)
+            #expect(
+                said.all.count == 2 && said.all[0].hasPrefix("dnstap unix:\(collector.path): \(why); "), "\(said.all)")
+            let stopping = Thread { log.stop() }
+            stopping.start()
+            #expect(connection.frame() == [])
+            try waitUntil("it has ended") { stopping.isFinished }
+            #expect(writer.statistics[0].lost == 0)
         }
-        let connection = try #require(collector.accept())
-        #expect(connection.greet())
-        SampleLookup().append(to: ring)
-        #expect(connection.frame()?.isEmpty == false)
-        #expect(connection.frame()?.isEmpty == false)
-        #expect(said.all.count == 2 && said.all[0].hasPrefix("dnstap unix:\(collector.path): \(why); "), "\(said.all)")
-        let stopping = Thread { log.stop() }
-        stopping.start()
-        #expect(connection.frame() == [])
-        try waitUntil("it has ended") { stopping.isFinished }
-        #expect(writer.statistics[0].lost == 0)
     }
 
     @Test("that never comes: the end does not wait for it, and says what is lost")
-    func never() throws {
-        let (writer, log, ring) = try tap(folder.file("nobody"))
-        for _ in 0..<3 { SampleLookup().append(to: ring) }
-        let start = ContinuousClock.now
-        log.stop()
-        #expect(ContinuousClock.now - start < .seconds(5))
-        #expect(writer.statistics[0].lost == 6 && writer.statistics[0].frames == 0)
-        #expect(said.all.last == "dnstap unix:\(folder.file("nobody")): 6 frames were lost")
+    func never() async throws {
+        try await blocking {
+            let (writer, log, ring) = try tap(folder.file("nobody"))
+            for _ in 0..<3 { SampleLookup().append(to: ring) }
+            let start = ContinuousClock.now
+            log.stop()
+            #expect(ContinuousClock.now - start < .seconds(5))
+            #expect(writer.statistics[0].lost == 6 && writer.statistics[0].frames == 0)
+            #expect(said.all.last == "dnstap unix:\(folder.file("nobody")): 6 frames were lost")
+        }
     }
 
     @Test("Control frames of any bytes are read without a trap")

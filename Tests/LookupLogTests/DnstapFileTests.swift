@@ -51,95 +51,105 @@ struct DnstapFileTests {
     }
 
     @Test("is readable while it is written, and has its STOP at the end; then another is begun, and the old one stays")
-    func restart() throws {
-        for round in 1...3 {
-            let tap = try Tap(path)
-            try tap.write(round)
-            let now = try FrameStreamFile(path: path)
-            #expect(now.payloads.count == 2 * round && !now.hasStop)
-            tap.end()
+    func restart() async throws {
+        try await blocking {
+            for round in 1...3 {
+                let tap = try Tap(path)
+                try tap.write(round)
+                let now = try FrameStreamFile(path: path)
+                #expect(now.payloads.count == 2 * round && !now.hasStop)
+                tap.end()
+            }
+            for (name, count) in [("tap", 6), ("tap.1", 4), ("tap.2", 2)] {
+                let file = try FrameStreamFile(path: folder.file(name))
+                #expect(file.payloads.count == count && file.hasStop, "\(name)")
+            }
+            #expect(!FileManager.default.fileExists(atPath: folder.file("tap.3")))
         }
-        for (name, count) in [("tap", 6), ("tap.1", 4), ("tap.2", 2)] {
-            let file = try FrameStreamFile(path: folder.file(name))
-            #expect(file.payloads.count == count && file.hasStop, "\(name)")
-        }
-        #expect(!FileManager.default.fileExists(atPath: folder.file("tap.3")))
     }
 
     @Test(
         "that was left in the middle of a frame is moved aside, as is one that is something else; an empty one is not")
-    func leftovers() throws {
-        for leftover in [Data("half a frame".utf8), Data(count: 100), Data("x".utf8)] {
-            try leftover.write(to: URL(filePath: path))
-            let tap = try Tap(path)
-            try tap.write(1)
-            tap.end()
-            #expect(try Data(contentsOf: URL(filePath: path + ".1")) == leftover)
-            try FileManager.default.removeItem(atPath: path)
-            try FileManager.default.removeItem(atPath: path + ".1")
+    func leftovers() async throws {
+        try await blocking {
+            for leftover in [Data("half a frame".utf8), Data(count: 100), Data("x".utf8)] {
+                try leftover.write(to: URL(filePath: path))
+                let tap = try Tap(path)
+                try tap.write(1)
+                tap.end()
+                #expect(try Data(contentsOf: URL(filePath: path + ".1")) == leftover)
+                try FileManager.default.removeItem(atPath: path)
+                try FileManager.default.removeItem(atPath: path + ".1")
+            }
+            // Empty files, with and without what every file has: nothing is lost when they are written over.
+            for _ in 0..<3 { try Tap(path).end() }
+            try Data().write(to: URL(filePath: path))
+            try Tap(path).end()
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["tap"])
+            #expect(try FrameStreamFile(path: path).hasStop)
         }
-        // Empty files, with and without what every file has: nothing is lost when they are written over.
-        for _ in 0..<3 { try Tap(path).end() }
-        try Data().write(to: URL(filePath: path))
-        try Tap(path).end()
-        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["tap"])
-        #expect(try FrameStreamFile(path: path).hasStop)
     }
 
     @Test("is moved aside when it is full; no frame is lost, none is cut, and so many files are kept as are wanted")
-    func rotation() throws {
-        let tap = try Tap(path, size: 64 << 10, kept: 3)
-        for _ in 0..<40 { try tap.write(100) }
-        tap.end()
-        let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
-        #expect(names == ["tap", "tap.1", "tap.2", "tap.3"])
-        var times: [UInt64] = []
-        for name in ["tap.3", "tap.2", "tap.1", "tap"] {
-            let size = try #require(
-                try FileManager.default.attributesOfItem(atPath: folder.file(name))[.size] as? Int)
-            #expect(size <= 64 << 10, "\(name)")
-            let file = try FrameStreamFile(path: folder.file(name))
-            #expect(file.hasStop, "\(name)")
-            times += try file.frames().compactMap(\.queryTime)
+    func rotation() async throws {
+        try await blocking {
+            let tap = try Tap(path, size: 64 << 10, kept: 3)
+            for _ in 0..<40 { try tap.write(100) }
+            tap.end()
+            let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
+            #expect(names == ["tap", "tap.1", "tap.2", "tap.3"])
+            var times: [UInt64] = []
+            for name in ["tap.3", "tap.2", "tap.1", "tap"] {
+                let size = try #require(
+                    try FileManager.default.attributesOfItem(atPath: folder.file(name))[.size] as? Int)
+                #expect(size <= 64 << 10, "\(name)")
+                let file = try FrameStreamFile(path: folder.file(name))
+                #expect(file.hasStop, "\(name)")
+                times += try file.frames().compactMap(\.queryTime)
+            }
+            // Each time twice, for query and response, without a gap up to the last.
+            let first = try #require(times.first)
+            #expect(times.count > 1000 && times.last == 1_795_453_200_000_000 + 3999)
+            #expect(zip(times.dropFirst(), times).allSatisfy { $0 - $1 <= 1 } && first > 1_795_453_200_000_000)
         }
-        // Each time twice, for query and response, without a gap up to the last.
-        let first = try #require(times.first)
-        #expect(times.count > 1000 && times.last == 1_795_453_200_000_000 + 3999)
-        #expect(zip(times.dropFirst(), times).allSatisfy { $0 - $1 <= 1 } && first > 1_795_453_200_000_000)
     }
 
     @Test("that was renamed is ended when it is to be opened again; one that was not stays as it is")
-    func reopened() throws {
-        let tap = try Tap(path)
-        try tap.write(1)
-        tap.log.reopen()
-        try tap.write(2)
-        #expect(rename(path, folder.file("moved")) == 0)
-        tap.log.reopen()
-        try waitUntil("a new file") { FileManager.default.fileExists(atPath: path) }
-        try tap.write(3)
-        tap.end()
-        let old = try FrameStreamFile(path: folder.file("moved"))
-        #expect(old.payloads.count == 6 && old.hasStop)
-        let new = try FrameStreamFile(path: path)
-        #expect(new.payloads.count == 6 && new.hasStop)
+    func reopened() async throws {
+        try await blocking {
+            let tap = try Tap(path)
+            try tap.write(1)
+            tap.log.reopen()
+            try tap.write(2)
+            #expect(rename(path, folder.file("moved")) == 0)
+            tap.log.reopen()
+            try waitUntil("a new file") { FileManager.default.fileExists(atPath: path) }
+            try tap.write(3)
+            tap.end()
+            let old = try FrameStreamFile(path: folder.file("moved"))
+            #expect(old.payloads.count == 6 && old.hasStop)
+            let new = try FrameStreamFile(path: path)
+            #expect(new.payloads.count == 6 && new.hasStop)
+        }
     }
 
     @Test("can't be a folder, a device, one in a folder that does not exist, or one that is being written already")
-    func unusable() throws {
-        func failure(_ path: String) -> String {
-            do {
-                _ = try DnstapWriter([.file(path: path)], identity: "", version: "")
-                return ""
-            } catch {
-                return error.description
+    func unusable() async throws {
+        try await blocking {
+            func failure(_ path: String) -> String {
+                do {
+                    _ = try DnstapWriter([.file(path: path)], identity: "", version: "")
+                    return ""
+                } catch {
+                    return error.description
+                }
             }
+            #expect(failure(folder.path) == "\(folder.path): can't be written: Is a directory")
+            #expect(failure("/dev/null").contains("is no regular file"))
+            #expect(failure(folder.file("no/tap")).hasSuffix("No such file or directory"))
+            let tap = try Tap(path)
+            #expect(failure(path) == "\(path): is written by another process already")
+            tap.end()
         }
-        #expect(failure(folder.path) == "\(folder.path): can't be written: Is a directory")
-        #expect(failure("/dev/null").contains("is no regular file"))
-        #expect(failure(folder.file("no/tap")).hasSuffix("No such file or directory"))
-        let tap = try Tap(path)
-        #expect(failure(path) == "\(path): is written by another process already")
-        tap.end()
     }
 }

@@ -123,7 +123,7 @@ struct Measurement {
     private func questions(_ content: Content, missing: Bool) throws -> String {
         switch content {
         case .nothing: throw Failure("nothing to ask")
-        case .hosts(let count), .loggedHosts(let count): try data.hostQuestions(count)
+        case .hosts(let count), .loggedHosts(let count), .keptHosts(let count): try data.hostQuestions(count)
         case .zone(let count), .encryptedZone(let count, _): try data.zoneQuestions(count)
         // As many as nobody gets through.
         case .forwarded: try data.remoteQuestions(missing ? 300_000 * max(settings.seconds, 1) : 2000)
@@ -134,7 +134,8 @@ struct Measurement {
         (0..<1000).map { index in
             switch content {
             case .nothing: Question(name: "localhost.")
-            case .hosts(let count), .loggedHosts(let count): Question(name: DataFiles.host(index * 7919 % count))
+            case .hosts(let count), .loggedHosts(let count), .keptHosts(let count):
+                Question(name: DataFiles.host(index * 7919 % count))
             case .zone(let count), .encryptedZone(let count, _): Question(name: DataFiles.owner(index * 7919 % count))
             case .forwarded: Question(name: "www.remote\(index).example.")
             }

@@ -27,6 +27,8 @@ enum Content: Sendable, Hashable {
     case hosts(Int)
     /// The same, every lookup logged to a file.
     case loggedHosts(Int)
+    /// And, of stub53, in its history, too.
+    case keptHosts(Int)
     case zone(Int)
     /// The same over TLS, or HTTPS.
     case encryptedZone(Int, https: Bool)
@@ -138,6 +140,9 @@ struct Starter {
                 "--hosts", try data.hosts(count), "--no-upstream", "--log", "json",
                 "--log-file", "\(setup.folder)/\(Self.lookupLog)", "--history", "off",
             ]
+        case .keptHosts(let count):
+            let options = try stub53Options(.loggedHosts(count), setup, upstream)
+            return options.dropLast() + ["\(setup.folder)/history.db"]
         case .zone(let count):
             return ["--no-hosts", "--zone", try data.zone(count), "--no-upstream", "--log", "none", "--history", "off"]
         case .encryptedZone(let count, let https):
@@ -155,7 +160,7 @@ struct Starter {
         switch content {
         case .nothing: return [:]
         case .hosts(let count): return ["SERVER": "    include: \"\(try data.localData(count))\""]
-        case .loggedHosts(let count):
+        case .loggedHosts(let count), .keptHosts(let count):
             return ["SERVER": "    include: \"\(try data.localData(count))\"\n    log-replies: yes"]
         case .zone(let count):
             let zone = "    name: \"zone.example\"\n    zonefile: \"\(try data.zone(count))\"\n"
@@ -177,7 +182,7 @@ struct Starter {
         switch content {
         case .nothing: return [:]
         case .hosts(let count): return ["MORE": "addn-hosts=\(try data.hosts(count))"]
-        case .loggedHosts(let count):
+        case .loggedHosts(let count), .keptHosts(let count):
             let log = "log-queries\nlog-async=100\nlog-facility=\(folder)/\(Self.lookupLog)"
             return ["MORE": "addn-hosts=\(try data.hosts(count))\n\(log)"]
         case .zone, .encryptedZone: throw Failure("dnsmasq reads no zone files")
@@ -189,7 +194,8 @@ struct Starter {
     private func probe(_ content: Content) -> Question {
         switch content {
         case .nothing: Question(name: "localhost.")
-        case .hosts(let count), .loggedHosts(let count): Question(name: DataFiles.host(count - 1))
+        case .hosts(let count), .loggedHosts(let count), .keptHosts(let count):
+            Question(name: DataFiles.host(count - 1))
         case .zone(let count), .encryptedZone(let count, _): Question(name: DataFiles.owner(count - 1))
         case .forwarded: Question(name: "first.example.")
         }

@@ -112,6 +112,9 @@ struct Work: Sendable {
             kind: .answers(.loggedHosts(100_000), .udp), servers: [.echo, .stub53, .unbound, .dnsmasq],
             lines: [Line(metric: .cpu, bar: Bar(echoes: 1.5))]),
         Work(
+            id: "kept", title: "and kept in the history", kind: .answers(.keptHosts(100_000), .udp),
+            servers: [.echo, .stub53], lines: [Line(metric: .cpu, bar: Bar(echoes: 2.0))]),
+        Work(
             id: "zone", title: "zone, 10,000 names, wildcards, NXDOMAIN", kind: .answers(.zone(10_000), .udp),
             servers: [.echo, .stub53, .nsd, .knot, .unbound],
             lines: [Line(metric: .cpu, bar: Bar(echoes: 1.2, below: [.nsd]))]),
