@@ -78,9 +78,9 @@ final class Forwarding: Sendable {
     /// Asks upstream for `key`, which the answer to `message` needs; by way of `lane` on the thread that has it.
     func park(
         _ message: UnsafeRawBufferPointer, _ request: QueryHandler.Request, reply: ParkedQuery.Reply,
-        key: FetchKey, lane: Lane? = nil
+        key: FetchKey, lane: Lane? = nil, deadline: UInt64? = nil
     ) {
-        let deadline = request.now + engine.patience
+        let deadline = deadline ?? request.now + engine.patience
         let query = ParkedQuery(message, request, reply: reply, deadline: deadline, in: room)
         if room.isFull { return responder.refuse(query) }
         if let lane {
@@ -92,16 +92,19 @@ final class Forwarding: Sendable {
 
     func prefetch(_ key: FetchKey) { engine.prefetch(key) }
 
-    /// Asks upstream for `key` as a lookup would, and waits for what it says.
-    func ask(_ key: FetchKey) async -> UpstreamWord {
+    /// Asks upstream for `key` as a lookup would, and waits for what it says until `deadline`, by the engine's clock.
+    func ask(_ key: FetchKey, until deadline: UInt64) async -> UpstreamWord {
         await withCheckedContinuation { continuation in
             let client = SocketAddress(high: 0, low: 0x7F00_0001, port: 0, isIPv6: false)
             let request = QueryHandler.Request(client: client, transport: .tcp, arrival: .now())
             park(
                 UnsafeRawBufferPointer(start: nil, count: 0), request,
-                reply: .report { continuation.resume(returning: $0) }, key: key)
+                reply: .report { continuation.resume(returning: $0) }, key: key, deadline: deadline)
         }
     }
+
+    /// How long a client is kept waiting, in microseconds.
+    var patience: UInt64 { engine.patience }
 
     /// How each server does.
     var status: [UpstreamStatus] { engine.status }

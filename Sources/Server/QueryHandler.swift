@@ -304,8 +304,9 @@ struct QueryHandler: ~Copyable {
         of base: UnsafeMutableRawPointer, room: Int
     ) -> Int {
         let error = decision.extendedError
-        let isExplained =
-            service.explains(to: request.client) && (decision.source != .none || decision.hopCount > 0)
+        // That an answer is stale, its error says already.
+        let isSaid = decision.source == .none || decision.source == .stale && error != nil
+        let isExplained = service.explains(to: request.client) && (!isSaid || decision.hopCount > 0)
         guard error != nil || isExplained, length + 6 <= room else { return length }
         let target = base + length + 4
         let most = min(room, 512) - length - 6

@@ -11,8 +11,7 @@ struct ExplanationText {
         var lines = headline
         lines.append("")
         lines += table
-        let more = browserLines
-        if !more.isEmpty { lines += [""] + more }
+        for more in [upstreamLines, browserLines] where !more.isEmpty { lines += [""] + more }
         return lines.joined(separator: "\n")
     }
 
@@ -45,8 +44,10 @@ struct ExplanationText {
 
     private var table: [String] {
         let rows = explanation.rows
-        let placeWidth = max(rows.map { ($0.rule ?? "-").count }.max() ?? 0, 22)
-        let textWidth = max(rows.map { Self.cut($0.text).count }.max() ?? 0, 12)
+        let beaten = rows.flatMap(\.shadowed)
+        let placeWidth = max((rows.map(\.rule) + beaten.map(\.rule)).map { ($0 ?? "-").count }.max() ?? 0, 22)
+        let texts = rows.map(\.text) + beaten.map(Self.text)
+        let textWidth = max(texts.map { Self.cut($0).count }.max() ?? 0, 12)
         func rest(_ rule: String?, _ text: String, _ comment: String) -> String {
             Terminal.padded(rule ?? "-", placeWidth) + "  " + Terminal.padded(Self.cut(text), textWidth) + "  "
                 + comment
@@ -59,12 +60,53 @@ struct ExplanationText {
             return ["  \(index + 1)  \(source)  \(row.decides ? line : Terminal.colored(line, .grey))"]
                 + row.shadowed.map {
                     Terminal.colored(
-                        String(repeating: " ", count: 15) + rest($0.rule, "\($0.name) \($0.data)", $0.reason), .grey)
+                        String(repeating: " ", count: 15) + rest($0.rule, Self.text($0), $0.reason), .grey)
                 }
         }
     }
 
+    private static func text(_ entry: Explanation.Entry) -> String { "\(entry.name) \(entry.data)" }
+
     private static func cut(_ text: String) -> String { text.count <= 48 ? text : text.prefix(45) + "..." }
+
+    // MARK: Cache and upstream
+
+    /// Of a running daemon.
+    private var upstreamLines: [String] {
+        var lines: [String] = []
+        if let asked = explanation.asked {
+            let server = asked.upstream.map { asked.transport == "tcp" ? "tcp://\($0)" : $0 } ?? "upstream"
+            if let code = asked.responseCode, let time = asked.roundTripMicroseconds {
+                lines.append("  asked    \(server) says \(code) in \(Self.milliseconds(UInt64(time)))")
+            } else {
+                lines.append("  asked    in vain: \(asked.error ?? "no answer")")
+            }
+        }
+        for entry in explanation.cached {
+            let bits = (entry.dnssecOK ? " DO" : "") + (entry.checkingDisabled ? " CD" : "")
+            var parts = ["\(entry.responseCode)", "\(entry.age) s old"]
+            parts.append(entry.isStale ? "stale" : "\(entry.remaining) s left of \(entry.ttl)")
+            parts.append(Terminal.count(Int(entry.hits), "hit"))
+            if let server = entry.upstream {
+                let time = entry.upstreamMicroseconds.map { " in \(Self.milliseconds(UInt64($0)))" } ?? ""
+                parts.append("from \(entry.upstreamTransport == "tcp" ? "tcp://" : "")\(server)\(time)")
+            }
+            if entry.isPrefetched { parts.append("fetched anew ahead of its end") }
+            lines.append("  cache    \(entry.name) \(entry.type)\(bits): " + parts.joined(separator: ", "))
+        }
+        for server in explanation.upstreams {
+            var parts = [server.state]
+            if let time = server.roundTripMicroseconds { parts.append("\(Self.milliseconds(time)) smoothed") }
+            parts.append("\(server.queries) asked, \(server.answers) answered, \(server.timeouts) late")
+            if server.errors > 0 { parts.append(Terminal.count(Int(clamping: server.errors), "error")) }
+            lines.append("  server   \(server.server): " + parts.joined(separator: ", "))
+        }
+        return lines
+    }
+
+    private static func milliseconds(_ microseconds: UInt64) -> String {
+        "\(microseconds / 1000).\(microseconds % 1000 / 100) ms"
+    }
 
     // MARK: What a browser makes of it
 

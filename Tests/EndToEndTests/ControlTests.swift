@@ -189,10 +189,12 @@ struct ControlTests {
     @Test("A leased override governs the name until its time is over")
     func overrides() async throws {
         let world = try await World()
-        let added = try await world.run("override", "add", "over.acme.org", "127.0.0.77", "--for", "1s")
+        let added = try await world.run("override", "add", "over.acme.org", "127.0.0.77", "--for", "1h")
         #expect(added.code == 0 && added.output.hasPrefix("override:1 "), "\(added.errors)")
         #expect(try await world.daemon.dig("+short", "over.acme.org") == "127.0.0.77\n")
         #expect(try await world.run("override", "list").output.contains("over.acme.org."))
+        // The later lease of a name takes the place of the earlier one.
+        _ = try await world.run("override", "add", "over.acme.org", "127.0.0.78", "--for", "1s")
         _ = try await world.daemon.program.errors.first(containing: "has ended")
         #expect(try await world.daemon.dig("+short", "over.acme.org") == "127.0.0.14\n")
         #expect(try await world.run("override", "list").output.hasPrefix("none; "))

@@ -107,6 +107,7 @@ struct ReportTests {
         let world = try LiveWorld()
         try await fill(world, ["www.example.net."])
         let control = world.control
+        try await eventually("the round trip is known") { control.upstreams().first?.roundTripMicroseconds != nil }
         func check<Value: Codable & Equatable>(_ value: Value, _ keys: [String]) throws {
             let data = try JSONEncoder().encode(value)
             #expect(try JSONDecoder().decode(Value.self, from: data) == value)

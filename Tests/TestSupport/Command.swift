@@ -40,6 +40,9 @@ public enum Command {
                 }
                 let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
                 let complaint = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+                // By ourselves: they outlive the process, since Foundation holds on to that.
+                try? output.fileHandleForReading.close()
+                try? errors.fileHandleForReading.close()
                 process.waitUntilExit()
                 continuation.resume(returning: Result(output: text, errors: complaint, code: process.terminationStatus))
             }

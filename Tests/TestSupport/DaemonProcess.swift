@@ -26,7 +26,9 @@ public final class DaemonProcess: Sendable {
         if !arguments.contains("--log") { all += ["--log", "json"] }
         // What is there once for a machine is not for daemons that run side by side.
         for flag in ["--inspector", "--control", "--history"] where !arguments.contains(flag) { all += [flag, "off"] }
-        program = try ProgramProcess(all.removeFirst(), all, folder: folder)
+        // Also where the tests are killed.
+        all.append("--end-with-input")
+        program = try ProgramProcess(all.removeFirst(), all, folder: folder, endsWithUs: true)
         do {
             let ready = try await program.output.first { $0.hasPrefix("ready") }
             let words = ready.split(separator: " ")

@@ -34,6 +34,8 @@ public final class LineReader: @unchecked Sendable {
                 rest = Data(rest[(last + 1)...])
             }
             if !rest.isEmpty { append(String(decoding: rest, as: UTF8.self)) }
+            // By ourselves: it outlives the process, since Foundation holds on to that.
+            try? handle.close()
             end()
         }
     }

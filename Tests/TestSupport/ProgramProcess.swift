@@ -5,8 +5,12 @@ public final class ProgramProcess: @unchecked Sendable {
     private let process = Process()
     public let output: LineReader
     public let errors: LineReader
+    /// Of its standard input, where it is to end with this process.
+    private let lifeline: Pipe?
 
-    public init(_ executable: String, _ arguments: [String], folder: String? = nil) throws {
+    /// - Parameter endsWithUs: its standard input ends when this process does, however that happens.
+    public init(_ executable: String, _ arguments: [String], folder: String? = nil, endsWithUs: Bool = false) throws {
+        lifeline = endsWithUs ? Pipe() : nil
         process.executableURL = URL(filePath: executable)
         process.arguments = arguments
         if let folder { process.currentDirectoryURL = URL(filePath: folder) }
@@ -14,13 +18,16 @@ public final class ProgramProcess: @unchecked Sendable {
         let errorPipe = Pipe()
         process.standardOutput = outputPipe
         process.standardError = errorPipe
-        process.standardInput = FileHandle.nullDevice
+        if let lifeline { process.standardInput = lifeline } else { process.standardInput = FileHandle.nullDevice }
         try process.run()
         output = LineReader(outputPipe.fileHandleForReading)
         errors = LineReader(errorPipe.fileHandleForReading)
     }
 
-    deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+    deinit {
+        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        try? lifeline?.fileHandleForWriting.close()
+    }
 
     public var identifier: pid_t { process.processIdentifier }
 

@@ -13,6 +13,8 @@ extension HostsReader {
             wanted.append([1, UInt8(ascii: "*")] + above.wire)
             ancestor = above.parent
         }
+        // Text is as long as the wire form without the first length and the root, but for a dot at the end.
+        let lengths = Set(wanted.flatMap { [$0.count - 2, $0.count - 1] })
         var lines: [HostsTable.Line] = []
         for path in files where lines.count < limit && isRegular(path) {
             guard let text = try? SourceText(path: path) else { continue }
@@ -21,7 +23,7 @@ extension HostsReader {
                 withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { wire in
                     forEachLine(bytes) { line, number in
                         guard lines.count < limit else { return }
-                        scan(line, place.line(number), wanted, wire, &lines)
+                        scan(line, place.line(number), wanted, lengths, wire, &lines)
                     }
                 }
             }
@@ -30,13 +32,15 @@ extension HostsReader {
     }
 
     private static func scan(
-        _ line: UnsafeRawBufferPointer, _ place: Place, _ wanted: [[UInt8]], _ wire: UnsafeMutableRawBufferPointer,
-        _ lines: inout [HostsTable.Line]
+        _ line: UnsafeRawBufferPointer, _ place: Place, _ wanted: [[UInt8]], _ lengths: Set<Int>,
+        _ wire: UnsafeMutableRawBufferPointer, _ lines: inout [HostsTable.Line]
     ) {
         var cursor = 0
         guard let first = token(line, &cursor) else { return }
         while let text = token(line, &cursor) {
-            guard case .length(let length) = parseName(text, into: wire) else { continue }
+            guard lengths.contains(text.count) || text.contains(where: { $0 >= 0x80 }),
+                case .length(let length) = parseName(text, into: wire)
+            else { continue }
             let found = wanted.first { candidate in
                 candidate.elementsEqual(UnsafeRawBufferPointer(rebasing: wire[..<length]))
             }

@@ -1,4 +1,5 @@
 public import DNSWire
+import NIOPosix
 import Resolution
 import Synchronization
 
@@ -7,11 +8,10 @@ extension DaemonControl {
     /// Why `name` is answered as it is, from what the daemon serves now and what it remembers.
     ///
     /// Nothing is changed by it. With `asks`, what is not known here is asked upstream first, as a lookup would, and
-    /// the answer is kept as a lookup's would; that takes as long as a client would be kept waiting at most.
+    /// the answer is kept as a lookup's would; that takes no longer than a client would be kept waiting.
     public func why(_ name: Name, _ type: RecordType, asks: Bool = false) async -> Explanation {
-        let data = daemon.store.current().data
-        let (files, upstream, leases) = daemon.state.withLock {
-            ($0.sources.hostsFiles, $0.sources.upstream, $0.leases.all)
+        let (data, files, upstream, leases) = daemon.state.withLock {
+            (daemon.store.current().data, $0.sources.hostsFiles, $0.sources.upstream, $0.leases.all)
         }
         func sources(_ memory: UpstreamMemory) -> ConfiguredSources {
             ConfiguredSources(data.chain, hostsFiles: files, upstream: upstream, memory: memory, leases: leases)
@@ -20,12 +20,13 @@ extension DaemonControl {
         var asked: AskedReply?
         var builder = ExplanationBuilder(sources(memory), name, type)
         if asks, type != .any {
+            let deadline = memory.now + daemon.forwarding.patience
             // Without a detour through what is remembered: who asks to ask wants to know what upstream says now.
             for _ in 0..<Decision.maximumHops where asked == nil || builder.needsUpstream {
                 guard builder.needsUpstream || builder.isRemembered else { break }
                 let key = FetchKey(builder.lastName, Question(type: type))
                 guard !memory.fetched.contains(where: { $0.answer.key == key }) else { break }
-                switch await daemon.forwarding.ask(key) {
+                switch await daemon.forwarding.ask(key, until: deadline) {
                 case .answered(let answer, let origin):
                     asked = AskedReply(
                         upstream: daemon.forwarding.numbers.server(origin.upstream).map { "\($0)" },
@@ -39,7 +40,14 @@ extension DaemonControl {
                 if asked?.error != nil { break }
             }
         }
-        var explanation = builder.build()
+        let complete = builder
+        // It reads files, which may be large: not on a thread that others wait for.
+        var explanation: Explanation
+        do {
+            explanation = try await NIOThreadPool.singleton.runIfActive { complete.build() }
+        } catch {
+            explanation = complete.build()
+        }
         explanation.asked = asked
         explanation.cached = Self.variants.compactMap { variant in
             let key = FetchKey(

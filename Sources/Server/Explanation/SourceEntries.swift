@@ -38,7 +38,8 @@ struct OverrideEntries {
         }
         if first.name != line.name { return "shadowed by \(first.name) (\(first.place)), which is closer" }
         if let same = lines.first(where: { $0.address == line.address }) { return "repeats \(same.place)" }
-        return "the name has too many addresses"
+        return lines.count < HostsReader.maximumAddresses
+            ? "is not loaded yet" : "the name has \(lines.count) addresses already"
     }
 
     private static func entry(_ line: HostsTable.Line, _ reason: String = "") -> Explanation.Entry {

@@ -25,8 +25,15 @@ struct OverrideLeases: Sendable {
 
     init(_ settings: HostsSettings, most: Int = 10_000) {
         self.most = most
-        self.settings = settings
-        table = .empty(settings: settings)
+        self.settings = Self.forgotten(settings)
+        table = .empty(settings: self.settings)
+    }
+
+    /// Nobody keeps an answer beyond the end of a lease: its TTL is zero.
+    private static func forgotten(_ settings: HostsSettings) -> HostsSettings {
+        var settings = settings
+        settings.ttl = 0
+        return settings
     }
 
     /// In the order in which they were added.
@@ -34,9 +41,6 @@ struct OverrideLeases: Sendable {
 
     /// The next one's, monotonic in microseconds; nil when none ends by itself.
     var nextEnd: UInt64? { live.values.lazy.map(\.end).filter { $0 < .max }.min() }
-
-    /// The lease that answers for what `place` says.
-    func lease(at rule: String) -> OverrideLease? { live.values.first { $0.lease.rule == rule }?.lease }
 
     /// Gives `name` these addresses, in place of what it was leased before. `seconds`: nil until the daemon ends.
     mutating func add(
@@ -100,6 +104,7 @@ struct OverrideLeases: Sendable {
 
     /// Answers them by other settings.
     mutating func answer(by settings: HostsSettings) {
+        let settings = Self.forgotten(settings)
         guard settings != self.settings else { return }
         self.settings = settings
         compile()
