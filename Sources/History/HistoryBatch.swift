@@ -32,6 +32,17 @@ final class HistoryBatch: @unchecked Sendable {
         return true
     }
 
+    /// Adds all of `other`; false where it would be more than `most` bytes.
+    func append(_ other: HistoryBatch, most: Int) -> Bool {
+        guard count + other.count <= most else { return false }
+        if capacity - count < other.count { grow(to: min(max(2 * capacity, count + other.count), most)) }
+        for change in other.upstreams { upstreams.append((count + change.position, change.names)) }
+        if let memory, let source = other.memory { (memory + count).copyMemory(from: source, byteCount: other.count) }
+        count += other.count
+        lookups += other.lookups
+        return true
+    }
+
     private func grow(to capacity: Int) {
         let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 8)
         if let memory {
@@ -67,10 +78,11 @@ final class HistoryBatch: @unchecked Sendable {
     /// Nothing in it, and no word of the servers either.
     var isBlank: Bool { count == 0 && upstreams.isEmpty }
 
-    func removeAll() {
+    /// - Parameter keepingUpstreams: the servers that are named last are those of what comes next.
+    func removeAll(keepingUpstreams: Bool = false) {
         count = 0
         lookups = 0
-        upstreams = []
+        upstreams = keepingUpstreams ? upstreams.suffix(1).map { (0, $0.names) } : []
         // What a burst has needed is given back.
         guard capacity > Self.kept else { return }
         memory?.deallocate()

@@ -34,15 +34,22 @@ final class HistoryMailbox: Sendable {
 
     // MARK: The log thread's side
 
-    /// Exchanges `batch` for an empty one; where the last has not been taken yet, it stays and grows.
-    func handOver(_ batch: inout HistoryBatch) {
-        let isMuch = batch.count >= Self.much
-        contents.withLock { contents in
-            if contents.batch.isBlank { swap(&contents.batch, &batch) }
+    /// Takes what is in `batch`, which is blank then; returns how many lookups there was no room for.
+    func handOver(_ batch: inout HistoryBatch, most: Int) -> Int {
+        let (size, lost) = contents.withLock { contents in
+            var lost = 0
+            if contents.batch.isBlank {
+                swap(&contents.batch, &batch)
+            } else {
+                if !contents.batch.append(batch, most: most) { lost = batch.lookups }
+                batch.removeAll(keepingUpstreams: lost > 0)
+            }
+            return (contents.batch.count, lost)
         }
         // The batch first, then the look at the writer: it goes to sleep first and then looks for a batch.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
-        wake(evenFromNap: isMuch)
+        wake(evenFromNap: size >= Self.much)
+        return lost
     }
 
     func add(_ loss: HistoryLoss) {

@@ -25,8 +25,8 @@ struct HistoryRetention {
     /// Lookups deleted since the texts were last looked through.
     private var deleted = 0
 
-    /// Bytes of the write-ahead log that stay on the disk.
-    static let walLimit = 4 << 20
+    /// Bytes that the write-ahead log may take: its share of all.
+    var logLimit: Int { min(4 << 20, limits.maximumSize / 4) }
     /// Lookups deleted in a step at most.
     private static let step: Int64 = 4096
     /// Pages given back in a step at most.
@@ -36,11 +36,23 @@ struct HistoryRetention {
 
     init(_ limits: HistoryLimits) { self.limits = limits }
 
+    /// Has the write-ahead log written into the database early enough, and cut back then.
+    func prepare(_ database: Database) throws {
+        let (size, _, _) = try pages(database)
+        for pragma in ["journal_size_limit = \(logLimit)", "wal_autocheckpoint = \(logLimit / max(size, 1) / 2)"] {
+            try SQLStatement(database, "PRAGMA \(pragma)").run()
+        }
+    }
+
+    /// Cuts the write-ahead log back that a large transaction has left.
+    func cutLog(_ database: Database) throws { try SQLStatement(database, "PRAGMA wal_checkpoint(TRUNCATE)").run() }
+
     /// Deletes what is too old or too much; whether there is more to do.
     ///
     /// - Parameter now: microseconds since 1970.
     mutating func step(_ database: Database, now: UInt64) throws -> Bool {
-        let cutoff = now - min(now, limits.maximumAge * 1_000_000)
+        let (age, isForEver) = limits.maximumAge.multipliedReportingOverflow(by: 1_000_000)
+        let cutoff = isForEver ? 0 : now - min(now, age)
         let byAge = try deleteOlder(database, than: cutoff)
         let bySize = try isTooLarge(database) ? try deleteOldestBlock(database) : false
         return byAge || bySize
@@ -49,9 +61,8 @@ struct HistoryRetention {
     /// Pages in use beyond what is left when the log beside the file has its share.
     private func isTooLarge(_ database: Database) throws -> Bool {
         let (size, pages, free) = try pages(database)
-        let share = min(Self.walLimit, limits.maximumSize / 4)
         // A little below the limit, so that freed pages are there before new ones are needed.
-        return (pages - free) * size > (limits.maximumSize - share) / 16 * 15
+        return (pages - free) * size > (limits.maximumSize - logLimit) / 16 * 15
     }
 
     private func pages(_ database: Database) throws -> (size: Int, all: Int, free: Int) {
@@ -102,7 +113,7 @@ struct HistoryRetention {
     /// Gives free pages at the end of the file back where it is larger than it may be; whether there is more to do.
     func giveBack(_ database: Database) throws -> Bool {
         let (size, pages, free) = try pages(database)
-        let most = (limits.maximumSize - min(Self.walLimit, limits.maximumSize / 4)) / max(size, 1)
+        let most = (limits.maximumSize - logLimit) / max(size, 1)
         guard free > 0, pages > most else { return false }
         let count = min(free, pages - most, Self.pagesGivenBack)
         // A row for each page.

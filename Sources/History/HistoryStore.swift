@@ -62,7 +62,6 @@ public final class HistoryStore: Sendable {
             guard !database.configuration.readonly else { return }
             // Only a database without tables takes the first one.
             try database.execute(sql: "PRAGMA auto_vacuum = INCREMENTAL")
-            try database.execute(sql: "PRAGMA journal_size_limit = \(HistoryRetention.walLimit)")
         }
         let pool = try DatabasePool(path: path, configuration: configuration)
         let migrator = HistorySchema.migrator
@@ -183,12 +182,14 @@ public final class HistoryStore: Sendable {
         try current.writeWithoutTransaction(body)
     }
 
-    /// Bytes of the database and of what is not yet part of it.
-    public var fileSize: Int {
-        ["", "-wal"].reduce(0) { sum, end in
-            var status = stat()
-            return stat(path + end, &status) == 0 ? sum + Int(status.st_size) : sum
-        }
+    /// Bytes of the database and of the log beside it.
+    public var fileSize: Int { size(of: path) + logSize }
+    /// Bytes of the write-ahead log: what is not yet part of the database.
+    var logSize: Int { size(of: path + "-wal") }
+
+    private func size(of path: String) -> Int {
+        var status = stat()
+        return stat(path, &status) == 0 ? Int(status.st_size) : 0
     }
 
     /// What is in the history.

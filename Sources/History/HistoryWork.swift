@@ -44,6 +44,7 @@ final class HistoryWork: @unchecked Sendable {
 
     func run() {
         defer { mailbox.noteEnd() }
+        try? store.writeWithoutTransaction(retention.prepare)
         while true {
             let isLast = mailbox.isStopping
             if batch.isBlank { mailbox.take(&batch) }
@@ -55,8 +56,8 @@ final class HistoryWork: @unchecked Sendable {
                     mailbox.nap(milliseconds: Self.retry)
                     continue
                 }
-                if isLast { continue }
                 keepLimits()
+                if isLast { continue }
                 mailbox.nap(milliseconds: Self.pause)
                 continue
             }
@@ -99,7 +100,10 @@ final class HistoryWork: @unchecked Sendable {
 
     private func fail(_ error: any Error) {
         if let error = error as? DatabaseError, HistoryStore.isDamage(error) {
-            do { return try store.beginAnew(error, report: report) } catch {}
+            if (try? store.beginAnew(error, report: report)) != nil {
+                try? store.writeWithoutTransaction(retention.prepare)
+                return
+            }
         }
         guard !mailbox.isFailing else { return }
         lostBefore = mailbox.lost[.disk] ?? 0
@@ -134,6 +138,9 @@ final class HistoryWork: @unchecked Sendable {
             }
             while steps < Self.steps, try store.writeWithoutTransaction(retention.giveBack) { steps += 1 }
             hasMore = steps == Self.steps
+            if !hasMore, store.logSize > retention.logLimit || store.fileSize > retention.limits.maximumSize {
+                try store.writeWithoutTransaction(retention.cutLog)
+            }
         } catch {
             insertion = nil
             fail(error)

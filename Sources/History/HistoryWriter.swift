@@ -64,7 +64,7 @@ public final class HistoryWriter: LookupObserver, @unchecked Sendable {
         /// In parts of a billion.
         var partOfToken: UInt64 = 0
         /// Nanoseconds.
-        var refilled: UInt64 = 0
+        var refilled = HistoryClock.monotonic
         /// Lookups left out, and the time of the first of them.
         var skipped = 0
         var skippedSince: UInt64 = 0
@@ -90,7 +90,7 @@ public final class HistoryWriter: LookupObserver, @unchecked Sendable {
         }
     }
 
-    /// Bytes that wait for the log thread to hand them over, and as many for the writer to take them.
+    /// Bytes that wait for the writer at most.
     private static let mostBytes = 4 << 20
 
     public func note(_ record: LookupRecord, id: UInt64) {
@@ -114,21 +114,24 @@ public final class HistoryWriter: LookupObserver, @unchecked Sendable {
 
     public func flush() {
         intake.refill()
-        if intake.skipped > 0 || intake.missed > 0 {
-            let now = HistoryClock.now
-            if intake.skipped > 0 {
-                mailbox.add(
-                    HistoryLoss(time: min(intake.skippedSince, now), until: now, count: intake.skipped, reason: .rate))
-                intake.skipped = 0
-            }
-            if intake.missed > 0 {
-                let reason = mailbox.isFailing ? HistoryLoss.Reason.disk : .behind
-                mailbox.add(
-                    HistoryLoss(time: min(intake.missedSince, now), until: now, count: intake.missed, reason: reason))
-                intake.missed = 0
+        if !intake.batch.isBlank {
+            let since = intake.batch.isEmpty ? 0 : HistoryClock.now
+            let lost = mailbox.handOver(&intake.batch, most: Self.mostBytes)
+            if lost > 0 {
+                if intake.missed == 0 { intake.missedSince = since }
+                intake.missed += lost
             }
         }
-        if !intake.batch.isBlank { mailbox.handOver(&intake.batch) }
+        guard intake.skipped > 0 || intake.missed > 0 else { return }
+        let now = HistoryClock.now
+        func add(_ count: inout Int, since: UInt64, _ reason: HistoryLoss.Reason) {
+            if count > 0 {
+                mailbox.add(HistoryLoss(time: min(since, now), until: now, count: count, reason: reason))
+            }
+            count = 0
+        }
+        add(&intake.skipped, since: intake.skippedSince, .rate)
+        add(&intake.missed, since: intake.missedSince, mailbox.isFailing ? .disk : .behind)
     }
 
     /// Writes what is there, for two seconds at most, and ends the thread.

@@ -10,7 +10,7 @@ final class HistoryWriterFeed {
     let writer: HistoryWriter
     let reports = Reports()
 
-    init(_ limits: HistoryLimits = HistoryLimits(maximumRate: 10_000_000), folder: TemporaryFolder? = nil) throws {
+    init(_ limits: HistoryLimits = .ample, folder: TemporaryFolder? = nil) throws {
         let folder = try folder ?? TemporaryFolder()
         let reports = reports
         self.folder = folder
@@ -32,4 +32,9 @@ final class Reports: @unchecked Sendable {
 
     func add(_ line: String) { lock.withLock { lines.append(line) } }
     var all: [String] { lock.withLock { lines } }
+}
+
+extension HistoryLimits {
+    /// All that a test writes, whenever it is run.
+    static let ample = HistoryLimits(maximumAge: .max, maximumRate: 10_000_000)
 }

@@ -149,6 +149,31 @@ struct RandomLookups {
     }
 }
 
+extension RandomLookups {
+    /// One lookup of any kind.
+    static func one(seed: UInt64) -> LookupFields {
+        var random = RandomLookups(seed: seed)
+        return random.next()
+    }
+
+    /// An overridden name asked for HTTPS.
+    static func masked(_ name: String) -> LookupFields {
+        let name = Name(name)!
+        var fields = LookupFields(client: SocketAddress(ip: "127.0.0.1", port: 54_321)!)
+        fields.time = 1_795_453_200_000_001
+        fields.type = .https
+        fields.recordClass = .in
+        fields.flags = .recursionDesired
+        fields.source = .hosts
+        fields.place = Place(path: "/etc/hosts", line: 12)
+        fields.isMasked = true
+        fields.durationMicroseconds = 11
+        fields.questionLength = name.wire.count + 4
+        fields.message = [UInt8](repeating: 0, count: Header.length) + name.wire + [0, 65, 0, 1]
+        return fields
+    }
+}
+
 /// Random numbers that a printed seed brings back.
 struct SplitMix: RandomNumberGenerator {
     var state: UInt64

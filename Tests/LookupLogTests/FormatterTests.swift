@@ -1,0 +1,106 @@
+import DNSWire
+import LookupLog
+import Resolution
+import TestSupport
+import Testing
+
+@Suite("Lookups as text outside of the log")
+struct FormatterTests {
+    private func fields(_ change: (inout LookupFields) -> Void = { _ in }) -> LookupFields {
+        var fields = LookupFields(client: SocketAddress(ip: "127.0.0.1", port: 54_321)!)
+        fields.time = 1_795_453_200_123_456
+        fields.type = .a
+        fields.recordClass = .in
+        fields.flags = [.recursionDesired, .authenticData]
+        fields.source = .hosts
+        fields.place = Place(path: "/etc/hosts", line: 12)
+        fields.durationMicroseconds = 11
+        let wire = Name("acme.org.")!.wire
+        fields.questionLength = wire.count + 4
+        fields.message = [UInt8](repeating: 0, count: Header.length) + wire + [0, 1, 0, 1]
+        fields.message += [0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1]
+        fields.answers = 1
+        change(&fields)
+        return fields
+    }
+
+    private func line(_ form: LookupFormatter.Form, _ fields: LookupFields, upstreams: [String] = []) -> String {
+        var formatter = LookupFormatter(form, upstreams: upstreams)
+        formatter.append(StoredLookup(id: 1, number: 7, fields))
+        return String(decoding: formatter.take(), as: UTF8.self)
+    }
+
+    @Test("JSON names the process where it is known, behind the client")
+    func process() {
+        let known = fields { $0.process = ClientProcess(pid: 4711, command: "a\"b") }
+        #expect(
+            line(.json, known).hasPrefix(
+                #"{"time":"2026-11-23T17:00:00.123456Z","id":7,"client":"127.0.0.1:54321","#
+                    + #""process":{"pid":4711,"command":"a\"b"},"transport":"udp""#))
+        #expect(!line(.json, fields()).contains("process"))
+        #expect(line(.text, known).contains("  127.0.0.1:54321 a\"b  udp"))
+    }
+
+    @Test("A command can't break or forge a line", arguments: LookupFormatter.Form.allCases)
+    func hostileCommand(_ form: LookupFormatter.Form) {
+        let line = line(form, fields { $0.process = ClientProcess(pid: 1, command: "a\r\n\u{1B}[31m\u{202E},\"") })
+        #expect(line.filter(\.isNewline).count == 1)
+        #expect(line.unicodeScalars.dropLast(2).allSatisfy { $0.value >= 0x20 && $0.value != 0x202E })
+    }
+
+    @Test("CSV is a header and a line of cells for each")
+    func csv() {
+        var formatter = LookupFormatter(.csv, upstreams: ["192.0.2.1:53"])
+        formatter.appendHeader()
+        formatter.append(StoredLookup(id: 1, number: 7, fields()))
+        let upstream = fields {
+            $0.source = .upstream
+            $0.place = .nowhere
+            $0.process = ClientProcess(pid: 9, command: "dig")
+            $0.upstream = 0
+            $0.upstreamMicroseconds = 11_200
+            $0.extendedError = .staleAnswer
+            $0.extendedText = Array("old, \"very\"".utf8)
+            $0.message += $0.message.suffix(16)
+            $0.answers = 2
+        }
+        formatter.append(StoredLookup(id: 2, number: 8, upstream))
+        #expect(
+            String(decoding: formatter.take(), as: UTF8.self) == """
+                time,id,client,process,pid,transport,name,type,class,flags,source,rule,rcode,answers,upstream,\
+                upstream_us,duration_us,ede_code,ede_text\r
+                2026-11-23T17:00:00.123456Z,7,127.0.0.1:54321,,,udp,acme.org.,A,IN,rd ad,hosts,/etc/hosts:12,NOERROR,\
+                acme.org. 0 IN A 127.0.0.1,,,11,,\r
+                2026-11-23T17:00:00.123456Z,8,127.0.0.1:54321,dig,9,udp,acme.org.,A,IN,rd ad,upstream,,NOERROR,\
+                "acme.org. 0 IN A 127.0.0.1; acme.org. 0 IN A 127.0.0.1",192.0.2.1:53/udp,11200,11,3,\
+                "old, ""very""\"\r
+
+                """)
+    }
+
+    @Test("No cell of CSV is a formula", arguments: ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0,x"])
+    func formula(_ text: String) throws {
+        let name = try #require(Name("example.")?.prepending(label: Array(text.utf8)))
+        let line = line(
+            .csv,
+            fields {
+                $0.process = ClientProcess(pid: 1, command: text)
+                $0.questionLength = name.wire.count + 4
+                $0.message = [UInt8](repeating: 0, count: Header.length) + name.wire + [0, 1, 0, 1]
+                $0.answers = 0
+            })
+        for start in ["=", "+", "-", "@"] {
+            #expect(!line.contains("," + start) && !line.contains(",\"" + start), "\(line)")
+        }
+    }
+
+    @Test("How many lookups are missing is a line, with the reason where it is known")
+    func lost() {
+        var formatter = LookupFormatter(.json)
+        formatter.append(lost: 3, time: 1_795_453_200_000_000, reason: "rate")
+        #expect(
+            String(decoding: formatter.take(), as: UTF8.self)
+                == #"{"time":"2026-11-23T17:00:00.000000Z","lost":3,"reason":"rate"}"# + "\n")
+        #expect(formatter.count == 0)
+    }
+}
