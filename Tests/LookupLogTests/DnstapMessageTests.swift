@@ -194,7 +194,7 @@ struct DnstapMessageTests {
         packet.answers = (0..<6).map { Packet.record([0xC0, 12], .a, [10, 0, 0, $0]) }
         packet.authority = [Packet.record([0xC0, 12], .ns, [2, 0x6E, 0x73, 0xC0, 12])]
         let whole = packet.wire
-        for _ in 0..<3000 {
+        for _ in 0..<4000 {
             var bytes = whole
             for _ in 0..<below(4) { bytes[below(bytes.count)] = UInt8(truncatingIfNeeded: random.next()) }
             bytes.removeLast(below(3) == 0 ? below(bytes.count) : 0)
@@ -212,7 +212,7 @@ struct DnstapMessageTests {
         log.start()
         log.stop()
         let frames = try FrameStreamFile(path: folder.file("tap")).frames()
-        try #require(frames.count == 6000)
+        try #require(frames.count == 8000)
         for message in frames.compactMap({ $0.queryMessage ?? $0.responseMessage }) {
             let counts = (0..<4).map { Int(message[4 + 2 * $0]) << 8 | Int(message[5 + 2 * $0]) }
             let end = message.withUnsafeBytes { message -> Int? in
