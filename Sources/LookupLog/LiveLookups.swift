@@ -35,6 +35,8 @@ public final class LiveLookups: LookupObserver {
         var second: UInt64 = 0
         var inSecond = 0
 
+        // Never inlined: the optimizer of Swift 6.3 fails at what it makes of it in `subscribe`.
+        @inline(never)
         init(
             _ form: LookupFormatter.Form, colors: Bool, rate: Int,
             wants: @escaping @Sendable (LookupRecord) -> Bool, _ continuation: AsyncStream<Lines>.Continuation

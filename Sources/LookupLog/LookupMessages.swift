@@ -50,7 +50,10 @@ extension LookupRecord {
     /// Steps over `count` records of a section; false when one of them is not there as a whole.
     private func walk(_ count: UInt16, _ whole: inout UInt16, _ end: inout Int) -> Bool {
         while whole < count {
-            guard let record = MessageReader.record(message, at: end) else { return false }
+            // Its name, which may lead anywhere in front of it, must not need what may be cut off behind it.
+            guard let record = MessageReader.record(message, at: end),
+                MessageReader.endOfName(UnsafeRawBufferPointer(rebasing: message[..<record.end]), at: end) != nil
+            else { return false }
             end = record.end
             whole += 1
         }

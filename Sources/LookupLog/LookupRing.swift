@@ -54,8 +54,8 @@ public final class LookupRing: Sendable {
     ///
     /// - Parameters:
     ///   - time: microseconds since 1970 when the query came in.
-    ///   - response: header, question and records as they were found: before a truncation, and before OPT. The header
-    ///     need not be filled in.
+    ///   - response: header, question and records as they were found: before a truncation, and before OPT. The header's
+    ///     flags and counts say so.
     ///   - answers: how many records of `response` make the answer section.
     ///   - truncated: the client gets TC=1.
     public func append(

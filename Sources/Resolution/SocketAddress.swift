@@ -80,7 +80,8 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
 
     /// Calls `body` with the system's form of the address.
     public func withSockaddr<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
-        var storage = sockaddr_storage()
+        // Not a sockaddr_storage, which belongs to Glibc's module or to CLinux, whichever was loaded first.
+        var storage = InlineArray<16, UInt64>(repeating: 0)
         return withUnsafeMutableBytes(of: &storage) { bytes in
             let length = write(to: bytes.baseAddress.unsafelyUnwrapped)
             return body(bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: sockaddr.self), length)

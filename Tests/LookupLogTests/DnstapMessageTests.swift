@@ -181,6 +181,52 @@ struct DnstapMessageTests {
         #expect(frames[1].responseMessage == header)
     }
 
+    @Test("Whatever bytes a record holds, its messages are as long as their counts say")
+    func hostile() throws {
+        let folder = try TemporaryFolder()
+        let writer = try DnstapWriter([.file(path: folder.file("tap"))], identity: "", version: "")
+        let log = try LookupLog(sinks: [], observers: [writer], ringCapacity: 8 << 20)
+        let ring = log.makeRing()
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var random = SeededGenerator(seed: seed)
+        func below(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }
+        var packet = Packet("acme.org.", flags: 0x8180)
+        packet.answers = (0..<6).map { Packet.record([0xC0, 12], .a, [10, 0, 0, $0]) }
+        packet.authority = [Packet.record([0xC0, 12], .ns, [2, 0x6E, 0x73, 0xC0, 12])]
+        let whole = packet.wire
+        for _ in 0..<4000 {
+            var bytes = whole
+            for _ in 0..<below(4) { bytes[below(bytes.count)] = UInt8(truncatingIfNeeded: random.next()) }
+            bytes.removeLast(below(3) == 0 ? below(bytes.count) : 0)
+            var query = Query()
+            var name = LookupName()
+            let asked = SampleLookup().message
+            _ = asked.withUnsafeBytes { query.parse($0, name: &name) }
+            query.hasEDNS = below(2) == 0
+            bytes.withUnsafeBytes {
+                ring.append(
+                    time: 0, client: SampleLookup().client, transport: .udp, query: query, decision: Decision(),
+                    response: $0, answers: below(9), truncated: below(5) == 0, durationMicroseconds: 1)
+            }
+        }
+        log.start()
+        log.stop()
+        let frames = try FrameStreamFile(path: folder.file("tap")).frames()
+        try #require(frames.count == 8000)
+        for message in frames.compactMap({ $0.queryMessage ?? $0.responseMessage }) {
+            let counts = (0..<4).map { Int(message[4 + 2 * $0]) << 8 | Int(message[5 + 2 * $0]) }
+            let end = message.withUnsafeBytes { message -> Int? in
+                // The sample's question is 14 bytes long.
+                var end: Int? = 12 + 14 * counts[0]
+                for _ in 0..<counts[1...].reduce(0, +) {
+                    end = end.flatMap { MessageReader.record(message, at: $0)?.end }
+                }
+                return end
+            }
+            #expect(end == message.count, "seed \(seed): \(message)")
+        }
+    }
+
     @Test("Messages to and from upstream are what they were, with both ends and both times")
     func exchanges() throws {
         let server = try #require(SocketAddress(ip: "2001:db8::53", port: 53))
