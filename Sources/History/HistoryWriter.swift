@@ -12,7 +12,8 @@ internal import Synchronization
 /// Unchecked: `intake` belongs to the log thread alone.
 public final class HistoryWriter: LookupObserver, @unchecked Sendable {
     private let mailbox: HistoryMailbox
-    private var intake: Intake
+    /// Behind a pointer, so that a lookup that is left out costs no more than being counted.
+    private let intake: UnsafeMutablePointer<Intake>
     private let thread: pthread_t?
 
     /// - Parameter report: told once when writing fails and once when it works again; a sentence for the operator.
@@ -21,7 +22,8 @@ public final class HistoryWriter: LookupObserver, @unchecked Sendable {
         report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
     ) {
         mailbox = HistoryMailbox()
-        intake = Intake(rate: limits.maximumRate)
+        intake = .allocate(capacity: 1)
+        intake.initialize(to: Intake(rate: limits.maximumRate))
         let work = HistoryWork(store: store, limits: limits, mailbox: mailbox, report: report)
         var thread = pthread_t()
         let argument = Unmanaged.passRetained(work)
@@ -33,7 +35,11 @@ public final class HistoryWriter: LookupObserver, @unchecked Sendable {
         self.thread = code == 0 ? thread : nil
     }
 
-    deinit { mailbox.stop() }
+    deinit {
+        mailbox.stop()
+        intake.deinitialize(count: 1)
+        intake.deallocate()
+    }
 
     private static let run: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
         guard let argument else { return nil }
@@ -94,15 +100,15 @@ public final class HistoryWriter: LookupObserver, @unchecked Sendable {
     private static let mostBytes = 4 << 20
 
     public func note(_ record: LookupRecord, id: UInt64) {
-        guard intake.tokens > 0 else {
-            if intake.skipped == 0 { intake.skippedSince = record.time }
-            intake.skipped += 1
+        guard intake.pointee.tokens > 0 else {
+            if intake.pointee.skipped == 0 { intake.pointee.skippedSince = record.time }
+            intake.pointee.skipped += 1
             return
         }
-        intake.tokens -= 1
-        if !intake.batch.append(record, number: id, most: Self.mostBytes) {
-            if intake.missed == 0 { intake.missedSince = record.time }
-            intake.missed += 1
+        intake.pointee.tokens -= 1
+        if !intake.pointee.batch.append(record, number: id, most: Self.mostBytes) {
+            if intake.pointee.missed == 0 { intake.pointee.missedSince = record.time }
+            intake.pointee.missed += 1
         }
     }
 
@@ -110,19 +116,19 @@ public final class HistoryWriter: LookupObserver, @unchecked Sendable {
         mailbox.add(HistoryLoss(time: time, until: time, count: Int(clamping: count), reason: .log))
     }
 
-    public func setUpstreams(_ names: [String]) { intake.batch.setUpstreams(names) }
+    public func setUpstreams(_ names: [String]) { intake.pointee.batch.setUpstreams(names) }
 
     public func flush() {
-        intake.refill()
-        if !intake.batch.isBlank {
-            let since = intake.batch.isEmpty ? 0 : HistoryClock.now
-            let lost = mailbox.handOver(&intake.batch, most: Self.mostBytes)
+        intake.pointee.refill()
+        if !intake.pointee.batch.isBlank {
+            let since = intake.pointee.batch.isEmpty ? 0 : HistoryClock.now
+            let lost = mailbox.handOver(&intake.pointee.batch, most: Self.mostBytes)
             if lost > 0 {
-                if intake.missed == 0 { intake.missedSince = since }
-                intake.missed += lost
+                if intake.pointee.missed == 0 { intake.pointee.missedSince = since }
+                intake.pointee.missed += lost
             }
         }
-        guard intake.skipped > 0 || intake.missed > 0 else { return }
+        guard intake.pointee.skipped > 0 || intake.pointee.missed > 0 else { return }
         let now = HistoryClock.now
         func add(_ count: inout Int, since: UInt64, _ reason: HistoryLoss.Reason) {
             if count > 0 {
@@ -130,8 +136,8 @@ public final class HistoryWriter: LookupObserver, @unchecked Sendable {
             }
             count = 0
         }
-        add(&intake.skipped, since: intake.skippedSince, .rate)
-        add(&intake.missed, since: intake.missedSince, mailbox.isFailing ? .disk : .behind)
+        add(&intake.pointee.skipped, since: intake.pointee.skippedSince, .rate)
+        add(&intake.pointee.missed, since: intake.pointee.missedSince, mailbox.isFailing ? .disk : .behind)
     }
 
     /// Writes what is there, for two seconds at most, and ends the thread.
