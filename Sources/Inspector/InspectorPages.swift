@@ -52,6 +52,8 @@ struct InspectorPages: Sendable {
         let before = parameters["before"].flatMap { Int64($0) }
         var problem: String?
         var found: HistoryPage?
+        // Looked at first: what comes in between is told again, not never.
+        let newest = newestKey
         do throws(APIFailure) {
             found = try search(query, before: before)
         } catch {
@@ -67,8 +69,8 @@ struct InspectorPages: Sendable {
                 LookupsPage.list(navigations, losses: losses, filter: query, older: older, command: exampleQuery))
         }
         let body = LookupsPage.body(
-            navigations, losses: losses, filter: query, problem: problem, older: older, isLive: before == nil,
-            command: exampleQuery)
+            navigations, losses: losses, filter: query, problem: problem, older: older,
+            newest: before == nil ? newest : nil, command: exampleQuery)
         return page(.lookups, title: query.isEmpty ? "Lookups" : query, body)
     }
 
@@ -295,13 +297,16 @@ struct InspectorPages: Sendable {
 
     /// Server-sent events: the pulse of the header each second, and how many lookups have come that fit the page.
     private func events(_ request: Request) -> Response {
-        let filter = (try? LookupFilter(words: APIParameters(request)["q"] ?? "")) ?? LookupFilter()
+        let parameters = APIParameters(request)
+        let filter = (try? LookupFilter(words: parameters["q"] ?? "")) ?? LookupFilter()
+        let start = parameters["after"].flatMap { Int64($0) }
         return Response(
             status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
             body: ResponseBody { writer in
                 try await writer.write(ByteBuffer(string: "retry: 2000\n\n"))
-                var newest = newestKey
-                var settled = api.history?.settled ?? 0
+                // What the page shows already.
+                var newest = start ?? newestKey
+                var settled: UInt64?
                 var beat = 0
                 for await _ in AsyncTimer(every: .milliseconds(250)).cancelOnGracefulShutdown() {
                     var text = ""

@@ -33,7 +33,7 @@ struct PageTests {
         for page in [
             LookupsPage.list([navigation], losses: [], filter: evil, older: nil, command: evil),
             LookupsPage.body(
-                [], losses: [], filter: evil, problem: evil, older: nil, isLive: true, command: evil),
+                [], losses: [], filter: evil, problem: evil, older: nil, newest: 1, command: evil),
             LookupsPage.detail(navigation), NamePage.search(names: [evil], query: evil),
         ] {
             #expect(!page.text.contains("<img") && !page.text.contains("onerror=alert(1)>\\\""))

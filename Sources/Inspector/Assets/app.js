@@ -30,11 +30,13 @@ async function refresh() {
   } catch { /* the next event tries again */ }
   loading = false;
 }
-if (list && list.dataset.live) pill.addEventListener("click", () => { scrollTo(0, 0); closeAll(); refresh(); });
+if (list && list.dataset.newest) pill.addEventListener("click", () => { scrollTo(0, 0); closeAll(); refresh(); });
 
-const events = new EventSource("/events" + (list ? location.search : ""));
+const query = new URLSearchParams(list ? location.search : "");
+if (list?.dataset.newest) query.set("after", list.dataset.newest);
+const events = new EventSource("/events?" + query);
 events.addEventListener("lookups", (event) => {
-  if (!list || !list.dataset.live) return;
+  if (!list || !list.dataset.newest) return;
   waiting += Number(event.data);
   if (!reading()) return refresh();
   pill.textContent = waiting + " new";

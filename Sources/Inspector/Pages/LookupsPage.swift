@@ -10,12 +10,13 @@ enum LookupsPage {
 
     static let filterHint = "name:*.acme.org type:HTTPS source:upstream rcode:NXDOMAIN client:firefox since:10m"
 
+    /// - Parameter newest: the last lookup there was; nil: a page of the past, to which nothing is added.
     static func body(
-        _ navigations: [Navigation], losses: [Loss], filter: String, problem: String?, older: String?, isLive: Bool,
+        _ navigations: [Navigation], losses: [Loss], filter: String, problem: String?, older: String?, newest: Int64?,
         command: String
     ) -> HTML {
         let complaint: HTML = problem.map { "<p class=\"bad\" role=\"alert\">\($0)</p>" } ?? ""
-        let live: HTML = isLive ? " data-live=\"1\"" : ""
+        let live: HTML = newest.map { " data-newest=\"\($0)\"" } ?? ""
         return """
             <form class="filter" action="/" role="search"><input name="q" value="\(filter)" placeholder="\(filterHint)" \
             aria-label="Filter" list="words" autocomplete="off" spellcheck="false"><datalist id="words"></datalist>\
