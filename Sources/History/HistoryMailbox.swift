@@ -108,8 +108,9 @@ final class HistoryMailbox: Sendable {
         }
     }
 
-    var hasLosses: Bool { contents.withLock { !$0.losses.isEmpty } }
-    private var hasBatch: Bool { contents.withLock { !$0.batch.isBlank } }
+    private var waiting: (batch: Bool, losses: Bool) {
+        contents.withLock { (!$0.batch.isBlank, !$0.losses.isEmpty) }
+    }
 
     func noteWritten(_ lookups: Int) { writtenCount.add(lookups, ordering: .relaxed) }
     func setFailing(_ isFailing: Bool) { failing.store(isFailing, ordering: .relaxed) }
@@ -117,15 +118,18 @@ final class HistoryMailbox: Sendable {
     /// Lets lookups gather: only many of them, or the end, are worth being woken for.
     func nap(milliseconds: Int32) { wait(Self.napping, milliseconds) }
 
-    /// Waits for a lookup.
-    func sleep(milliseconds: Int32) { wait(Self.asleep, milliseconds) }
+    /// Waits for a lookup; not as long where there are losses to be told (`withLosses`).
+    func sleep(milliseconds: Int32, withLosses: Int32) {
+        wait(Self.asleep, milliseconds, withLosses: min(withLosses, milliseconds))
+    }
 
-    private func wait(_ state: UInt8, _ milliseconds: Int32) {
+    private func wait(_ state: UInt8, _ milliseconds: Int32, withLosses: Int32? = nil) {
         sleep.store(state, ordering: .relaxed)
         atomicMemoryFence(ordering: .sequentiallyConsistent)
-        if !isStopping, state == Self.napping || !hasBatch {
+        let waiting = waiting
+        if !isStopping, state == Self.napping || !waiting.batch {
             var wait = pollfd(fd: bell, events: Int16(POLLIN), revents: 0)
-            _ = poll(&wait, 1, milliseconds)
+            _ = poll(&wait, 1, waiting.losses ? withLosses ?? milliseconds : milliseconds)
         }
         sleep.store(Self.awake, ordering: .relaxed)
         var count: UInt64 = 0

@@ -56,7 +56,7 @@ extension HistoryStore {
         let page = try read { database in
             var search = HistorySearch(database)
             guard try search.prepare(LookupFilter()) else { return HistoryPage() }
-            return try search.page(above: id - 1, below: id + 1, limit: 1, newestFirst: true)
+            return try search.page(ofLookup: id)
         }
         return page.lookups.isEmpty ? nil : page
     }
@@ -87,7 +87,7 @@ extension HistoryStore {
         try read { database in
             var search = HistorySearch(database)
             guard try search.prepare(LookupFilter()) else { return HistoryPage() }
-            let page = try search.page(above: id - 1, below: id + 1, limit: 1, newestFirst: true)
+            let page = try search.page(ofLookup: id)
             guard let lookup = page.lookups.first else { return HistoryPage() }
             guard try search.prepare(familyOf: lookup, window: window) else { return page }
             return try search.page(above: 0, below: .max, limit: limit, newestFirst: false)

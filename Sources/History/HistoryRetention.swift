@@ -119,7 +119,7 @@ struct HistoryRetention {
         // A row for each page.
         let statement = try SQLStatement(database, "PRAGMA incremental_vacuum(\(count))")
         try statement.run()
-        return count == Self.pagesGivenBack
+        return try count == Self.pagesGivenBack && self.pages(database).all < pages
     }
 
     // MARK: Texts

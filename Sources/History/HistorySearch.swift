@@ -159,6 +159,12 @@ struct HistorySearch {
 
     // MARK: Going through
 
+    /// One lookup alone. Its identifier may come from anywhere.
+    mutating func page(ofLookup id: Int64) throws -> HistoryPage {
+        guard id > 0, id < .max else { return HistoryPage() }
+        return try page(above: id - 1, below: id + 1, limit: 1, newestFirst: true)
+    }
+
     /// The lookups with an identifier between `above` and `below` (neither of them is meant).
     mutating func page(above: Int64, below: Int64, limit: Int, newestFirst: Bool) throws -> HistoryPage {
         var page = HistoryPage()
@@ -193,16 +199,17 @@ struct HistorySearch {
         let oldest = try SQLStatement(cached: "SELECT id FROM lookup ORDER BY id LIMIT 1", database)
         defer { oldest.reset() }
         guard try oldest.step() else { return }
-        let above = max(above, oldest.integer(0) - 1)
+        // A file may hold any number: none of these may overflow.
+        let above = max(above, oldest.integer(0) &- 1)
         let blocks = try SQLStatement(cached: "SELECT first + count FROM block ORDER BY first DESC LIMIT 1", database)
         defer { blocks.reset() }
         let tail = try blocks.step() ? blocks.integer(0) : 0
         if newestFirst {
-            guard try forEachInTail(above: max(above, tail - 1), below: below, newestFirst, body) else { return }
+            guard try forEachInTail(above: max(above, tail &- 1), below: below, newestFirst, body) else { return }
             _ = try forEachInBlocks(above: above, below: min(below, tail), newestFirst, body)
         } else {
             guard try forEachInBlocks(above: above, below: min(below, tail), newestFirst, body) else { return }
-            _ = try forEachInTail(above: max(above, tail - 1), below: below, newestFirst, body)
+            _ = try forEachInTail(above: max(above, tail &- 1), below: below, newestFirst, body)
         }
     }
 
@@ -243,7 +250,7 @@ struct HistorySearch {
                 """, database)
         defer { rows.reset() }
         rows.bind(below, 1)
-        rows.bind(above - Int64(ColumnBlock.capacity), 2)
+        rows.bind(above &- Int64(ColumnBlock.capacity), 2)
         rows.bind(Int64(clamping: since), 3)
         rows.bind(Int64(clamping: until), 4)
         let isWanted = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: ColumnBlock.capacity)
@@ -262,7 +269,7 @@ struct HistorySearch {
             guard some else { continue }
             for step in 0..<count {
                 let row = newestFirst ? count - 1 - step : step
-                let id = first + Int64(row)
+                let id = first &+ Int64(row)
                 guard range[row] == 1, id > above, id < below else { continue }
                 guard try body(id) else { return false }
             }

@@ -259,7 +259,7 @@ public final class HistoryStore: Sendable {
                 if let reason = HistoryLoss.Reason(rawValue: sums.text(0)) { lost[reason] = Int(sums.integer(1)) }
             }
             // Identifiers have no gaps.
-            let lookups = oldest.flatMap { oldest in newest.map { Int($0.id - oldest.id) + 1 } } ?? 0
+            let lookups = oldest.flatMap { oldest in newest.map { Int($0.id &- oldest.id) &+ 1 } } ?? 0
             return Statistics(
                 lookups: lookups, bytes: bytes, oldest: oldest?.time, newest: newest?.time, lost: lost)
         }

@@ -65,7 +65,7 @@ final class HistoryWork: @unchecked Sendable {
             }
             if isLast { return }
             if hasMore || now - looked >= UInt64(Self.rest) * 1_000_000 { keepLimits() }
-            mailbox.sleep(milliseconds: hasMore ? 0 : mailbox.hasLosses ? Self.pause : Self.rest)
+            mailbox.sleep(milliseconds: hasMore ? 0 : Self.rest, withLosses: Self.pause)
         }
     }
 

@@ -126,7 +126,12 @@ struct SearchTests {
         feed.note([lookup("www.acme.org.", .a, 0), lookup("acme.example.", .a, 1), lookup("mail.test.", .a, 2)])
         feed.writer.finish()
         #expect(try feed.store.lookup(2)?.lookups.map(\.number) == [2])
-        #expect(try feed.store.lookup(4) == nil)
+        for id in [4, 0, -1, .max, .min] as [Int64] {
+            #expect(try feed.store.lookup(id) == nil)
+            #expect(try feed.store.family(around: id).lookups.isEmpty)
+            #expect(try feed.store.search(LookupFilter(), before: id, limit: 9).lookups.count == (id > 3 ? 3 : 0))
+            #expect(try feed.store.search(LookupFilter(), after: id, limit: 9).lookups.count == (id > 3 ? 0 : 3))
+        }
         #expect(try feed.store.names(startingWith: "ACM", limit: 9) == ["acme.example.", "www.acme.org."])
         #expect(try feed.store.names(startingWith: "", limit: 2).count == 2)
     }

@@ -182,4 +182,46 @@ struct StoreTests {
         }
         _ = result
     }
+
+    @Test("A file with anything in its rows is read without harm")
+    func anyRows() throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var random = SplitMix(state: seed)
+        let feed = try HistoryWriterFeed()
+        var lookups = RandomLookups(seed: seed)
+        feed.note((0..<5000).map { _ in lookups.next() })
+        feed.writer.finish()
+        let database = try DatabaseQueue(path: feed.store.path)
+        let columns = try database.read { database in
+            try [
+                "lookup", "facet", "client", "name", "file", "upstream", "block", "loss",
+            ].flatMap { table in
+                try String.fetchAll(database, sql: "SELECT name FROM pragma_table_info('\(table)')").map { (table, $0) }
+            }
+        }
+        for round in 0..<60 {
+            let (table, column) = columns.randomElement(using: &random)!
+            let value = [
+                "9223372036854775807", "-9223372036854775808", "-1", "0", "65536", "4294967296", "x''",
+                "randomblob(5)", "randomblob(40)", "randomblob(9000)", "'text'",
+            ].randomElement(using: &random)!
+            try database.write { database in
+                // What a column does not take is left as it is.
+                try? database.execute(
+                    sql: "UPDATE OR IGNORE \(table) SET \(column) = \(value) WHERE rowid % 7 = \(round % 7)")
+            }
+            let store = try HistoryStore(reading: feed.store.path)
+            var formatter = LookupFormatter([.json, .text, .csv][round % 3])
+            try store.forEachPage(lookups.filter()) { page in
+                formatter.setUpstreams(page.upstreams)
+                for lookup in page.lookups { formatter.append(lookup) }
+                _ = formatter.take()
+                return true
+            }
+            _ = try store.statistics()
+            _ = try store.family(around: Int64.random(in: 1...5000, using: &random))
+            _ = try store.names(startingWith: "a", limit: 3)
+            _ = try store.search(LookupFilter(), limit: 50).entries
+        }
+    }
 }
