@@ -77,7 +77,7 @@ struct InspectorPageTests {
             #expect(detail.contains(text), "\(text) in \(detail)")
         }
         try await world.visit("acme.org")
-        try await world.browser.wait("document.querySelector('#new').innerText.endsWith(' new')")
+        try await world.browser.wait("document.querySelector('#new').innerText == '3 new'")
         #expect(try await world.browser.value(Self.rows) as? Int == 1)
         try await world.browser.press(WebDriver.escape)
         try await world.browser.wait("!document.querySelector('tr.detail')")

@@ -31,12 +31,12 @@ struct Navigation {
         var open: [Who: [Int]] = [:]
         for lookup in newestFirst {
             let who = Who(address: lookup.clientAddress, name: lookup.name)
-            // Which process asked is known of some lookups only: no two known ones may differ.
+            // Which program asked is known of some lookups only: no two known ones may differ.
             let fitting = open[who, default: []].last { index in
                 guard let earliest = groups[index].last else { return false }
                 return groups[index].count < 32 && earliest.microseconds &- lookup.microseconds <= gap
                     && groups[index].allSatisfy {
-                        $0.process == nil || lookup.process == nil || $0.process?.pid == lookup.process?.pid
+                        $0.process == nil || lookup.process == nil || $0.process?.command == lookup.process?.command
                     }
             }
             if let fitting {
