@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int clinux_open_socket_diagnosis(void) {
@@ -20,6 +22,22 @@ int clinux_open_socket_diagnosis(void) {
     struct timeval limit = {0, 20000};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     return fd;
+}
+
+void clinux_hurry(void) {
+    // struct sched_attr, which glibc 2.36 has no header for. Linux 6.12 and later takes the runtime as the slice.
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+        uint32_t util_min, util_max;
+    } attributes = {.size = 48, .policy = SCHED_OTHER, .nice = -10, .runtime = 100000};
+    if (syscall(SYS_sched_setattr, 0, &attributes, 0) == 0) return;
+    // A better nice value is for root; the short slice is for everyone.
+    attributes.nice = 0;
+    syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
 /// A socket on that very address, or on all of them.
@@ -105,6 +123,16 @@ static int holds(pid_t process, const char *socket) {
     return found;
 }
 
+/// The process ID that was given last: they are given in order, and start anew at the end.
+static int last_process(void) {
+    int last = 0;
+    FILE *file = fopen("/proc/loadavg", "re");
+    if (file == NULL) return 0;
+    if (fscanf(file, "%*s %*s %*s %*s %d", &last) != 1) last = 0;
+    fclose(file);
+    return last;
+}
+
 pid_t clinux_socket_holder(uint32_t inode, uid_t user, const pid_t *first, int count) {
     char socket[32];
     snprintf(socket, sizeof socket, "socket:[%u]", inode);
@@ -125,9 +153,12 @@ pid_t clinux_socket_holder(uint32_t inode, uid_t user, const pid_t *first, int c
         list[listed++] = process;
     }
     closedir(processes);
-    // The youngest first: a dig is one, and soon gone.
-    for (int i = listed - 1; i >= 0; i--) {
-        if (holds(list[i], socket)) return list[i];
+    // The youngest first: a dig is one, and soon gone. In /proc they are sorted by number.
+    int last = last_process(), start = listed;
+    while (start > 0 && list[start - 1] > last) start--;
+    for (int i = 0; i < listed; i++) {
+        pid_t process = list[(start - 1 - i + listed) % listed];
+        if (holds(process, socket)) return process;
     }
     return 0;
 }

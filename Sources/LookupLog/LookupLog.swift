@@ -42,7 +42,8 @@ public final class LookupLog: Sendable {
 
     /// A ring for a serving thread, which is the only one that may append to it. From any thread.
     public func makeRing() -> LookupRing {
-        let ring = LookupRing(capacity: ringCapacity, bell: shared.bell)
+        let ring = LookupRing(
+            capacity: ringCapacity, bell: shared.bell, clients: shared.attribution?.makeQueue())
         shared.rings.withLock { $0.append(ring) }
         shared.ringsMade.add(1, ordering: .releasing)
         return ring
@@ -71,7 +72,29 @@ public final class LookupLog: Sendable {
             let argument = Unmanaged.passRetained(shared)
             let code = pthread_create(&thread, nil, Self.run, argument.toOpaque())
             if code == 0 { state = .running(thread) } else { argument.release() }
+            startAttribution()
         }
+    }
+
+    /// Without its thread nobody is named.
+    private func startAttribution() {
+        guard let attribution = shared.attribution else { return }
+        var thread = pthread_t()
+        let argument = Unmanaged.passRetained(attribution)
+        let code = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                let attribution = Unmanaged<ProcessAttribution>.fromOpaque(argument).takeRetainedValue()
+                var all = sigset_t()
+                sigfillset(&all)
+                pthread_sigmask(SIG_SETMASK, &all, nil)
+                clinux_name_thread(pthread_self(), "who-asked")
+                clinux_hurry()
+                attribution.run()
+                return nil
+            }, argument.toOpaque())
+        if code == 0 { pthread_detach(thread) } else { argument.release() }
     }
 
     private static let run: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
@@ -100,6 +123,7 @@ public final class LookupLog: Sendable {
             return nil
         }
         guard let running else { return }
+        shared.attribution?.stop()
         shared.stopping.store(true, ordering: .releasing)
         shared.bell.poke()
         pthread_join(running, nil)
@@ -151,7 +175,7 @@ private final class Shared: @unchecked Sendable {
     let rounds = Atomic<Int>(0)
     let wantsExchanges: Bool
     private var writers: Writers
-    private var attribution = ProcessAttribution()
+    let attribution = ProcessAttribution()
 
     /// How long lines gather under load, in milliseconds.
     private static let nap: Int32 = 4
@@ -203,6 +227,7 @@ private final class Shared: @unchecked Sendable {
 
     /// Hands all records that the lanes have seen to the sinks, by time; whether there were any.
     private func drain(_ lanes: inout [Lane], _ id: inout UInt64) -> Bool {
+        if lanes.contains(where: \.hasRecord) { attribution?.settle() }
         var some = false
         var lostLines: UInt64 = 0
         while true {
@@ -219,7 +244,7 @@ private final class Shared: @unchecked Sendable {
                 writers.append(ForwardedExchange(record))
             } else {
                 id += 1
-                attribution.attribute(record)
+                attribution?.attribute(record)
                 lostLines += writers.append(record, id: id)
             }
             lanes[earliest].advance()

@@ -16,6 +16,8 @@ public final class LookupRing: Sendable {
     private nonisolated(unsafe) let memory: UnsafeMutableRawPointer
     private nonisolated(unsafe) let positions: UnsafeMutablePointer<Positions>
     private let bell: Bell
+    /// Where who asks is named; nil: nobody is to be.
+    private let clients: ClientQueue?
     /// Carries messages to and from upstream, and no lookups.
     let isForExchanges: Bool
 
@@ -31,7 +33,8 @@ public final class LookupRing: Sendable {
         let tail = Atomic<Int>(0)
     }
 
-    init(capacity wanted: Int, bell: Bell, isForExchanges: Bool = false) {
+    init(capacity wanted: Int, bell: Bell, clients: ClientQueue? = nil, isForExchanges: Bool = false) {
+        self.clients = clients
         self.isForExchanges = isForExchanges
         var capacity = 64 * 1024
         while capacity < min(wanted, 1 << 30) { capacity <<= 1 }
@@ -62,6 +65,7 @@ public final class LookupRing: Sendable {
         time: UInt64, client: SocketAddress, transport: Transport, query: Query, decision: Decision,
         response: UnsafeRawBufferPointer, answers: Int, truncated: Bool = false, durationMicroseconds: UInt32
     ) {
+        clients?.note(client, transport, time: time)
         let message = UnsafeRawBufferPointer(rebasing: response.prefix(LookupRecord.maximumMessageLength))
         let size = LookupRecord.size(decision, messageLength: message.count)
         guard let free = reserve(size) else { return }

@@ -1,22 +1,29 @@
 internal import CLinux
 internal import Glibc
-import Resolution
+internal import Resolution
+internal import Synchronization
 
 /// Finds the process behind a client of this machine, by the owner of the socket that it asked from; best effort.
 ///
-/// On the log thread, so that no answer waits for it. What asked and is gone, runs in another network namespace, or is
-/// another user's (without root) stays unknown. Time is bounded: beyond its share of a second it is not looked for.
-struct ProcessAttribution: ~Copyable {
+/// A browser closes its socket as soon as it has the answer, so this is a race: a thread of its own begins while the
+/// answer is on its way. Serving threads only name the client (`ClientQueue`); the log thread takes what was found.
+/// Who is gone by then, runs in another network namespace, or is another user's (without root) stays unknown. Time is
+/// bounded: beyond its share of a second nobody is looked for.
+final class ProcessAttribution: @unchecked Sendable {
+    // Unchecked: what follows belongs to the thread alone, but for what is locked or atomic.
     private let diagnosis = clinux_open_socket_diagnosis()
-    private var known: [Client: Found] = [:]
     /// Who asked last: most likely to ask again.
     private var recent: [pid_t] = []
-    /// The last answer, which the next record of a busy client finds without a hash.
-    private var last: (client: Client, found: Found)?
     private var windowStart: UInt64 = 0
     private var spent: UInt64 = 0
 
-    private struct Client: Hashable {
+    private let bell = Bell()
+    private let queues = Mutex<[ClientQueue]>([])
+    private let queuesMade = Atomic<Int>(0)
+    private let known = Mutex<[Client: Found]>([:])
+    private let stopping = Atomic<Bool>(false)
+
+    struct Client: Hashable, BitwiseCopyable {
         var address: SocketAddress
         var isStream: Bool
     }
@@ -24,45 +31,96 @@ struct ProcessAttribution: ~Copyable {
     private struct Found {
         /// Of `ClientProcess`; 0: not found.
         var number: UInt32
-        /// Microseconds, of the wall clock as records have it.
+        /// Microseconds of the monotonic clock.
         var until: UInt64
     }
 
     /// How long a socket is taken to be the same process's, in microseconds.
     private static let memory: UInt64 = 2_000_000
-    /// Microseconds of a second that looking may take.
+    /// Microseconds of CPU time of a second that looking may take.
     private static let share: UInt64 = 30_000
     private static let mostKnown = 4096
+    /// How long a line waits for the name of who asked, in microseconds.
+    private static let patience: UInt64 = 3000
 
     deinit { if diagnosis >= 0 { close(diagnosis) } }
 
+    /// Nil where the kernel tells nobody of sockets.
+    init?() { if diagnosis < 0 { return nil } }
+
+    /// The way of one serving thread's clients to this thread.
+    func makeQueue() -> ClientQueue {
+        let queue = ClientQueue(bell: bell)
+        queues.withLock { $0.append(queue) }
+        queuesMade.add(1, ordering: .releasing)
+        return queue
+    }
+
+    // MARK: The log thread's side
+
     /// Notes in the record who asked.
-    mutating func attribute(_ record: LookupRecord) {
+    func attribute(_ record: LookupRecord) {
         let address = record.client
-        guard address.isLoopback, diagnosis >= 0 else { return }
+        guard address.isLoopback else { return }
         let client = Client(address: address, isStream: record.transport != .udp)
-        let now = record.time
-        if let last, last.client == client, now < last.found.until { return record.setProcess(last.found.number) }
-        if let found = known[client], now < found.until {
-            last = (client, found)
-            return record.setProcess(found.number)
+        let number = known.withLock { $0[client]?.number ?? 0 }
+        if number != 0 { record.setProcess(number) }
+    }
+
+    /// Waits until all that serving threads have named so far was looked at, for a moment at most.
+    func settle() {
+        let queues = queues.withLock { $0 }
+        let end = Self.now + Self.patience
+        while queues.contains(where: { !$0.isEmpty }), Self.now < end { usleep(100) }
+    }
+
+    func stop() {
+        stopping.store(true, ordering: .releasing)
+        bell.poke()
+    }
+
+    // MARK: The thread
+
+    func run() {
+        var queues: [ClientQueue] = []
+        while !stopping.load(ordering: .acquiring) {
+            if queues.count != queuesMade.load(ordering: .acquiring) { queues = self.queues.withLock { $0 } }
+            var some = false
+            for queue in queues {
+                while let client = queue.first {
+                    look(client)
+                    queue.removeFirst()
+                    some = true
+                }
+            }
+            guard !some else { continue }
+            bell.prepareToSleep()
+            if queues.allSatisfy(\.isEmpty), queues.count == queuesMade.load(ordering: .acquiring) {
+                var wait = pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)
+                _ = poll(&wait, 1, -1)
+            }
+            bell.riseAfterWait()
         }
+    }
+
+    private func look(_ client: Client) {
+        let now = Self.now
+        if known.withLock({ $0[client].map { now < $0.until } ?? false }) { return }
         if now &- windowStart > 1_000_000 {
             windowStart = now
             spent = 0
         }
         guard spent < Self.share else { return }
-        let start = Self.microseconds()
-        let number = look(for: client)
-        spent += Self.microseconds() - start
-        let found = Found(number: number, until: now + Self.memory)
-        if known.count >= Self.mostKnown { known.removeAll(keepingCapacity: true) }
-        known[client] = found
-        last = (client, found)
-        record.setProcess(number)
+        let start = Self.time(CLOCK_THREAD_CPUTIME_ID)
+        let number = find(client)
+        spent += Self.time(CLOCK_THREAD_CPUTIME_ID) - start
+        known.withLock { known in
+            if known.count >= Self.mostKnown { known.removeAll(keepingCapacity: true) }
+            known[client] = Found(number: number, until: now + Self.memory)
+        }
     }
 
-    private mutating func look(for client: Client) -> UInt32 {
+    private func find(_ client: Client) -> UInt32 {
         var bytes = InlineArray<16, UInt8>(repeating: 0)
         let address = client.address
         if address.isIPv6 {
@@ -101,9 +159,83 @@ struct ProcessAttribution: ~Copyable {
         return String(decoding: bytes[..<count].prefix { $0 != 0x0A }, as: UTF8.self)
     }
 
-    private static func microseconds() -> UInt64 {
+    private static var now: UInt64 { time(CLOCK_MONOTONIC) }
+
+    private static func time(_ clock: clockid_t) -> UInt64 {
         var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
+        clock_gettime(clock, &time)
         return UInt64(time.tv_sec) * 1_000_000 + UInt64(time.tv_nsec) / 1000
     }
+}
+
+/// The clients that one serving thread has just heard from, for `ProcessAttribution`: one producer, one consumer.
+///
+/// Naming one costs a look at a small table; a client that was named within the last second is not named again, and
+/// where the queue is full, nobody is.
+final class ClientQueue: Sendable {
+    private static let capacity = 256
+    private static let remembered = 64
+
+    // The slots between tail and head belong to the consumer, the others and `named` to the producer.
+    private nonisolated(unsafe) let slots: UnsafeMutablePointer<ProcessAttribution.Client>
+    private nonisolated(unsafe) let named: UnsafeMutablePointer<Named>
+    private let head = Atomic<Int>(0)
+    private let tail = Atomic<Int>(0)
+    private let bell: Bell
+
+    private struct Named: BitwiseCopyable {
+        var client: ProcessAttribution.Client
+        /// Microseconds since 1970, as records have it.
+        var time: UInt64
+    }
+
+    init(bell: Bell) {
+        self.bell = bell
+        let nobody = ProcessAttribution.Client(
+            address: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), isStream: false)
+        slots = .allocate(capacity: Self.capacity)
+        slots.initialize(repeating: nobody, count: Self.capacity)
+        named = .allocate(capacity: Self.remembered)
+        named.initialize(repeating: Named(client: nobody, time: 0), count: Self.remembered)
+    }
+
+    deinit {
+        slots.deallocate()
+        named.deallocate()
+    }
+
+    /// Names a client of this machine, on the serving thread.
+    @inline(__always)
+    func note(_ address: SocketAddress, _ transport: Transport, time: UInt64) {
+        guard address.isLoopback else { return }
+        let slot = named + Int(address.port) % Self.remembered
+        let isStream = transport != .udp
+        if slot.pointee.client.address == address, slot.pointee.client.isStream == isStream,
+            time &- slot.pointee.time < 1_000_000
+        {
+            return
+        }
+        append(ProcessAttribution.Client(address: address, isStream: isStream), slot, time)
+    }
+
+    private func append(_ client: ProcessAttribution.Client, _ slot: UnsafeMutablePointer<Named>, _ time: UInt64) {
+        let end = head.load(ordering: .relaxed)
+        guard end - tail.load(ordering: .acquiring) < Self.capacity else { return }
+        slot.pointee = Named(client: client, time: time)
+        slots[end % Self.capacity] = client
+        head.store(end + 1, ordering: .releasing)
+        bell.ring(urgent: false) { false }
+    }
+
+    // MARK: The consumer's side
+
+    var isEmpty: Bool { head.load(ordering: .acquiring) == tail.load(ordering: .acquiring) }
+
+    var first: ProcessAttribution.Client? {
+        let start = tail.load(ordering: .relaxed)
+        return start == head.load(ordering: .acquiring) ? nil : slots[start % Self.capacity]
+    }
+
+    /// After `first` has been dealt with.
+    func removeFirst() { tail.store(tail.load(ordering: .relaxed) + 1, ordering: .releasing) }
 }

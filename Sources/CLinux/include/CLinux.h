@@ -78,6 +78,9 @@ pid_t clinux_start_covered(
 /// Waits for the end of the command: its exit code, or 128 and the signal that ended it.
 int clinux_wait_for_command(pid_t command);
 
+/// Has the scheduler run this thread soon after it was woken, for a short time each.
+void clinux_hurry(void);
+
 /// A netlink socket for `clinux_socket_inode`; -1 where the kernel has none.
 int clinux_open_socket_diagnosis(void);
 
