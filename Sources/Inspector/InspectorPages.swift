@@ -61,7 +61,7 @@ struct InspectorPages: Sendable {
         }
         let navigations = found.map { Navigation.group(Self.read($0)) } ?? []
         let losses = (found?.losses ?? []).map {
-            LookupsPage.Loss(time: $0.time, count: UInt64($0.count), reason: Self.words($0.reason))
+            LookupsPage.Loss(time: $0.time, count: UInt64(clamping: $0.count), reason: Self.words($0.reason))
         }
         let older = found?.next.map { "/?q=\(LookupsPage.path(query))&before=\($0)" }
         if request.headers[HTTPField.Name("X-Fragment")!] != nil {
@@ -116,13 +116,12 @@ struct InspectorPages: Sendable {
     /// One visit, as a part of the list or as a page of its own.
     private func lookup(_ request: Request, _ id: String?) -> Response {
         guard let id = id.flatMap({ Int64($0) }), let store = api.history?.store,
-            let found = try? store.family(around: id), !found.lookups.isEmpty
+            let found = try? store.family(around: id), let navigation = Navigation(lookups: Self.read(found))
         else {
             return page(
                 nil, title: "Not found", status: .notFound, "<p class=\"empty\">That lookup is not kept (any more).</p>"
             )
         }
-        let navigation = Navigation(lookups: Self.read(found))
         let detail = LookupsPage.detail(navigation)
         if request.headers[HTTPField.Name("X-Fragment")!] != nil { return Self.html(detail) }
         return page(.lookups, title: navigation.name, "<h1 class=\"name\">\(navigation.name)</h1>\(detail)")

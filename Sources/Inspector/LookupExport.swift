@@ -91,7 +91,7 @@ public struct LookupExport: Sendable {
                 switch entry {
                 case .lookup(let lookup): lines.append(lookup)
                 case .loss(let loss):
-                    lines.append(lost: UInt64(loss.count), time: loss.time, reason: loss.reason.word)
+                    lines.append(lost: UInt64(clamping: loss.count), time: loss.time, reason: loss.reason.word)
                 }
             }
             return lines.take()

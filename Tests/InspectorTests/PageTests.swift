@@ -29,7 +29,7 @@ struct PageTests {
         lookup.process = .init(pid: 1, command: evil)
         lookup.ede = .init(code: 0, text: evil)
         lookup.chain = [.init(name: evil, source: "hosts", rule: evil)]
-        let navigation = Navigation(lookups: [lookup])
+        let navigation = try #require(Navigation(lookups: [lookup]))
         for page in [
             LookupsPage.list([navigation], losses: [], filter: evil, older: nil, command: evil),
             LookupsPage.body(
@@ -50,7 +50,9 @@ struct PageTests {
         }
         let later = Self.lookup(14 * second, name: "acme.org.")
         let other = Self.lookup(10 * second + 100, name: "acme.org.", client: "127.0.0.2:1")
-        let all = (visit + [later, other]).sorted { $0.microseconds > $1.microseconds }
+        // Newest first, but for two that the log has in the other order.
+        var all = (visit + [later, other]).sorted { $0.microseconds > $1.microseconds }
+        all.swapAt(1, 2)
         let groups = Navigation.group(all)
         #expect(groups.map { $0.lookups.map(\.type) } == [["A"], ["A"], ["HTTPS", "AAAA", "A"]])
         #expect(groups[2].main.type == "A")
@@ -64,7 +66,7 @@ struct PageTests {
             .init(name: "www.acme.org.", source: "zone", rule: "zones/acme.org.zone:10"),
             .init(name: "acme.org.", source: "hosts", rule: "/etc/hosts:12"),
         ]
-        let svg = SequenceDiagram(Navigation(lookups: [lookup])).svg.text
+        let svg = SequenceDiagram(try #require(Navigation(lookups: [lookup]))).svg.text
         let order = [
             "zone acme.org.zone", "hosts hosts", "A www.acme.org.?", "www.acme.org.: line 10", "acme.org.: line 12",
             "127.0.0.14",
@@ -76,9 +78,18 @@ struct PageTests {
         }
     }
 
+    @Test("Lookups that come in another order than they were asked have their diagram, too")
+    func disorder() throws {
+        let lookups = [Self.lookup(500, type: "A"), Self.lookup(100, type: "HTTPS"), Self.lookup(.max, type: "AAAA")]
+        let navigation = try #require(Navigation(lookups: lookups))
+        #expect(navigation.lookups.map(\.type) == ["HTTPS", "A", "AAAA"])
+        let page = LookupsPage.detail(navigation)
+        #expect(page.text.contains("HTTPS acme.org.?") && page.text.contains(">400 us<"))
+    }
+
     @Test("What was lost is said where it is missing")
     func losses() {
-        let rows = [Self.lookup(9_000_000), Self.lookup(1_000_000)].map { Navigation(lookups: [$0]) }
+        let rows = [Self.lookup(9_000_000), Self.lookup(1_000_000)].compactMap { Navigation(lookups: [$0]) }
         let page = LookupsPage.list(
             rows, losses: [.init(time: 5_000_000, count: 7, reason: "full")], filter: "", older: nil, command: "")
         let parts = page.text.components(separatedBy: "<tr ")
@@ -87,7 +98,9 @@ struct PageTests {
 
     @Test("All that a page loads is below 80 kB")
     func size() {
-        let rows = (0..<InspectorPages.pageSize).map { Navigation(lookups: [Self.lookup(UInt64($0) * 10_000_000)]) }
+        let rows = (0..<InspectorPages.pageSize).compactMap {
+            Navigation(lookups: [Self.lookup(UInt64($0) * 10_000_000)])
+        }
         let list = LookupsPage.list(rows, losses: [], filter: "", older: nil, command: "")
         let page = Layout.page(.lookups, title: "", addresses: [], pulse: "", list)
         #expect(PackageResources.app_css.count + PackageResources.app_js.count < 20_000)
@@ -98,10 +111,11 @@ struct PageTests {
         _ time: UInt64, name: String = "acme.org.", type: String = "A", client: String = "127.0.0.1:5",
         source: String = "hosts", answers: [String] = []
     ) -> LoggedLookup {
-        LoggedLookup(
+        let time = min(time, 1 << 62)
+        return LoggedLookup(
             time: "2026-11-23T17:00:00.123456Z", client: client, transport: "udp", name: name, type: type,
             flags: ["rd"],
             source: source, rule: "/etc/hosts:12", rcode: "NOERROR", answers: answers, durationUs: 11,
-            key: Int64(time * 1000), microseconds: time)
+            key: Int64(time & 0xFFFF_FFFF), microseconds: time)
     }
 }

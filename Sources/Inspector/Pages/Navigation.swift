@@ -1,7 +1,13 @@
 /// The lookups that one visit of a name makes: a browser asks for HTTPS, AAAA and A, a library for A and AAAA.
 struct Navigation {
-    /// In the order of time.
-    private(set) var lookups: [LoggedLookup]
+    /// In the order of time, which the log of several threads' lookups has not quite; never empty.
+    let lookups: [LoggedLookup]
+
+    /// Nil where there are none.
+    init?(lookups: [LoggedLookup]) {
+        if lookups.isEmpty { return nil }
+        self.lookups = lookups.sorted { $0.microseconds < $1.microseconds }
+    }
 
     /// Microseconds between two lookups of the same client for the same name that still belong together.
     static let gap: UInt64 = 2_000_000
@@ -34,7 +40,11 @@ struct Navigation {
             // Which program asked is known of some lookups only: no two known ones may differ.
             let fitting = open[who, default: []].last { index in
                 guard let earliest = groups[index].last else { return false }
-                return groups[index].count < 32 && earliest.microseconds &- lookup.microseconds <= gap
+                // Of several threads' lookups the log has not quite the order of time.
+                let (low, high) = (
+                    min(earliest.microseconds, lookup.microseconds), max(earliest.microseconds, lookup.microseconds)
+                )
+                return groups[index].count < 32 && high - low <= gap
                     && groups[index].allSatisfy {
                         $0.process == nil || lookup.process == nil || $0.process?.command == lookup.process?.command
                     }
@@ -46,7 +56,7 @@ struct Navigation {
                 groups.append([lookup])
             }
         }
-        return groups.map { Navigation(lookups: $0.reversed()) }
+        return groups.compactMap { Navigation(lookups: $0) }
             .sorted { $0.lookups[0].microseconds > $1.lookups[0].microseconds }
     }
 }
