@@ -69,20 +69,25 @@ struct LoggedLookup: Codable, Sendable {
     /// Who asked, for people.
     var asker: String { process.map { $0.command } ?? clientAddress }
 
-    /// The data of the answers, of the type that was asked for where there are some.
-    var data: [String] {
-        let all = answers.compactMap { answer -> (type: String, data: String)? in
+    private var records: [(type: String, data: String)] {
+        answers.compactMap { answer in
             let words = answer.split(separator: " ", maxSplits: 4, omittingEmptySubsequences: false)
             return words.count == 5 ? (String(words[3]), String(words[4])) : nil
         }
-        let wanted = all.filter { $0.type == type }
-        return (wanted.isEmpty ? all : wanted).map(\.data)
     }
 
-    /// What became of it in a word: NOERROR without data is NODATA.
+    /// The data of the answers, of the type that was asked for where there are some; else the alias that is all there is.
+    var data: [String] {
+        let records = records
+        let wanted = records.filter { $0.type == type || type == "ANY" }
+        return wanted.isEmpty ? records.suffix(1).map { "\($0.type) \($0.data)" } : wanted.map(\.data)
+    }
+
+    /// What became of it in a word: NOERROR without the data asked for is NODATA.
     var outcome: String {
         guard let rcode else { return "dropped" }
-        return rcode == "NOERROR" && answers.isEmpty ? "NODATA" : rcode
+        guard rcode == "NOERROR", type != "ANY" else { return rcode }
+        return records.contains { $0.type == type } ? rcode : "NODATA"
     }
 
     /// The rule; where there is none, the server.
