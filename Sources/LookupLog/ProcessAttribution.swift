@@ -183,10 +183,14 @@ final class ClientQueue: Sendable {
     private let tail = Atomic<Int>(0)
     private let bell: Bell
 
+    /// A client that was named, as words that are quick to compare.
     private struct Named: BitwiseCopyable {
-        var client: ProcessAttribution.Client
+        var high: UInt64 = 0
+        var low: UInt64 = 0
+        /// Port and kind.
+        var rest: UInt64 = 0
         /// Microseconds since 1970, as records have it.
-        var time: UInt64
+        var time: UInt64 = 0
     }
 
     init(bell: Bell) {
@@ -196,7 +200,7 @@ final class ClientQueue: Sendable {
         slots = .allocate(capacity: Self.capacity)
         slots.initialize(repeating: nobody, count: Self.capacity)
         named = .allocate(capacity: Self.remembered)
-        named.initialize(repeating: Named(client: nobody, time: 0), count: Self.remembered)
+        named.initialize(repeating: Named(), count: Self.remembered)
     }
 
     deinit {
@@ -207,21 +211,26 @@ final class ClientQueue: Sendable {
     /// Names a client of this machine, on the serving thread.
     @inline(__always)
     func note(_ address: SocketAddress, _ transport: Transport, time: UInt64) {
-        guard address.isLoopback else { return }
-        let slot = named + Int(address.port) % Self.remembered
+        let slot = named + (Int(address.port) & (Self.remembered - 1))
         let isStream = transport != .udp
-        if slot.pointee.client.address == address, slot.pointee.client.isStream == isStream,
+        let rest = UInt64(address.port) << 2 | (address.isIPv6 ? 2 : 0) | (isStream ? 1 : 0)
+        if slot.pointee.rest == rest, slot.pointee.low == address.low, slot.pointee.high == address.high,
             time &- slot.pointee.time < 1_000_000
         {
             return
         }
-        append(ProcessAttribution.Client(address: address, isStream: isStream), slot, time)
+        guard address.isLoopback else { return }
+        append(
+            ProcessAttribution.Client(address: address, isStream: isStream),
+            Named(high: address.high, low: address.low, rest: rest, time: time), to: slot)
     }
 
-    private func append(_ client: ProcessAttribution.Client, _ slot: UnsafeMutablePointer<Named>, _ time: UInt64) {
+    private func append(
+        _ client: ProcessAttribution.Client, _ name: Named, to slot: UnsafeMutablePointer<Named>
+    ) {
         let end = head.load(ordering: .relaxed)
         guard end - tail.load(ordering: .acquiring) < Self.capacity else { return }
-        slot.pointee = Named(client: client, time: time)
+        slot.pointee = name
         slots[end % Self.capacity] = client
         head.store(end + 1, ordering: .releasing)
         bell.ring(urgent: false) { false }

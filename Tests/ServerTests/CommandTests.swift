@@ -267,7 +267,9 @@ struct CommandTests {
 
     @Test(
         "The help of each command shows examples",
-        arguments: ["serve", "check", "query", "why", "exec", "trace", "trust"])
+        arguments: [
+            "serve", "check", "query", "why", "log", "stats", "flush", "override", "reload", "exec", "trace", "trust",
+        ])
     func help(_ command: String) async throws {
         let result = try await run([command, "--help"])
         #expect(result.code == 0)
