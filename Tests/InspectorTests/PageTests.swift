@@ -57,6 +57,19 @@ struct PageTests {
         #expect(groups[2].duration == 450 + 11)
     }
 
+    @Test("What waited for upstream and was logged later is in its place by time")
+    func loggedLate() {
+        let start: UInt64 = 10_000_000
+        // AAAA came a moment after A, and was answered first.
+        let lookups = [("AAAA", start + 900), ("A", start)].map { Self.lookup($1, type: $0) }
+        for found in [Navigation(lookups: lookups)] + Navigation.group(lookups.reversed()) {
+            #expect(found.lookups.map(\.type) == ["A", "AAAA"])
+            #expect(found.duration == 900 + 11)
+            #expect(LookupsPage.detail(found).text.contains("911 us"))
+        }
+        #expect(Navigation.group(lookups.reversed()).count == 1)
+    }
+
     @Test("The diagram tells in order who asked whom, and what came back")
     func diagram() throws {
         var lookup = Self.lookup(1, name: "www.acme.org.", source: "hosts", answers: ["acme.org. 0 IN A 127.0.0.14"])

@@ -1,10 +1,13 @@
 /// The lookups that one visit of a name makes: a browser asks for HTTPS, AAAA and A, a library for A and AAAA.
 struct Navigation {
     /// In the order of time.
-    private(set) var lookups: [LoggedLookup]
+    let lookups: [LoggedLookup]
 
     /// Microseconds between two lookups of the same client for the same name that still belong together.
     static let gap: UInt64 = 2_000_000
+
+    /// - Parameter lookups: at least one; in any order, since what waited for upstream was logged after what came later.
+    init(lookups: [LoggedLookup]) { self.lookups = lookups.sorted { $0.microseconds < $1.microseconds } }
 
     var name: String { lookups[0].name }
     /// By which its row is found again.
@@ -21,7 +24,7 @@ struct Navigation {
         return lookups.map { $0.microseconds - start + UInt64($0.durationUs) }.max() ?? 0
     }
 
-    /// Groups lookups that come newest first; so do the groups.
+    /// Groups lookups that come newest first, or nearly; the groups come newest first.
     static func group(_ newestFirst: [LoggedLookup]) -> [Navigation] {
         struct Who: Hashable {
             var address: String
@@ -33,8 +36,8 @@ struct Navigation {
             let who = Who(address: lookup.clientAddress, name: lookup.name)
             // Which program asked is known of some lookups only: no two known ones may differ.
             let fitting = open[who, default: []].last { index in
-                guard let earliest = groups[index].last else { return false }
-                return groups[index].count < 32 && earliest.microseconds &- lookup.microseconds <= gap
+                groups[index].count < 32
+                    && groups[index].contains { distance($0, lookup) <= gap }
                     && groups[index].allSatisfy {
                         $0.process == nil || lookup.process == nil || $0.process?.command == lookup.process?.command
                     }
@@ -48,5 +51,10 @@ struct Navigation {
         }
         return groups.map { Navigation(lookups: $0.reversed()) }
             .sorted { $0.lookups[0].microseconds > $1.lookups[0].microseconds }
+    }
+
+    /// Microseconds between the two.
+    private static func distance(_ one: LoggedLookup, _ other: LoggedLookup) -> UInt64 {
+        max(one.microseconds, other.microseconds) - min(one.microseconds, other.microseconds)
     }
 }
