@@ -169,8 +169,9 @@ public final class LookupTotals: LookupObserver {
 
     /// The last seconds in which there were lookups, oldest first; `now` is in seconds since 1970.
     public func seconds(_ count: Int, now: UInt64) -> [Second] {
-        let first = now - UInt64(min(count, Self.remembered)) + 1
-        return state.withLock { state in state.seconds.filter { $0.time >= first && $0.time <= now } }
+        // A clock that nobody has set starts at 1970.
+        let before = now - min(now, UInt64(min(count, Self.remembered)))
+        return state.withLock { state in state.seconds.filter { $0.time > before && $0.time <= now } }
             .sorted { $0.time < $1.time }
     }
 }

@@ -70,6 +70,14 @@ struct PageTests {
         #expect(Navigation.group(lookups.reversed()).count == 1)
     }
 
+    @Test("A machine whose clock stands at 1970 has charts, too", arguments: [0, 5, 899] as [UInt64])
+    func firstSeconds(_ now: UInt64) {
+        let seconds = LookupTotals().seconds(900, now: now)
+        #expect(seconds.isEmpty)
+        #expect(Chart.columns(seconds, now: now, span: 900, each: 10).count == 90)
+        #expect(Chart.pulse(seconds, now: now, lost: 0).text.contains("0/s"))
+    }
+
     @Test("The diagram tells in order who asked whom, and what came back")
     func diagram() throws {
         var lookup = Self.lookup(1, name: "www.acme.org.", source: "hosts", answers: ["acme.org. 0 IN A 127.0.0.14"])
