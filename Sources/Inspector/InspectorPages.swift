@@ -312,10 +312,14 @@ struct InspectorPages: Sendable {
                     var text = ""
                     if let history = api.history, history.settled != settled {
                         settled = history.settled
+                        let end = newestKey
                         let found = try? history.store.search(filter, after: newest, limit: 500, newestFirst: true)
                         if let found, let first = found.lookups.first {
                             text += "event: lookups\ndata: \(found.lookups.count)\n\n"
                             newest = first.id
+                        } else if found != nil {
+                            // What does not fit is not looked at again; in a file that was begun anew, all is new.
+                            newest = end
                         }
                     }
                     if beat.isMultiple(of: 4) {
