@@ -42,7 +42,7 @@ public final class InspectorServer: DaemonCompanion {
                 readiness.end(["inspector  http://\(address.withPort(UInt16(clamping: port)))"])
             },
             logger: ControlServer.silent)
-        do { try await application.run() } catch {
+        do { try await application.runUntilShutdown() } catch {
             guard let code = (error as? IOError)?.errnoCode else {
                 readiness.end([])
                 throw error

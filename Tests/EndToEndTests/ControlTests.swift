@@ -161,6 +161,39 @@ struct ControlTests {
         follower.signal(SIGTERM)
     }
 
+    @Test("A watcher that does not read, and a page, do not hold the end up")
+    func slowReader() async throws {
+        let world = try await World(["--no-upstream", "--inspector", "127.0.0.1:0"])
+        let page = try await world.daemon.output.first { $0.hasPrefix("inspector ") }
+        let url = try #require(page.split(separator: " ").last)
+        let browser = try ProgramProcess("/usr/bin/curl", ["-sN", "\(url)/events"])
+        _ = try await browser.output.first(containing: "event: pulse")
+        // It asks for all that comes, and stops before it reads any of it.
+        let script = """
+            import socket, time
+            s = socket.socket(socket.AF_UNIX)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            s.connect('\(world.socket)')
+            s.sendall(b'GET /v1/lookups/live HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')
+            s.recv(1)
+            print('watches', flush=True)
+            time.sleep(60)
+            """
+        let watcher = try ProgramProcess("/usr/bin/python3", ["-c", script])
+        _ = try await watcher.output.first(containing: "watches")
+        let client = try DatagramClient(port: world.daemon.port)
+        for id in 0..<2000 as Range<UInt16> {
+            client.send(Wire.query("over.acme.org.", id: id))
+            if id % 50 == 0 { _ = try await client.receive() }
+        }
+        _ = try await world.run("log", "-n", "1")
+        let started = ContinuousClock.now
+        world.daemon.program.signal(SIGTERM)
+        #expect(try await world.daemon.program.exitCode() == 0)
+        #expect(ContinuousClock.now - started < .seconds(5))
+        watcher.signal(SIGKILL)
+    }
+
     @Test("log --pcap writes packets that tshark reads, with the reason as comment")
     func pcap() async throws {
         let world = try await World()
