@@ -30,6 +30,7 @@ struct InspectorPages: Sendable {
         router.get("") { request, _ in lookups(request) }
         router.get("lookup/:id") { request, context in lookup(request, context.parameters.get("id")) }
         router.get("names") { request, _ in names(request) }
+        router.get("name") { _, _ in await name(".") }
         router.get("name/:name") { _, context in await name(context.parameters.get("name") ?? "") }
         router.get("overrides") { request, _ in overrides(APIParameters(request)["q"] ?? "") }
         router.post("overrides") { request, _ in try await addOverride(request) }
@@ -134,7 +135,7 @@ struct InspectorPages: Sendable {
         let parameters = APIParameters(request)
         let query = parameters["q"] ?? ""
         if parameters.flag("why"), let name = try? APIParameters.name(query) {
-            return Response(status: .seeOther, headers: [.location: "/name/\(LookupsPage.path("\(name)"))"])
+            return Response(status: .seeOther, headers: [.location: LookupsPage.link("\(name)")])
         }
         let found = (try? api.history?.store.names(startingWith: query, limit: 200)) ?? []
         return page(.names, title: "Names", NamePage.search(names: found, query: query))
@@ -150,7 +151,7 @@ struct InspectorPages: Sendable {
         let found = try? search("name:\(name)", limit: 60)
         let navigations = found.map { Navigation.group(Self.read($0)) } ?? []
         let recent = LookupsPage.list(navigations, losses: [], filter: "", older: nil, command: exampleQuery)
-        let forms = mayChange ? OverridesPage.form(name: "\(name)", back: "/name/\(LookupsPage.path("\(name)"))") : ""
+        let forms = mayChange ? OverridesPage.form(name: "\(name)", back: LookupsPage.link("\(name)")) : ""
         return page(.names, title: "\(name)", NamePage.body(explanations, recent: recent, forms: forms))
     }
 
@@ -192,7 +193,7 @@ struct InspectorPages: Sendable {
             return overrides("", problem: error.description)
         }
         // Only to pages of ours.
-        let back = form["back"].flatMap { $0.hasPrefix("/name/") ? $0 : nil }
+        let back = form["back"].flatMap { $0 == "/name" || $0.hasPrefix("/name/") ? $0 : nil }
         return Self.see(back ?? "/overrides")
     }
 

@@ -78,6 +78,12 @@ struct PageTests {
         #expect(Chart.pulse(seconds, now: now, lost: 0).text.contains("0/s"))
     }
 
+    @Test("The root's page has a path that browsers leave as it is")
+    func links() {
+        #expect(LookupsPage.link(".") == "/name")
+        #expect(LookupsPage.link(#"a\.b/..?.x."#) == "/name/a%5C.b%2F..%3F.x.")
+    }
+
     @Test("The diagram tells in order who asked whom, and what came back")
     func diagram() throws {
         var lookup = Self.lookup(1, name: "www.acme.org.", source: "hosts", answers: ["acme.org. 0 IN A 127.0.0.14"])
