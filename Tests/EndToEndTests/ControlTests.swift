@@ -194,6 +194,27 @@ struct ControlTests {
         watcher.signal(SIGKILL)
     }
 
+    @Test("A page of another site loads nothing from the inspector; a link to it is followed")
+    func crossSite() async throws {
+        let world = try await World(["--no-upstream", "--inspector", "127.0.0.1:0"])
+        let page = try await world.daemon.output.first { $0.hasPrefix("inspector ") }
+        let url = try #require(page.split(separator: " ").last)
+        func status(_ path: String, _ headers: String...) async throws -> String {
+            try await Command.run(
+                ["-s", "-o", "/dev/null", "-w", "%{http_code}", "\(url)\(path)"] + headers.flatMap { ["-H", $0] },
+                executable: URL(filePath: "/usr/bin/curl")
+            ).output
+        }
+        #expect(try await status("/?q=a", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors") == "403")
+        #expect(try await status("/events", "Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: cors") == "403")
+        #expect(try await status("/", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate") == "200")
+        #expect(try await status("/app.js", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: no-cors") == "200")
+        #expect(try await status("/?q=\(String(repeating: "a", count: 9000))") == "414")
+        #expect(try await status("/?q=since:1000000000w") == "200")
+        #expect(try await status("/name") == "200")
+        #expect(try await world.daemon.stop() == 0)
+    }
+
     @Test("log --pcap writes packets that tshark reads, with the reason as comment")
     func pcap() async throws {
         let world = try await World()
