@@ -178,6 +178,11 @@ public struct ControlAPI: Sendable {
             body: ResponseBody { writer in
                 // The head goes out with the first byte: whoever waits for it knows that nothing is missed from then on.
                 if form == .json { try await writer.write(ByteBuffer(string: "\n")) }
+                if history == nil {
+                    var head = LookupFormatter(lines)
+                    head.appendHeader()
+                    if head.count > 0 { try await writer.write(ByteBuffer(bytes: head.take())) }
+                }
                 var shown: UInt64 = 0
                 if let history {
                     await history.catchUp(with: control)

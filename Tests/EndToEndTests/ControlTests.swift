@@ -215,6 +215,17 @@ struct ControlTests {
         #expect(try await world.daemon.stop() == 0)
     }
 
+    @Test("log --follow --csv has a head also where nothing was kept")
+    func followCSV() async throws {
+        let world = try await World(["--no-upstream", "--history", "off"])
+        let follower = try ProgramProcess(
+            Command.executable.path, ["log", "-f", "--csv", "--control", world.socket])
+        _ = try await follower.output.first { $0.hasPrefix("time,id,client,") }
+        _ = try await world.daemon.dig("over.acme.org")
+        _ = try await follower.output.first(containing: ",over.acme.org.,A,IN,")
+        follower.signal(SIGTERM)
+    }
+
     @Test("log --pcap writes packets that tshark reads, with the reason as comment")
     func pcap() async throws {
         let world = try await World()
