@@ -248,7 +248,8 @@ public struct KeptHistory: Sendable {
     /// Lookups that have come so far and are in it, or never will be.
     var settled: UInt64 {
         let numbers = writer.statistics
-        return UInt64(numbers.written + numbers.lost.values.reduce(0, +))
+        // What the log never got has no number there.
+        return UInt64(numbers.written + numbers.lost.reduce(0) { $0 + ($1.key == .log ? 0 : $1.value) })
     }
 
     /// Waits until it has all that was answered before this call, for two seconds at most.
