@@ -291,11 +291,12 @@ struct HistorySearch {
         rows.bind(Int64(clamping: until), 4)
         var losses: [HistoryLoss] = []
         while try rows.step() {
-            guard let reason = HistoryLoss.Reason(rawValue: rows.text(3)) else { continue }
+            let count = Int(clamping: rows.integer(2))
+            guard let reason = HistoryLoss.Reason(rawValue: rows.text(3)), count > 0 else { continue }
             losses.append(
                 HistoryLoss(
                     time: UInt64(bitPattern: rows.integer(0)), until: UInt64(bitPattern: rows.integer(1)),
-                    count: Int(clamping: rows.integer(2)), reason: reason, after: rows.integer(4)))
+                    count: count, reason: reason, after: rows.integer(4)))
         }
         return losses
     }
