@@ -17,7 +17,7 @@ enum OverridesPage {
 
     private static func added(_ leases: [OverrideLease], mayChange: Bool) -> HTML {
         let rows = leases.map { lease -> HTML in
-            let end: HTML = lease.seconds.map { "\(Words.age(UInt64($0))) left" } ?? "until the daemon ends"
+            let end: HTML = lease.left.map { "\(Words.age(UInt64($0))) left" } ?? "until the daemon ends"
             let remove: HTML =
                 mayChange
                 ? "<form method=\"post\" action=\"/overrides/remove\"><input type=\"hidden\" name=\"name\" value=\"\(lease.name)\"><button>Remove</button></form>"
