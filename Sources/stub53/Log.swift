@@ -84,8 +84,10 @@ struct Log: AsyncParsableCommand {
 
     /// All conditions as the words of a filter.
     private var filter: String {
+        // Blanks part the words of a filter; a command may have some ("Web Content").
+        let commands = client.map { $0.replacing(" ", with: "*") }
         let kinds = [
-            ("name", name), ("type", type), ("source", source), ("rcode", rcode), ("client", client),
+            ("name", name), ("type", type), ("source", source), ("rcode", rcode), ("client", commands),
             ("transport", transport), ("since", [since].compactMap { $0 }), ("until", [until].compactMap { $0 }),
         ]
         return (words + kinds.flatMap { kind, values in values.map { "\(kind):\($0)" } }).joined(separator: " ")
