@@ -215,6 +215,30 @@ struct ControlTests {
         #expect(try await world.daemon.stop() == 0)
     }
 
+    @Test("A watcher that goes leaves its place to others, also where nothing came that it watched for")
+    func watchersGo() async throws {
+        let world = try await World()
+        let script = """
+            import socket, time
+            def watch():
+                s = socket.socket(socket.AF_UNIX)
+                s.connect('\(world.socket)')
+                s.sendall(b'GET /v1/lookups/live?filter=name:never.example HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')
+                status = s.recv(12)
+                s.close()
+                return status
+            for _ in range(70): watch()
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                status = watch()
+                if status == b'HTTP/1.1 200': break
+                time.sleep(0.02)
+            print(status.decode())
+            """
+        let result = try await Command.run(["-c", script], executable: URL(filePath: "/usr/bin/python3"))
+        #expect(result.output == "HTTP/1.1 200\n", "\(result.errors)")
+    }
+
     @Test("log --follow --csv has a head also where nothing was kept")
     func followCSV() async throws {
         let world = try await World(["--no-upstream", "--history", "off"])
