@@ -75,7 +75,7 @@ struct BrowserGuard: RouterMiddleware {
         }
         // What a page of somebody else's loads by itself only makes work here. A link that is followed is welcome.
         if ["cross-site", "same-site"].contains(request.headers[Self.fetchSite]),
-            request.headers[Self.fetchMode] != "navigate"
+            request.headers[Self.fetchMode] != "navigate" || request.headers[Self.fetchTarget] != "document"
         {
             return Self.refusal(.forbidden, "This server is for its own pages.\n")
         }
@@ -101,6 +101,7 @@ struct BrowserGuard: RouterMiddleware {
     private static let longestTarget = 8192
     private static let fetchSite = HTTPField.Name("Sec-Fetch-Site")!
     private static let fetchMode = HTTPField.Name("Sec-Fetch-Mode")!
+    private static let fetchTarget = HTTPField.Name("Sec-Fetch-Dest")!
 
     /// An IP address or `localhost`, with or without a port: a name that an attacker has is neither.
     static func isOurs(_ host: String) -> Bool {

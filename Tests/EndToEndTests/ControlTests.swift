@@ -207,7 +207,9 @@ struct ControlTests {
         }
         #expect(try await status("/?q=a", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors") == "403")
         #expect(try await status("/events", "Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: cors") == "403")
-        #expect(try await status("/", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate") == "200")
+        let link = ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate"]
+        #expect(try await status("/", link[0], link[1], "Sec-Fetch-Dest: document") == "200")
+        #expect(try await status("/", link[0], link[1], "Sec-Fetch-Dest: iframe") == "403")
         #expect(try await status("/app.js", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: no-cors") == "200")
         #expect(try await status("/?q=\(String(repeating: "a", count: 9000))") == "414")
         #expect(try await status("/?q=since:1000000000w") == "200")
