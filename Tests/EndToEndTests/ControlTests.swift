@@ -241,6 +241,20 @@ struct ControlTests {
         #expect(result.output == "HTTP/1.1 200\n", "\(result.errors)")
     }
 
+    @Test("Where nothing is logged and nothing kept, lookups are counted all the same")
+    func countedOnly() async throws {
+        let daemon = try await DaemonProcess([
+            "--no-hosts", "--no-upstream", "--log", "none", "--inspector", "127.0.0.1:0",
+        ])
+        let page = try await daemon.output.first { $0.hasPrefix("inspector ") }
+        _ = try await daemon.dig("localhost")
+        let metrics = try await Command.run(
+            ["-s", "\(try #require(page.split(separator: " ").last))/metrics"],
+            executable: URL(filePath: "/usr/bin/curl"))
+        #expect(metrics.output.contains(#"stub53_lookup_duration_seconds_count{source="special"} 1"#))
+        #expect(try await daemon.stop() == 0)
+    }
+
     @Test("log --follow --csv has a head also where nothing was kept")
     func followCSV() async throws {
         let world = try await World(["--no-upstream", "--history", "off"])
