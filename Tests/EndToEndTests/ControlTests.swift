@@ -255,6 +255,21 @@ struct ControlTests {
         #expect(try await daemon.stop() == 0)
     }
 
+    @Test("log reads what a killed daemon has kept, although its socket is still there")
+    func logAfterKill() async throws {
+        let world = try await World()
+        _ = try await world.daemon.dig("over.acme.org")
+        _ = try await world.run("log")
+        world.daemon.program.signal(SIGKILL)
+        _ = try await world.daemon.program.exitCode()
+        let result = try await Command.run(
+            [
+                "RUNTIME_DIRECTORY=\(world.folder.file("run"))", "STATE_DIRECTORY=\(world.folder.file("state"))",
+                Command.executable.path, "log",
+            ], executable: URL(filePath: "/usr/bin/env"))
+        #expect(result.code == 0 && result.output.contains("over.acme.org."), "\(result.errors)")
+    }
+
     @Test("log --follow --csv has a head also where nothing was kept")
     func followCSV() async throws {
         let world = try await World(["--no-upstream", "--history", "off"])
