@@ -71,7 +71,8 @@ extension LookupFilter {
         try checkRoom(for: text)
         switch kind {
         case .name:
-            do { names.append(try NamePattern(text)) } catch {
+            // Names are kept as they were asked for: as A-labels.
+            do { names.append(try NamePattern(InternationalName.toASCII(text) ?? text)) } catch {
                 throw Problem("\(quoted(text.utf8)) is no name: \(error)")
             }
         case .type:

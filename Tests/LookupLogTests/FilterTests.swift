@@ -40,6 +40,7 @@ struct FilterTests {
         ("name:*.acme.*", "www.acme.org.", true), ("name:www*www", "www.acme.org.", false),
         ("acme", "www.acme.org.", true), ("ACME", "www.acme.org.", true), ("acne", "www.acme.org.", false),
         ("ww*.org", "www.acme.org.", true), ("w.ac", "www.acme.org.", true),
+        ("name:Bücher.example", "xn--bcher-kva.example.", true), ("name:*.bücher.de", "a.xn--bcher-kva.de.", true),
         (#"name:a\.b.org"#, #"a\.b.org."#, true), (#"name:a.b.org"#, #"a\.b.org."#, false),
         (#"name:*\000*"#, #"a\000b.org."#, true), ("name:acme.org,www.acme.org", "www.acme.org.", true),
         ("name:acme.org name:*.acme.org", "www.acme.org.", true),
