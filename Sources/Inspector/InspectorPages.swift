@@ -187,9 +187,8 @@ struct InspectorPages: Sendable {
     private func addOverride(_ request: Request) async throws -> Response {
         let form = try await form(request)
         let addresses = (form["addresses"] ?? "").split { $0 == " " || $0 == "," }.map(String.init)
-        do {
-            try control.addOverride(form["name"] ?? "", addresses, seconds: form["seconds"].flatMap { UInt32($0) })
-        } catch {
+        let seconds = form["seconds"].map { UInt32($0) ?? 0 }
+        do { try control.addOverride(form["name"] ?? "", addresses, seconds: seconds) } catch {
             return overrides("", problem: error.description)
         }
         // Only to pages of ours.
