@@ -299,7 +299,8 @@ struct InspectorPages: Sendable {
     private func events(_ request: Request) -> Response {
         let parameters = APIParameters(request)
         let filter = (try? LookupFilter(words: parameters["q"] ?? "")) ?? LookupFilter()
-        let start = parameters["after"].flatMap { Int64($0) }
+        // A browser that comes again says how far it had got.
+        let start = (request.headers[HTTPField.Name("Last-Event-ID")!] ?? parameters["after"]).flatMap { Int64($0) }
         return Response(
             status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
             body: ResponseBody { writer in
@@ -315,8 +316,8 @@ struct InspectorPages: Sendable {
                         let end = newestKey
                         let found = try? history.store.search(filter, after: newest, limit: 500, newestFirst: true)
                         if let found, let first = found.lookups.first {
-                            text += "event: lookups\ndata: \(found.lookups.count)\n\n"
                             newest = first.id
+                            text += "id: \(newest)\nevent: lookups\ndata: \(found.lookups.count)\n\n"
                         } else if found != nil {
                             // What does not fit is not looked at again; in a file that was begun anew, all is new.
                             newest = end
