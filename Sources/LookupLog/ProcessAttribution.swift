@@ -63,8 +63,10 @@ final class ProcessAttribution: @unchecked Sendable {
         let address = record.client
         guard address.isLoopback else { return }
         let client = Client(address: address, isStream: record.transport != .udp)
-        let number = known.withLock { $0[client]?.number ?? 0 }
-        if number != 0 { record.setProcess(number) }
+        let found = known.withLock { $0[client] }
+        // A port goes to somebody else in time, whom nobody may have had the time to look for.
+        guard let found, found.number != 0, Self.now < found.until + ClientQueue.again else { return }
+        record.setProcess(found.number)
     }
 
     /// Waits until all that serving threads have named so far was looked at, for a moment at most.
@@ -175,6 +177,8 @@ final class ProcessAttribution: @unchecked Sendable {
 final class ClientQueue: Sendable {
     private static let capacity = 256
     private static let remembered = 64
+    /// Microseconds after which a client is named again.
+    static let again: UInt64 = 1_000_000
 
     // The slots between tail and head belong to the consumer, the others and `named` to the producer.
     private nonisolated(unsafe) let slots: UnsafeMutablePointer<ProcessAttribution.Client>
@@ -211,7 +215,7 @@ final class ClientQueue: Sendable {
         let slot = named + Int(address.port) % Self.remembered
         let isStream = transport != .udp
         if slot.pointee.client.address == address, slot.pointee.client.isStream == isStream,
-            time &- slot.pointee.time < 1_000_000
+            time &- slot.pointee.time < Self.again
         {
             return
         }
