@@ -50,7 +50,7 @@ static int fits(const struct inet_diag_msg *socket, int family, const unsigned c
 
 /// Asks for all sockets of one family on a local port, and chooses the nearest.
 static uint32_t find(int fd, int family, int protocol, const unsigned char address[16], uint16_t port, uid_t *user) {
-    static uint32_t sequence;
+    static _Thread_local uint32_t sequence;
     struct {
         struct nlmsghdr header;
         struct inet_diag_req_v2 body;
@@ -106,15 +106,18 @@ uint32_t clinux_socket_inode(
     return find(fd, AF_INET6, protocol, mapped, port, user);
 }
 
-/// Whether one of the descriptors of the process is the socket.
-static int holds(pid_t process, const char *socket) {
+/// Descriptors looked at for one socket: a few milliseconds' worth, whoever holds a million of them.
+enum { most_looks = 20000 };
+
+/// Whether one of the descriptors of the process is the socket; counts `looks` down.
+static int holds(pid_t process, const char *socket, int *looks) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/fd", process);
     DIR *files = opendir(path);
     if (files == NULL) return 0;
     int found = 0;
     size_t length = strlen(socket);
-    for (struct dirent *entry; !found && (entry = readdir(files)) != NULL;) {
+    for (struct dirent *entry; !found && *looks > 0 && (entry = readdir(files)) != NULL; --*looks) {
         char target[64];
         ssize_t count = readlinkat(dirfd(files), entry->d_name, target, sizeof target);
         found = count == (ssize_t)length && memcmp(target, socket, length) == 0;
@@ -136,13 +139,14 @@ static int last_process(void) {
 pid_t clinux_socket_holder(uint32_t inode, uid_t user, const pid_t *first, int count) {
     char socket[32];
     snprintf(socket, sizeof socket, "socket:[%u]", inode);
+    int looks = most_looks;
     for (int i = 0; i < count; i++) {
-        if (first[i] > 0 && holds(first[i], socket)) return first[i];
+        if (first[i] > 0 && holds(first[i], socket, &looks)) return first[i];
     }
     DIR *processes = opendir("/proc");
     if (processes == NULL) return 0;
     enum { most = 16384 };
-    static pid_t list[most];
+    pid_t list[most];
     int listed = 0;
     for (struct dirent *entry; listed < most && (entry = readdir(processes)) != NULL;) {
         int process = atoi(entry->d_name);
@@ -156,9 +160,9 @@ pid_t clinux_socket_holder(uint32_t inode, uid_t user, const pid_t *first, int c
     // The youngest first: a dig is one, and soon gone. In /proc they are sorted by number.
     int last = last_process(), start = listed;
     while (start > 0 && list[start - 1] > last) start--;
-    for (int i = 0; i < listed; i++) {
+    for (int i = 0; i < listed && looks > 0; i++) {
         pid_t process = list[(start - 1 - i + listed) % listed];
-        if (holds(process, socket)) return process;
+        if (holds(process, socket, &looks)) return process;
     }
     return 0;
 }

@@ -147,6 +147,10 @@ struct HistoryTail {
         let past = max(
             try one("SELECT after + 1 FROM loss ORDER BY after DESC LIMIT 1"),
             try one("SELECT value + 1 FROM state WHERE name = 'last'"), 1)
+        // In a file of ours no number comes near: one more is always possible.
+        guard max(blocks, lookups, past) < 1 << 60 else {
+            throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "it holds numbers beyond all counting")
+        }
         guard lookups > blocks else {
             self.init(first: max(blocks, past))
             return
@@ -156,13 +160,23 @@ struct HistoryTail {
         rows.bind(blocks, 1)
         var found: HistoryTail?
         while try rows.step() {
+            let id = rows.integer(0)
+            let time = UInt64(bitPattern: rows.integer(1))
             // What age has deleted was in front.
-            var tail = found ?? HistoryTail(first: rows.integer(0))
-            tail.append(
-                UInt64(bitPattern: rows.integer(1)), facet: UInt32(truncatingIfNeeded: rows.integer(2)),
+            var next = found?.next ?? id
+            if found == nil { found = HistoryTail(first: id) }
+            guard id &- next <= ColumnBlock.capacity else {
+                throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "its lookups are not in a row")
+            }
+            // What somebody has deleted in the middle keeps its place.
+            while next < id {
+                found?.append(time, facet: 0, client: 0, name: 0, bytes: 0)
+                next += 1
+            }
+            found?.append(
+                time, facet: UInt32(truncatingIfNeeded: rows.integer(2)),
                 client: UInt32(truncatingIfNeeded: rows.integer(3)), name: UInt32(truncatingIfNeeded: rows.integer(4)),
                 bytes: 0)
-            found = tail
         }
         self = found ?? HistoryTail(first: max(blocks, past))
     }

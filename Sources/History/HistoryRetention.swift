@@ -80,10 +80,11 @@ struct HistoryRetention {
             return false
         }
         // The first that is young enough, among the next few.
+        let last = first &+ Self.step
         let end = try Self.one(
-            database, "SELECT id FROM lookup WHERE id < ? AND time >= ? ORDER BY id LIMIT 1", first + Self.step,
+            database, "SELECT id FROM lookup WHERE id < ? AND time >= ? ORDER BY id LIMIT 1", last,
             Int64(clamping: cutoff))
-        let count = try delete(database, below: end ?? first + Self.step)
+        let count = try delete(database, below: end ?? last)
         return count == Self.step
     }
 
@@ -94,6 +95,7 @@ struct HistoryRetention {
         return try delete(database, below: end) > 0
     }
 
+    /// A file may hold any number: none of these may overflow.
     private mutating func delete(_ database: Database, below id: Int64) throws -> Int64 {
         guard let first = try Self.one(database, "SELECT id FROM lookup ORDER BY id LIMIT 1"), first < id else {
             // A block whose lookups are gone.
@@ -104,9 +106,9 @@ struct HistoryRetention {
         if last < id { try Self.run(database, "INSERT OR REPLACE INTO state VALUES ('last', ?)", last) }
         try Self.run(database, "DELETE FROM lookup WHERE id < ?", id)
         try Self.run(database, "DELETE FROM block WHERE first + count <= ?", id)
-        try Self.run(database, "DELETE FROM loss WHERE after < ?", id - 1)
-        let count = min(id, last + 1) - first
-        deleted += Int(count)
+        try Self.run(database, "DELETE FROM loss WHERE after < ?", id &- 1)
+        let count = min(id, last &+ 1) &- first
+        deleted &+= Int(count)
         return count
     }
 

@@ -17,6 +17,11 @@ struct HistorySearch {
     private var names: IdentifierSet?
     private var since: UInt64 = 0
     private var until = UInt64.max
+    /// Nanoseconds of the monotonic clock: many patterns and very many names are no way to keep a thread busy.
+    private let deadline = HistoryClock.monotonic + 5_000_000_000
+
+    private static let tooLong = HistoryStore.Problem(
+        description: "there are too many names for so many patterns; give fewer with *, or names without")
 
     init(_ database: Database) {
         self.database = database
@@ -127,7 +132,10 @@ struct HistorySearch {
         }
         if !globs.isEmpty {
             let rows = try SQLStatement(cached: "SELECT id, text FROM name", database)
+            var seen = 0
             while try rows.step() {
+                seen += 1
+                if seen.isMultiple(of: 4096), HistoryClock.monotonic > deadline { throw Self.tooLong }
                 var text = rows.bytes(1)
                 // The root is a dot alone.
                 if text.count > 1 { text = UnsafeRawBufferPointer(rebasing: text.dropLast()) }
@@ -140,18 +148,19 @@ struct HistorySearch {
     }
 
     static func names(_ database: Database, startingWith prefix: String, limit: Int) throws -> [String] {
-        let wanted = prefix.lowercased()
+        let wanted = prefix.utf8.map(ASCII.lowercased)
+        let inside = NamePattern.containing("." + prefix)
         var starts: [String] = []
         var others: [String] = []
-        let inside = "." + wanted
         let rows = try SQLStatement(cached: "SELECT text FROM name ORDER BY reversed", database)
         defer { rows.reset() }
         while starts.count < limit, try rows.step() {
-            let text = rows.text(0)
-            if text.hasPrefix(wanted) {
-                starts.append(text)
-            } else if others.count < limit, text.contains(inside) {
-                others.append(text)
+            // As bytes: there may be a million of them.
+            let text = rows.bytes(0)
+            if text.starts(with: wanted) {
+                starts.append(rows.text(0))
+            } else if others.count < limit, inside.matches(text: text) {
+                others.append(rows.text(0))
             }
         }
         return Array((starts + others).prefix(limit))
@@ -291,11 +300,12 @@ struct HistorySearch {
         rows.bind(Int64(clamping: until), 4)
         var losses: [HistoryLoss] = []
         while try rows.step() {
-            guard let reason = HistoryLoss.Reason(rawValue: rows.text(3)) else { continue }
+            let count = Int(clamping: rows.integer(2))
+            guard let reason = HistoryLoss.Reason(rawValue: rows.text(3)), count > 0 else { continue }
             losses.append(
                 HistoryLoss(
                     time: UInt64(bitPattern: rows.integer(0)), until: UInt64(bitPattern: rows.integer(1)),
-                    count: Int(clamping: rows.integer(2)), reason: reason, after: rows.integer(4)))
+                    count: count, reason: reason, after: rows.integer(4)))
         }
         return losses
     }

@@ -176,20 +176,28 @@ public struct ControlAPI: Sendable {
         return Response(
             status: .ok, headers: [.contentType: Self.contentType(form), .cacheControl: "no-store"],
             body: ResponseBody { writer in
-                // The head goes out with the first byte: whoever waits for it knows that nothing is missed from then on.
-                if form == .json { try await writer.write(ByteBuffer(string: "\n")) }
-                var shown: UInt64 = 0
-                if let history {
-                    await history.catchUp(with: control)
-                    shown = try await export.write(from: history.store) { bytes in
+                // Who has gone is noticed also where nothing comes that it could be told.
+                try await request.body.consumeWithCancellationOnInboundClose { _ in
+                    // The head goes out with the first byte: whoever waits for it knows that nothing is missed from then on.
+                    if form == .json { try await writer.write(ByteBuffer(string: "\n")) }
+                    if history == nil {
+                        var head = LookupFormatter(lines)
+                        head.appendHeader()
+                        if head.count > 0 { try await writer.write(ByteBuffer(bytes: head.take())) }
+                    }
+                    var shown: UInt64 = 0
+                    if let history {
+                        await history.catchUp(with: control)
+                        shown = try await export.write(from: history.store) { bytes in
+                            if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
+                        }
+                        // What another daemon wrote before has numbers of its own.
+                        if shown > control.logged { shown = 0 }
+                    }
+                    for await lines in subscription.cancelOnGracefulShutdown() {
+                        let bytes = lines.after(shown)
                         if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
                     }
-                    // What another daemon wrote before has numbers of its own.
-                    if shown > control.logged { shown = 0 }
-                }
-                for await lines in subscription.cancelOnGracefulShutdown() {
-                    let bytes = lines.after(shown)
-                    if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
                 }
                 try await writer.finish(nil)
             })
@@ -243,7 +251,8 @@ public struct KeptHistory: Sendable {
     /// Lookups that have come so far and are in it, or never will be.
     var settled: UInt64 {
         let numbers = writer.statistics
-        return UInt64(numbers.written + numbers.lost.values.reduce(0, +))
+        // What the log never got has no number there.
+        return UInt64(numbers.written + numbers.lost.reduce(0) { $0 + ($1.key == .log ? 0 : $1.value) })
     }
 
     /// Waits until it has all that was answered before this call, for two seconds at most.

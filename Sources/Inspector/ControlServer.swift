@@ -50,7 +50,7 @@ public final class ControlServer: DaemonCompanion {
             unlink(path)
             readiness.end([])
         }
-        try await application.run()
+        try await application.runUntilShutdown()
     }
 
     /// Makes the folder, and room for the socket; returns why it can't be had.

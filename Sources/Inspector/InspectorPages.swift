@@ -30,6 +30,7 @@ struct InspectorPages: Sendable {
         router.get("") { request, _ in lookups(request) }
         router.get("lookup/:id") { request, context in lookup(request, context.parameters.get("id")) }
         router.get("names") { request, _ in names(request) }
+        router.get("name") { _, _ in await name(".") }
         router.get("name/:name") { _, context in await name(context.parameters.get("name") ?? "") }
         router.get("overrides") { request, _ in overrides(APIParameters(request)["q"] ?? "") }
         router.post("overrides") { request, _ in try await addOverride(request) }
@@ -133,7 +134,7 @@ struct InspectorPages: Sendable {
         let parameters = APIParameters(request)
         let query = parameters["q"] ?? ""
         if parameters.flag("why"), let name = try? APIParameters.name(query) {
-            return Response(status: .seeOther, headers: [.location: "/name/\(LookupsPage.path("\(name)"))"])
+            return Response(status: .seeOther, headers: [.location: LookupsPage.link("\(name)")])
         }
         let found = (try? api.history?.store.names(startingWith: query, limit: 200)) ?? []
         return page(.names, title: "Names", NamePage.search(names: found, query: query))
@@ -149,7 +150,7 @@ struct InspectorPages: Sendable {
         let found = try? search("name:\(name)", limit: 60)
         let navigations = found.map { Navigation.group(Self.read($0)) } ?? []
         let recent = LookupsPage.list(navigations, losses: [], filter: "", older: nil, command: exampleQuery)
-        let forms = mayChange ? OverridesPage.form(name: "\(name)", back: "/name/\(LookupsPage.path("\(name)"))") : ""
+        let forms = mayChange ? OverridesPage.form(name: "\(name)", back: LookupsPage.link("\(name)")) : ""
         return page(.names, title: "\(name)", NamePage.body(explanations, recent: recent, forms: forms))
     }
 
@@ -185,13 +186,12 @@ struct InspectorPages: Sendable {
     private func addOverride(_ request: Request) async throws -> Response {
         let form = try await form(request)
         let addresses = (form["addresses"] ?? "").split { $0 == " " || $0 == "," }.map(String.init)
-        do {
-            try control.addOverride(form["name"] ?? "", addresses, seconds: form["seconds"].flatMap { UInt32($0) })
-        } catch {
+        let seconds = form["seconds"].map { UInt32($0) ?? 0 }
+        do { try control.addOverride(form["name"] ?? "", addresses, seconds: seconds) } catch {
             return overrides("", problem: error.description)
         }
         // Only to pages of ours.
-        let back = form["back"].flatMap { $0.hasPrefix("/name/") ? $0 : nil }
+        let back = form["back"].flatMap { $0 == "/name" || $0.hasPrefix("/name/") ? $0 : nil }
         return Self.see(back ?? "/overrides")
     }
 
@@ -298,7 +298,8 @@ struct InspectorPages: Sendable {
     private func events(_ request: Request) -> Response {
         let parameters = APIParameters(request)
         let filter = (try? LookupFilter(words: parameters["q"] ?? "")) ?? LookupFilter()
-        let start = parameters["after"].flatMap { Int64($0) }
+        // A browser that comes again says how far it had got.
+        let start = (request.headers[HTTPField.Name("Last-Event-ID")!] ?? parameters["after"]).flatMap { Int64($0) }
         return Response(
             status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
             body: ResponseBody { writer in
@@ -311,10 +312,14 @@ struct InspectorPages: Sendable {
                     var text = ""
                     if let history = api.history, history.settled != settled {
                         settled = history.settled
+                        let end = newestKey
                         let found = try? history.store.search(filter, after: newest, limit: 500, newestFirst: true)
                         if let found, let first = found.lookups.first {
-                            text += "event: lookups\ndata: \(found.lookups.count)\n\n"
                             newest = first.id
+                            text += "id: \(newest)\nevent: lookups\ndata: \(found.lookups.count)\n\n"
+                        } else if found != nil {
+                            // What does not fit is not looked at again; in a file that was begun anew, all is new.
+                            newest = end
                         }
                     }
                     if beat.isMultiple(of: 4) {

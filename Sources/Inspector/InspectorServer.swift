@@ -42,7 +42,7 @@ public final class InspectorServer: DaemonCompanion {
                 readiness.end(["inspector  http://\(address.withPort(UInt16(clamping: port)))"])
             },
             logger: ControlServer.silent)
-        do { try await application.run() } catch {
+        do { try await application.runUntilShutdown() } catch {
             guard let code = (error as? IOError)?.errnoCode else {
                 readiness.end([])
                 throw error
@@ -70,6 +70,15 @@ struct BrowserGuard: RouterMiddleware {
                 .misdirectedRequest,
                 "This server is asked for by its address, as http://127.0.0.53:8053; by no other name.\n")
         }
+        guard request.uri.string.utf8.count <= Self.longestTarget else {
+            return Self.refusal(.uriTooLong, "The address is longer than any of this server's.\n")
+        }
+        // What a page of somebody else's loads by itself only makes work here. A link that is followed is welcome.
+        if ["cross-site", "same-site"].contains(request.headers[Self.fetchSite]),
+            request.headers[Self.fetchMode] != "navigate" || request.headers[Self.fetchTarget] != "document"
+        {
+            return Self.refusal(.forbidden, "This server is for its own pages.\n")
+        }
         if request.method != .get, request.method != .head {
             // Browsers name the page that a change comes from; nobody else has reason to come here.
             guard request.headers[.origin] == "http://\(host)" else {
@@ -87,6 +96,12 @@ struct BrowserGuard: RouterMiddleware {
         if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
         return response
     }
+
+    /// Bytes of a request's target, which a filter is part of.
+    private static let longestTarget = 8192
+    private static let fetchSite = HTTPField.Name("Sec-Fetch-Site")!
+    private static let fetchMode = HTTPField.Name("Sec-Fetch-Mode")!
+    private static let fetchTarget = HTTPField.Name("Sec-Fetch-Dest")!
 
     /// An IP address or `localhost`, with or without a port: a name that an attacker has is neither.
     static func isOurs(_ host: String) -> Bool {

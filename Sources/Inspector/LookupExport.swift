@@ -29,7 +29,7 @@ public struct LookupExport: Sendable {
     ) async throws -> UInt64 {
         var writer = Writer(form, colors: colors)
         try await take(writer.header())
-        guard var after = try start(in: store) else { return 0 }
+        guard var after = try await start(in: store) else { return 0 }
         var last: UInt64 = 0
         while true {
             let page = try store.search(filter, after: after, limit: Self.pageSize, newestFirst: false)
@@ -41,7 +41,7 @@ public struct LookupExport: Sendable {
     }
 
     /// What the first lookup comes after; nil when none is wanted.
-    private func start(in store: HistoryStore) throws -> Int64? {
+    private func start(in store: HistoryStore) async throws -> Int64? {
         guard let limit else { return 0 }
         var left = limit
         var before: Int64?
@@ -51,6 +51,9 @@ public struct LookupExport: Sendable {
             guard let oldest = page.lookups.last else { break }
             before = oldest.id
             if page.next == nil { return 0 }
+            // A million takes seconds: others want to get on, too.
+            try Task.checkCancellation()
+            await Task.yield()
         }
         return limit == 0 ? nil : before.map { $0 - 1 } ?? 0
     }

@@ -23,7 +23,12 @@ extension LookupFilter {
         self.init()
         for word in words.split(whereSeparator: \.isWhitespace) {
             guard let colon = word.firstIndex(of: ":") else {
-                if word.contains("*") { try add(.name, word, now: now) } else { names.append(.containing(word)) }
+                if word.contains("*") {
+                    try add(.name, word, now: now)
+                } else {
+                    try checkRoom(for: String(word))
+                    names.append(.containing(word))
+                }
                 continue
             }
             let kind = word[..<colon].lowercased()
@@ -49,10 +54,25 @@ extension LookupFilter {
         for part in parts { try add(kind, one: String(part), now) }
     }
 
+    /// Conditions of a filter at most: each of them is asked of every lookup, or of every name that is kept.
+    private static let most = 64
+
+    private func checkRoom(for text: String) throws(Problem) {
+        let count = names.count + types.count + sources.count + codes.count + clients.count + transports.count
+        guard count < Self.most else {
+            throw Problem("the filter has more than \(Self.most) conditions; leave some out")
+        }
+        guard text.utf8.count <= NamePattern.longestText else {
+            throw Problem("\(quoted(text.utf8.prefix(32))) and so on is longer than any name; give a shorter one")
+        }
+    }
+
     private mutating func add(_ kind: Kind, one text: String, _ now: UInt64) throws(Problem) {
+        try checkRoom(for: text)
         switch kind {
         case .name:
-            do { names.append(try NamePattern(text)) } catch {
+            // Names are kept as they were asked for: as A-labels.
+            do { names.append(try NamePattern(InternationalName.toASCII(text) ?? text)) } catch {
                 throw Problem("\(quoted(text.utf8)) is no name: \(error)")
             }
         case .type:
@@ -151,7 +171,10 @@ extension LookupFilter {
             default: return nil
             }
             guard let value = number, value < 1 << 30 else { return nil }
-            sum += value * factor * 1_000_000
+            let seconds = value * factor
+            // 34,000 years: what is longer is no time, and does not fit either.
+            guard seconds < 1 << 40 else { return nil }
+            sum += seconds * 1_000_000
             guard sum < 1 << 62 else { return nil }
             number = nil
         }

@@ -54,17 +54,10 @@ public final class LookupTotals: LookupObserver {
         public internal(set) var bySource = InlineArray<7, UInt32>(repeating: 0)
         public internal(set) var failures: UInt32 = 0
         public internal(set) var absent: UInt32 = 0
-        /// Microseconds.
-        public internal(set) var slowest: UInt32 = 0
         /// By `Durations.bounds`.
         public internal(set) var durations = InlineArray<19, UInt32>(repeating: 0)
 
         public func count(_ source: Source) -> UInt32 { bySource[Int(source.rawValue)] }
-        public var lookups: UInt32 {
-            var sum: UInt32 = 0
-            for index in bySource.indices { sum += bySource[index] }
-            return sum
-        }
     }
 
     public struct Snapshot: Sendable {
@@ -121,7 +114,6 @@ public final class LookupTotals: LookupObserver {
             state.seconds[slot].bySource[Int(source.rawValue)] += 1
             if code == .serverFailure || code == nil { state.seconds[slot].failures += 1 }
             if code == .nxDomain { state.seconds[slot].absent += 1 }
-            state.seconds[slot].slowest = max(state.seconds[slot].slowest, duration)
             var bucket = 0
             while bucket < Durations.bounds.count, duration > Durations.bounds[bucket] { bucket += 1 }
             state.seconds[slot].durations[bucket] += 1
@@ -169,8 +161,9 @@ public final class LookupTotals: LookupObserver {
 
     /// The last seconds in which there were lookups, oldest first; `now` is in seconds since 1970.
     public func seconds(_ count: Int, now: UInt64) -> [Second] {
-        let first = now - UInt64(min(count, Self.remembered)) + 1
-        return state.withLock { state in state.seconds.filter { $0.time >= first && $0.time <= now } }
+        // A clock that nobody has set starts at 1970.
+        let before = now - min(now, UInt64(min(count, Self.remembered)))
+        return state.withLock { state in state.seconds.filter { $0.time > before && $0.time <= now } }
             .sorted { $0.time < $1.time }
     }
 }

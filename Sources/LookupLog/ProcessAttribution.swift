@@ -22,6 +22,8 @@ final class ProcessAttribution: @unchecked Sendable {
     private let queuesMade = Atomic<Int>(0)
     private let known = Mutex<[Client: Found]>([:])
     private let stopping = Atomic<Bool>(false)
+    /// Nobody is looked for: the thread has not begun, or its share of this second is used up.
+    private let resting = Atomic<Bool>(true)
 
     struct Client: Hashable, BitwiseCopyable {
         var address: SocketAddress
@@ -39,6 +41,8 @@ final class ProcessAttribution: @unchecked Sendable {
     private static let memory: UInt64 = 2_000_000
     /// Microseconds of CPU time of a second that looking may take.
     private static let share: UInt64 = 30_000
+    /// That second, in microseconds.
+    private static let window: UInt64 = 1_000_000
     private static let mostKnown = 4096
     /// How long a line waits for the name of who asked, in microseconds.
     private static let patience: UInt64 = 3000
@@ -63,15 +67,19 @@ final class ProcessAttribution: @unchecked Sendable {
         let address = record.client
         guard address.isLoopback else { return }
         let client = Client(address: address, isStream: record.transport != .udp)
-        let number = known.withLock { $0[client]?.number ?? 0 }
-        if number != 0 { record.setProcess(number) }
+        let found = known.withLock { $0[client] }
+        // A port goes to somebody else in time, whom nobody may have had the time to look for.
+        guard let found, found.number != 0, Self.now < found.until + ClientQueue.again else { return }
+        record.setProcess(found.number)
     }
 
     /// Waits until all that serving threads have named so far was looked at, for a moment at most.
     func settle() {
         let queues = queues.withLock { $0 }
         let end = Self.now + Self.patience
-        while queues.contains(where: { !$0.isEmpty }), Self.now < end { usleep(100) }
+        while !resting.load(ordering: .relaxed), queues.contains(where: { !$0.isEmpty }), Self.now < end {
+            usleep(100)
+        }
     }
 
     func stop() {
@@ -83,6 +91,8 @@ final class ProcessAttribution: @unchecked Sendable {
 
     func run() {
         var queues: [ClientQueue] = []
+        resting.store(false, ordering: .relaxed)
+        defer { resting.store(true, ordering: .relaxed) }
         while !stopping.load(ordering: .acquiring) {
             if queues.count != queuesMade.load(ordering: .acquiring) { queues = self.queues.withLock { $0 } }
             var some = false
@@ -93,6 +103,7 @@ final class ProcessAttribution: @unchecked Sendable {
                     some = true
                 }
             }
+            if spent >= Self.share { rest(queues) }
             guard !some else { continue }
             bell.prepareToSleep()
             if queues.allSatisfy(\.isEmpty), queues.count == queuesMade.load(ordering: .acquiring) {
@@ -103,10 +114,25 @@ final class ProcessAttribution: @unchecked Sendable {
         }
     }
 
+    /// Sleeps until the next share. Until then no serving thread is to wake this one, and nobody waits for it; who asks
+    /// meanwhile is gone by then.
+    private func rest(_ queues: [ClientQueue]) {
+        resting.store(true, ordering: .relaxed)
+        bell.prepareToNap()
+        let end = windowStart + Self.window
+        var wait = pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)
+        _ = poll(&wait, 1, Int32(clamping: (end - min(end, Self.now)) / 1000 + 1))
+        bell.riseAfterWait()
+        for queue in queues { queue.removeAll() }
+        spent = 0
+        windowStart = Self.now
+        resting.store(false, ordering: .relaxed)
+    }
+
     private func look(_ client: Client) {
         let now = Self.now
         if known.withLock({ $0[client].map { now < $0.until } ?? false }) { return }
-        if now &- windowStart > 1_000_000 {
+        if now &- windowStart > Self.window {
             windowStart = now
             spent = 0
         }
@@ -175,6 +201,8 @@ final class ProcessAttribution: @unchecked Sendable {
 final class ClientQueue: Sendable {
     private static let capacity = 256
     private static let remembered = 64
+    /// Microseconds after which a client is named again.
+    static let again: UInt64 = 1_000_000
 
     // The slots between tail and head belong to the consumer, the others and `named` to the producer.
     private nonisolated(unsafe) let slots: UnsafeMutablePointer<ProcessAttribution.Client>
@@ -215,7 +243,7 @@ final class ClientQueue: Sendable {
         let isStream = transport != .udp
         let rest = UInt64(address.port) << 2 | (address.isIPv6 ? 2 : 0) | (isStream ? 1 : 0)
         if slot.pointee.rest == rest, slot.pointee.low == address.low, slot.pointee.high == address.high,
-            time &- slot.pointee.time < 1_000_000
+            time &- slot.pointee.time < Self.again
         {
             return
         }
@@ -244,6 +272,8 @@ final class ClientQueue: Sendable {
         let start = tail.load(ordering: .relaxed)
         return start == head.load(ordering: .acquiring) ? nil : slots[start % Self.capacity]
     }
+
+    func removeAll() { tail.store(head.load(ordering: .acquiring), ordering: .releasing) }
 
     /// After `first` has been dealt with.
     func removeFirst() { tail.store(tail.load(ordering: .relaxed) + 1, ordering: .releasing) }

@@ -184,7 +184,9 @@ final class RunningDaemon: Sendable {
         case .text: sinks.append(LookupSink(.text, to: destination))
         case .json: sinks.append(LookupSink(.json, to: destination))
         }
-        guard !sinks.isEmpty || !observers.isEmpty else { return nil }
+        // Whoever can look at the service wants to see its numbers.
+        let isWatched = configuration.inspector.value != nil || configuration.control.value != nil
+        guard !sinks.isEmpty || !observers.isEmpty || isWatched else { return nil }
         do { return try LookupLog(sinks: sinks, observers: [totals] + observers) } catch {
             throw ServiceFailure(
                 .configuration,

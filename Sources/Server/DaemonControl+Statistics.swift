@@ -111,9 +111,6 @@ extension DaemonControl {
     /// Seconds since 1970.
     public var startTime: UInt64 { daemon.started.wall / 1_000_000 }
 
-    /// The configuration in use.
-    public var configuration: Configuration { daemon.state.withLock { $0.configuration } }
-
     /// Reads all files again, and tells what came of it.
     public func reload() async -> ReloadOutcome {
         await daemon.reloads.next { daemon.watcher.request() }

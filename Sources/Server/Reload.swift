@@ -106,7 +106,8 @@ extension RunningDaemon {
             ("tls.certificate", fresh.certificatePath == asked.certificatePath),
             ("tls.key", fresh.keyPath == asked.keyPath), ("workers", fresh.workers == asked.workers),
             ("log.format", fresh.logFormat == asked.logFormat), ("log.file", fresh.logFile == asked.logFile),
-            ("dnstap", fresh.dnstap == asked.dnstap),
+            ("dnstap", fresh.dnstap == asked.dnstap), ("history", fresh.history == asked.history),
+            ("control", fresh.control == asked.control), ("inspector", fresh.inspector == asked.inspector),
         ].filter { !$0.1 }.map(\.0)
         next.configuration.listen = old.listen
         next.configuration.encrypted = old.encrypted
@@ -114,6 +115,9 @@ extension RunningDaemon {
         next.configuration.logFormat = old.logFormat
         next.configuration.logFile = old.logFile
         next.configuration.dnstap = old.dnstap
+        next.configuration.history = old.history
+        next.configuration.control = old.control
+        next.configuration.inspector = old.inspector
         guard !fixed.isEmpty else { return [] }
         return ["\(fixed.joined(separator: ", ")) changed, which needs a restart"]
     }

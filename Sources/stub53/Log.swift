@@ -84,8 +84,10 @@ struct Log: AsyncParsableCommand {
 
     /// All conditions as the words of a filter.
     private var filter: String {
+        // Blanks part the words of a filter; a command may have some ("Web Content").
+        let commands = client.map { $0.replacing(" ", with: "*") }
         let kinds = [
-            ("name", name), ("type", type), ("source", source), ("rcode", rcode), ("client", client),
+            ("name", name), ("type", type), ("source", source), ("rcode", rcode), ("client", commands),
             ("transport", transport), ("since", [since].compactMap { $0 }), ("until", [until].compactMap { $0 }),
         ]
         return (words + kinds.flatMap { kind, values in values.map { "\(kind):\($0)" } }).joined(separator: " ")
@@ -110,13 +112,13 @@ struct Log: AsyncParsableCommand {
         }
         defer { if output != STDOUT_FILENO { close(output) } }
         if let history { return try await read(history, to: output) }
-        let client: ControlClient
-        do { client = try control.client() } catch {
+        let found = try? control.client()
+        if found?.isAlive != true, control.control == nil, !follow {
             // Where nobody answers, what was kept can still be read.
             let path = Configuration().history.path.value ?? ""
-            guard control.control == nil, !follow, access(path, R_OK) == 0 else { throw error }
-            return try await read(path, to: output)
+            if access(path, R_OK) == 0 { return try await read(path, to: output) }
         }
+        let client = try found ?? control.client()
         let target =
             "?filter=\(filter.queryValue)&format=\(form)&colors=\(Terminal.hasColors && pcap == nil ? 1 : 0)"
         // Live first, so that nothing falls between; what comes meanwhile waits.

@@ -93,7 +93,7 @@ struct Override: AsyncParsableCommand {
     }
 
     private static func line(_ lease: OverrideLease) -> String {
-        let end = lease.seconds.map { "\(Stats.duration(UInt64($0))) left" } ?? "until the daemon ends"
+        let end = lease.left.map { "\(Stats.duration(UInt64($0))) left" } ?? "until the daemon ends"
         return "\(Terminal.padded(lease.rule, 12))  \(Terminal.padded(lease.name, 24))  "
             + "\(Terminal.padded(lease.addresses.joined(separator: " "), 24))  \(end)"
     }

@@ -161,6 +161,126 @@ struct ControlTests {
         follower.signal(SIGTERM)
     }
 
+    @Test("A watcher that does not read, and a page, do not hold the end up")
+    func slowReader() async throws {
+        let world = try await World(["--no-upstream", "--inspector", "127.0.0.1:0"])
+        let page = try await world.daemon.output.first { $0.hasPrefix("inspector ") }
+        let url = try #require(page.split(separator: " ").last)
+        let browser = try ProgramProcess("/usr/bin/curl", ["-sN", "\(url)/events"])
+        _ = try await browser.output.first(containing: "event: pulse")
+        // It asks for all that comes, and stops before it reads any of it.
+        let script = """
+            import socket, time
+            s = socket.socket(socket.AF_UNIX)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            s.connect('\(world.socket)')
+            s.sendall(b'GET /v1/lookups/live HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')
+            s.recv(1)
+            print('watches', flush=True)
+            time.sleep(60)
+            """
+        let watcher = try ProgramProcess("/usr/bin/python3", ["-c", script])
+        _ = try await watcher.output.first(containing: "watches")
+        let client = try DatagramClient(port: world.daemon.port)
+        for id in 0..<2000 as Range<UInt16> {
+            client.send(Wire.query("over.acme.org.", id: id))
+            if id % 50 == 0 { _ = try await client.receive() }
+        }
+        _ = try await world.run("log", "-n", "1")
+        let started = ContinuousClock.now
+        world.daemon.program.signal(SIGTERM)
+        #expect(try await world.daemon.program.exitCode() == 0)
+        #expect(ContinuousClock.now - started < .seconds(5))
+        watcher.signal(SIGKILL)
+    }
+
+    @Test("A page of another site loads nothing from the inspector; a link to it is followed")
+    func crossSite() async throws {
+        let world = try await World(["--no-upstream", "--inspector", "127.0.0.1:0"])
+        let page = try await world.daemon.output.first { $0.hasPrefix("inspector ") }
+        let url = try #require(page.split(separator: " ").last)
+        func status(_ path: String, _ headers: String...) async throws -> String {
+            try await Command.run(
+                ["-s", "-o", "/dev/null", "-w", "%{http_code}", "\(url)\(path)"] + headers.flatMap { ["-H", $0] },
+                executable: URL(filePath: "/usr/bin/curl")
+            ).output
+        }
+        #expect(try await status("/?q=a", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors") == "403")
+        #expect(try await status("/events", "Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: cors") == "403")
+        let link = ["Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate"]
+        #expect(try await status("/", link[0], link[1], "Sec-Fetch-Dest: document") == "200")
+        #expect(try await status("/", link[0], link[1], "Sec-Fetch-Dest: iframe") == "403")
+        #expect(try await status("/app.js", "Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: no-cors") == "200")
+        #expect(try await status("/?q=\(String(repeating: "a", count: 9000))") == "414")
+        #expect(try await status("/?q=since:1000000000w") == "200")
+        #expect(try await status("/name") == "200")
+        #expect(try await world.daemon.stop() == 0)
+    }
+
+    @Test("A watcher that goes leaves its place to others, also where nothing came that it watched for")
+    func watchersGo() async throws {
+        let world = try await World()
+        let script = """
+            import socket, time
+            def watch():
+                s = socket.socket(socket.AF_UNIX)
+                s.connect('\(world.socket)')
+                s.sendall(b'GET /v1/lookups/live?filter=name:never.example HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')
+                status = s.recv(12)
+                s.close()
+                return status
+            for _ in range(70): watch()
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                status = watch()
+                if status == b'HTTP/1.1 200': break
+                time.sleep(0.02)
+            print(status.decode())
+            """
+        let result = try await Command.run(["-c", script], executable: URL(filePath: "/usr/bin/python3"))
+        #expect(result.output == "HTTP/1.1 200\n", "\(result.errors)")
+    }
+
+    @Test("Where nothing is logged and nothing kept, lookups are counted all the same")
+    func countedOnly() async throws {
+        let daemon = try await DaemonProcess([
+            "--no-hosts", "--no-upstream", "--log", "none", "--inspector", "127.0.0.1:0",
+        ])
+        let page = try await daemon.output.first { $0.hasPrefix("inspector ") }
+        _ = try await daemon.dig("localhost")
+        let metrics = try await Command.run(
+            ["-s", "\(try #require(page.split(separator: " ").last))/metrics"],
+            executable: URL(filePath: "/usr/bin/curl"))
+        #expect(metrics.output.contains(#"stub53_lookup_duration_seconds_count{source="special"} 1"#))
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("log reads what a killed daemon has kept, although its socket is still there")
+    func logAfterKill() async throws {
+        let world = try await World()
+        _ = try await world.daemon.dig("over.acme.org")
+        _ = try await world.run("log")
+        world.daemon.program.signal(SIGKILL)
+        _ = try await world.daemon.program.exitCode()
+        let result = try await Command.run(
+            [
+                "RUNTIME_DIRECTORY=\(world.folder.file("run"))", "STATE_DIRECTORY=\(world.folder.file("state"))",
+                Command.executable.path, "log",
+            ], executable: URL(filePath: "/usr/bin/env"))
+        #expect(result.code == 0 && result.output.contains("over.acme.org."), "\(result.errors)")
+    }
+
+    @Test("log --follow --csv has a head also where nothing was kept")
+    func followCSV() async throws {
+        let world = try await World(["--no-upstream", "--history", "off"])
+        let follower = try ProgramProcess(
+            Command.executable.path, ["log", "-f", "--csv", "--control", world.socket])
+        _ = try await follower.output.first { $0.hasPrefix("time,id,client,") }
+        _ = try await world.daemon.dig("over.acme.org")
+        _ = try await follower.output.first(containing: ",over.acme.org.,A,IN,")
+        follower.signal(SIGTERM)
+    }
+
     @Test("log --pcap writes packets that tshark reads, with the reason as comment")
     func pcap() async throws {
         let world = try await World()

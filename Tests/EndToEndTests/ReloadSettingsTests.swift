@@ -114,6 +114,35 @@ struct ReloadSettingsTests {
         #expect(!FileManager.default.fileExists(atPath: folder.file("log")))
     }
 
+    @Test("says that history, control socket and inspector need a restart, too; who is told reasons changes at once")
+    func inspection() async throws {
+        func configuration(_ more: String) -> String {
+            "listen: 127.0.0.1:0\nupstream.servers: none\nhosts.files: \(folder.file("hosts"))\n"
+                + "zones.folders: \(folder.file("zones"))\nlog.format: json\nhistory.path: off\n" + more
+        }
+        try folder.write(configuration("control: off\ninspector: off\n"), to: "stub53.yaml")
+        let program = try ProgramProcess(Command.executable.path, ["serve", "--config", file])
+        let ready = try await program.output.first { $0.hasPrefix("ready") }
+        let port = try #require(ready.split(separator: " ")[1].split(separator: ":").last)
+        func reason() async throws -> Bool {
+            try await Command.run(
+                ["@127.0.0.1", "-p", "\(port)", "over.test"], executable: URL(filePath: "/usr/bin/dig")
+            ).output.contains("(hosts ")
+        }
+        #expect(try await reason())
+        let beside = try folder.write(
+            configuration(
+                "control: \(folder.file("c"))\ninspector: 127.0.0.1:0\nhistory.max-age: 1d\nexplain: off\n"),
+            to: "new")
+        #expect(rename(beside, file) == 0)
+        let said = try await program.errors.first { $0.hasPrefix("reload ") }
+        #expect(said.hasSuffix(", history, control, inspector changed, which needs a restart"), "\(said)")
+        #expect(try await !reason())
+        #expect(!FileManager.default.fileExists(atPath: folder.file("c")))
+        program.signal(SIGTERM)
+        #expect(try await program.exitCode() == 0)
+    }
+
     @Test("keeps all settings when one is wrong, and tells which; files are loaded all the same")
     func wrong() async throws {
         let daemon = try await daemon("version: one\n", "--no-upstream")

@@ -216,6 +216,7 @@ struct StoreTests {
                 formatter.setUpstreams(page.upstreams)
                 for lookup in page.lookups { formatter.append(lookup) }
                 _ = formatter.take()
+                #expect(page.losses.allSatisfy { $0.count > 0 })
                 return true
             }
             _ = try store.statistics()

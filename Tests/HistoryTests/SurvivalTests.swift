@@ -84,6 +84,42 @@ struct SurvivalTests {
         #expect(statistics.lost == [.disk: lost])
     }
 
+    @Test("A row that somebody has deleted costs that row alone")
+    func deletedRow() throws {
+        let feed = try HistoryWriterFeed()
+        feed.note(Self.some(10, seed: 15))
+        feed.writer.finish()
+        try feed.store.write { try $0.execute(sql: "DELETE FROM lookup WHERE id = 5") }
+        let again = try HistoryWriterFeed(folder: feed.folder)
+        again.note(Self.some(5000, seed: 16), from: 11)
+        again.writer.finish()
+        #expect(again.reports.all == [])
+        let found = try again.store.search(LookupFilter(), limit: 10_000, newestFirst: false).lookups
+        #expect(found.map(\.id) == (1...5010).filter { $0 != 5 })
+    }
+
+    @Test(
+        "Numbers that no history has are damage",
+        arguments: [
+            "UPDATE lookup SET id = 9223372036854775807 WHERE id = 10", "UPDATE lookup SET id = 1000000 WHERE id = 10",
+            "UPDATE lookup SET id = -9223372036854775807 WHERE id = 1",
+            "INSERT INTO block VALUES (9223372036854775000, 4096, 0, 0, x'', x'', x'')",
+            "INSERT INTO loss VALUES (1, 9223372036854775807, 0, 0, 1, 'disk')",
+            "INSERT INTO state VALUES ('last', 9223372036854775807)",
+        ])
+    func impossible(_ change: String) throws {
+        let feed = try HistoryWriterFeed()
+        feed.note(Self.some(10, seed: 17))
+        feed.writer.finish()
+        try feed.store.write { try $0.execute(sql: change) }
+        // Old enough to be deleted, too.
+        let again = try HistoryWriterFeed(HistoryLimits(maximumAge: 1), folder: feed.folder)
+        again.note(Self.some(3, seed: 18), from: 11)
+        try again.wait(for: 3)
+        again.writer.finish()
+        #expect(again.reports.all.allSatisfy { $0.contains("is damaged") }, "\(again.reports.all)")
+    }
+
     @Test("What can't be written when the daemon ends is said")
     func fullToTheEnd() throws {
         let feed = try HistoryWriterFeed()

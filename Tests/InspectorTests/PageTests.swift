@@ -56,7 +56,34 @@ struct PageTests {
         let groups = Navigation.group(all)
         #expect(groups.map { $0.lookups.map(\.type) } == [["A"], ["A"], ["HTTPS", "AAAA", "A"]])
         #expect(groups[2].main.type == "A")
-        #expect(groups[2].duration == 450 + 11)
+        #expect(groups[2].duration == 11)
+    }
+
+    @Test("What waited for upstream and was logged later is in its place by time")
+    func loggedLate() {
+        let start: UInt64 = 10_000_000
+        // AAAA came a moment after A, and was answered first.
+        let lookups = [("AAAA", start + 900), ("A", start)].map { Self.lookup($1, type: $0) }
+        for found in [Navigation(lookups: lookups)] + Navigation.group(lookups.reversed()) {
+            #expect(found.lookups.map(\.type) == ["A", "AAAA"])
+            #expect(found.duration == 900 + 11)
+            #expect(LookupsPage.detail(found).text.contains("911 us"))
+        }
+        #expect(Navigation.group(lookups.reversed()).count == 1)
+    }
+
+    @Test("A machine whose clock stands at 1970 has charts, too", arguments: [0, 5, 899] as [UInt64])
+    func firstSeconds(_ now: UInt64) {
+        let seconds = LookupTotals().seconds(900, now: now)
+        #expect(seconds.isEmpty)
+        #expect(Chart.columns(seconds, now: now, span: 900, each: 10).count == 90)
+        #expect(Chart.pulse(seconds, now: now, lost: 0).text.contains("0/s"))
+    }
+
+    @Test("The root's page has a path that browsers leave as it is")
+    func links() {
+        #expect(LookupsPage.link(".") == "/name")
+        #expect(LookupsPage.link(#"a\.b/..?.x."#) == "/name/a%5C.b%2F..%3F.x.")
     }
 
     @Test("The diagram tells in order who asked whom, and what came back")

@@ -40,6 +40,7 @@ struct FilterTests {
         ("name:*.acme.*", "www.acme.org.", true), ("name:www*www", "www.acme.org.", false),
         ("acme", "www.acme.org.", true), ("ACME", "www.acme.org.", true), ("acne", "www.acme.org.", false),
         ("ww*.org", "www.acme.org.", true), ("w.ac", "www.acme.org.", true),
+        ("name:Bücher.example", "xn--bcher-kva.example.", true), ("name:*.bücher.de", "a.xn--bcher-kva.de.", true),
         (#"name:a\.b.org"#, #"a\.b.org."#, true), (#"name:a.b.org"#, #"a\.b.org."#, false),
         (#"name:*\000*"#, #"a\000b.org."#, true), ("name:acme.org,www.acme.org", "www.acme.org.", true),
         ("name:acme.org name:*.acme.org", "www.acme.org.", true),
@@ -64,7 +65,8 @@ struct FilterTests {
         ("rcode:dropped", false), ("client:127.0.0.1", true), ("client:127.0.0.2", false),
         ("client:::ffff:127.0.0.1", true), ("client:4711", true), ("client:471", false), ("client:firefox", true),
         ("client:fire", false), ("client:fire*", true), ("transport:udp", true), ("transport:doh", false),
-        ("since:1m", true), ("since:59s", false), ("until:1m", false), ("until:30s", true), ("since:1h30m", true),
+        ("since:1m", true), ("since:59s", false), ("since:999999999s", true), ("since:99999w", true),
+        ("until:1m", false), ("until:30s", true), ("since:1h30m", true),
         ("since:2026-11-23T17:00:00Z", true), ("since:2026-11-23T17:00:00.000001Z", false),
         ("until:2026-11-23T17:00:01Z", true), ("type:A source:cache", false),
         ("acme type:A source:upstream rcode:NODATA client:firefox transport:udp since:1m until:1s", true), ("", true),
@@ -84,6 +86,10 @@ struct FilterTests {
         #expect(try !matches("rcode:NODATA", answered) && matches("rcode:NOERROR", answered))
         #expect(try !matches("rcode:NODATA", refused) && matches("rcode:REFUSED,NODATA", refused))
         #expect(try matches("rcode:DROPPED", dropped) && !matches("rcode:NOERROR", dropped))
+    }
+
+    private static func noTime(_ text: String) -> String {
+        "'\(text)' is no time; give how long ago (30s, 10m, 2h, 1d) or when (2026-11-23T17:00, with Z for UTC)"
     }
 
     static let problems: [(String, String)] = [
@@ -111,6 +117,13 @@ struct FilterTests {
             "'2026-02-31' is no time; give how long ago (30s, 10m, 2h, 1d) or when (2026-11-23T17:00, with Z for UTC)"
         ),
         ("name:a..b", "'a..b' is no name: the name has an empty label (two dots in a row, or one in front)"),
+        ("since:1000000000w", noTime("1000000000w")), ("until:999999999d", noTime("999999999d")),
+        ("type:A" + String(repeating: ",A", count: 64), "the filter has more than 64 conditions; leave some out"),
+        (String(repeating: "x ", count: 65), "the filter has more than 64 conditions; leave some out"),
+        (
+            String(repeating: "x", count: 2000),
+            "'\(String(repeating: "x", count: 32))' and so on is longer than any name; give a shorter one"
+        ),
         ("type:A\u{1B}[31m", #"'A\027[31m' is no record type; there are A, AAAA, HTTPS, TYPE65 and so on"#),
     ]
 

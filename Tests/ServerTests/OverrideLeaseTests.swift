@@ -29,7 +29,10 @@ struct OverrideLeaseTests {
         #expect(try world.ask("over.acme.org.", .txt).decision.responseCode == .noError)
         // An alias in a zone leads to it, too.
         #expect(try world.ask("back.acme.org.").response.lines.last == "over.acme.org. 0 A 127.0.0.99")
-        #expect(world.control.overrides() == [lease])
+        var listed = world.control.overrides()
+        #expect((59...60).contains(listed.first?.left ?? 0))
+        for index in listed.indices { listed[index].left = lease.left }
+        #expect(listed == [lease])
 
         try world.control.removeOverride("OVER.acme.org.")
         #expect(try world.ask("over.acme.org.").response.lines == ["over.acme.org. 0 A 127.0.0.14"])
@@ -96,7 +99,7 @@ struct OverrideLeaseTests {
         }
         #expect(problem?.description.contains(test.says) == true, "\(problem?.description ?? "")")
         #expect(problem?.description.utf8.allSatisfy { (0x20...0x7E).contains($0) } == true)
-        #expect(leases.all.isEmpty && leases.table.nameCount == 0)
+        #expect(leases.all(at: 0).isEmpty && leases.table.nameCount == 0)
     }
 
     @Test("are bounded in number; removing what is not leased is said to be in vain")
@@ -119,11 +122,12 @@ struct OverrideLeaseTests {
         _ = try leases.add("ever.test", ["127.0.0.1"], seconds: nil, now: now)
         #expect(short.added == "2023-11-14T22:13:20.000000Z" && short.until == "2023-11-14T22:13:30.000000Z")
         #expect(leases.nextEnd == 11_000_000)
+        #expect(leases.all(at: 10_000_001).map(\.left) == [11, 1, nil])
         #expect(leases.end(at: 10_999_999).isEmpty)
         #expect(leases.end(at: 11_000_000) == [short])
         #expect(leases.nextEnd == 21_000_000 && leases.table.nameCount == 2)
         #expect(leases.end(at: .max - 1).map(\.name) == ["long.test."])
-        #expect(leases.nextEnd == nil && leases.all.map(\.name) == ["ever.test."])
+        #expect(leases.nextEnd == nil && leases.all(at: .max - 1).map(\.name) == ["ever.test."])
     }
 
     @Test("why tells the lease, its end, and the line of the file that it shadows")
@@ -133,7 +137,7 @@ struct OverrideLeaseTests {
         let explanation = await world.control.why(try name("over.acme.org."), .a)
         let row = explanation.rows[0]
         #expect(explanation.answer.summary == "127.0.0.99" && explanation.answer.rule == "override:1")
-        #expect(row.decides && row.lease == lease)
+        #expect(row.decides && row.lease?.rule == lease.rule && row.lease?.until == lease.until)
         #expect(row.comment == "answers, TTL 0; leased until \(try #require(lease.until))")
         #expect(row.records.map(\.data) == ["127.0.0.99"])
         #expect(row.shadowed.map(\.rule) == [world.rule("hosts", 1)])

@@ -35,7 +35,8 @@ enum Chart {
     }
 
     static func columns(_ seconds: [LookupTotals.Second], now: UInt64, span: Int, each: Int) -> [Column] {
-        let first = now - UInt64(span)
+        // A clock that nobody has set starts at 1970.
+        let first = now - min(now, UInt64(span))
         var columns = (0..<(span / each)).map { Column(time: first + UInt64($0 * each) + 1) }
         for second in seconds where second.time > first && second.time <= now {
             let index = Int(second.time - first - 1) / each

@@ -25,8 +25,6 @@ public struct HTML: ExpressibleByStringInterpolation, Sendable {
         return sum
     }
 
-    public static func += (left: inout HTML, right: HTML) { left.text += right.text }
-
     /// Safe between tags and in quoted attributes.
     private static func escaped(_ value: String) -> String {
         var text = ""

@@ -23,7 +23,7 @@ enum Layout {
             """
     }
 
-    /// A table; `head` is markup such as `<th>Name`.
+    /// A table; `numbers` are the columns that stand to the right.
     static func table(_ head: [String], numbers: Set<Int> = [], _ rows: [HTML]) -> HTML {
         let cells = head.enumerated().map { index, title -> HTML in
             numbers.contains(index) ? "<th class=\"number\">\(title)</th>" : "<th>\(title)</th>"

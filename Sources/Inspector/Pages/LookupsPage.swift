@@ -67,7 +67,7 @@ enum LookupsPage {
         return """
             <tr class="row" data-key="\(navigation.key)" data-href="/lookup/\(navigation.key)">\
             <td class="muted">\(navigation.lookups[0].clock)</td>\
-            <td class="name"><a href="/name/\(path(navigation.name))">\(navigation.name)</a></td>\
+            <td class="name"><a href="\(link(navigation.name))">\(navigation.name)</a></td>\
             <td>\(navigation.lookups.map(pill))</td><td class="mono">\(Words.cut(answer, 60))</td>\
             <td class="wide">\(Layout.rule(main.reason))</td>\
             <td class="wide">\(client(navigation))</td>\
@@ -101,7 +101,7 @@ enum LookupsPage {
         return "\(process.command) <span class=\"muted\">\(process.pid)</span>"
     }
 
-    /// A name as a part of a path.
+    /// A text as a part of a path, or as a value of a query.
     static func path(_ name: String) -> String {
         var text = ""
         for byte in name.utf8 {
@@ -112,8 +112,11 @@ enum LookupsPage {
             default: text += "%" + String(UInt16(byte) + 0x100, radix: 16, uppercase: true).dropFirst()
             }
         }
-        return text == "." ? "%2E" : text
+        return text
     }
+
+    /// Where a name's page is. A dot alone is no part of a path that browsers leave there.
+    static func link(_ name: String) -> String { name == "." ? "/name" : "/name/" + path(name) }
 
     // MARK: One visit, opened
 
@@ -139,7 +142,7 @@ enum LookupsPage {
         return """
             \(SequenceDiagram(navigation).svg)\
             \(Layout.table(["Asked", "At", "Records", "Why", "Client", "Took"], numbers: [5], records))\
-            <p><a href="/name/\(path(navigation.name))">Why \(navigation.name) is answered so</a></p>
+            <p><a href="\(link(navigation.name))">Why \(navigation.name) is answered so</a></p>
             """
     }
 }

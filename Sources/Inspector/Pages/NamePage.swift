@@ -60,7 +60,7 @@ enum NamePage {
 
     static func search(names: [String], query: String) -> HTML {
         let rows = names.map { name -> HTML in
-            "<tr><td class=\"name\"><a href=\"/name/\(LookupsPage.path(name))\">\(name)</a></td></tr>"
+            "<tr><td class=\"name\"><a href=\"\(LookupsPage.link(name))\">\(name)</a></td></tr>"
         }
         let list =
             rows.isEmpty

@@ -3,7 +3,7 @@ struct Navigation {
     /// In the order of time, which the log of several threads' lookups has not quite; never empty.
     let lookups: [LoggedLookup]
 
-    /// Nil where there are none.
+    /// Nil where there are none; in any order, since what waited for upstream was logged after what came later.
     init?(lookups: [LoggedLookup]) {
         if lookups.isEmpty { return nil }
         self.lookups = lookups.sorted { $0.microseconds < $1.microseconds }
@@ -21,13 +21,10 @@ struct Navigation {
     var main: LoggedLookup {
         lookups.first { $0.type == "A" && !$0.answers.isEmpty } ?? lookups.first { !$0.answers.isEmpty } ?? lookups[0]
     }
-    /// Microseconds from the first question to the last answer.
-    var duration: UInt64 {
-        let start = lookups[0].microseconds
-        return lookups.map { $0.microseconds - start + UInt64($0.durationUs) }.max() ?? 0
-    }
+    /// Microseconds that the slowest of its lookups took; what the client did in between is not ours.
+    var duration: UInt64 { lookups.map { UInt64($0.durationUs) }.max() ?? 0 }
 
-    /// Groups lookups that come newest first; so do the groups.
+    /// Groups lookups that come newest first, or nearly; the groups come newest first.
     static func group(_ newestFirst: [LoggedLookup]) -> [Navigation] {
         struct Who: Hashable {
             var address: String
@@ -39,12 +36,8 @@ struct Navigation {
             let who = Who(address: lookup.clientAddress, name: lookup.name)
             // Which program asked is known of some lookups only: no two known ones may differ.
             let fitting = open[who, default: []].last { index in
-                guard let earliest = groups[index].last else { return false }
-                // Of several threads' lookups the log has not quite the order of time.
-                let (low, high) = (
-                    min(earliest.microseconds, lookup.microseconds), max(earliest.microseconds, lookup.microseconds)
-                )
-                return groups[index].count < 32 && high - low <= gap
+                groups[index].count < 32
+                    && groups[index].contains { distance($0, lookup) <= gap }
                     && groups[index].allSatisfy {
                         $0.process == nil || lookup.process == nil || $0.process?.command == lookup.process?.command
                     }
@@ -58,5 +51,10 @@ struct Navigation {
         }
         return groups.compactMap { Navigation(lookups: $0) }
             .sorted { $0.lookups[0].microseconds > $1.lookups[0].microseconds }
+    }
+
+    /// Microseconds between the two.
+    private static func distance(_ one: LoggedLookup, _ other: LoggedLookup) -> UInt64 {
+        max(one.microseconds, other.microseconds) - min(one.microseconds, other.microseconds)
     }
 }

@@ -17,13 +17,13 @@ enum OverridesPage {
 
     private static func added(_ leases: [OverrideLease], mayChange: Bool) -> HTML {
         let rows = leases.map { lease -> HTML in
-            let end: HTML = lease.seconds.map { "\(Words.age(UInt64($0))) left" } ?? "until the daemon ends"
+            let end: HTML = lease.left.map { "\(Words.age(UInt64($0))) left" } ?? "until the daemon ends"
             let remove: HTML =
                 mayChange
                 ? "<form method=\"post\" action=\"/overrides/remove\"><input type=\"hidden\" name=\"name\" value=\"\(lease.name)\"><button>Remove</button></form>"
                 : ""
             return """
-                <tr><td>\(Layout.rule(lease.rule))</td><td class="name"><a href="/name/\(LookupsPage.path(lease.name))">\
+                <tr><td>\(Layout.rule(lease.rule))</td><td class="name"><a href="\(LookupsPage.link(lease.name))">\
                 \(lease.name)</a></td><td class="mono">\(lease.addresses.joined(separator: " "))</td><td>\(end)</td>\
                 <td>\(remove)</td></tr>
                 """
@@ -62,7 +62,7 @@ enum OverridesPage {
         guard !listing.lines.isEmpty else { return "<p class=\"muted\">No override has such a name.</p>" }
         let rows = listing.lines.map { line -> HTML in
             """
-            <tr class="row"><td class="name"><a href="/name/\(LookupsPage.path(line.name))">\(line.name)</a></td>\
+            <tr class="row"><td class="name"><a href="\(LookupsPage.link(line.name))">\(line.name)</a></td>\
             <td class="mono">\(line.address)</td><td>\(Layout.rule(line.rule))</td></tr>
             """
         }
@@ -78,7 +78,7 @@ enum ZonesPage {
         }
         let rows = zones.map { zone -> HTML in
             let apex: HTML =
-                zone.apex.map { "<a href=\"/name/\(LookupsPage.path($0))\">\($0)</a>" }
+                zone.apex.map { "<a href=\"\(LookupsPage.link($0))\">\($0)</a>" }
                 ?? "<span class=\"bad\">not served</span>"
             let failed: HTML =
                 zone.hasFailed && zone.apex != nil ? " <span class=\"bad\">the last good version</span>" : ""
@@ -108,7 +108,7 @@ enum CachePage {
         let done: HTML = note.map { "<p role=\"status\">\($0)</p>" } ?? ""
         let rows = listing.entries.map { entry -> HTML in
             """
-            <tr><td class="name"><a href="/name/\(LookupsPage.path(entry.name))">\(entry.name)</a></td>\
+            <tr><td class="name"><a href="\(LookupsPage.link(entry.name))">\(entry.name)</a></td>\
             <td>\(entry.type)\(entry.dnssecOK ? " DO" : "")\(entry.checkingDisabled ? " CD" : "")</td>\
             <td>\(entry.responseCode)</td><td class="number">\(entry.answers)</td>\
             <td class="number">\(Words.age(UInt64(entry.age)))</td>\

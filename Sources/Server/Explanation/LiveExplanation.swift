@@ -11,7 +11,10 @@ extension DaemonControl {
     /// the answer is kept as a lookup's would; that takes no longer than a client would be kept waiting.
     public func why(_ name: Name, _ type: RecordType, asks: Bool = false) async -> Explanation {
         let (data, files, upstream, leases) = daemon.state.withLock {
-            (daemon.store.current().data, $0.sources.hostsFiles, $0.sources.upstream, $0.leases.all)
+            (
+                daemon.store.current().data, $0.sources.hostsFiles, $0.sources.upstream,
+                $0.leases.all(at: Moment.monotonicMicroseconds())
+            )
         }
         func sources(_ memory: UpstreamMemory) -> ConfiguredSources {
             ConfiguredSources(data.chain, hostsFiles: files, upstream: upstream, memory: memory, leases: leases)

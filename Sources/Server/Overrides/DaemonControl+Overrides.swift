@@ -23,7 +23,9 @@ extension DaemonControl {
     }
 
     /// The leases that are live, in the order in which they were added.
-    public func overrides() -> [OverrideLease] { daemon.state.withLock { $0.leases.all } }
+    public func overrides() -> [OverrideLease] {
+        daemon.state.withLock { $0.leases.all(at: Moment.monotonicMicroseconds()) }
+    }
 }
 
 extension RunningDaemon {

@@ -11,6 +11,8 @@ public struct OverrideLease: Sendable, Hashable, Codable {
     public var until: String?
     /// Seconds that it was given; nil: until the daemon ends.
     public var seconds: UInt32?
+    /// Seconds that are left of them.
+    public var left: UInt32?
 }
 
 /// Why an override can't be added or removed: a sentence with the mend.

@@ -36,8 +36,16 @@ struct OverrideLeases: Sendable {
         return settings
     }
 
-    /// In the order in which they were added.
-    var all: [OverrideLease] { live.values.map(\.lease).sorted { $0.number < $1.number } }
+    /// In the order in which they were added; `now` is monotonic, in microseconds.
+    func all(at now: UInt64) -> [OverrideLease] {
+        live.values.map { one in
+            var lease = one.lease
+            if lease.seconds != nil {
+                lease.left = UInt32(clamping: (one.end - min(one.end, now) + 999_999) / 1_000_000)
+            }
+            return lease
+        }.sorted { $0.number < $1.number }
+    }
 
     /// The next one's, monotonic in microseconds; nil when none ends by itself.
     var nextEnd: UInt64? { live.values.lazy.map(\.end).filter { $0 < .max }.min() }
@@ -68,7 +76,8 @@ struct OverrideLeases: Sendable {
         let lease = OverrideLease(
             number: lastNumber, rule: "\(Self.path):\(lastNumber)", name: "\(key)",
             addresses: read.table.lines(for: key).map(\.address), added: Timestamp.text(now.wall),
-            until: seconds.map { Timestamp.text(now.wall + UInt64($0) * 1_000_000) }, seconds: seconds)
+            until: seconds.map { Timestamp.text(now.wall + UInt64($0) * 1_000_000) }, seconds: seconds,
+            left: seconds)
         live[key] = Live(
             lease: lease, end: seconds.map { now.monotonic + UInt64($0) * 1_000_000 } ?? .max, lines: lines)
         compile()

@@ -1,0 +1,19 @@
+import Hummingbird
+import ServiceLifecycle
+
+extension Application {
+    /// Runs until the service ends, and ends then: who does not read its answer does not hold the service up.
+    func runUntilShutdown() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await run() }
+            group.addTask {
+                try await gracefulShutdown()
+                try await Task.sleep(for: .milliseconds(500))
+            }
+            // Whichever comes first: the end, or the end of our patience, which closes all connections.
+            try await group.next()
+            group.cancelAll()
+            try? await group.waitForAll()
+        }
+    }
+}
