@@ -27,7 +27,7 @@ public final class HistoryStore: Sendable {
         isReadOnly = false
         do {
             pool = Mutex(try Self.open(path))
-        } catch let error as DatabaseError where Self.isDamage(error) {
+        } catch let error as DatabaseError where Self.isDamage(error) && Self.isOurs(path) {
             let aside = try Self.setAside(path)
             report("history \(path): is damaged (\(Self.reason(error))); it is kept as \(aside), and a new one begun")
             do { pool = Mutex(try Self.open(path)) } catch { throw Self.problem(path, error) }
@@ -130,6 +130,16 @@ public final class HistoryStore: Sendable {
 
     static func isDamage(_ error: DatabaseError) -> Bool {
         error.resultCode == .SQLITE_CORRUPT || error.resultCode == .SQLITE_NOTADB
+    }
+
+    /// It was a database once, or is empty: anything else is somebody's file, and stays where it is.
+    private static func isOurs(_ path: String) -> Bool {
+        let file = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return false }
+        defer { close(file) }
+        var head = [UInt8](repeating: 0, count: 16)
+        let count = Glibc.read(file, &head, head.count)
+        return count == 0 || count == 16 && head == Array("SQLite format 3\0".utf8)
     }
 
     private static func setAside(_ path: String) throws(Problem) -> String {

@@ -18,23 +18,45 @@ struct APIFailure: Error {
 /// What a request asks for, from its query, read once.
 struct APIParameters {
     private let values: [String: String]
+    /// Keys whose values are no percent-encoded UTF-8.
+    private let broken: Set<String>
 
     init(_ request: Request) { self.init(request.uri.query ?? "") }
 
-    /// Of a query or of a form's body: `key=value&...`, a plus for a space. What is no UTF-8 is left out.
+    /// Of a request that knows these keys: what could not be read is refused, and keys that mean nothing, since who
+    /// misspells one would get more than was meant.
+    init(_ request: Request, of keys: String...) throws(APIFailure) {
+        self.init(request)
+        try check(Set(keys))
+    }
+
+    /// Of a query or of a form's body: `key=value&...`, a plus for a space.
     init(_ text: String) {
         var values: [String: String] = [:]
+        var broken: Set<String> = []
         for pair in text.split(separator: "&").prefix(64) {
             let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             let value = parts.count == 2 ? parts[1].replacing("+", with: " ") : ""
-            if let decoded = String(value).percentDecoded() { values[String(parts[0])] = decoded }
+            if let decoded = String(value).percentDecoded() {
+                values[String(parts[0])] = decoded
+            } else {
+                broken.insert(String(parts[0]))
+            }
         }
         self.values = values
+        self.broken = broken
     }
 
     subscript(_ key: String) -> String? { values[key].flatMap { $0.isEmpty ? nil : $0 } }
 
     func flag(_ key: String) -> Bool { ["1", "yes", "true"].contains(values[key] ?? "") }
+
+    func check(_ keys: Set<String>) throws(APIFailure) {
+        if let key = broken.sorted().first { throw APIFailure(.badRequest, "\(quoted(key.utf8)) is no UTF-8") }
+        guard let key = values.keys.sorted().first(where: { !keys.contains($0) }) else { return }
+        throw APIFailure(
+            .badRequest, "\(quoted(key.utf8)) means nothing here; there are \(keys.sorted().joined(separator: ", "))")
+    }
 
     func number(_ key: String, in range: ClosedRange<Int>, _ initial: Int) throws(APIFailure) -> Int {
         guard let text = self[key] else { return initial }
@@ -44,9 +66,10 @@ struct APIParameters {
         return number
     }
 
-    /// The domain name of `key`, which may be of any language; nil when there is none.
+    /// The domain name of `key`, which may be of any language; nil when the key is not there.
     func name(_ key: String = "name") throws(APIFailure) -> Name? {
-        guard let text = self[key] else { return nil }
+        guard let text = values[key] else { return nil }
+        guard !text.isEmpty else { throw APIFailure(.badRequest, "\(key) is empty; give one, or leave it out") }
         return try Self.name(text)
     }
 

@@ -36,7 +36,7 @@ public struct ControlAPI: Sendable {
         api.get("lookups/live") { request, _ in Self.refusing { () throws(APIFailure) in try follow(request) } }
         api.get("why") { request, _ in
             try await Self.answer {
-                let parameters = APIParameters(request)
+                let parameters = try APIParameters(request, of: "name", "type", "ask")
                 guard let name = try parameters.name() else { throw APIFailure(.badRequest, "name is missing") }
                 return await control.why(name, try parameters.type(), asks: parameters.flag("ask"))
             }
@@ -45,7 +45,7 @@ public struct ControlAPI: Sendable {
         api.get("hosts") { _, _ in Self.json(control.hostsFiles()) }
         api.get("hosts/lines") { request, _ in
             try await Self.answer {
-                let parameters = APIParameters(request)
+                let parameters = try APIParameters(request, of: "match", "limit")
                 return control.overrideLines(
                     matching: parameters["match"] ?? "", limit: try parameters.number("limit", in: 1...10_000, 100))
             }
@@ -54,14 +54,14 @@ public struct ControlAPI: Sendable {
         api.get("upstreams") { _, _ in Self.json(control.upstreams()) }
         api.get("cache") { request, _ in
             try await Self.answer {
-                let parameters = APIParameters(request)
+                let parameters = try APIParameters(request, of: "match", "limit")
                 return control.cacheEntries(
                     matching: parameters["match"] ?? "", limit: try parameters.number("limit", in: 1...10_000, 100))
             }
         }
         api.delete("cache") { request, _ in
             try await Self.answer {
-                let parameters = APIParameters(request)
+                let parameters = try APIParameters(request, of: "name", "tree")
                 return ["flushed": control.flushCache(try parameters.name(), tree: parameters.flag("tree"))]
             }
         }
@@ -83,7 +83,7 @@ public struct ControlAPI: Sendable {
         }
         api.delete("overrides") { request, _ in
             try await Self.answer {
-                guard let name = APIParameters(request)["name"] else {
+                guard let name = try APIParameters(request, of: "name")["name"] else {
                     throw APIFailure(.badRequest, "name is missing")
                 }
                 return try Self.leasing { () throws(OverrideProblem) in try control.removeOverride(name) }
@@ -138,7 +138,7 @@ public struct ControlAPI: Sendable {
 
     /// Kept lookups, the oldest first, in one of the forms of `LookupExport`.
     private func lookups(_ request: Request) throws(APIFailure) -> Response {
-        let parameters = APIParameters(request)
+        let parameters = try APIParameters(request, of: "filter", "format", "colors", "limit")
         let history = try keptHistory()
         let form = try Self.form(parameters)
         let number = try parameters.number("limit", in: 0...1_000_000, 0)
@@ -159,7 +159,7 @@ public struct ControlAPI: Sendable {
 
     /// The last kept lookups, then those that come, until the client goes.
     private func follow(_ request: Request) throws(APIFailure) -> Response {
-        let parameters = APIParameters(request)
+        let parameters = try APIParameters(request, of: "filter", "format", "colors", "last")
         let filter = try Self.filter(parameters)
         let form = try Self.form(parameters)
         guard let lines = LookupFormatter.Form(rawValue: form.rawValue) else {
@@ -169,7 +169,7 @@ public struct ControlAPI: Sendable {
         let colors = parameters.flag("colors")
         // Watched from now on, so that nothing falls between what is kept and what comes.
         guard let subscription = live.subscribe(lines, colors: colors, where: { filter.matches($0) }) else {
-            throw APIFailure(.tooManyRequests, "\(LiveLookups.most) watch already; end one of them")
+            throw APIFailure(.tooManyRequests, "\(LiveLookups.most) others follow the lookups already; end one of them")
         }
         let history = last > 0 ? history : nil
         let export = LookupExport(form: form, colors: colors, filter: filter, limit: last)
@@ -276,5 +276,18 @@ public struct OverrideWish: Codable, Sendable {
         self.name = name
         self.addresses = addresses
         self.seconds = seconds
+    }
+}
+
+/// Says in JSON that there is no such request.
+struct UnknownRequests: RouterMiddleware {
+    func handle(
+        _ request: Request, context: BasicRequestContext,
+        next: (Request, BasicRequestContext) async throws -> Response
+    ) async throws -> Response {
+        do { return try await next(request, context) } catch let error as HTTPError where error.status == .notFound {
+            return ControlAPI.failure(
+                "\(request.method.rawValue) \(request.uri.path) is no request of this API", status: .notFound)
+        }
     }
 }

@@ -1,5 +1,6 @@
 import Glibc
 import Hummingbird
+import HummingbirdCore
 import Logging
 import NIOCore
 public import Server
@@ -23,12 +24,12 @@ public final class ControlServer: DaemonCompanion {
         self.api = api
     }
 
-    public func ready() async -> [String] { await readiness.wait() }
+    public func ready() async -> [String]? { await readiness.wait() }
 
     public func run() async throws {
         if let reason = prepare() {
             guard isOptional else {
-                readiness.end([])
+                readiness.fail()
                 throw ServiceFailure(.configuration, "\(path): \(reason)")
             }
             readiness.end(["control    off: \(path): \(reason)"])
@@ -36,21 +37,27 @@ public final class ControlServer: DaemonCompanion {
             return
         }
         let router = Router()
+        router.add(middleware: UnknownRequests())
         api.addRoutes(to: router)
         let (path, readiness) = (path, readiness)
         let application = Application(
-            router: router,
+            router: router, server: .http1(configuration: .init(idleTimeout: Self.idleTimeout)),
             configuration: .init(address: .unixDomainSocket(path: path), serverName: "stub53"),
             onServerRunning: { _ in
                 chmod(path, 0o660)
                 readiness.end(["control    \(path)"])
             },
             logger: Self.silent)
-        defer {
-            unlink(path)
-            readiness.end([])
+        defer { unlink(path) }
+        do { try await application.runUntilShutdown() } catch let error as IOError {
+            readiness.fail()
+            throw ServiceFailure(
+                .configuration,
+                "\(path): \(String(cString: strerror(error.errnoCode))); name another with --control, or switch it off")
+        } catch {
+            readiness.fail()
+            throw error
         }
-        try await application.runUntilShutdown()
     }
 
     /// Makes the folder, and room for the socket; returns why it can't be had.
@@ -92,34 +99,49 @@ public final class ControlServer: DaemonCompanion {
         return nil
     }
 
+    /// A connection without a request is closed after this, so that nobody is kept out by those who say nothing.
+    static let idleTimeout = TimeAmount.seconds(30)
+
     static let silent = Logger(label: "stub53") { _ in SwiftLogNoOpLogHandler() }
 }
 
 /// Tells one waiter when something is ready, with what there is to say.
 final class Readiness: Sendable {
-    private struct State {
-        var lines: [String]?
-        var waiter: CheckedContinuation<[String], Never>?
+    private enum State {
+        case open
+        case waitedFor(CheckedContinuation<[String]?, Never>)
+        /// Nil: it has failed.
+        case ended([String]?)
     }
 
-    private let state = Mutex(State())
+    private let state = Mutex(State.open)
 
-    func end(_ lines: [String]) {
-        let waiter = state.withLock { state in
-            if state.lines == nil { state.lines = lines }
-            defer { state.waiter = nil }
-            return state.waiter
+    func end(_ lines: [String]) { settle(lines) }
+    func fail() { settle(nil) }
+
+    private func settle(_ lines: [String]?) {
+        let waiter: CheckedContinuation<[String]?, Never>? = state.withLock { state in
+            switch state {
+            case .ended: return nil
+            case .open:
+                state = .ended(lines)
+                return nil
+            case .waitedFor(let waiter):
+                state = .ended(lines)
+                return waiter
+            }
         }
         waiter?.resume(returning: lines)
     }
 
-    func wait() async -> [String] {
+    func wait() async -> [String]? {
         await withCheckedContinuation { continuation in
-            let lines = state.withLock { state in
-                if state.lines == nil { state.waiter = continuation }
-                return state.lines
+            let ended: [String]?? = state.withLock { state in
+                if case .ended(let lines) = state { return .some(lines) }
+                state = .waitedFor(continuation)
+                return nil
             }
-            if let lines { continuation.resume(returning: lines) }
+            if let ended { continuation.resume(returning: ended) }
         }
     }
 }

@@ -117,7 +117,11 @@ struct InspectorPages: Sendable {
     /// One visit, as a part of the list or as a page of its own.
     private func lookup(_ request: Request, _ id: String?) -> Response {
         guard let id = id.flatMap({ Int64($0) }), let store = api.history?.store,
-            let found = try? store.family(around: id), let navigation = Navigation(lookups: Self.read(found))
+            let found = try? store.family(around: id),
+            // The row's own visit: the family has also what an alias led to.
+            let navigation = Navigation.group(Self.read(found).reversed()).first(where: { visit in
+                visit.lookups.contains { $0.key == id }
+            })
         else {
             return page(
                 nil, title: "Not found", status: .notFound, "<p class=\"empty\">That lookup is not kept (any more).</p>"

@@ -25,7 +25,7 @@ public final class InspectorServer: DaemonCompanion {
         pages = InspectorPages(api, mayChange: address.isLoopback)
     }
 
-    public func ready() async -> [String] { await readiness.wait() }
+    public func ready() async -> [String]? { await readiness.wait() }
 
     public func run() async throws {
         let router = Router(context: BasicRequestContext.self)
@@ -33,7 +33,7 @@ public final class InspectorServer: DaemonCompanion {
         pages.addRoutes(to: router)
         let (address, readiness) = (address, readiness)
         let application = Application(
-            router: router,
+            router: router, server: .http1(configuration: .init(idleTimeout: ControlServer.idleTimeout)),
             configuration: .init(
                 address: .hostname(address.ip, port: Int(address.port)), serverName: "stub53",
                 availableConnectionsDelegate: MaximumAvailableConnections(200, logger: ControlServer.silent)),
@@ -44,16 +44,16 @@ public final class InspectorServer: DaemonCompanion {
             logger: ControlServer.silent)
         do { try await application.runUntilShutdown() } catch {
             guard let code = (error as? IOError)?.errnoCode else {
-                readiness.end([])
+                readiness.fail()
                 throw error
             }
             let reason = "\(address): \(String(cString: strerror(code)))"
             guard isOptional else {
-                readiness.end([])
+                readiness.fail()
                 throw ServiceFailure(
                     .problem, "the inspector can't be served at \(reason); give --inspector another address, or off")
             }
-            readiness.end(["inspector  off: \(reason)"])
+            readiness.end(["inspector  off: \(reason); give --inspector another address"])
             try? await gracefulShutdown()
         }
     }

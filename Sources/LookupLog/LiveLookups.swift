@@ -58,7 +58,7 @@ public final class LiveLookups: LookupObserver {
     private let watchers = Atomic<Int>(0)
 
     /// Pieces that wait for a watcher; a piece is what comes in a few milliseconds.
-    private static let mostPieces = 256
+    private static let mostPieces = 32
     private static let pieceSize = 64 * 1024
     /// Watchers at once.
     public static let most = 64

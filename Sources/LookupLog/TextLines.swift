@@ -139,7 +139,8 @@ struct TextLines {
 
     /// The rule; where there is none, the server and its time.
     private mutating func appendReason(_ record: LookupRecord, to line: inout LineBuffer) {
-        if upstreams.append(record, to: &line) {
+        // Of a chain that ends with us the last line decided, whoever was asked on the way.
+        if record.source == .upstream || record.place.isNowhere, upstreams.append(record, to: &line) {
             line.append(UInt8(ascii: " "))
             Self.append(microseconds: record.upstreamMicroseconds, to: &line)
         } else if !record.place.isNowhere {

@@ -12,17 +12,20 @@ import UnixSignals
 public struct Daemon: Sendable {
     private let configuration: Configuration
     private let observers: [any LookupObserver]
+    private let notes: [String]
     private let makeCompanions: @Sendable (DaemonControl) throws -> [any DaemonCompanion]
 
     /// - Parameters:
     ///   - observers: who is told of each lookup.
+    ///   - notes: lines for the operator, below the `ready` line.
     ///   - companions: what runs beside the service and looks at it, made once the service exists.
     public init(
-        _ configuration: Configuration, observers: [any LookupObserver] = [],
+        _ configuration: Configuration, observers: [any LookupObserver] = [], notes: [String] = [],
         companions: @escaping @Sendable (DaemonControl) throws -> [any DaemonCompanion] = { _ in [] }
     ) {
         self.configuration = configuration
         self.observers = observers
+        self.notes = notes
         makeCompanions = companions
     }
 
@@ -54,7 +57,7 @@ public struct Daemon: Sendable {
                 .problem,
                 "the service can't be set up: \(error); raise the limit of open files (ulimit -n, LimitNOFILE=)")
         }
-        try await running.serve(beside: try makeCompanions(DaemonControl(running)))
+        try await running.serve(beside: try makeCompanions(DaemonControl(running)), notes: notes)
     }
 }
 
@@ -234,11 +237,11 @@ final class RunningDaemon: Sendable {
 
     // MARK: Running
 
-    func serve(beside companions: [any DaemonCompanion]) async throws {
+    func serve(beside companions: [any DaemonCompanion], notes: [String] = []) async throws {
         // Ended in the opposite order: whoever may still be written to outlives its writers.
         var services: [any Service] = [
             LogService(log: log), StreamService(listener: listener, encrypted: encrypted),
-            ServingService(daemon: self, companions: companions),
+            ServingService(daemon: self, companions: companions, notes: notes),
         ]
         services += companions
         var group = ServiceGroupConfiguration(
@@ -248,7 +251,7 @@ final class RunningDaemon: Sendable {
         try await serviceGroup.run()
     }
 
-    func serveUntilShutdown(beside companions: [any DaemonCompanion]) async throws {
+    func serveUntilShutdown(beside companions: [any DaemonCompanion], notes: [String]) async throws {
         let threads = ThreadGroup()
         let serving = ThreadGroup()
         for (worker, sockets) in sockets.enumerated() {
@@ -281,9 +284,12 @@ final class RunningDaemon: Sendable {
                 watcher.request()
             }
         }
-        var more: [String] = []
-        for companion in companions { more += await companion.ready() }
-        announce(more)
+        var more = notes
+        var isComplete = true
+        for companion in companions {
+            if let lines = await companion.ready() { more += lines } else { isComplete = false }
+        }
+        if isComplete { announce(more) }
         try? await gracefulShutdown()
         SystemManager.notify("STOPPING=1")
         hangups.cancel()

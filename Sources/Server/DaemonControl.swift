@@ -4,8 +4,9 @@ public import ServiceLifecycle
 
 /// Something that runs beside the service for as long as it does: the control socket, the inspector.
 public protocol DaemonCompanion: Service {
-    /// Waits until it can be used (or can't be had); returns lines for the operator, below the `ready` line.
-    func ready() async -> [String]
+    /// Waits until it can be used, or is left out; returns lines for the operator, below the `ready` line. Nil: it has
+    /// failed, which ends the service.
+    func ready() async -> [String]?
 }
 
 /// The running service as those see it who look at it and steer it: snapshots, and a few orders. From any thread.

@@ -34,8 +34,9 @@ struct StreamService: Service {
 struct ServingService: Service {
     let daemon: RunningDaemon
     let companions: [any DaemonCompanion]
+    let notes: [String]
 
-    func run() async throws { try await daemon.serveUntilShutdown(beside: companions) }
+    func run() async throws { try await daemon.serveUntilShutdown(beside: companions, notes: notes) }
 }
 
 /// Threads that are started together and waited for together. They block, so they can't be tasks.

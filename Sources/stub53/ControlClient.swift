@@ -81,40 +81,52 @@ struct ControlClient: Sendable {
         } catch {
             throw failure(error)
         }
-        try await channel.executeThenClose { inbound, outbound in
-            var headers = HTTPHeaders([("Host", "stub53"), ("Connection", "close")])
-            var content: [UInt8] = []
-            if let body {
-                let encoder = JSONEncoder()
-                content = Array(try encoder.encode(body))
-                headers.add(name: "Content-Type", value: "application/json")
-            }
-            if verb != .get { headers.add(name: "Content-Length", value: "\(content.count)") }
-            try await outbound.write(
-                .head(
-                    HTTPRequestHead(
-                        version: .http1_1, method: HTTPMethod(rawValue: verb.rawValue), uri: target, headers: headers)))
-            if !content.isEmpty { try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: content)))) }
-            try await outbound.write(.end(nil))
-            var refusal: HTTPResponseStatus?
-            var words: [UInt8] = []
-            for try await part in inbound {
-                switch part {
-                case .head(let head): refusal = head.status.code < 300 ? nil : head.status
-                case .body(let buffer):
-                    if refusal == nil {
-                        try take(Array(buffer.readableBytesView))
-                    } else {
-                        words += buffer.readableBytesView
-                    }
-                case .end:
-                    if let refusal { throw Self.refused(refusal, words) }
-                    return
+        do {
+            try await channel.executeThenClose { inbound, outbound in
+                var headers = HTTPHeaders([("Host", "stub53"), ("Connection", "close")])
+                var content: [UInt8] = []
+                if let body {
+                    let encoder = JSONEncoder()
+                    content = Array(try encoder.encode(body))
+                    headers.add(name: "Content-Type", value: "application/json")
                 }
+                if verb != .get { headers.add(name: "Content-Length", value: "\(content.count)") }
+                try await outbound.write(
+                    .head(
+                        HTTPRequestHead(
+                            version: .http1_1, method: HTTPMethod(rawValue: verb.rawValue), uri: target,
+                            headers: headers)))
+                if !content.isEmpty { try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: content)))) }
+                try await outbound.write(.end(nil))
+                var refusal: HTTPResponseStatus?
+                var words: [UInt8] = []
+                for try await part in inbound {
+                    switch part {
+                    case .head(let head): refusal = head.status.code < 300 ? nil : head.status
+                    case .body(let buffer):
+                        if refusal == nil {
+                            try take(Array(buffer.readableBytesView))
+                        } else {
+                            words += buffer.readableBytesView
+                        }
+                    case .end:
+                        if let refusal { throw Self.refused(refusal, words) }
+                        return
+                    }
+                }
+                throw ended
             }
-            throw ServiceFailure(.problem, "the daemon at \(path) ended in the middle of its answer")
+        } catch let failure as ServiceFailure {
+            throw failure
+        } catch is EncodingError {
+            throw ServiceFailure(.problem, "the request can't be written as JSON")
+        } catch {
+            // Killed, or cut off in between.
+            throw ended
         }
     }
+
+    private var ended: ServiceFailure { ServiceFailure(.problem, "the daemon at \(path) has ended") }
 
     private static func refused(_ status: HTTPResponseStatus, _ words: [UInt8]) -> ServiceFailure {
         let reason = try? JSONDecoder().decode([String: String].self, from: Data(words))["error"]

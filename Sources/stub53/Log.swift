@@ -126,7 +126,12 @@ struct Log: AsyncParsableCommand {
             try await client.send(.get, "/v1/lookups/live\(target)&last=\(limit ?? 1_000_000)") { Terminal.write($0) }
         } else {
             let count = limit.map { "&limit=\($0)" } ?? ""
-            try await client.send(.get, "/v1/lookups\(target)\(count)") { Terminal.write($0, to: output) }
+            var isEmpty = true
+            try await client.send(.get, "/v1/lookups\(target)\(count)") {
+                isEmpty = isEmpty && $0.isEmpty
+                Terminal.write($0, to: output)
+            }
+            if isEmpty { sayNone() }
         }
     }
 
@@ -136,6 +141,16 @@ struct Log: AsyncParsableCommand {
         let export = LookupExport(
             form: form, colors: Terminal.hasColors && pcap == nil, filter: try LookupFilter(words: filter), limit: limit
         )
-        try await export.write(from: store) { Terminal.write($0, to: output) }
+        var isEmpty = true
+        try await export.write(from: store) {
+            isEmpty = isEmpty && $0.isEmpty
+            Terminal.write($0, to: output)
+        }
+        if isEmpty { sayNone() }
+    }
+
+    /// Silence would be taken for a fault.
+    private func sayNone() {
+        if limit != 0 { Terminal.error("stub53: no lookup fits\(filter.isEmpty ? ": none is kept yet" : "")") }
     }
 }

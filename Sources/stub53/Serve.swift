@@ -101,7 +101,10 @@ struct Serve: AsyncParsableCommand {
         var observers: [any LookupObserver] = []
         if configuration.control.value != nil { observers.append(live) }
         if let history { observers.append(history.writer) }
-        try await Daemon(configuration, observers: observers) { control in
+        // Whose names are kept, and where, is said.
+        var notes = history.map { ["history    \($0.store.path)"] } ?? []
+        notes += configuration.dnstap.destinations.map { "dnstap     \($0)" }
+        try await Daemon(configuration, observers: observers, notes: notes) { control in
             var companions: [any DaemonCompanion] = []
             let api = ControlAPI(control, live: live, history: history)
             if let path = configuration.control.value {

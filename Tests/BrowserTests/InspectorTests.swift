@@ -73,7 +73,7 @@ struct InspectorPageTests {
         try await world.browser.press("j" + WebDriver.enter)
         try await world.browser.wait("document.querySelector('tr.detail svg.sequence')")
         let detail = try await world.browser.value("document.querySelector('tr.detail').textContent") as? String ?? ""
-        for text in ["A www.acme.org.?", "zone acme.org.zone", "hosts hosts", "127.0.0.14", "acme.org.zone:9"] {
+        for text in ["A www.acme.org.?", "zones/acme.org.zone", "/hosts", "127.0.0.14", "acme.org.zone:9"] {
             #expect(detail.contains(text), "\(text) in \(detail)")
         }
         try await world.visit("acme.org")
@@ -81,7 +81,6 @@ struct InspectorPageTests {
         #expect(try await world.browser.value(Self.rows) as? Int == 1)
         try await world.browser.press(WebDriver.escape)
         try await world.browser.wait("!document.querySelector('tr.detail')")
-        try await world.browser.click("#new")
         try await world.browser.wait("\(Self.rows) == 2")
         await world.browser.end()
     }

@@ -25,7 +25,9 @@ struct StoreTests {
     @Test("A damaged file is set aside, which is said, and a new one begun")
     func damaged() throws {
         let folder = try TemporaryFolder()
-        try folder.write(String(repeating: "no database at all ", count: 1000), to: "state/history.db")
+        try folder.write(
+            "SQLite format 3\0" + String(repeating: "and then no database at all ", count: 1000), to: "state/history.db"
+        )
         let feed = try HistoryWriterFeed(folder: folder)
         feed.note([RandomLookups.one(seed: 1)])
         try feed.wait(for: 1)
@@ -35,6 +37,15 @@ struct StoreTests {
         let aside = try FileManager.default.contentsOfDirectory(atPath: folder.file("state"))
             .filter { $0.hasPrefix("history.db.damaged-") }
         #expect(aside.count == 1)
+    }
+
+    @Test("A file that never was a database stays where it is: it is somebody else's")
+    func foreign() throws {
+        let folder = try TemporaryFolder()
+        let file = try folder.write("127.0.0.1 precious.test\n", to: "hosts")
+        #expect(throws: HistoryStore.Problem.self) { try HistoryStore(path: file) }
+        #expect(try String(contentsOfFile: file, encoding: .utf8) == "127.0.0.1 precious.test\n")
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).count == 1)
     }
 
     @Test("A file that turns out damaged while it is written is set aside, too")

@@ -33,6 +33,10 @@ struct RequestTests {
 
     @Test("What can't be read is refused with a sentence")
     func refusals() {
+        #expect(throws: APIFailure.self) { try APIParameters("name=").name() }
+        #expect(throws: APIFailure.self) { try APIParameters("name=%ff").check(["name"]) }
+        #expect(throws: APIFailure.self) { try APIParameters("Name=a").check(["name"]) }
+        #expect(throws: Never.self) { try APIParameters("name=a&tree=1").check(["name", "tree"]) }
         #expect(throws: APIFailure.self) { try APIParameters("name=a..b").name() }
         #expect(throws: APIFailure.self) { try APIParameters("type=HTTPSS").type() }
         #expect(throws: APIFailure.self) { try APIParameters("limit=-1").number("limit", in: 0...9, 1) }

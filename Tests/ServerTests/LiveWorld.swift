@@ -40,7 +40,7 @@ final class LiveWorld: Sendable {
     private struct Witness: DaemonCompanion {
         let start: AsyncStream<Void>.Continuation
 
-        func ready() async -> [String] {
+        func ready() async -> [String]? {
             start.finish()
             return []
         }
@@ -70,7 +70,7 @@ final class LiveWorld: Sendable {
             asked: configuration, LoadedState(configuration, loaded, since: FileWatcher.now()), .none, observers: [])
         if serves {
             let (daemon, witness) = (daemon, Witness(start: start))
-            serving = Task { try await daemon.serveUntilShutdown(beside: [witness]) }
+            serving = Task { try await daemon.serveUntilShutdown(beside: [witness], notes: []) }
         } else {
             serving = nil
             let lane = LaneBox(daemon.forwarding.makeLane())

@@ -34,15 +34,29 @@ if (list && list.dataset.newest) pill.addEventListener("click", () => { scrollTo
 
 const query = new URLSearchParams(list ? location.search : "");
 if (list?.dataset.newest) query.set("after", list.dataset.newest);
-const events = new EventSource("/events?" + query);
-events.addEventListener("lookups", (event) => {
+// A browser has six connections for a server: pages that nobody looks at leave theirs to others.
+let events;
+function listen() {
+  events?.close();
+  if (document.hidden) return;
+  events = new EventSource("/events?" + query);
+  events.addEventListener("lookups", announce);
+  events.addEventListener("pulse", pulse);
+}
+document.addEventListener("visibilitychange", () => { listen(); if (!document.hidden && list?.dataset.newest && !reading()) refresh(); });
+function announce(event) {
   if (!list || !list.dataset.newest) return;
   waiting += Number(event.data);
   if (!reading()) return refresh();
   pill.textContent = waiting + " new";
   pill.hidden = false;
-});
-events.addEventListener("pulse", (event) => { const holder = document.createElement("template"); holder.innerHTML = event.data; $("#pulse").replaceChildren(...holder.content.childNodes); });
+}
+function pulse(event) {
+  const holder = document.createElement("template");
+  holder.innerHTML = event.data;
+  $("#pulse").replaceChildren(...holder.content.childNodes);
+}
+listen();
 
 // Rows
 const rows = () => [...document.querySelectorAll("tr.row")];
@@ -82,7 +96,11 @@ document.addEventListener("click", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const typing = event.target.closest("input, select, textarea");
-  if (event.key === "Escape") { if (typing) typing.blur(); else closeAll(); return; }
+  if (event.key === "Escape") {
+    if (typing) typing.blur(); else closeAll();
+    if (waiting && !reading()) refresh();
+    return;
+  }
   if (typing) return;
   const all = rows(), at = all.findIndex((row) => row.getAttribute("aria-selected"));
   if (event.key === "/" && filter) { event.preventDefault(); filter.focus(); filter.select(); }

@@ -34,7 +34,21 @@ enum Layout {
     /// FILE:LINE that a click copies.
     static func rule(_ text: String?) -> HTML {
         guard let text, !text.isEmpty else { return "<span class=\"muted\">-</span>" }
-        return "<button type=\"button\" class=\"rule\" title=\"copy\">\(text)</button>"
+        return "<button type=\"button\" class=\"rule\" title=\"copy\">\(breakable(text))</button>"
+    }
+
+    /// May be broken behind dots and slashes, where it is too long for its place.
+    static func breakable(_ text: String) -> HTML {
+        var parts: [HTML] = []
+        var part = ""
+        for character in text {
+            part.append(character)
+            if character == "." || character == "/" {
+                parts.append("\(part)<wbr>")
+                part = ""
+            }
+        }
+        return "\(parts)\(part)"
     }
 
     static func empty(_ text: String, _ command: String) -> HTML {

@@ -22,15 +22,17 @@ enum LookupsPage {
             aria-label="Filter" list="words" autocomplete="off" spellcheck="false"><datalist id="words"></datalist>\
             <button>Filter</button></form>\(complaint)
             <button type="button" id="new" hidden></button>
-            <div id="lookups"\(live)>\(list(navigations, losses: losses, filter: filter, older: older, command: command))</div>
+            <div id="lookups"\(live)>\(list(navigations, losses: losses, filter: filter, older: older, command: command, hasProblem: problem != nil))</div>
             """
     }
 
     /// The part that is drawn anew as lookups come.
     static func list(
-        _ navigations: [Navigation], losses: [Loss], filter: String, older: String?, command: String
+        _ navigations: [Navigation], losses: [Loss], filter: String, older: String?, command: String,
+        hasProblem: Bool = false
     ) -> HTML {
         guard !navigations.isEmpty else {
+            if hasProblem { return "" }
             return filter.isEmpty
                 ? Layout.empty("Nobody has asked yet. Try:", command)
                 : Layout.empty("No lookup fits. What can be asked for:", filterHint)
@@ -67,7 +69,7 @@ enum LookupsPage {
         return """
             <tr class="row" data-key="\(navigation.key)" data-href="/lookup/\(navigation.key)">\
             <td class="muted">\(navigation.lookups[0].clock)</td>\
-            <td class="name"><a href="\(link(navigation.name))">\(navigation.name)</a></td>\
+            <td class="name"><a href="\(link(navigation.name))">\(Layout.breakable(navigation.name))</a></td>\
             <td>\(navigation.lookups.map(pill))</td><td class="mono">\(Words.cut(answer, 60))</td>\
             <td class="wide">\(Layout.rule(main.reason))</td>\
             <td class="wide">\(client(navigation))</td>\
@@ -142,7 +144,7 @@ enum LookupsPage {
         return """
             \(SequenceDiagram(navigation).svg)\
             \(Layout.table(["Asked", "At", "Records", "Why", "Client", "Took"], numbers: [5], records))\
-            <p><a href="\(link(navigation.name))">Why \(navigation.name) is answered so</a></p>
+            <p><a href="\(link(navigation.name))">Why \(navigation.name) is answered so</a> · <a href="/lookup/\(navigation.key)">This visit</a></p>
             """
     }
 }

@@ -27,7 +27,7 @@ struct SequenceDiagram {
         case "upstream": return lookup.upstream ?? "upstream"
         case "hosts", "zone":
             let file = rule.map { $0.split(separator: ":").first.map(String.init) ?? $0 } ?? source
-            return "\(source) \(file.split(separator: "/").last.map(String.init) ?? file)"
+            return "\(source) \(file.count <= 22 ? file : "…" + file.suffix(21))"
         default: return source
         }
     }
@@ -66,9 +66,10 @@ struct SequenceDiagram {
                 y += Self.rowHeight
             }
             let data = lookup.data
+            let parts = data.prefix(2) + (lookup.masked == true ? ["masked"] : [])
             let text =
-                data.isEmpty
-                ? (lookup.masked == true ? "NODATA, masked" : lookup.outcome) : data.prefix(2).joined(separator: ", ")
+                lookup.outcome == "NOERROR"
+                ? parts.joined(separator: ", ") : ([lookup.outcome] + parts).joined(separator: ", ")
             rows.append(arrow(1, 0, y, text, at: asked + UInt64(lookup.durationUs), lookup.source))
             y += Self.rowHeight + 8
         }

@@ -110,7 +110,7 @@ enum CachePage {
             """
             <tr><td class="name"><a href="\(LookupsPage.link(entry.name))">\(entry.name)</a></td>\
             <td>\(entry.type)\(entry.dnssecOK ? " DO" : "")\(entry.checkingDisabled ? " CD" : "")</td>\
-            <td>\(entry.responseCode)</td><td class="number">\(entry.answers)</td>\
+            <td>\(entry.responseCode == "NOERROR" && entry.answers == 0 ? "NODATA" : entry.responseCode)</td><td class="number">\(entry.answers)</td>\
             <td class="number">\(Words.age(UInt64(entry.age)))</td>\
             <td class="number">\(entry.isStale ? "stale" : Words.age(UInt64(entry.remaining)))</td>\
             <td class="number">\(entry.hits)</td><td class="muted">\(entry.upstream ?? "")</td></tr>
@@ -140,7 +140,7 @@ enum UpstreamsPage {
             let state: HTML = server.state == "down" ? "<span class=\"bad\">down</span>" : "\(server.state)"
             return """
                 <tr><td class="mono">\(server.address) <span class="muted">\(server.transport)</span></td>\
-                <td class="name">\(server.domain)</td><td>\(state)</td>\
+                <td class="name">\(server.domain == "." ? "all other names" : server.domain)</td><td>\(state)</td>\
                 <td class="number">\(server.roundTripMicroseconds.map { Words.duration($0) } ?? "-")</td>\
                 <td class="number">\(server.queries)</td><td class="number">\(server.answers)</td>\
                 <td class="number">\(server.timeouts)</td></tr>
