@@ -28,6 +28,8 @@ public final class InspectorServer: DaemonCompanion {
     public func ready() async -> [String] { await readiness.wait() }
 
     public func run() async throws {
+        // Also where the end comes before the beginning: who waits to hear of it waits no longer.
+        defer { readiness.end([]) }
         let router = Router(context: BasicRequestContext.self)
         router.add(middleware: BrowserGuard())
         pages.addRoutes(to: router)
@@ -43,13 +45,9 @@ public final class InspectorServer: DaemonCompanion {
             },
             logger: ControlServer.silent)
         do { try await application.runUntilShutdown() } catch {
-            guard let code = (error as? IOError)?.errnoCode else {
-                readiness.end([])
-                throw error
-            }
+            guard let code = (error as? IOError)?.errnoCode else { throw error }
             let reason = "\(address): \(String(cString: strerror(code)))"
             guard isOptional else {
-                readiness.end([])
                 throw ServiceFailure(
                     .problem, "the inspector can't be served at \(reason); give --inspector another address, or off")
             }
