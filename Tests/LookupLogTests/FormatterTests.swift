@@ -117,4 +117,29 @@ struct FormatterTests {
         #expect(wrong == 0)
         #expect(ClientProcess.at(asking)?.command == "dig")
     }
+
+    @Test("A watcher that does not keep up is told of all that it missed, the losses in what it missed among it")
+    func slowWatcher() async throws {
+        let live = LiveLookups()
+        let subscription = try #require(live.subscribe(.json) { _ in true })
+        var id: UInt64 = 0
+        func note() {
+            id += 1
+            StoredLookup(id: 1, number: id, fields()).withRecord { live.note($0, id: id) }
+            live.flush()
+        }
+        for _ in 0..<256 { note() }
+        // There is no room for these.
+        live.note(lost: 5, time: 1)
+        live.flush()
+        note()
+        var pieces = subscription.makeAsyncIterator()
+        _ = await pieces.next()
+        note()
+        live.finish()
+        var last: [UInt8] = []
+        while let piece = await pieces.next() { last = piece.bytes }
+        let lines = String(decoding: last, as: UTF8.self).split(separator: "\n")
+        #expect(lines.count == 2 && lines[0].contains(#""lost":6}"#) && lines[1].contains(#""id":258,"#))
+    }
 }
