@@ -64,9 +64,9 @@ struct PageTests {
         let start: UInt64 = 10_000_000
         // AAAA came a moment after A, and was answered first.
         let lookups = [("AAAA", start + 900), ("A", start)].map { Self.lookup($1, type: $0) }
-        for found in [Navigation(lookups: lookups)] + Navigation.group(lookups.reversed()) {
+        for found in [Navigation(lookups: lookups)].compactMap(\.self) + Navigation.group(lookups.reversed()) {
             #expect(found.lookups.map(\.type) == ["A", "AAAA"])
-            #expect(found.duration == 900 + 11)
+            #expect(found.duration == 11)
             #expect(LookupsPage.detail(found).text.contains("911 us"))
         }
         #expect(Navigation.group(lookups.reversed()).count == 1)
