@@ -92,6 +92,20 @@ struct APIParameters {
 }
 
 extension String {
+    /// As a part of a URL's path, or as a value of its query.
+    public var percentEncoded: String {
+        var text = ""
+        for byte in utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"):
+                text.unicodeScalars.append(Unicode.Scalar(byte))
+            default: text += "%" + String(UInt16(byte) + 0x100, radix: 16, uppercase: true).dropFirst()
+            }
+        }
+        return text
+    }
+
     /// Nil when it is no percent-encoded UTF-8.
     func percentDecoded() -> String? {
         guard utf8.contains(UInt8(ascii: "%")) else { return self }

@@ -64,7 +64,7 @@ struct InspectorPages: Sendable {
         let losses = (found?.losses ?? []).map {
             LookupsPage.Loss(time: $0.time, count: UInt64(clamping: $0.count), reason: Self.words($0.reason))
         }
-        let older = found?.next.map { "/?q=\(LookupsPage.path(query))&before=\($0)" }
+        let older = found?.next.map { "/?q=\(query.percentEncoded)&before=\($0)" }
         if request.headers[HTTPField.Name("X-Fragment")!] != nil {
             return Self.html(
                 LookupsPage.list(navigations, losses: losses, filter: query, older: older, command: exampleQuery))

@@ -28,6 +28,8 @@ public final class InspectorServer: DaemonCompanion {
     public func ready() async -> [String]? { await readiness.wait() }
 
     public func run() async throws {
+        // Also where the end comes before the beginning: who waits to hear of it waits no longer.
+        defer { readiness.fail() }
         let router = Router(context: BasicRequestContext.self)
         router.add(middleware: BrowserGuard())
         pages.addRoutes(to: router)

@@ -20,33 +20,42 @@ public struct ClientProcess: Sendable, Hashable, CustomStringConvertible {
         var numbers: [ClientProcess: UInt32] = [:]
         /// The number in front of the first of `all`.
         var base: UInt32 = 0
-    }
 
-    private static let known = Mutex(Known())
-    /// So many are held; after that the table starts anew, and what is older loses its name.
-    private static let most = 1 << 16
-
-    /// The number of a process in records; never 0.
-    static func number(of process: ClientProcess) -> UInt32 {
-        known.withLock { known in
-            if let number = known.numbers[process] { return number }
-            if known.all.count == most {
+        mutating func number(of process: ClientProcess) -> UInt32 {
+            if let number = numbers[process] { return number }
+            if all.count == most {
                 // Numbers are not used again soon: what is older must not get another's name.
-                let base = known.base &+ UInt32(most)
-                known = Known(base: base > UInt32.max / 2 ? 0 : base)
+                let base = base + UInt32(most)
+                self = Known(base: base > keptMark / 2 ? 0 : base)
             }
-            known.all.append(process)
-            let number = known.base + UInt32(known.all.count)
-            known.numbers[process] = number
+            all.append(process)
+            let number = base + UInt32(all.count)
+            numbers[process] = number
             return number
         }
+
+        func at(_ number: UInt32) -> ClientProcess? {
+            let index = Int(number) - Int(base) - 1
+            return all.indices.contains(index) ? all[index] : nil
+        }
+    }
+
+    /// Those that ask, and those that are read back from where they were kept: a month of these must not push those out.
+    private static let asking = Mutex(Known())
+    private static let kept = Mutex(Known())
+    /// So many of each are held; after that the table starts anew, and what is older loses its name.
+    private static let most = 1 << 16
+    /// Tells the numbers of those that were kept.
+    private static let keptMark: UInt32 = 1 << 31
+
+    /// The number of a process in records; never 0.
+    static func number(of process: ClientProcess, isKept: Bool = false) -> UInt32 {
+        isKept ? kept.withLock { $0.number(of: process) } | keptMark : asking.withLock { $0.number(of: process) }
     }
 
     static func at(_ number: UInt32) -> ClientProcess? {
         guard number > 0 else { return nil }
-        return known.withLock { known in
-            let index = Int(number) - Int(known.base) - 1
-            return known.all.indices.contains(index) ? known.all[index] : nil
-        }
+        return number & keptMark == 0
+            ? asking.withLock { $0.at(number) } : kept.withLock { $0.at(number & ~keptMark) }
     }
 }

@@ -31,7 +31,10 @@ public final class LiveLookups: LookupObserver {
         let continuation: AsyncStream<Lines>.Continuation
         var lines: LookupFormatter
         var ids: [UInt64] = []
+        /// Not told yet.
         var lost: UInt64 = 0
+        /// Told in the piece at work, which may get lost itself.
+        var told: UInt64 = 0
         var second: UInt64 = 0
         var inSecond = 0
 
@@ -150,6 +153,7 @@ public final class LiveLookups: LookupObserver {
     private static func tellLost(_ subscriber: Subscriber, time: UInt64) {
         subscriber.lines.append(lost: subscriber.lost, time: time)
         if subscriber.lines.form != .csv { subscriber.ids.append(0) }
+        subscriber.told += subscriber.lost
         subscriber.lost = 0
     }
 
@@ -157,7 +161,8 @@ public final class LiveLookups: LookupObserver {
         let lines = Lines(bytes: subscriber.lines.take(), ids: subscriber.ids)
         subscriber.ids.removeAll(keepingCapacity: true)
         if case .dropped = subscriber.continuation.yield(lines) {
-            subscriber.lost += UInt64(lines.ids.count { $0 > 0 })
+            subscriber.lost += UInt64(lines.ids.count { $0 > 0 }) + subscriber.told
         }
+        subscriber.told = 0
     }
 }

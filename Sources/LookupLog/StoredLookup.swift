@@ -138,7 +138,7 @@ extension LookupRecord {
         store(UInt16(message.count), Field.messageLength)
         store(UInt8(hops.count), Field.hopCount)
         store(fields.payloadSize ?? 0, Field.payloadSize)
-        store(fields.process.map(ClientProcess.number) ?? 0, Field.process)
+        store(fields.process.map { ClientProcess.number(of: $0, isKept: true) } ?? 0, Field.process)
         var cursor = Field.end
         for hop in hops {
             store(hop.nameOffset, cursor)

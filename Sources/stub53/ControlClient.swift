@@ -153,23 +153,6 @@ struct ControlOptions: ParsableArguments {
     func client() throws -> ControlClient { try ControlClient.find(control) }
 }
 
-extension String {
-    /// As a value of a URL's query.
-    var queryValue: String {
-        var text = ""
-        for byte in utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"):
-                text.unicodeScalars.append(Unicode.Scalar(byte))
-            default:
-                text += "%" + String(UInt16(byte) + 0x100, radix: 16, uppercase: true).dropFirst()
-            }
-        }
-        return text
-    }
-}
-
 /// Values as JSON for people and programs.
 enum JSONText {
     static func of(_ value: some Encodable) throws -> String {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Inspector
 import Server
 
 /// `stub53 flush`: has a running daemon forget what upstream has said.
@@ -31,7 +32,7 @@ struct Flush: AsyncParsableCommand {
 
     mutating func run() async throws {
         var target = "/v1/cache"
-        if let name { target += "?name=\("\(try Query.name(name))".queryValue)&tree=\(tree ? 1 : 0)" }
+        if let name { target += "?name=\("\(try Query.name(name))".percentEncoded)&tree=\(tree ? 1 : 0)" }
         let answer = try await control.client().ask(.delete, target, as: Flushed.self)
         print("\(Terminal.count(answer.flushed, "answer")) forgotten")
     }

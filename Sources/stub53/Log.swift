@@ -120,7 +120,7 @@ struct Log: AsyncParsableCommand {
         }
         let client = try found ?? control.client()
         let target =
-            "?filter=\(filter.queryValue)&format=\(form)&colors=\(Terminal.hasColors && pcap == nil ? 1 : 0)"
+            "?filter=\(filter.percentEncoded)&format=\(form)&colors=\(Terminal.hasColors && pcap == nil ? 1 : 0)"
         // Live first, so that nothing falls between; what comes meanwhile waits.
         if follow {
             try await client.send(.get, "/v1/lookups/live\(target)&last=\(limit ?? 1_000_000)") { Terminal.write($0) }

@@ -78,7 +78,7 @@ struct Override: AsyncParsableCommand {
 
         mutating func run() async throws {
             let lease = try await control.client().ask(
-                .delete, "/v1/overrides?name=\(name.queryValue)", as: OverrideLease.self)
+                .delete, "/v1/overrides?name=\(name.percentEncoded)", as: OverrideLease.self)
             print("removed \(lease.name)")
         }
     }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import DNSWire
+import Inspector
 import Resolution
 import Server
 
@@ -52,7 +53,8 @@ struct Why: AsyncParsableCommand {
         let explanation =
             if let client = try daemon() {
                 try await client.ask(
-                    .get, "/v1/why?name=\("\(name)".queryValue)&type=\(type)&ask=\(ask ? 1 : 0)", as: Explanation.self)
+                    .get, "/v1/why?name=\("\(name)".percentEncoded)&type=\(type)&ask=\(ask ? 1 : 0)",
+                    as: Explanation.self)
             } else { try explain(name, type) }
         if json { print(try JSONText.of(explanation)) } else { print(ExplanationText(explanation).text) }
     }

@@ -1,8 +1,9 @@
 import DNSWire
-import LookupLog
 import Resolution
 import TestSupport
 import Testing
+
+@testable import LookupLog
 
 @Suite("Lookups as text outside of the log")
 struct FormatterTests {
@@ -102,5 +103,43 @@ struct FormatterTests {
             String(decoding: formatter.take(), as: UTF8.self)
                 == #"{"time":"2026-11-23T17:00:00.000000Z","lost":3,"reason":"rate"}"# + "\n")
         #expect(formatter.count == 0)
+    }
+
+    @Test("Reading back very many processes takes no name from those that ask now")
+    func manyProcesses() {
+        var fields = LookupFields(client: SocketAddress(ip: "127.0.0.1", port: 1)!)
+        let asking = ClientProcess.number(of: ClientProcess(pid: 1, command: "dig"))
+        var wrong = 0
+        for pid in 1...70_000 as ClosedRange<Int32> {
+            fields.process = ClientProcess(pid: pid, command: "c")
+            if StoredLookup(id: 1, number: 1, fields).withRecord({ $0.process?.pid }) != pid { wrong += 1 }
+        }
+        #expect(wrong == 0)
+        #expect(ClientProcess.at(asking)?.command == "dig")
+    }
+
+    @Test("A watcher that does not keep up is told of all that it missed, the losses in what it missed among it")
+    func slowWatcher() async throws {
+        let live = LiveLookups()
+        let subscription = try #require(live.subscribe(.json) { _ in true })
+        var id: UInt64 = 0
+        func note() {
+            id += 1
+            StoredLookup(id: 1, number: id, fields()).withRecord { live.note($0, id: id) }
+            live.flush()
+        }
+        for _ in 0..<256 { note() }
+        // There is no room for these.
+        live.note(lost: 5, time: 1)
+        live.flush()
+        note()
+        var pieces = subscription.makeAsyncIterator()
+        _ = await pieces.next()
+        note()
+        live.finish()
+        var last: [UInt8] = []
+        while let piece = await pieces.next() { last = piece.bytes }
+        let lines = String(decoding: last, as: UTF8.self).split(separator: "\n")
+        #expect(lines.count == 2 && lines[0].contains(#""lost":6}"#) && lines[1].contains(#""id":258,"#))
     }
 }

@@ -103,22 +103,8 @@ enum LookupsPage {
         return "\(process.command) <span class=\"muted\">\(process.pid)</span>"
     }
 
-    /// A text as a part of a path, or as a value of a query.
-    static func path(_ name: String) -> String {
-        var text = ""
-        for byte in name.utf8 {
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"):
-                text.unicodeScalars.append(Unicode.Scalar(byte))
-            default: text += "%" + String(UInt16(byte) + 0x100, radix: 16, uppercase: true).dropFirst()
-            }
-        }
-        return text
-    }
-
     /// Where a name's page is. A dot alone is no part of a path that browsers leave there.
-    static func link(_ name: String) -> String { name == "." ? "/name" : "/name/" + path(name) }
+    static func link(_ name: String) -> String { name == "." ? "/name" : "/name/" + name.percentEncoded }
 
     // MARK: One visit, opened
 
