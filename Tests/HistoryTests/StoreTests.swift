@@ -210,7 +210,7 @@ struct StoreTests {
                 try String.fetchAll(database, sql: "SELECT name FROM pragma_table_info('\(table)')").map { (table, $0) }
             }
         }
-        for round in 0..<60 {
+        for round in 0..<20 {
             let (table, column) = columns.randomElement(using: &random)!
             let value = [
                 "9223372036854775807", "-9223372036854775808", "-1", "0", "65536", "4294967296", "x''",
