@@ -6,8 +6,15 @@ internal import Synchronization
 public final class LiveLookups: LookupObserver {
     /// Whole lines, each with its newline, and each line's number in the log; 0 for a line that tells of a loss.
     public struct Lines: Sendable {
-        public var bytes: [UInt8]
-        public var ids: [UInt64]
+        public let bytes: [UInt8]
+        public let ids: [UInt64]
+        private let hold: Hold
+
+        fileprivate init(bytes: [UInt8], ids: [UInt64], _ waiting: Waiting) {
+            self.bytes = bytes
+            self.ids = ids
+            hold = Hold(waiting, bytes.count + Waiting.overhead)
+        }
 
         /// Only the lines after number `last`: those before are known from the history.
         public func after(_ last: UInt64) -> [UInt8] {
@@ -20,6 +27,27 @@ public final class LiveLookups: LookupObserver {
         }
     }
 
+    /// Bytes that wait for one watcher.
+    fileprivate final class Waiting: Sendable {
+        let bytes = Atomic<Int>(0)
+        /// Of a piece, however small.
+        static let overhead = 256
+    }
+
+    /// A piece's share of these, until the watcher has let go of it.
+    private final class Hold: Sendable {
+        private let waiting: Waiting
+        private let bytes: Int
+
+        init(_ waiting: Waiting, _ bytes: Int) {
+            self.waiting = waiting
+            self.bytes = bytes
+            waiting.bytes.add(bytes, ordering: .relaxed)
+        }
+
+        deinit { waiting.bytes.subtract(bytes, ordering: .relaxed) }
+    }
+
     /// Watches until the sequence is let go of.
     public typealias Subscription = AsyncStream<Lines>
 
@@ -29,6 +57,7 @@ public final class LiveLookups: LookupObserver {
         /// Lines in a second; what is beyond is counted.
         let rate: Int
         let continuation: AsyncStream<Lines>.Continuation
+        let waiting = Waiting()
         var lines: LookupFormatter
         var ids: [UInt64] = []
         /// Not told yet.
@@ -60,8 +89,8 @@ public final class LiveLookups: LookupObserver {
     private let state = Mutex(State())
     private let watchers = Atomic<Int>(0)
 
-    /// Pieces that wait for a watcher; a piece is what comes in a few milliseconds.
-    private static let mostPieces = 32
+    /// Bytes that wait for a watcher at most: while it is shown what was kept, what comes has to wait.
+    private static let mostWaiting = 2 << 20
     private static let pieceSize = 64 * 1024
     /// Watchers at once.
     public static let most = 64
@@ -76,8 +105,8 @@ public final class LiveLookups: LookupObserver {
         _ form: LookupFormatter.Form, colors: Bool = false, rate: Int = 100_000,
         where wants: @escaping @Sendable (LookupRecord) -> Bool
     ) -> Subscription? {
-        let (stream, continuation) = AsyncStream.makeStream(
-            of: Lines.self, bufferingPolicy: .bufferingOldest(Self.mostPieces))
+        // Bounded by `mostWaiting`.
+        let (stream, continuation) = AsyncStream.makeStream(of: Lines.self)
         let number = state.withLock { state -> Int? in
             guard state.subscribers.count < Self.most else { return nil }
             let subscriber = Subscriber(form, colors: colors, rate: rate, wants: wants, continuation)
@@ -158,11 +187,14 @@ public final class LiveLookups: LookupObserver {
     }
 
     private static func send(_ subscriber: Subscriber) {
-        let lines = Lines(bytes: subscriber.lines.take(), ids: subscriber.ids)
-        subscriber.ids.removeAll(keepingCapacity: true)
-        if case .dropped = subscriber.continuation.yield(lines) {
-            subscriber.lost += UInt64(lines.ids.count { $0 > 0 }) + subscriber.told
+        if subscriber.waiting.bytes.load(ordering: .relaxed) < mostWaiting {
+            let lines = Lines(bytes: subscriber.lines.take(), ids: subscriber.ids, subscriber.waiting)
+            subscriber.continuation.yield(lines)
+        } else {
+            subscriber.lost += UInt64(subscriber.ids.count { $0 > 0 }) + subscriber.told
+            subscriber.lines.take { _ in }
         }
+        subscriber.ids.removeAll(keepingCapacity: true)
         subscriber.told = 0
     }
 }

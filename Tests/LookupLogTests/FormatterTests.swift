@@ -128,18 +128,22 @@ struct FormatterTests {
             StoredLookup(id: 1, number: id, fields()).withRecord { live.note($0, id: id) }
             live.flush()
         }
-        for _ in 0..<256 { note() }
-        // There is no room for these.
+        // More than two megabytes, and then what there is no room for either.
+        for _ in 0..<8000 { note() }
         live.note(lost: 5, time: 1)
         live.flush()
         note()
         var pieces = subscription.makeAsyncIterator()
-        _ = await pieces.next()
+        var shown: [UInt8] = []
+        for _ in 0..<10 { shown += await pieces.next()?.bytes ?? [] }
         note()
         live.finish()
-        var last: [UInt8] = []
-        while let piece = await pieces.next() { last = piece.bytes }
-        let lines = String(decoding: last, as: UTF8.self).split(separator: "\n")
-        #expect(lines.count == 2 && lines[0].contains(#""lost":6}"#) && lines[1].contains(#""id":258,"#))
+        while let piece = await pieces.next() { shown += piece.bytes }
+        let lines = String(decoding: shown, as: UTF8.self).split(separator: "\n")
+        let lookups = lines.count { $0.contains(#""id":"#) }
+        let lost = lines.filter { $0.contains(#""lost":"#) }
+        #expect(lines.last?.contains(#""id":8002,"#) == true)
+        #expect(lookups > 1000 && lookups < 8000 && lost.count == 1)
+        #expect(lost.first?.contains("\"lost\":\(8002 - lookups + 5)}") == true, "\(lookups) \(lost)")
     }
 }
