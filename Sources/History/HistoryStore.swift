@@ -205,6 +205,7 @@ public final class HistoryStore: Sendable {
 
     /// Sets the file aside that turned out to be damaged, and begins a new one.
     func beginAnew(_ error: DatabaseError, report: (String) -> Void) throws {
+        guard Self.isOurs(path) else { throw error }
         defer { file.withLock { $0 = Self.identity(path) } }
         try pool.withLock { pool in
             // Who reads just now finishes first, and then finds it closed.
