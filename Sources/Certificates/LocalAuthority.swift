@@ -23,7 +23,9 @@ public struct LocalAuthority: Sendable {
         if let folder = variable("STATE_DIRECTORY")?.split(separator: ":").first { return String(folder) }
         if geteuid() == 0 { return systemFolder }
         if let state = variable("XDG_STATE_HOME") { return state + "/stub53" }
-        return (variable("HOME") ?? "/tmp") + "/.local/state/stub53"
+        // Never below /tmp, where others could have made it first.
+        let home = variable("HOME") ?? getpwuid(geteuid()).flatMap { $0.pointee.pw_dir }.map { String(cString: $0) }
+        return (home ?? "/nonexistent") + "/.local/state/stub53"
     }
 
     /// What is there already; nil: nothing.

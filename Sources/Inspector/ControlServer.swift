@@ -48,12 +48,17 @@ public final class ControlServer: DaemonCompanion {
                 readiness.end(["control    \(path)"])
             },
             logger: Self.silent)
-        defer { unlink(path) }
-        do { try await application.runUntilShutdown() } catch let error as IOError {
-            readiness.fail()
-            throw ServiceFailure(
-                .configuration,
-                "\(path): \(String(cString: strerror(error.errnoCode))); name another with --control, or switch it off")
+        do {
+            try await application.runUntilShutdown()
+            unlink(path)
+        } catch let error as IOError {
+            let reason = "\(path): \(String(cString: strerror(error.errnoCode)))"
+            guard isOptional else {
+                readiness.fail()
+                throw ServiceFailure(.configuration, "\(reason); name another with --control, or switch it off")
+            }
+            readiness.end(["control    off: \(reason)"])
+            try? await gracefulShutdown()
         } catch {
             readiness.fail()
             throw error

@@ -15,36 +15,9 @@ public struct ClientProcess: Sendable, Hashable, CustomStringConvertible {
 
     // MARK: Numbers, which records carry
 
-    private struct Known {
-        var all: [ClientProcess] = []
-        var numbers: [ClientProcess: UInt32] = [:]
-        /// The number in front of the first of `all`.
-        var base: UInt32 = 0
-
-        mutating func number(of process: ClientProcess) -> UInt32 {
-            if let number = numbers[process] { return number }
-            if all.count == most {
-                // Numbers are not used again soon: what is older must not get another's name.
-                let base = base + UInt32(most)
-                self = Known(base: base > keptMark / 2 ? 0 : base)
-            }
-            all.append(process)
-            let number = base + UInt32(all.count)
-            numbers[process] = number
-            return number
-        }
-
-        func at(_ number: UInt32) -> ClientProcess? {
-            let index = Int(number) - Int(base) - 1
-            return all.indices.contains(index) ? all[index] : nil
-        }
-    }
-
     /// Those that ask, and those that are read back from where they were kept: a month of these must not push those out.
-    private static let asking = Mutex(Known())
-    private static let kept = Mutex(Known())
-    /// So many of each are held; after that the table starts anew, and what is older loses its name.
-    private static let most = 1 << 16
+    private static let asking = Mutex(ProcessNumbers())
+    private static let kept = Mutex(ProcessNumbers())
     /// Tells the numbers of those that were kept.
     private static let keptMark: UInt32 = 1 << 31
 
@@ -57,5 +30,34 @@ public struct ClientProcess: Sendable, Hashable, CustomStringConvertible {
         guard number > 0 else { return nil }
         return number & keptMark == 0
             ? asking.withLock { $0.at(number) } : kept.withLock { $0.at(number & ~keptMark) }
+    }
+}
+
+/// Processes by numbers, so many at once: after that the table starts anew, and what is older loses its name.
+struct ProcessNumbers {
+    private var all: [ClientProcess] = []
+    private var numbers: [ClientProcess: UInt32] = [:]
+    /// The number in front of the first of `all`.
+    private var base: UInt32 = 0
+
+    static let most = 1 << 16
+
+    mutating func number(of process: ClientProcess) -> UInt32 {
+        if let number = numbers[process] { return number }
+        if all.count == Self.most {
+            // Numbers are not used again soon: what is older must not get another's name.
+            let next = base + UInt32(Self.most)
+            self = ProcessNumbers()
+            base = next > 1 << 30 ? 0 : next
+        }
+        all.append(process)
+        let number = base + UInt32(all.count)
+        numbers[process] = number
+        return number
+    }
+
+    func at(_ number: UInt32) -> ClientProcess? {
+        let index = Int(number) - Int(base) - 1
+        return all.indices.contains(index) ? all[index] : nil
     }
 }

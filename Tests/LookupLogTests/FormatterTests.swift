@@ -105,17 +105,27 @@ struct FormatterTests {
         #expect(formatter.count == 0)
     }
 
-    @Test("Reading back very many processes takes no name from those that ask now")
+    @Test("Very many processes have each its number; the oldest lose theirs, which nobody else gets")
     func manyProcesses() {
-        var fields = LookupFields(client: SocketAddress(ip: "127.0.0.1", port: 1)!)
-        let asking = ClientProcess.number(of: ClientProcess(pid: 1, command: "dig"))
-        var wrong = 0
-        for pid in 1...70_000 as ClosedRange<Int32> {
-            fields.process = ClientProcess(pid: pid, command: "c")
-            if StoredLookup(id: 1, number: 1, fields).withRecord({ $0.process?.pid }) != pid { wrong += 1 }
+        var numbers = ProcessNumbers()
+        let first = numbers.number(of: ClientProcess(pid: 1, command: "dig"))
+        var seen: Set<UInt32> = [first]
+        for pid in 2...150_000 as ClosedRange<Int32> {
+            let number = numbers.number(of: ClientProcess(pid: pid, command: "c"))
+            seen.insert(number)
+            if numbers.at(number)?.pid != pid { Issue.record("\(pid)") }
         }
-        #expect(wrong == 0)
-        #expect(ClientProcess.at(asking)?.command == "dig")
+        #expect(seen.count == 150_000 && !seen.contains(0))
+        #expect(numbers.at(first) == nil && numbers.at(0) == nil)
+    }
+
+    @Test("Processes that are read back are told apart from those that ask")
+    func keptProcesses() {
+        var fields = LookupFields(client: SocketAddress(ip: "127.0.0.1", port: 1)!)
+        fields.process = ClientProcess(pid: 4, command: "kept")
+        let asking = ClientProcess.number(of: ClientProcess(pid: 5, command: "asking"))
+        #expect(StoredLookup(id: 1, number: 1, fields).withRecord { $0.process?.command } == "kept")
+        #expect(ClientProcess.at(asking)?.command == "asking")
     }
 
     @Test("A watcher that does not keep up is told of all that it missed, the losses in what it missed among it")

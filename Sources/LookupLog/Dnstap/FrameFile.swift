@@ -75,7 +75,7 @@ struct FrameFile: ~Copyable {
             throw Failure("is no regular file; a collector's socket is given as unix:PATH")
         }
         // Two writers would move each other's file away.
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else { throw Failure("is written by another process already") }
+        guard lock(descriptor) else { throw Failure("is written by another process already") }
         let blank = FrameStream.start + FrameStream.stop
         guard status.st_size <= blank.count else { return false }
         var bytes = [UInt8](repeating: 0, count: blank.count)
@@ -83,6 +83,16 @@ struct FrameFile: ~Copyable {
         guard blank.starts(with: bytes[..<count]) else { return false }
         guard ftruncate(descriptor, 0) == 0 else { throw Failure("can't be written", errno) }
         return true
+    }
+
+    /// A program that is just being started holds on to all our files for a moment.
+    private static func lock(_ descriptor: Int32) -> Bool {
+        for _ in 0..<40 {
+            if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
+            guard errno == EWOULDBLOCK else { return false }
+            usleep(5000)
+        }
+        return false
     }
 
     /// Moves the file to `PATH.1`, after making room for it there.
