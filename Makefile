@@ -32,7 +32,8 @@ run: build
 
 test: test-tools
 	swift build --build-tests
-	swift test --skip-build --skip BrowserTests
+	swift test --skip-build --skip BrowserTests --skip EndToEndTests
+	swift test --skip-build --filter EndToEndTests
 
 # The tests of the whole program once more, on the optimized build that people run.
 test-release: test-tools build

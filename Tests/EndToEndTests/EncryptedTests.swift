@@ -220,10 +220,11 @@ struct EncryptedTests {
 
         try folder.write(
             String(decoding: try Certificate.makeAuthority(name: "x").keyPEM, as: UTF8.self), to: "strange.key")
-        let wrong = try await Command.run([
-            "serve", "--no-hosts", "--no-upstream", "--listen", "tls://127.0.0.1:0", "--certificate",
-            folder.file("one.pem"), "--key", folder.file("strange.key"),
-        ])
+        let wrong = try await Command.run(
+            [
+                "serve", "--no-hosts", "--no-upstream", "--listen", "tls://127.0.0.1:0", "--certificate",
+                folder.file("one.pem"), "--key", folder.file("strange.key"),
+            ] + Command.apart)
         #expect(wrong.code == 78 && wrong.errors.contains("\(folder.file("one.pem")): "), "\(wrong.errors)")
     }
 

@@ -195,7 +195,7 @@ struct ReloadSettingsTests {
                 "serve", "--listen", "127.0.0.1:0", "--hosts", fifo, "--zones", folder.file("zones"), "--no-upstream",
                 "--log",
                 "none",
-            ])
+            ] + Command.apart)
         let descriptors = "/proc/\(program.identifier)/fd"
         let text = "127.0.0.18 piped.test\n"
         // On a thread of its own: the daemon does not wait for ever.

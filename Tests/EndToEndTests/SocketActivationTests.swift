@@ -88,7 +88,9 @@ struct SocketActivationTests {
     func wrong(_ sockets: [String], _ count: String?, _ named: String) async throws {
         let manager = manager(sockets, count: count)
         let program = try ProgramProcess(
-            manager[0], manager.dropFirst() + [Command.executable.path, "serve"] + quiet)
+            manager[0],
+            manager.dropFirst() + [Command.executable.path, "serve"] + quiet
+                + Command.apart)
         #expect(try await program.exitCode(within: 10) == 78)
         #expect(try await program.errors.first(containing: named).hasPrefix("stub53: "))
     }

@@ -15,7 +15,7 @@ struct StartTests {
     private func failure(
         _ arguments: [String], behind wrapper: [String] = [], in folder: String? = nil
     ) async throws -> (code: Int32, complaint: String) {
-        var all = wrapper + [Command.executable.path, "serve"] + arguments
+        var all = wrapper + [Command.executable.path, "serve"] + arguments + Command.apart
         let program = try ProgramProcess(all.removeFirst(), all, folder: folder)
         let code = try await program.exitCode(within: 10)
         _ = try? await program.errors.first { _ in false }

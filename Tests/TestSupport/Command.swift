@@ -8,6 +8,9 @@ public enum Command {
         public var code: Int32
     }
 
+    /// Options of `serve` that leave out what is there once for a machine, and is not for daemons side by side.
+    public static let apart = ["--inspector", "off", "--control", "off", "--history", "off"]
+
     /// What STUB53 names; else the one beside the tests, where the package manager builds all products.
     public static let executable: URL = {
         if let chosen = ProcessInfo.processInfo.environment["STUB53"] { return URL(filePath: chosen) }

@@ -24,8 +24,7 @@ public final class DaemonProcess: Sendable {
         var all = wrapper + [Command.executable.path, "serve"] + arguments
         if listens, !arguments.contains("--listen") { all += ["--listen", "127.0.0.1:0"] }
         if !arguments.contains("--log") { all += ["--log", "json"] }
-        // What is there once for a machine is not for daemons that run side by side.
-        for flag in ["--inspector", "--control", "--history"] where !arguments.contains(flag) { all += [flag, "off"] }
+        for flag in Command.apart where flag != "off" && !arguments.contains(flag) { all += [flag, "off"] }
         // Also where the tests are killed.
         all.append("--end-with-input")
         program = try ProgramProcess(all.removeFirst(), all, folder: folder, endsWithUs: true)
