@@ -98,7 +98,7 @@ struct InspectorPages: Sendable {
 
     /// A question that gives the first row of an empty page.
     private var exampleQuery: String {
-        guard let first = control.statistics.addresses.first?.address, let colon = first.lastIndex(of: ":") else {
+        guard let first = control.addresses.first?.address, let colon = first.lastIndex(of: ":") else {
             return "dig acme.org"
         }
         let host = first[..<colon].filter { $0 != "[" && $0 != "]" }
@@ -275,11 +275,11 @@ struct InspectorPages: Sendable {
 
     private var pulse: HTML {
         let now = Self.now
-        return Chart.pulse(control.totals.seconds(61, now: now), now: now, lost: control.statistics.lookupsLost)
+        return Chart.pulse(control.totals.seconds(61, now: now), now: now, lost: control.lookupsLost)
     }
 
     func page(_ tab: Tab?, title: String, status: HTTPResponse.Status = .ok, _ body: HTML) -> Response {
-        let addresses = control.statistics.addresses.map { "\($0.address) \($0.transports)" }
+        let addresses = control.addresses.map { "\($0.address) \($0.transports)" }
         return Self.html(
             Layout.page(tab, title: title, addresses: addresses, pulse: pulse, body), status: status)
     }

@@ -70,11 +70,9 @@ extension DaemonControl {
         var statistics = DaemonStatistics(
             version: Release.version, uptime: (Moment.monotonicMicroseconds() - daemon.started.monotonic) / 1_000_000,
             process: processID,
-            addresses: daemon.addresses.map {
-                .init(address: "\($0.address)", transports: $0.transports, url: $0.url)
-            },
+            addresses: addresses,
             overrideNames: sources.hosts.nameCount, zones: sources.zones.zones.count, lookups: totals.lookups,
-            lookupsLost: daemon.log?.lost ?? 0, bySource: [:], byRcode: [:], byType: [:], byTransport: [:],
+            lookupsLost: lookupsLost, bySource: [:], byRcode: [:], byType: [:], byTransport: [:],
             latency: [:], cache: cacheStatistics,
             reloads: .init(done: counts.done, failed: counts.failed, last: counts.last))
         for count in totals.counts {
@@ -92,6 +90,14 @@ extension DaemonControl {
     }
 
     private var processID: Int32 { ProcessID.own }
+
+    /// Where the service is reached.
+    public var addresses: [DaemonStatistics.Address] {
+        daemon.addresses.map { .init(address: "\($0.address)", transports: $0.transports, url: $0.url) }
+    }
+
+    /// Lookups that are missing in a log.
+    public var lookupsLost: UInt64 { daemon.log?.lost ?? 0 }
 
     /// What has been counted of the lookups.
     public var totals: LookupTotals { daemon.totals }
