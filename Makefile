@@ -15,13 +15,19 @@ BROWSER_PACKAGES := $(BUILD_PACKAGES) chromium chromium-driver firefox-esr nginx
 # Who is measured beside stub53, and what with.
 BENCH_PACKAGES := $(BUILD_PACKAGES) openssl dnsperf dnsmasq-base unbound nsd knot dnsdist pdns-recursor
 
+# All tests but those of the whole program and of browsers.
+UNIT_TESTS := --skip BrowserTests --skip EndToEndTests
+# Of `make sanitize`: address, thread, or both.
+SANITIZERS ?= address thread
+DOCS := .build/docs
+
 BENCH_BUILD := swift build -c release --package-path Tests/Benchmarks --scratch-path .build/benchmarks
 BENCH_PROGRAMS := .build/benchmarks/release
 # Of `make bench`: ROWS=zone,tcp (all), ROUNDS=5, SECONDS=5, and where results.json and results.svg go.
 OUT ?= .build/bench
 
-.PHONY: build run test test-release test-browsers lint install clean bench bench-instructions build-tools test-tools \
-	browser-tools bench-tools instruction-tools
+.PHONY: build run check test test-release test-browsers lint links structure docs coverage sanitize install clean bench \
+	bench-instructions build-tools test-tools browser-tools bench-tools instruction-tools script-tools
 
 # With Swift's libraries inside: it starts four times as fast, and runs where Swift is not.
 build: build-tools
@@ -30,9 +36,14 @@ build: build-tools
 run: build
 	$(if $(ARGS),,$(SUDO)) .build/release/stub53 serve $(ARGS)
 
+# What one runs before a commit.
+check: lint links test-tools
+	swift build --build-tests
+	swift test --skip-build $(UNIT_TESTS)
+
 test: test-tools
 	swift build --build-tests
-	swift test --skip-build --skip BrowserTests --skip EndToEndTests
+	swift test --skip-build $(UNIT_TESTS)
 	swift test --skip-build --filter EndToEndTests
 
 # The tests of the whole program once more, on the optimized build that people run.
@@ -45,7 +56,34 @@ test-browsers: browser-tools
 	swift test --skip-build --filter BrowserTests
 
 lint:
-	swift format lint --strict --recursive Sources Tests Package.swift
+	swift format lint --strict --parallel --recursive Sources Tests Package.swift
+
+# Whether the documents name files, articles, types and targets that are there.
+links: script-tools
+	@Tests/links.py
+
+# Which module imports which, and circles: of modules none, of files none of more than three.
+structure: script-tools
+	@Tests/imports.py --most 3
+
+# The articles as a web site; a warning is an error.
+docs: links
+	@mkdir -p $(dir $(DOCS))
+	docc convert Sources/stub53/Documentation.docc --output-path $(DOCS) --fallback-display-name stub53 \
+		--fallback-bundle-identifier stub53 --warnings-as-errors
+	@echo "python3 -m http.server --directory $(DOCS) serves them: http://localhost:8000/documentation/stub53"
+
+# How many lines of each module the tests run, those of started daemons among them.
+coverage: test-tools script-tools
+	swift test --enable-code-coverage --scratch-path .build-coverage $(UNIT_TESTS)
+	Tests/coverage.py .build-coverage/debug
+
+# The same, on builds that watch memory or threads; each has a folder of its own.
+sanitize: test-tools
+	for kind in $(SANITIZERS); do \
+		swift build --build-tests --sanitize=$$kind --scratch-path .build-$$kind && \
+		swift test --skip-build --sanitize=$$kind --scratch-path .build-$$kind $(UNIT_TESTS) || exit 1; \
+	done
 
 install: build
 	$(SUDO) install -s -D -m 755 .build/release/stub53 $(DESTDIR)$(PREFIX)/bin/stub53
@@ -55,6 +93,7 @@ install: build
 
 clean:
 	swift package clean
+	rm -rf .build-coverage .build-address .build-thread $(DOCS)
 
 # Measures stub53 and its peers with the same data and load, one after the other; takes an hour for all rows.
 bench: bench-tools build
@@ -67,6 +106,9 @@ bench: bench-tools build
 bench-instructions: instruction-tools
 	$(BENCH_BUILD) --product Instructions
 	Tests/Benchmarks/instructions.sh $(BENCH_PROGRAMS)/Instructions Tests/Benchmarks/instructions.txt $(BASELINE)
+
+script-tools:
+	@command -v python3 >/dev/null || { $(call install_missing,python3); }
 
 build-tools:
 	@$(call install_missing,$(BUILD_PACKAGES))
