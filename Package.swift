@@ -29,13 +29,26 @@ let package = Package(
         .target(name: "Certificates", dependencies: ["COpenSSL"], swiftSettings: settings),
         .target(name: "DNSWire", swiftSettings: settings),
         .target(name: "LDNS", dependencies: ["CLdns", "DNSWire"], swiftSettings: settings),
-        .target(name: "Resolution", dependencies: ["CLinux", "DNSWire", "LDNS"], swiftSettings: settings),
-        .target(name: "LookupLog", dependencies: ["CLinux", "DNSWire", "LDNS", "Resolution"], swiftSettings: settings),
+        .target(name: "Platform", dependencies: ["CLinux"], swiftSettings: settings),
+        .target(name: "Lookup", dependencies: ["DNSWire", "Platform"], swiftSettings: settings),
         .target(
-            name: "Server",
+            name: "LocalData", dependencies: ["CLinux", "DNSWire", "LDNS", "Lookup", "Platform"],
+            swiftSettings: settings),
+        .target(
+            name: "Upstream", dependencies: ["CLinux", "DNSWire", "LDNS", "Lookup", "Platform"],
+            swiftSettings: settings),
+        .target(
+            name: "Pipeline", dependencies: ["DNSWire", "LocalData", "Lookup", "Platform", "Upstream"],
+            swiftSettings: settings),
+        .target(
+            name: "LookupLog",
+            dependencies: ["CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "Platform", "Upstream"],
+            swiftSettings: settings),
+        .target(
+            name: "Transports",
             dependencies: [
-                "CLinux", "Certificates", "DNSWire", "LDNS", "LookupLog", "Resolution",
-                .product(name: "Logging", package: "swift-log"),
+                "CLinux", "Certificates", "DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog", "Pipeline", "Platform",
+                "Upstream",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHPACK", package: "swift-nio-http2"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -43,6 +56,15 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "NIOTLS", package: "swift-nio"),
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "Daemon",
+            dependencies: [
+                "CLinux", "Certificates", "DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog", "Pipeline", "Platform",
+                "Transports", "Upstream",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
                 .product(name: "Yams", package: "Yams"),
@@ -51,7 +73,7 @@ let package = Package(
         .target(
             name: "Flow",
             dependencies: [
-                "DNSWire", "Resolution",
+                "DNSWire", "LocalData", "Lookup", "Platform",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -63,7 +85,7 @@ let package = Package(
         .target(
             name: "History",
             dependencies: [
-                "CLinux", "DNSWire", "LookupLog", "Resolution",
+                "CLinux", "DNSWire", "LocalData", "Lookup", "LookupLog", "Platform",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
@@ -71,7 +93,9 @@ let package = Package(
         .target(
             name: "Inspector",
             dependencies: [
-                "CLinux", "DNSWire", "History", "LDNS", "LookupLog", "Resolution", "Server",
+                "CLinux", "DNSWire", "Daemon", "History", "LDNS", "LocalData", "Lookup", "LookupLog", "Platform",
+                "Transports",
+                "Upstream",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
@@ -82,8 +106,9 @@ let package = Package(
         .executableTarget(
             name: "stub53",
             dependencies: [
-                "CLinux", "Certificates", "DNSWire", "Flow", "History", "Inspector", "LDNS", "LookupLog", "Resolution",
-                "Server",
+                "CLinux", "Certificates", "DNSWire", "Daemon", "Flow", "History", "Inspector", "LDNS", "LocalData",
+                "Lookup",
+                "LookupLog", "Platform", "Transports", "Upstream",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -96,27 +121,37 @@ let package = Package(
         .testTarget(name: "CertificatesTests", dependencies: ["TestSupport", "Certificates"], swiftSettings: settings),
         .testTarget(name: "LDNSTests", dependencies: ["LDNS", "DNSWire"], swiftSettings: settings),
         .testTarget(
-            name: "ResolutionTests", dependencies: ["CLinux", "Resolution", "LDNS", "DNSWire"], exclude: ["Corpus"],
+            name: "ResolutionTests",
+            dependencies: ["CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "Pipeline", "Platform", "Upstream"],
+            exclude: ["Corpus"],
             swiftSettings: settings),
         .testTarget(
-            name: "LookupLogTests", dependencies: ["TestSupport", "LookupLog", "Resolution", "LDNS", "DNSWire"],
+            name: "LookupLogTests",
+            dependencies: [
+                "TestSupport", "DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog", "Platform", "Upstream",
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "AllocationCount", "TestSupport", "Server", "LookupLog", "Resolution", "LDNS", "DNSWire", "stub53",
+                "AllocationCount", "TestSupport", "DNSWire", "Daemon", "LDNS", "LocalData", "Lookup", "LookupLog",
+                "Pipeline",
+                "Platform", "Transports", "Upstream", "stub53",
             ],
             exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
         .testTarget(
-            name: "InspectorTests", dependencies: ["Inspector", "LookupLog", "DNSWire"], swiftSettings: settings),
+            name: "InspectorTests", dependencies: ["Inspector", "LookupLog", "DNSWire", "Lookup", "Platform"],
+            swiftSettings: settings),
         .testTarget(
             name: "HistoryTests",
             dependencies: [
-                "TestSupport", "History", "LookupLog", "Resolution", "DNSWire",
+                "TestSupport", "DNSWire", "History", "LocalData", "Lookup", "LookupLog", "Platform",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: settings),
-        .testTarget(name: "FlowTests", dependencies: ["Flow", "Resolution", "DNSWire"], swiftSettings: settings),
+        .testTarget(
+            name: "FlowTests", dependencies: ["Flow", "LocalData", "Lookup", "Platform", "DNSWire"],
+            swiftSettings: settings),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "Certificates", "stub53"], swiftSettings: settings),
         .testTarget(

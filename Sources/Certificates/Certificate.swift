@@ -4,7 +4,7 @@ import Glibc
 /// An X.509 certificate and, where it is ours, its key.
 ///
 /// - RFC: 5280.
-public struct Certificate: ~Copyable {
+package struct Certificate: ~Copyable {
     let x509: OpaquePointer
     let key: OpaquePointer?
 
@@ -19,7 +19,7 @@ public struct Certificate: ~Copyable {
     }
 
     /// Reads PEM, of a certificate and of its unencrypted key.
-    public init(pem: [UInt8], keyPEM: [UInt8]? = nil) throws(CertificateError) {
+    package init(pem: [UInt8], keyPEM: [UInt8]? = nil) throws(CertificateError) {
         guard let x509 = Self.read(pem, { PEM_read_bio_X509($0, nil, nil, nil) }) else {
             throw CertificateError("holds no certificate (PEM, 'BEGIN CERTIFICATE')")
         }
@@ -52,10 +52,10 @@ public struct Certificate: ~Copyable {
     }
 
     /// The certificate as PEM.
-    public var pem: [UInt8] { Self.write { PEM_write_bio_X509($0, x509) } }
+    package var pem: [UInt8] { Self.write { PEM_write_bio_X509($0, x509) } }
 
     /// The key as PEM (PKCS #8); empty where there is none.
-    public var keyPEM: [UInt8] {
+    package var keyPEM: [UInt8] {
         guard let key else { return [] }
         return Self.write { PEM_write_bio_PrivateKey($0, key, nil, nil, 0, nil, nil) }
     }
@@ -71,14 +71,14 @@ public struct Certificate: ~Copyable {
     }
 
     /// When it ends, in seconds since 1970.
-    public var end: Int {
+    package var end: Int {
         var time = tm()
         guard ASN1_TIME_to_tm(X509_get0_notAfter(x509), &time) == 1 else { return 0 }
         return timegm(&time)
     }
 
     /// SHA-256 of it, as browsers show it: pairs of hexadecimal digits with colons between.
-    public var fingerprint: String {
+    package var fingerprint: String {
         var digest = [UInt8](repeating: 0, count: 32)
         var length: UInt32 = 32
         guard X509_digest(x509, EVP_sha256(), &digest, &length) == 1 else { return "" }
@@ -87,12 +87,12 @@ public struct Certificate: ~Copyable {
     }
 
     /// Whether it is valid for connections to this IP address, as written.
-    public func covers(address: String) -> Bool { X509_check_ip_asc(x509, address, 0) == 1 }
+    package func covers(address: String) -> Bool { X509_check_ip_asc(x509, address, 0) == 1 }
 }
 
 /// What is wrong with a certificate or key: the end of a sentence that begins with its file.
-public struct CertificateError: Error, CustomStringConvertible, Sendable {
-    public let description: String
+package struct CertificateError: Error, CustomStringConvertible, Sendable {
+    package let description: String
 
     init(_ description: String) { self.description = description }
 }

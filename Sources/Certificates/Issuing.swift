@@ -10,7 +10,7 @@ extension Certificate {
     /// A new local authority: it can vouch for IP addresses and `localhost`, and for no web site, whoever gets its key.
     ///
     /// - RFC: 5280 4.2.1.9 (path length 0), 4.2.1.10 (name constraints).
-    public static func makeAuthority(name: String) throws(CertificateError) -> Certificate {
+    package static func makeAuthority(name: String) throws(CertificateError) -> Certificate {
         try make(
             name: name, days: authorityDays, issuer: nil,
             extensions: [
@@ -26,7 +26,7 @@ extension Certificate {
     /// A certificate for a server at these IP addresses, issued by `self`.
     ///
     /// - RFC: 5280 4.2.1.6, 4.2.1.12; 9462 4.2 for addresses as subject alternative names.
-    public borrowing func issue(forAddresses addresses: [String]) throws(CertificateError) -> Certificate {
+    package borrowing func issue(forAddresses addresses: [String]) throws(CertificateError) -> Certificate {
         guard let key else { throw CertificateError("has no key here, and so can't issue anything") }
         let names = ["DNS:localhost"] + addresses.map { "IP:\($0)" }
         return try Self.make(

@@ -3,20 +3,20 @@ import Glibc
 /// The certificate authority of this machine: made once, kept in the state directory, trusted where the user says so.
 ///
 /// Its key is readable for its owner only and never leaves the directory.
-public struct LocalAuthority: Sendable {
+package struct LocalAuthority: Sendable {
     /// Where it is kept.
-    public let folder: String
+    package let folder: String
 
-    public init(folder: String = Self.stateFolder) { self.folder = folder }
+    package init(folder: String = Self.stateFolder) { self.folder = folder }
 
     /// Of a daemon that runs for the whole machine.
-    public static let systemFolder = "/var/lib/stub53"
+    package static let systemFolder = "/var/lib/stub53"
 
-    public var certificatePath: String { folder + "/ca.pem" }
+    package var certificatePath: String { folder + "/ca.pem" }
     var keyPath: String { folder + "/ca.key" }
 
     /// systemd's state directory, /var/lib/stub53 for root, and what the XDG says for others.
-    public static var stateFolder: String {
+    package static var stateFolder: String {
         func variable(_ name: String) -> String? {
             getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
         }
@@ -31,7 +31,7 @@ public struct LocalAuthority: Sendable {
     /// What is there already; nil: nothing.
     ///
     /// - Throws: `LocalAuthorityError` where it can't be read or is no authority.
-    public func load() throws(LocalAuthorityError) -> Certificate? {
+    package func load() throws(LocalAuthorityError) -> Certificate? {
         guard access(certificatePath, F_OK) == 0 else { return nil }
         let pem = try read(certificatePath)
         let key = access(keyPath, R_OK) == 0 ? try read(keyPath) : nil
@@ -41,7 +41,7 @@ public struct LocalAuthority: Sendable {
     }
 
     /// What is there, or a new one.
-    public func loadOrMake() throws(LocalAuthorityError) -> Certificate {
+    package func loadOrMake() throws(LocalAuthorityError) -> Certificate {
         if let known = try load() {
             guard known.key != nil else {
                 throw LocalAuthorityError(keyPath, "can't be read; run as its owner, or remove \(folder)")
@@ -94,24 +94,24 @@ public struct LocalAuthority: Sendable {
 }
 
 /// Which file of the local authority can't be used, and why.
-public struct LocalAuthorityError: Error, CustomStringConvertible, Sendable {
-    public let path: String
-    public let why: String
+package struct LocalAuthorityError: Error, CustomStringConvertible, Sendable {
+    package let path: String
+    package let why: String
 
     init(_ path: String, _ why: String) {
         self.path = path
         self.why = why
     }
 
-    public var description: String { "\(path): \(why)" }
+    package var description: String { "\(path): \(why)" }
 }
 
 /// Files of a few kilobytes, as certificates are.
-public enum SmallFile {
+package enum SmallFile {
     /// The longest file that is read, in bytes.
     static let longest = 1 << 20
 
-    public static func read(_ path: String) throws(CertificateError) -> [UInt8] {
+    package static func read(_ path: String) throws(CertificateError) -> [UInt8] {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw CertificateError(String(cString: strerror(errno))) }
         defer { close(descriptor) }

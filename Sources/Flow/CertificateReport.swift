@@ -1,21 +1,21 @@
 import Glibc
 import NIOSSL
-import Resolution
+import Platform
 
 /// The server's certificates, and whether they verify.
-public struct CertificateReport: Sendable {
-    public struct Certificate: Hashable, Sendable {
+package struct CertificateReport: Sendable {
+    package struct Certificate: Hashable, Sendable {
         /// `CN=acme.org`, or all parts where there is no common name.
-        public var subject: String
-        public var issuer: String
+        package var subject: String
+        package var issuer: String
         /// The DNS names and addresses that it is for.
-        public var names: [String]
+        package var names: [String]
         /// Seconds since 1970.
-        public var notBefore: Int
-        public var notAfter: Int
-        public var isSelfIssued: Bool
+        package var notBefore: Int
+        package var notAfter: Int
+        package var isSelfIssued: Bool
 
-        public init(
+        package init(
             subject: String, issuer: String, names: [String], notBefore: Int, notAfter: Int, isSelfIssued: Bool
         ) {
             self.subject = subject
@@ -31,13 +31,13 @@ public struct CertificateReport: Sendable {
     }
 
     /// The server's own first, then each one's issuer.
-    public var chain: [Certificate]
+    package var chain: [Certificate]
     /// Why it does not verify; empty: it does.
-    public var problems: [String]
+    package var problems: [String]
 
-    public var isTrusted: Bool { problems.isEmpty }
+    package var isTrusted: Bool { problems.isEmpty }
 
-    public init(chain: [Certificate], problems: [String]) {
+    package init(chain: [Certificate], problems: [String]) {
         self.chain = chain
         self.problems = problems
     }

@@ -1,8 +1,9 @@
 import DNSWire
+import Platform
 
 /// Where somebody on the path could keep a flow, or the next one to the same place, from being encrypted.
-public struct DowngradeVerdict: Sendable {
-    public enum Answer: String, Sendable {
+package struct DowngradeVerdict: Sendable {
+    package enum Answer: String, Sendable {
         /// In this very flow.
         case possible
         /// Not in this flow, but in one that starts with http.
@@ -12,13 +13,13 @@ public struct DowngradeVerdict: Sendable {
         case unknown = "not judged"
     }
 
-    public private(set) var answer: Answer
+    package private(set) var answer: Answer
     /// Sentences: what is open.
-    public private(set) var reasons: [String] = []
+    package private(set) var reasons: [String] = []
     /// Sentences: what would close it.
-    public private(set) var mends: [String] = []
+    package private(set) var mends: [String] = []
 
-    public init(_ flow: Flow) {
+    package init(_ flow: Flow) {
         let evidence = Evidence(flow)
         guard evidence.connected else {
             answer = .unknown

@@ -1,6 +1,6 @@
 extension Flow {
     /// The flow as one JSON object.
-    public var json: String {
+    package var json: String {
         let verdict = DowngradeVerdict(self)
         return JSONValue.object([
             ("url", .string("\(url)")),

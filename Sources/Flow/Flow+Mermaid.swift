@@ -2,7 +2,7 @@ extension Flow {
     /// The flow as a Mermaid sequence diagram.
     ///
     /// Nothing that was received can end a message or start a directive: what Mermaid reads is written as its code.
-    public var mermaid: String {
+    package var mermaid: String {
         var lines = ["sequenceDiagram", "    autonumber"]
         for participant in FlowStep.Participant.allCases {
             lines.append("    participant \(participant.identifier) as \(participant.rawValue)")

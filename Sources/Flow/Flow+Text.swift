@@ -1,12 +1,12 @@
 extension Flow {
     /// One line of the text form.
-    public struct Line: Sendable {
-        public var text: String
-        public var isProblem = false
+    package struct Line: Sendable {
+        package var text: String
+        package var isProblem = false
     }
 
     /// The flow as a timed list, and the verdict below it; safe to print.
-    public var lines: [Line] {
+    package var lines: [Line] {
         let rows = steps.map { step in
             let words = step.event.words
             return (

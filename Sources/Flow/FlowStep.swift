@@ -1,9 +1,9 @@
 import DNSWire
-public import Resolution
+package import Platform
 
 /// One arrow of the picture: who told whom what, and when.
-public struct FlowStep: Sendable {
-    public enum Participant: String, Sendable, CaseIterable {
+package struct FlowStep: Sendable {
+    package enum Participant: String, Sendable, CaseIterable {
         case user = "User"
         case browser = "Browser"
         case nameServer = "DNS Server"
@@ -11,12 +11,12 @@ public struct FlowStep: Sendable {
     }
 
     /// Since the start.
-    public var time: Duration
-    public var from: Participant
-    public var to: Participant
-    public var event: FlowEvent
+    package var time: Duration
+    package var from: Participant
+    package var to: Participant
+    package var event: FlowEvent
 
-    public init(_ time: Duration, _ from: Participant, _ to: Participant, _ event: FlowEvent) {
+    package init(_ time: Duration, _ from: Participant, _ to: Participant, _ event: FlowEvent) {
         self.time = time
         self.from = from
         self.to = to
@@ -27,9 +27,9 @@ public struct FlowStep: Sendable {
 /// What happened in a step.
 ///
 /// Strings hold what was received, as it was: writers escape.
-public enum FlowEvent: Sendable {
+package enum FlowEvent: Sendable {
     /// Why a URL is taken by https without a plain request.
-    public enum Upgrade: String, Sendable {
+    package enum Upgrade: String, Sendable {
         /// RFC 9460 9.5.
         case httpsRecord = "HTTPS record"
         /// RFC 6797 8.3: a response of this very flow has said so.
@@ -57,7 +57,7 @@ public enum FlowEvent: Sendable {
     case failure(String)
 
     /// The step tells of something that went wrong.
-    public var isProblem: Bool {
+    package var isProblem: Bool {
         switch self {
         case .lookupFailure, .connectionFailure, .failure: true
         case .certificate(let report): !report.isTrusted
@@ -68,9 +68,9 @@ public enum FlowEvent: Sendable {
 }
 
 /// A response to one request.
-public struct WebResponse: Sendable {
+package struct WebResponse: Sendable {
     /// How the body ended.
-    public enum Ending: String, Sendable {
+    package enum Ending: String, Sendable {
         case complete
         /// More than is read here.
         case cut
@@ -78,19 +78,19 @@ public struct WebResponse: Sendable {
         case broken
     }
 
-    public var status: Int
+    package var status: Int
     /// Empty where the protocol has none (HTTP/2).
-    public var reason: String
+    package var reason: String
     /// `HTTP/1.1`, `HTTP/2`.
-    public var version: String
-    public var location: String?
+    package var version: String
+    package var location: String?
     /// The Strict-Transport-Security field.
-    public var strictTransport: String?
+    package var strictTransport: String?
     /// Bytes of the body.
-    public var length: Int
-    public var ending: Ending
+    package var length: Int
+    package var ending: Ending
 
-    public init(
+    package init(
         status: Int, reason: String, version: String, location: String? = nil, strictTransport: String? = nil,
         length: Int, ending: Ending = .complete
     ) {
@@ -104,24 +104,24 @@ public struct WebResponse: Sendable {
     }
 
     /// A redirect that a browser follows.
-    public var isRedirect: Bool { [301, 302, 303, 307, 308].contains(status) && location != nil }
+    package var isRedirect: Bool { [301, 302, 303, 307, 308].contains(status) && location != nil }
 }
 
 /// A walk from a URL to a page, or to where it ended.
-public struct Flow: Sendable {
-    public var url: FlowURL
+package struct Flow: Sendable {
+    package var url: FlowURL
     /// Who answered the lookups.
-    public var lookup: String
-    public var steps: [FlowStep]
+    package var lookup: String
+    package var steps: [FlowStep]
 
-    public init(url: FlowURL, lookup: String, steps: [FlowStep]) {
+    package init(url: FlowURL, lookup: String, steps: [FlowStep]) {
         self.url = url
         self.lookup = lookup
         self.steps = steps
     }
 
     /// It came to a response that is no redirect.
-    public var reachedPage: Bool {
+    package var reachedPage: Bool {
         if case .response(let response, _)? = steps.last?.event { return !response.isRedirect }
         return false
     }

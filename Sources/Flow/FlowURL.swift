@@ -1,40 +1,41 @@
-public import DNSWire
-public import Resolution
+package import DNSWire
+package import LocalData
+package import Platform
 
 /// An `http` or `https` URL, taken apart as far as the flow needs it.
 ///
 /// Made for URLs from outside: of a person, or of a Location header. What comes out is ASCII without blanks or control
 /// characters. User names, passwords and fragments are left out, as they are never sent.
 /// - RFC: 3986 3 and 5.2; 9110 4.2.
-public struct FlowURL: Hashable, Sendable {
-    public enum Scheme: String, Sendable { case http, https }
+package struct FlowURL: Hashable, Sendable {
+    package enum Scheme: String, Sendable { case http, https }
 
     /// Why a text is no such URL: one sentence.
-    public struct Problem: Error, Hashable, CustomStringConvertible {
-        public let description: String
+    package struct Problem: Error, Hashable, CustomStringConvertible {
+        package let description: String
     }
 
-    public var scheme: Scheme
+    package var scheme: Scheme
     /// In lower case and A-labels, without a dot at the end; an IPv6 address without brackets.
-    public private(set) var host: String
+    package private(set) var host: String
     /// Nil: the scheme's.
-    public private(set) var explicitPort: UInt16?
+    package private(set) var explicitPort: UInt16?
     /// Path and query, `/` at least.
-    public private(set) var target: String
+    package private(set) var target: String
 
     /// Bytes; browsers take more, but nothing that is looked at by people needs it.
     static let maximumLength = 8192
 
-    public var port: UInt16 { explicitPort ?? (scheme == .http ? 80 : 443) }
+    package var port: UInt16 { explicitPort ?? (scheme == .http ? 80 : 443) }
 
     /// The host's address where it is one.
-    public var address: SocketAddress? { SocketAddress(ip: host, port: port) }
+    package var address: SocketAddress? { SocketAddress(ip: host, port: port) }
 
     /// The name that is looked up; nil for an address.
-    public var name: Name? { address == nil ? Name(host) : nil }
+    package var name: Name? { address == nil ? Name(host) : nil }
 
     /// What the Host field says.
-    public var authority: String {
+    package var authority: String {
         let bracketed = host.contains(":") ? "[\(host)]" : host
         return explicitPort.map { "\(bracketed):\($0)" } ?? bracketed
     }
@@ -42,7 +43,7 @@ public struct FlowURL: Hashable, Sendable {
     /// The same place by https: port 80 becomes 443, any other stays.
     ///
     /// - RFC: 9460 9.5; 6797 8.3.
-    public var secured: FlowURL {
+    package var secured: FlowURL {
         var url = self
         url.scheme = .https
         if url.explicitPort == 80 { url.explicitPort = nil }
@@ -50,7 +51,7 @@ public struct FlowURL: Hashable, Sendable {
     }
 
     /// Reads what a person types: without a scheme it is http, as browsers have long had it.
-    public init(typed text: String) throws(Problem) {
+    package init(typed text: String) throws(Problem) {
         guard let scheme = Self.scheme(of: text) else {
             try self.init("http://" + text)
             return
@@ -67,7 +68,7 @@ public struct FlowURL: Hashable, Sendable {
     }
 
     /// Reads an absolute URL.
-    public init(_ text: String) throws(Problem) {
+    package init(_ text: String) throws(Problem) {
         guard text.utf8.count <= Self.maximumLength else {
             throw Problem(description: "the URL is longer than \(Self.maximumLength) bytes")
         }
@@ -87,7 +88,7 @@ public struct FlowURL: Hashable, Sendable {
     /// Where a Location of a response to `self` leads.
     ///
     /// - RFC: 9110 10.2.2; 3986 5.2.
-    public func following(_ location: String) throws(Problem) -> FlowURL {
+    package func following(_ location: String) throws(Problem) -> FlowURL {
         guard location.utf8.count <= Self.maximumLength else {
             throw Problem(description: "the Location is longer than \(Self.maximumLength) bytes")
         }
@@ -221,5 +222,5 @@ public struct FlowURL: Hashable, Sendable {
 }
 
 extension FlowURL: CustomStringConvertible {
-    public var description: String { "\(scheme)://\(authority)\(target)" }
+    package var description: String { "\(scheme)://\(authority)\(target)" }
 }

@@ -2,27 +2,27 @@ import NIOCore
 import NIOSSL
 
 /// How a flow is walked: who answers lookups, whom to trust, and how far to go.
-public struct FlowWalk: Sendable {
+package struct FlowWalk: Sendable {
     /// Bounds; whoever answers may be hostile.
-    public struct Limits: Sendable {
+    package struct Limits: Sendable {
         /// For each of: connect, handshake, head of a response, its body.
-        public var step = Duration.seconds(5)
+        package var step = Duration.seconds(5)
         /// For all of it.
-        public var total = Duration.seconds(60)
-        public var redirects = 10
+        package var total = Duration.seconds(60)
+        package var redirects = 10
         /// Addresses of a name that are tried.
-        public var addresses = 4
+        package var addresses = 4
         /// HTTPS records in AliasMode that are followed.
-        public var aliases = 8
+        package var aliases = 8
         /// Of a body.
-        public var bytes = 1 << 20
+        package var bytes = 1 << 20
 
-        public init() {}
+        package init() {}
     }
 
     /// Why it can't begin: one sentence with the mend.
-    public struct Problem: Error, CustomStringConvertible {
-        public let description: String
+    package struct Problem: Error, CustomStringConvertible {
+        package let description: String
     }
 
     /// What TLS offers by ALPN, as browsers do.
@@ -36,7 +36,7 @@ public struct FlowWalk: Sendable {
     /// - Parameters:
     ///   - authorities: a PEM file with certificates that are trusted besides the system's.
     ///   - agent: the User-Agent field.
-    public init(
+    package init(
         lookup: any NameLookup, authorities: String? = nil, agent: String, limits: Limits = Limits()
     ) throws(Problem) {
         self.lookup = lookup
@@ -64,7 +64,7 @@ public struct FlowWalk: Sendable {
     }
 
     /// Walks from `url` to a page, or to where the flow ends.
-    public func walk(from url: FlowURL) async -> Flow {
+    package func walk(from url: FlowURL) async -> Flow {
         var walker = FlowWalker(walk: self)
         await walker.run(url)
         return Flow(url: url, lookup: lookup.description, steps: walker.steps)

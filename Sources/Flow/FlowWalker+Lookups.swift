@@ -1,6 +1,6 @@
 import DNSWire
 import NIOPosix
-import Resolution
+import Platform
 
 /// Where a URL leads: what is connected to, and whether by https.
 struct Destination: Sendable {

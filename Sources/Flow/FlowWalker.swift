@@ -1,5 +1,5 @@
 import NIOCore
-import Resolution
+import Platform
 
 /// One walk: does what a browser does, and notes each step.
 struct FlowWalker {
@@ -87,7 +87,7 @@ struct FlowWalker {
     }
 
     private mutating func exchange(
-        _ connection: WebConnection, _ address: Resolution.SocketAddress, _ url: FlowURL
+        _ connection: WebConnection, _ address: Platform.SocketAddress, _ url: FlowURL
     ) async -> WebResponse? {
         var handshake: Handshake?
         if url.scheme == .https {
@@ -115,7 +115,7 @@ struct FlowWalker {
 
     /// Notes the handshake's steps; false when it failed.
     private mutating func tell(
-        _ handshake: Handshake, _ address: Resolution.SocketAddress, _ url: FlowURL
+        _ handshake: Handshake, _ address: Platform.SocketAddress, _ url: FlowURL
     ) -> Bool {
         if let time = handshake.clientHello {
             let name = url.address == nil ? url.host : nil

@@ -1,8 +1,8 @@
-public import DNSWire
-import Resolution
+package import DNSWire
+import Platform
 
 /// Who is asked for records: a DNS server, or the sources of this process.
-public protocol NameLookup: Sendable {
+package protocol NameLookup: Sendable {
     /// Who that is, for people: `127.0.0.53:53`.
     var description: String { get }
 
@@ -11,24 +11,24 @@ public protocol NameLookup: Sendable {
 }
 
 /// Why there is no answer at all: one sentence, with the mend.
-public struct LookupFailure: Error, Sendable, CustomStringConvertible {
-    public let description: String
+package struct LookupFailure: Error, Sendable, CustomStringConvertible {
+    package let description: String
 
-    public init(_ description: String) { self.description = description }
+    package init(_ description: String) { self.description = description }
 }
 
 /// What was said to one question.
-public struct LookupAnswer: Sendable {
-    public struct Record: Sendable {
-        public var owner: Name
-        public var type: RecordType
+package struct LookupAnswer: Sendable {
+    package struct Record: Sendable {
+        package var owner: Name
+        package var type: RecordType
         /// Seconds.
-        public var ttl: UInt32
-        public var rdata: [UInt8]
+        package var ttl: UInt32
+        package var rdata: [UInt8]
         /// The RDATA in printable form.
-        public var text: String
+        package var text: String
 
-        public init(owner: Name, type: RecordType, ttl: UInt32, rdata: [UInt8], text: String) {
+        package init(owner: Name, type: RecordType, ttl: UInt32, rdata: [UInt8], text: String) {
             self.owner = owner
             self.type = type
             self.ttl = ttl
@@ -38,28 +38,28 @@ public struct LookupAnswer: Sendable {
     }
 
     /// The answer section.
-    public var records: [Record]
-    public var responseCode: ResponseCode
+    package var records: [Record]
+    package var responseCode: ResponseCode
     /// AA=1.
-    public var isAuthoritative = false
+    package var isAuthoritative = false
     /// AD=1: whoever answered has validated it.
-    public var isAuthenticated = false
+    package var isAuthenticated = false
     /// Which source decided, `hosts`; nil where nobody says (over the wire).
-    public var source: String?
+    package var source: String?
     /// The line that decided, `/etc/hosts:12`, or the upstream server; nil where there is none, or nobody says.
-    public var rule: String?
+    package var rule: String?
     /// An override hides the records of this type.
-    public var isMasked = false
+    package var isMasked = false
     /// The record that the override hides: its line.
-    public var hidden: String?
+    package var hidden: String?
 
-    public init(records: [Record], responseCode: ResponseCode) {
+    package init(records: [Record], responseCode: ResponseCode) {
         self.records = records
         self.responseCode = responseCode
     }
 
     /// The records of `type` for `name`, or for what it is an alias of; and the name at the end of the aliases.
-    public func data(_ name: Name, _ type: RecordType) -> (owner: Name, records: [Record]) {
+    package func data(_ name: Name, _ type: RecordType) -> (owner: Name, records: [Record]) {
         var owner = name
         for _ in 0..<16 {
             guard let alias = records.first(where: { $0.type == .cname && $0.owner == owner }),

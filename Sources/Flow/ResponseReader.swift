@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import Platform
 
 /// Reads one response: its head, and how long its body is.
 final class ResponseReader: ChannelInboundHandler {

@@ -2,18 +2,18 @@
 ///
 /// Read from the bytes as they came: the TLS library tells the version, not the suite.
 /// - RFC: 8446 4.1.3 and 5.1; 5246 7.4.1.3.
-public struct ServerHello: Hashable, Sendable, CustomStringConvertible {
-    public var version: UInt16
-    public var cipherSuite: UInt16
+package struct ServerHello: Hashable, Sendable, CustomStringConvertible {
+    package var version: UInt16
+    package var cipherSuite: UInt16
 
-    public init(version: UInt16, cipherSuite: UInt16) {
+    package init(version: UInt16, cipherSuite: UInt16) {
         self.version = version
         self.cipherSuite = cipherSuite
     }
 
-    public var description: String { "\(versionText) \(cipherText)" }
+    package var description: String { "\(versionText) \(cipherText)" }
 
-    public var versionText: String {
+    package var versionText: String {
         switch version {
         case 0x0304: "TLS 1.3"
         case 0x0303: "TLS 1.2"
@@ -24,7 +24,7 @@ public struct ServerHello: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Without the TLS_ that all of them have.
-    public var cipherText: String {
+    package var cipherText: String {
         Self.ciphers[cipherSuite] ?? "cipher suite 0x" + String(cipherSuite, radix: 16)
     }
 

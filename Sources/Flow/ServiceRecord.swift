@@ -1,5 +1,5 @@
 import DNSWire
-import Resolution
+import Platform
 
 /// An HTTPS record as a browser reads it.
 ///

@@ -4,7 +4,7 @@ import NIOHTTP1
 import NIOHTTP2
 import NIOPosix
 import NIOSSL
-import Resolution
+import Platform
 
 /// A connection to a web server, for one request.
 struct WebConnection: Sendable {
@@ -26,7 +26,7 @@ struct WebConnection: Sendable {
 
     /// Connects, and lets the handshake begin where there is to be one.
     static func open(
-        _ address: Resolution.SocketAddress, security: Security?, limit: Duration
+        _ address: Platform.SocketAddress, security: Security?, limit: Duration
     ) async throws(Failure) -> WebConnection {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let promise = security == nil ? nil : loop.makePromise(of: Handshake.self)

@@ -1,7 +1,7 @@
 internal import DNSWire
 internal import GRDB
 internal import LookupLog
-internal import Resolution
+import Platform
 
 /// Writes records as rows, on the thread of the `HistoryWriter`: the numbers of the texts that come again and again, and
 /// the columns of the block that is not full yet.

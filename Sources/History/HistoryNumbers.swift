@@ -1,11 +1,12 @@
 internal import DNSWire
 internal import GRDB
+import Lookup
 internal import LookupLog
-internal import Resolution
+import Platform
 
 /// What of a lookup comes again and again, and is searched by together.
 struct Facet: Hashable {
-    var source: Source
+    var source: SourceKind
     var type: RecordType
     var recordClass: RecordClass
     /// Nil: there was no answer.
@@ -27,7 +28,7 @@ struct Facet: Hashable {
 
     /// Reads the columns from `first` on: source, type, class, code, kind, transport, asked.
     init(_ row: SQLStatement, _ first: Int32) {
-        source = row.value(first).flatMap(Source.init(rawValue:)) ?? .none
+        source = row.value(first).flatMap(SourceKind.init(rawValue:)) ?? .none
         type = RecordType(rawValue: row.value(first + 1) ?? 0)
         recordClass = RecordClass(rawValue: row.value(first + 2) ?? 0)
         code = row.value(first + 3).map(ResponseCode.init(rawValue:))

@@ -1,25 +1,25 @@
-public import LookupLog
+package import LookupLog
 
 /// Some of the lookups that a search has found.
-public struct HistoryPage: Sendable {
+package struct HistoryPage: Sendable {
     /// In the order that was asked for.
-    public var lookups: [StoredLookup] = []
+    package var lookups: [StoredLookup] = []
     /// What is missing among them, in the same order.
-    public var losses: [HistoryLoss] = []
+    package var losses: [HistoryLoss] = []
     /// The servers that answers came from, in the order of `LookupRecord.upstream`: `ADDR:PORT` each.
-    public var upstreams: [String] = []
+    package var upstreams: [String] = []
     /// The order of `lookups` and `losses`.
-    public var isNewestFirst = true
+    package var isNewestFirst = true
     /// Where the next page starts: `before` or `after` of the search for it. Nil when there is nothing more.
-    public var next: Int64?
+    package var next: Int64?
 
     /// Lookups and losses, each loss behind or in front of the lookup it came after.
-    public enum Entry: Sendable {
+    package enum Entry: Sendable {
         case lookup(StoredLookup)
         case loss(HistoryLoss)
     }
 
-    public var entries: [Entry] {
+    package var entries: [Entry] {
         var entries: [Entry] = []
         var rest = losses[...]
         for lookup in lookups {
@@ -40,7 +40,7 @@ extension HistoryStore {
     ///   - before: only lookups with a smaller `id`: `next` of the page before, going back in time.
     ///   - after: only lookups with a larger `id`: `next` of the page before, going forward.
     ///   - limit: lookups of the page.
-    public func search(
+    package func search(
         _ filter: LookupFilter, before: Int64? = nil, after: Int64? = nil, limit: Int, newestFirst: Bool = true
     ) throws(Problem) -> HistoryPage {
         try read { database in
@@ -52,7 +52,7 @@ extension HistoryStore {
     }
 
     /// One lookup, alone in its page; nil when it is not there, or not any more.
-    public func lookup(_ id: Int64) throws(Problem) -> HistoryPage? {
+    package func lookup(_ id: Int64) throws(Problem) -> HistoryPage? {
         let page = try read { database in
             var search = HistorySearch(database)
             guard try search.prepare(LookupFilter()) else { return HistoryPage() }
@@ -63,7 +63,7 @@ extension HistoryStore {
 
     /// Calls `body` with page after page of what `filter` means, the oldest first, until there is no more or it returns
     /// false. Each page is a search of its own: nothing holds up the daemon however long it takes.
-    public func forEachPage(
+    package func forEachPage(
         _ filter: LookupFilter, pageSize: Int = 1000, _ body: (HistoryPage) throws -> Bool
     ) throws {
         var after: Int64 = 0
@@ -75,13 +75,13 @@ extension HistoryStore {
     }
 
     /// Names that start with `prefix` (case makes no difference), or have a label that does; for completion.
-    public func names(startingWith prefix: String, limit: Int) throws(Problem) -> [String] {
+    package func names(startingWith prefix: String, limit: Int) throws(Problem) -> [String] {
         try read { database in try HistorySearch.names(database, startingWith: prefix, limit: limit) }
     }
 
     /// The lookups of one navigation: what the same client asked at nearly the same time (`window`, microseconds) about
     /// the name of lookup `id`, the names of its chain, and their `_PORT._https` names; the oldest first.
-    public func family(
+    package func family(
         around id: Int64, window: UInt64 = 2_000_000, limit: Int = 100
     ) throws(Problem) -> HistoryPage {
         try read { database in

@@ -2,15 +2,15 @@ internal import GRDB
 internal import LookupLog
 
 /// How much is kept.
-public struct HistoryLimits: Sendable, Hashable {
+package struct HistoryLimits: Sendable, Hashable {
     /// Bytes of the files.
-    public var maximumSize: Int
+    package var maximumSize: Int
     /// Seconds.
-    public var maximumAge: UInt64
+    package var maximumAge: UInt64
     /// Lookups in a second.
-    public var maximumRate: Int
+    package var maximumRate: Int
 
-    public init(maximumSize: Int = 512 << 20, maximumAge: UInt64 = 30 * 86_400, maximumRate: Int = 10_000) {
+    package init(maximumSize: Int = 512 << 20, maximumAge: UInt64 = 30 * 86_400, maximumRate: Int = 10_000) {
         self.maximumSize = maximumSize
         self.maximumAge = maximumAge
         self.maximumRate = maximumRate

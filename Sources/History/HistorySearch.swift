@@ -1,7 +1,8 @@
 internal import DNSWire
 internal import GRDB
+import Lookup
 internal import LookupLog
-internal import Resolution
+import Platform
 
 /// One search, in one state of the database.
 ///

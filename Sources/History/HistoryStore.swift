@@ -7,22 +7,22 @@ internal import Synchronization
 ///
 /// SQLite with a write-ahead log: reading and writing don't wait for each other, several programs may read, and an end
 /// without warning loses what was not committed, no more.
-public final class HistoryStore: Sendable {
-    public let path: String
-    public let isReadOnly: Bool
+package final class HistoryStore: Sendable {
+    package let path: String
+    package let isReadOnly: Bool
     private let pool: Mutex<DatabasePool>
     /// The file that is open.
     private let file: Mutex<FileIdentity?>
 
     /// Why there is no history: thing, reason, mend.
-    public struct Problem: Error, Sendable, CustomStringConvertible {
-        public let description: String
+    package struct Problem: Error, Sendable, CustomStringConvertible {
+        package let description: String
     }
 
     /// Opens the database at `path`; makes it (0640), and its folder (0750), where they are missing.
     ///
     /// A file that is damaged is set aside as `PATH.damaged-TIME`, which is reported, and a new one is begun.
-    public init(path: String, report: @Sendable (String) -> Void = { _ in }) throws(Problem) {
+    package init(path: String, report: @Sendable (String) -> Void = { _ in }) throws(Problem) {
         self.path = path
         isReadOnly = false
         do {
@@ -38,7 +38,7 @@ public final class HistoryStore: Sendable {
     }
 
     /// Opens the database at `path` for searches alone, whether or not a daemon is writing to it.
-    public init(reading path: String) throws(Problem) {
+    package init(reading path: String) throws(Problem) {
         self.path = path
         isReadOnly = true
         guard access(path, F_OK) == 0 else {
@@ -233,7 +233,7 @@ public final class HistoryStore: Sendable {
     }
 
     /// Bytes of the database and of the log beside it.
-    public var fileSize: Int { size(of: path) + logSize }
+    package var fileSize: Int { size(of: path) + logSize }
     /// Bytes of the write-ahead log: what is not yet part of the database.
     var logSize: Int { size(of: path + "-wal") }
 
@@ -243,18 +243,18 @@ public final class HistoryStore: Sendable {
     }
 
     /// What is in the history.
-    public struct Statistics: Sendable, Hashable {
-        public var lookups: Int
+    package struct Statistics: Sendable, Hashable {
+        package var lookups: Int
         /// Of the files.
-        public var bytes: Int
+        package var bytes: Int
         /// Microseconds since 1970.
-        public var oldest: UInt64?
-        public var newest: UInt64?
+        package var oldest: UInt64?
+        package var newest: UInt64?
         /// Lookups that are not in it although they came in its time, by reason.
-        public var lost: [HistoryLoss.Reason: Int]
+        package var lost: [HistoryLoss.Reason: Int]
     }
 
-    public func statistics() throws(Problem) -> Statistics {
+    package func statistics() throws(Problem) -> Statistics {
         let bytes = fileSize
         return try read { database in
             func row(_ order: String) throws -> (id: Int64, time: UInt64)? {
@@ -278,8 +278,8 @@ public final class HistoryStore: Sendable {
 }
 
 /// Lookups that came and were not kept.
-public struct HistoryLoss: Sendable, Hashable {
-    public enum Reason: String, Sendable, Hashable, CaseIterable {
+package struct HistoryLoss: Sendable, Hashable {
+    package enum Reason: String, Sendable, Hashable, CaseIterable {
         /// There were more than are kept of a second.
         case rate
         /// The log thread never got them: a serving thread was faster than it.
@@ -291,14 +291,14 @@ public struct HistoryLoss: Sendable, Hashable {
     }
 
     /// Microseconds since 1970: of the first and of the last, nearly.
-    public var time: UInt64
-    public var until: UInt64
-    public var count: Int
-    public var reason: Reason
+    package var time: UInt64
+    package var until: UInt64
+    package var count: Int
+    package var reason: Reason
     /// The last lookup that was kept before.
-    public var after: Int64
+    package var after: Int64
 
-    public init(time: UInt64, until: UInt64, count: Int, reason: Reason, after: Int64 = 0) {
+    package init(time: UInt64, until: UInt64, count: Int, reason: Reason, after: Int64 = 0) {
         self.time = time
         self.until = until
         self.count = count
@@ -309,7 +309,7 @@ public struct HistoryLoss: Sendable, Hashable {
 
 extension HistoryLoss.Reason {
     /// For the lines of `LookupFormatter`.
-    public var word: StaticString {
+    package var word: StaticString {
         switch self {
         case .rate: "rate"
         case .log: "log"

@@ -1,6 +1,6 @@
 internal import CLinux
 internal import Glibc
-public import LookupLog
+package import LookupLog
 internal import Synchronization
 
 /// Puts every lookup into the history.
@@ -10,14 +10,14 @@ internal import Synchronization
 /// and the count becomes a row of its own.
 ///
 /// Unchecked: `intake` belongs to the log thread alone.
-public final class HistoryWriter: LookupObserver, @unchecked Sendable {
+package final class HistoryWriter: LookupObserver, @unchecked Sendable {
     private let mailbox: HistoryMailbox
     /// Behind a pointer, so that a lookup that is left out costs no more than being counted.
     private let intake: UnsafeMutablePointer<Intake>
     private let thread: pthread_t?
 
     /// - Parameter report: told once when writing fails and once when it works again; a sentence for the operator.
-    public init(
+    package init(
         store: HistoryStore, limits: HistoryLimits = HistoryLimits(),
         report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
     ) {
@@ -99,7 +99,7 @@ public final class HistoryWriter: LookupObserver, @unchecked Sendable {
     /// Bytes that wait for the writer at most.
     private static let mostBytes = 4 << 20
 
-    public func note(_ record: LookupRecord, id: UInt64) {
+    package func note(_ record: LookupRecord, id: UInt64) {
         guard intake.pointee.tokens > 0 else {
             if intake.pointee.skipped == 0 { intake.pointee.skippedSince = record.time }
             intake.pointee.skipped += 1
@@ -112,13 +112,13 @@ public final class HistoryWriter: LookupObserver, @unchecked Sendable {
         }
     }
 
-    public func note(lost count: UInt64, time: UInt64) {
+    package func note(lost count: UInt64, time: UInt64) {
         mailbox.add(HistoryLoss(time: time, until: time, count: Int(clamping: count), reason: .log))
     }
 
-    public func setUpstreams(_ names: [String]) { intake.pointee.batch.setUpstreams(names) }
+    package func setUpstreams(_ names: [String]) { intake.pointee.batch.setUpstreams(names) }
 
-    public func flush() {
+    package func flush() {
         intake.pointee.refill()
         if !intake.pointee.batch.isBlank {
             let since = intake.pointee.batch.isEmpty ? 0 : HistoryClock.now
@@ -141,7 +141,7 @@ public final class HistoryWriter: LookupObserver, @unchecked Sendable {
     }
 
     /// Writes what is there, for two seconds at most, and ends the thread.
-    public func finish() {
+    package func finish() {
         flush()
         mailbox.stop()
         guard let thread else { return }
@@ -150,16 +150,16 @@ public final class HistoryWriter: LookupObserver, @unchecked Sendable {
 
     // MARK: For others
 
-    public struct Statistics: Sendable, Hashable {
+    package struct Statistics: Sendable, Hashable {
         /// Lookups written since the start.
-        public var written: Int
+        package var written: Int
         /// Lookups that were not kept since the start, by reason.
-        public var lost: [HistoryLoss.Reason: Int]
+        package var lost: [HistoryLoss.Reason: Int]
         /// Writing does not work just now.
-        public var isFailing: Bool
+        package var isFailing: Bool
     }
 
-    public var statistics: Statistics {
+    package var statistics: Statistics {
         Statistics(written: mailbox.written, lost: mailbox.lost, isFailing: mailbox.isFailing)
     }
 }

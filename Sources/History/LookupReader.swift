@@ -1,7 +1,8 @@
 internal import DNSWire
 internal import GRDB
+import Lookup
 internal import LookupLog
-internal import Resolution
+import Platform
 
 /// Reads rows back into the records they were made from.
 struct LookupReader {
@@ -127,7 +128,7 @@ struct LookupReader {
         }
         while cursor + HistoryNumbers.hopLength <= bytes.count, hops.count < Decision.maximumHops {
             let offset = UInt16(next(2))
-            let source = Source(rawValue: UInt8(next(1))) ?? .none
+            let source = SourceKind(rawValue: UInt8(next(1))) ?? .none
             let file = next(4)
             let line = next(4)
             hops.append(

@@ -2,7 +2,8 @@ import DNSWire
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
-import Resolution
+import LocalData
+import Platform
 
 /// Why a request can't be answered: the status, and one sentence.
 struct APIFailure: Error {
@@ -93,7 +94,7 @@ struct APIParameters {
 
 extension String {
     /// As a part of a URL's path, or as a value of its query.
-    public var percentEncoded: String {
+    package var percentEncoded: String {
         var text = ""
         for byte in utf8 {
             switch byte {

@@ -1,24 +1,23 @@
 import DNSWire
+package import Daemon
 import FoundationEssentials
 import HTTPTypes
-public import History
+package import History
 import Hummingbird
-public import LookupLog
+package import LookupLog
 import NIOCore
-import Resolution
-public import Server
 import ServiceLifecycle
 
 /// What the control socket and the inspector tell and do, as HTTP with JSON: `Formats` in the documentation lists it.
 ///
 /// All of it reads snapshots; no serving thread waits for any of it.
-public struct ControlAPI: Sendable {
+package struct ControlAPI: Sendable {
     let control: DaemonControl
     let live: LiveLookups
     /// Nil: not kept.
     let history: KeptHistory?
 
-    public init(_ control: DaemonControl, live: LiveLookups, history: KeptHistory?) {
+    package init(_ control: DaemonControl, live: LiveLookups, history: KeptHistory?) {
         self.control = control
         self.live = live
         self.history = history
@@ -239,11 +238,11 @@ public struct ControlAPI: Sendable {
 }
 
 /// The history while it is written.
-public struct KeptHistory: Sendable {
-    public let store: HistoryStore
-    public let writer: HistoryWriter
+package struct KeptHistory: Sendable {
+    package let store: HistoryStore
+    package let writer: HistoryWriter
 
-    public init(_ store: HistoryStore, _ writer: HistoryWriter) {
+    package init(_ store: HistoryStore, _ writer: HistoryWriter) {
         self.store = store
         self.writer = writer
     }
@@ -266,13 +265,13 @@ public struct KeptHistory: Sendable {
 }
 
 /// An override that is to be leased.
-public struct OverrideWish: Codable, Sendable {
-    public var name: String
-    public var addresses: [String]
+package struct OverrideWish: Codable, Sendable {
+    package var name: String
+    package var addresses: [String]
     /// Nil: until the daemon ends.
-    public var seconds: UInt32?
+    package var seconds: UInt32?
 
-    public init(name: String, addresses: [String], seconds: UInt32?) {
+    package init(name: String, addresses: [String], seconds: UInt32?) {
         self.name = name
         self.addresses = addresses
         self.seconds = seconds

@@ -1,9 +1,10 @@
+package import Daemon
 import Glibc
 import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
-public import Server
+package import Platform
 import ServiceLifecycle
 import Synchronization
 
@@ -11,22 +12,22 @@ import Synchronization
 ///
 /// - The file: mode 0660, in a folder that is made (0750) where it is missing, removed at the end. One that another
 ///   daemon left is taken over; one that is in use is not.
-public final class ControlServer: DaemonCompanion {
+package final class ControlServer: DaemonCompanion {
     private let path: String
     /// Nobody asked for it: then it is left out when it can't be had.
     private let isOptional: Bool
     private let api: ControlAPI
     private let readiness = Readiness()
 
-    public init(path: String, isOptional: Bool, _ api: ControlAPI) {
+    package init(path: String, isOptional: Bool, _ api: ControlAPI) {
         self.path = path
         self.isOptional = isOptional
         self.api = api
     }
 
-    public func ready() async -> [String]? { await readiness.wait() }
+    package func ready() async -> [String]? { await readiness.wait() }
 
-    public func run() async throws {
+    package func run() async throws {
         if let reason = prepare() {
             guard isOptional else {
                 readiness.fail()
@@ -152,9 +153,9 @@ final class Readiness: Sendable {
 }
 
 /// A connection to a Unix socket, without waiting for more than its place in the queue.
-public enum UnixSocket {
+package enum UnixSocket {
     /// The descriptor, or -1 and errno.
-    public static func connect(_ path: String) -> Int32 {
+    package static func connect(_ path: String) -> Int32 {
         let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return -1 }
         var address = sockaddr_un()

@@ -1,4 +1,5 @@
 import DNSWire
+import Daemon
 import Glibc
 import HTTPTypes
 import History
@@ -6,7 +7,6 @@ import Hummingbird
 import HummingbirdCore
 import LookupLog
 import NIOCore
-import Server
 import ServiceLifecycle
 
 /// The pages, drawn from snapshots at each request.

@@ -1,11 +1,11 @@
+package import Daemon
 import Glibc
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 import NIOCore
 import NIOPosix
-public import Resolution
-public import Server
+package import Platform
 import ServiceLifecycle
 
 /// The inspector page, over HTTP.
@@ -13,21 +13,21 @@ import ServiceLifecycle
 /// What a browser brings here may be sent by any web site that is open in it. So: only requests that name this server by
 /// its address or as `localhost` are answered (a rebound name is not), changes only from pages of its own, nothing may
 /// frame it, and it loads nothing from elsewhere.
-public final class InspectorServer: DaemonCompanion {
-    private let address: Resolution.SocketAddress
+package final class InspectorServer: DaemonCompanion {
+    private let address: Platform.SocketAddress
     private let isOptional: Bool
     private let pages: InspectorPages
     private let readiness = Readiness()
 
-    public init(_ address: Resolution.SocketAddress, isOptional: Bool, _ api: ControlAPI) {
+    package init(_ address: Platform.SocketAddress, isOptional: Bool, _ api: ControlAPI) {
         self.address = address
         self.isOptional = isOptional
         pages = InspectorPages(api, mayChange: address.isLoopback)
     }
 
-    public func ready() async -> [String]? { await readiness.wait() }
+    package func ready() async -> [String]? { await readiness.wait() }
 
-    public func run() async throws {
+    package func run() async throws {
         // Also where the end comes before the beginning: who waits to hear of it waits no longer.
         defer { readiness.fail() }
         let router = Router(context: BasicRequestContext.self)
@@ -113,14 +113,14 @@ struct BrowserGuard: RouterMiddleware {
             let rest = name[name.index(after: end)...]
             guard rest.isEmpty || isPort(rest) else { return false }
             name = name[name.index(after: name.startIndex)..<end]
-            return name.contains(":") && Resolution.SocketAddress(ip: String(name), port: 1) != nil
+            return name.contains(":") && Platform.SocketAddress(ip: String(name), port: 1) != nil
         }
         if let colon = name.firstIndex(of: ":") {
             guard isPort(name[colon...]) else { return false }
             name = name[..<colon]
         }
         return name.lowercased() == "localhost"
-            || (!name.contains(":") && Resolution.SocketAddress(ip: String(name), port: 1) != nil)
+            || (!name.contains(":") && Platform.SocketAddress(ip: String(name), port: 1) != nil)
     }
 
     private static func isPort(_ text: Substring) -> Bool {

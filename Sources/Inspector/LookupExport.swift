@@ -1,9 +1,9 @@
-public import History
-public import LookupLog
+package import History
+package import LookupLog
 
 /// Kept lookups as bytes for people and programs, the oldest first: what `stub53 log` writes, from a daemon or a file.
-public struct LookupExport: Sendable {
-    public enum Form: String, Sendable, CaseIterable {
+package struct LookupExport: Sendable {
+    package enum Form: String, Sendable, CaseIterable {
         case text, json, csv, pcapng
     }
 
@@ -13,7 +13,7 @@ public struct LookupExport: Sendable {
     private let limit: Int?
 
     /// - Parameter limit: the newest so many; nil: all that fit.
-    public init(form: Form, colors: Bool, filter: LookupFilter, limit: Int?) {
+    package init(form: Form, colors: Bool, filter: LookupFilter, limit: Int?) {
         self.form = form
         self.colors = colors
         self.filter = filter
@@ -24,7 +24,7 @@ public struct LookupExport: Sendable {
 
     /// Hands the bytes to `take`, piece by piece; returns the log's number of the last lookup.
     @discardableResult
-    public func write(
+    package func write(
         from store: HistoryStore, take: ([UInt8]) async throws -> Void
     ) async throws -> UInt64 {
         var writer = Writer(form, colors: colors)

@@ -1,8 +1,8 @@
 import DNSWire
+import Daemon
 import History
+import Lookup
 import LookupLog
-import Resolution
-import Server
 
 /// The service's numbers in Prometheus' text format, version 0.0.4.
 enum Metrics {
@@ -25,7 +25,7 @@ enum Metrics {
                 ], count.lookups)
         }
         page.begin("stub53_lookup_duration_seconds", "histogram", "How long answers took, by who answered.")
-        for source in Source.allCases {
+        for source in SourceKind.allCases {
             guard let durations = totals.durations[source] else { continue }
             page.histogram("stub53_lookup_duration_seconds", ("source", "\(source)"), durations)
         }

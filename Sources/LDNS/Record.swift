@@ -1,5 +1,5 @@
 internal import CLdns
-public import DNSWire
+package import DNSWire
 internal import Glibc
 
 /// Owns one `ldns_rr`, with the names and data in it.
@@ -43,9 +43,9 @@ func rdataBytes(_ record: UnsafeMutablePointer<ldns_rr>) -> [UInt8] {
 }
 
 /// Reading the RDATA of a master-file entry, for the types whose text form we don't read ourselves.
-public enum ZoneEntry {
+package enum ZoneEntry {
     /// Whether libldns has a text form of its own for `type`.
-    public static func knows(_ type: RecordType) -> Bool {
+    package static func knows(_ type: RecordType) -> Bool {
         guard let name = ldns_rr_descript(type.rawValue)?.pointee._name else { return false }
         return !String(cString: name).hasPrefix("TYPE")
     }
@@ -55,7 +55,7 @@ public enum ZoneEntry {
     /// The caller has tokenized it: no parentheses, comments or line ends are left. What libldns builds is
     /// what it prints again as the same bytes.
     /// - Parameter origin: completes relative names; empty means the root.
-    public static func rdata(
+    package static func rdata(
         type: RecordType, text: [UInt8], origin: [UInt8]
     ) throws(LibraryError) -> [UInt8] {
         guard !text.contains(0) else { throw LibraryError(LDNS_STATUS_SYNTAX_RDATA_ERR) }
@@ -79,17 +79,17 @@ public enum ZoneEntry {
 }
 
 /// The text of records, as dig prints them.
-public enum Presentation {
+package enum Presentation {
     /// RDATA in master-file form on one line; `\# LENGTH HEX` where libldns can't print it.
     ///
     /// Any bytes will do. The text is printable ASCII: everything else is escaped.
     /// - RFC: 1035 5.1; 3597 5.
-    public static func text(rdata: [UInt8], type: RecordType) -> String {
+    package static func text(rdata: [UInt8], type: RecordType) -> String {
         known(rdata, type) ?? generic(rdata)
     }
 
     /// `OWNER TTL CLASS TYPE RDATA`, a blank between each.
-    public static func text(
+    package static func text(
         owner: Name, ttl: UInt32, recordClass: RecordClass = .in, type: RecordType, rdata: [UInt8]
     ) -> String {
         "\(owner) \(ttl) \(recordClass) \(type) \(text(rdata: rdata, type: type))"

@@ -1,13 +1,13 @@
 import DNSWire
-import Resolution
+import Lookup
 
 /// What an answer is, for people: NOERROR without the data asked for is something else.
-public enum AnswerKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable {
+package enum AnswerKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable {
     case answer, noData, referral
     /// There was no answer.
     case dropped
 
-    public init(_ record: LookupRecord) {
+    package init(_ record: LookupRecord) {
         guard let code = record.responseCode else {
             self = .dropped
             return

@@ -1,5 +1,5 @@
 import DNSWire
-import Resolution
+import Platform
 
 /// A lookup as one line of comma-separated values, for spreadsheets and scripts.
 ///

@@ -1,9 +1,10 @@
-public import Resolution
+package import Platform
+import Upstream
 
 /// A message to or from upstream, as the bytes that travel through a ring of their own.
 ///
 /// A view of memory that somebody else owns: good until the observer returns.
-public struct ForwardedExchange: BitwiseCopyable {
+package struct ForwardedExchange: BitwiseCopyable {
     private let base: UnsafeRawPointer
 
     /// Bytes of the longest message there is.
@@ -36,16 +37,16 @@ public struct ForwardedExchange: BitwiseCopyable {
     // MARK: Reading
 
     /// Microseconds since 1970 when the message left or came.
-    public var time: UInt64 { load(Field.time) }
+    package var time: UInt64 { load(Field.time) }
     /// Microseconds since 1970 when the query left.
-    public var queryTime: UInt64 { load(Field.sent) }
-    public var isResponse: Bool { marks & Mark.response != 0 }
-    public var overTCP: Bool { marks & Mark.overTCP != 0 }
-    public var server: SocketAddress { load(Field.server) }
+    package var queryTime: UInt64 { load(Field.sent) }
+    package var isResponse: Bool { marks & Mark.response != 0 }
+    package var overTCP: Bool { marks & Mark.overTCP != 0 }
+    package var server: SocketAddress { load(Field.server) }
     /// Our end of it; nil where the system did not tell.
-    public var local: SocketAddress? { marks & Mark.local != 0 ? load(Field.local) : nil }
+    package var local: SocketAddress? { marks & Mark.local != 0 ? load(Field.local) : nil }
     /// As it was sent or received: from a response, bytes that nobody has judged.
-    public var message: UnsafeRawBufferPointer {
+    package var message: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: base + Field.end, count: Int(load(Field.messageLength) as UInt16))
     }
 

@@ -1,5 +1,6 @@
 import DNSWire
-import Resolution
+import Lookup
+import Platform
 
 /// A lookup as one line of JSON: a contract with whoever reads the log.
 struct JSONLines {

@@ -1,17 +1,19 @@
 internal import CLinux
 internal import DNSWire
 internal import Glibc
-internal import Resolution
+import LocalData
+import Lookup
+import Platform
 
 extension LookupFilter {
     /// What a condition is about: the word in front of the colon.
-    public enum Kind: String, Sendable, Hashable, CaseIterable {
+    package enum Kind: String, Sendable, Hashable, CaseIterable {
         case name, type, source, rcode, client, transport, since, until
     }
 
     /// Why a text is no filter: what is wrong and how to mend it, one sentence.
-    public struct Problem: Error, Sendable, Hashable, CustomStringConvertible {
-        public let description: String
+    package struct Problem: Error, Sendable, Hashable, CustomStringConvertible {
+        package let description: String
         init(_ description: String) { self.description = description }
     }
 
@@ -19,7 +21,7 @@ extension LookupFilter {
     ///
     /// A word without a kind means names that hold it; with `*` in it, names that fit it. `KIND:A,B` is one or the other.
     /// - Parameter now: where `since` and `until` count from, microseconds since 1970.
-    public init(words: String, now: UInt64 = Self.now) throws(Problem) {
+    package init(words: String, now: UInt64 = Self.now) throws(Problem) {
         self.init()
         for word in words.split(whereSeparator: \.isWhitespace) {
             guard let colon = word.firstIndex(of: ":") else {
@@ -44,7 +46,7 @@ extension LookupFilter {
     }
 
     /// Adds a condition, or several with commas between them, as they stand behind the colon.
-    public mutating func add(
+    package mutating func add(
         _ kind: Kind, _ values: some StringProtocol, now: UInt64 = Self.now
     ) throws(Problem) {
         let parts = values.split(separator: ",")
@@ -82,8 +84,8 @@ extension LookupFilter {
             }
             types.append(type)
         case .source:
-            guard let source = Source.allCases.first(where: { $0.description == text.lowercased() }) else {
-                let all = Source.allCases.map(\.description)
+            guard let source = SourceKind.allCases.first(where: { $0.description == text.lowercased() }) else {
+                let all = SourceKind.allCases.map(\.description)
                 throw Self.unknown(text, "source", all, all.joined(separator: ", "))
             }
             sources.append(source)
@@ -135,7 +137,7 @@ extension LookupFilter {
     // MARK: Times
 
     /// Microseconds since 1970.
-    public static var now: UInt64 {
+    package static var now: UInt64 {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return UInt64(time.tv_sec) * 1_000_000 + UInt64(time.tv_nsec) / 1000
@@ -236,7 +238,7 @@ extension LookupFilter {
 }
 
 extension LookupFilter.Kind: CustomStringConvertible {
-    public var description: String { rawValue }
+    package var description: String { rawValue }
 
     var example: String {
         switch self {

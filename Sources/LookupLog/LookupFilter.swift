@@ -1,13 +1,14 @@
-public import DNSWire
-public import Resolution
+package import DNSWire
+package import Lookup
+package import Platform
 
 /// Which lookups are meant: of several conditions of one kind one has to hold, of the kinds all.
 ///
 /// People write it as words (`LookupFilter+Words.swift`); the log thread asks it of every lookup that somebody watches,
 /// and the history of every one that it holds.
-public struct LookupFilter: Sendable, Hashable {
+package struct LookupFilter: Sendable, Hashable {
     /// What the client was told.
-    public enum Code: Sendable, Hashable {
+    package enum Code: Sendable, Hashable {
         case code(ResponseCode)
         /// NOERROR without the data asked for.
         case noData
@@ -16,7 +17,7 @@ public struct LookupFilter: Sendable, Hashable {
     }
 
     /// Who asked.
-    public enum Client: Sendable, Hashable {
+    package enum Client: Sendable, Hashable {
         /// Any port of it.
         case address(SocketAddress)
         case process(Int32)
@@ -24,24 +25,24 @@ public struct LookupFilter: Sendable, Hashable {
         case command([UInt8])
     }
 
-    public var names: [NamePattern] = []
-    public var types: [RecordType] = []
-    public var sources: [Source] = []
-    public var codes: [Code] = []
-    public var clients: [Client] = []
-    public var transports: [Transport] = []
+    package var names: [NamePattern] = []
+    package var types: [RecordType] = []
+    package var sources: [SourceKind] = []
+    package var codes: [Code] = []
+    package var clients: [Client] = []
+    package var transports: [Transport] = []
     /// Microseconds since 1970: lookups at this time or later.
-    public var since: UInt64?
+    package var since: UInt64?
     /// Microseconds since 1970: lookups before this time.
-    public var until: UInt64?
+    package var until: UInt64?
 
     /// Every lookup.
-    public init() {}
+    package init() {}
 
-    public var isEmpty: Bool { self == LookupFilter() }
+    package var isEmpty: Bool { self == LookupFilter() }
 
     /// Whether the lookup is meant. Does not allocate.
-    public func matches(_ record: LookupRecord) -> Bool {
+    package func matches(_ record: LookupRecord) -> Bool {
         if let since, record.time < since { return false }
         if let until, record.time >= until { return false }
         if !types.isEmpty, !record.hasQuestion || !types.contains(record.type) { return false }
@@ -54,7 +55,7 @@ public struct LookupFilter: Sendable, Hashable {
     }
 
     /// Whether the response's code is meant; `kind` is asked for where it matters.
-    public func matches(_ code: ResponseCode?, kind: () -> AnswerKind) -> Bool {
+    package func matches(_ code: ResponseCode?, kind: () -> AnswerKind) -> Bool {
         codes.contains { wanted in
             switch wanted {
             case .code(let wanted): wanted == code
@@ -86,7 +87,7 @@ public struct LookupFilter: Sendable, Hashable {
     }
 
     /// Whether a client of this address and process is meant.
-    public func matches(client address: SocketAddress, _ process: ClientProcess?) -> Bool {
+    package func matches(client address: SocketAddress, _ process: ClientProcess?) -> Bool {
         clients.contains { client in
             if case .address(let wanted) = client { return Self.same(wanted, address) }
             return process.map { matches(client, $0) } ?? false

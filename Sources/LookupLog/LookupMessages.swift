@@ -1,5 +1,5 @@
 internal import DNSWire
-internal import Resolution
+import Platform
 
 /// Query and response as messages once more, for those who want bytes: dnstap and packet captures.
 ///

@@ -1,32 +1,33 @@
-public import DNSWire
-public import Resolution
+package import DNSWire
+package import Lookup
+package import Platform
 internal import Synchronization
 
 /// Counts of all lookups since the start: by source, type and response code, and how long they took.
-public final class LookupTotals: LookupObserver {
+package final class LookupTotals: LookupObserver {
     /// One count, and what was counted.
-    public struct Count: Sendable {
-        public var source: Source
+    package struct Count: Sendable {
+        package var source: SourceKind
         /// Nil: one of the types that hardly anybody asks for.
-        public var type: RecordType?
+        package var type: RecordType?
         /// Nil: not answered.
-        public var responseCode: ResponseCode?
-        public var transport: Transport
-        public var lookups: UInt64
+        package var responseCode: ResponseCode?
+        package var transport: Transport
+        package var lookups: UInt64
     }
 
     /// How often it took how long. The last bucket has no upper bound.
-    public struct Durations: Sendable {
+    package struct Durations: Sendable {
         /// Upper bounds of the buckets, in microseconds.
-        public static let bounds: [UInt32] = [
+        package static let bounds: [UInt32] = [
             10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
             1_000_000, 2_500_000, 5_000_000,
         ]
-        public internal(set) var buckets = [UInt64](repeating: 0, count: Durations.bounds.count + 1)
+        package internal(set) var buckets = [UInt64](repeating: 0, count: Durations.bounds.count + 1)
         /// Microseconds.
-        public internal(set) var sum: UInt64 = 0
+        package internal(set) var sum: UInt64 = 0
 
-        public var count: UInt64 { buckets.reduce(0, +) }
+        package var count: UInt64 { buckets.reduce(0, +) }
 
         mutating func note(_ microseconds: UInt32) {
             var index = 0
@@ -36,7 +37,7 @@ public final class LookupTotals: LookupObserver {
         }
 
         /// The bound that this share of all were not above, in microseconds: an estimate.
-        public func quantile(_ share: Double) -> UInt32 {
+        package func quantile(_ share: Double) -> UInt32 {
             let wanted = Double(count) * share
             var seen: UInt64 = 0
             for (index, bucket) in buckets.enumerated() {
@@ -48,32 +49,32 @@ public final class LookupTotals: LookupObserver {
     }
 
     /// One second.
-    public struct Second: Sendable {
+    package struct Second: Sendable {
         /// Seconds since 1970.
-        public internal(set) var time: UInt64 = 0
-        public internal(set) var bySource = InlineArray<7, UInt32>(repeating: 0)
-        public internal(set) var failures: UInt32 = 0
-        public internal(set) var absent: UInt32 = 0
+        package internal(set) var time: UInt64 = 0
+        package internal(set) var bySource = InlineArray<7, UInt32>(repeating: 0)
+        package internal(set) var failures: UInt32 = 0
+        package internal(set) var absent: UInt32 = 0
         /// By `Durations.bounds`.
-        public internal(set) var durations = InlineArray<19, UInt32>(repeating: 0)
+        package internal(set) var durations = InlineArray<19, UInt32>(repeating: 0)
 
-        public func count(_ source: Source) -> UInt32 { bySource[Int(source.rawValue)] }
+        package func count(_ source: SourceKind) -> UInt32 { bySource[Int(source.rawValue)] }
     }
 
-    public struct Snapshot: Sendable {
-        public internal(set) var counts: [Count] = []
+    package struct Snapshot: Sendable {
+        package internal(set) var counts: [Count] = []
         /// By source; nil for those that have not answered.
-        public internal(set) var durations: [Source: Durations] = [:]
+        package internal(set) var durations: [SourceKind: Durations] = [:]
         /// By server, `ADDR:PORT`: its round trips.
-        public internal(set) var upstreams: [(server: String, roundTrips: Durations)] = []
+        package internal(set) var upstreams: [(server: String, roundTrips: Durations)] = []
         /// Lookups that the log thread never saw.
-        public internal(set) var lost: UInt64 = 0
-        public internal(set) var lookups: UInt64 = 0
+        package internal(set) var lost: UInt64 = 0
+        package internal(set) var lookups: UInt64 = 0
     }
 
     private struct State {
         var counts: [UInt64: UInt64] = [:]
-        var durations = [Durations](repeating: Durations(), count: Source.allCases.count)
+        var durations = [Durations](repeating: Durations(), count: SourceKind.allCases.count)
         var upstreamNames: [String] = []
         var upstreams: [Durations] = []
         var lost: UInt64 = 0
@@ -82,15 +83,15 @@ public final class LookupTotals: LookupObserver {
     }
 
     /// Seconds of which `seconds` tells.
-    public static let remembered = 900
+    package static let remembered = 900
 
     private let state = Mutex(State())
 
-    public init() {}
+    package init() {}
 
     // MARK: On the log thread
 
-    public func note(_ record: LookupRecord, id: UInt64) {
+    package func note(_ record: LookupRecord, id: UInt64) {
         let source = record.source
         let code = record.responseCode
         let type = record.hasQuestion && Self.named.contains(record.type) ? record.type.rawValue : 0
@@ -120,9 +121,9 @@ public final class LookupTotals: LookupObserver {
         }
     }
 
-    public func note(lost count: UInt64, time: UInt64) { state.withLock { $0.lost += count } }
+    package func note(lost count: UInt64, time: UInt64) { state.withLock { $0.lost += count } }
 
-    public func setUpstreams(_ names: [String]) {
+    package func setUpstreams(_ names: [String]) {
         state.withLock { state in
             state.upstreamNames = names
             while state.upstreams.count < names.count { state.upstreams.append(Durations()) }
@@ -137,7 +138,7 @@ public final class LookupTotals: LookupObserver {
 
     // MARK: From any thread
 
-    public var snapshot: Snapshot {
+    package var snapshot: Snapshot {
         state.withLock { state in
             var snapshot = Snapshot()
             snapshot.lookups = state.lookups
@@ -146,12 +147,12 @@ public final class LookupTotals: LookupObserver {
                 let type = UInt16(truncatingIfNeeded: key >> 32)
                 let code = UInt16(truncatingIfNeeded: key >> 16)
                 return Count(
-                    source: Source(rawValue: UInt8(truncatingIfNeeded: key >> 8)) ?? .none,
+                    source: SourceKind(rawValue: UInt8(truncatingIfNeeded: key >> 8)) ?? .none,
                     type: type == 0 ? nil : RecordType(rawValue: type),
                     responseCode: code == 0xFFFF ? nil : ResponseCode(rawValue: code),
                     transport: Transport(rawValue: UInt8(truncatingIfNeeded: key)) ?? .udp, lookups: count)
             }
-            for source in Source.allCases where state.durations[Int(source.rawValue)].count > 0 {
+            for source in SourceKind.allCases where state.durations[Int(source.rawValue)].count > 0 {
                 snapshot.durations[source] = state.durations[Int(source.rawValue)]
             }
             snapshot.upstreams = zip(state.upstreamNames, state.upstreams).map { ($0, $1) }
@@ -160,7 +161,7 @@ public final class LookupTotals: LookupObserver {
     }
 
     /// The last seconds in which there were lookups, oldest first; `now` is in seconds since 1970.
-    public func seconds(_ count: Int, now: UInt64) -> [Second] {
+    package func seconds(_ count: Int, now: UInt64) -> [Second] {
         // A clock that nobody has set starts at 1970.
         let before = now - min(now, UInt64(min(count, Self.remembered)))
         return state.withLock { state in state.seconds.filter { $0.time > before && $0.time <= now } }

@@ -1,6 +1,6 @@
 internal import CLinux
 internal import Glibc
-internal import Resolution
+import Platform
 internal import Synchronization
 
 /// Finds the process behind a client of this machine, by the owner of the socket that it asked from; best effort.

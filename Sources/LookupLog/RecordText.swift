@@ -1,7 +1,8 @@
 import DNSWire
 import Glibc
 import LDNS
-import Resolution
+import Lookup
+import Platform
 
 /// The parts of a record as text, the same for all forms: printable ASCII whatever the bytes, so that no name and no
 /// data from the network can end a line, forge one, or speak to a terminal.
@@ -193,7 +194,7 @@ extension LookupRecord {
     }
 }
 
-extension Source {
+extension SourceKind {
     var word: StaticString {
         switch self {
         case .none: "none"

@@ -1,53 +1,54 @@
-public import DNSWire
-public import Resolution
+package import DNSWire
+package import Lookup
+package import Platform
 
 /// One lookup as plain values: what is kept of a record outside of this process, where its indexes mean nothing.
-public struct LookupFields: Sendable {
+package struct LookupFields: Sendable {
     /// Microseconds since 1970.
-    public var time: UInt64 = 0
-    public var client: SocketAddress
-    public var process: ClientProcess?
-    public var transport = Transport.udp
+    package var time: UInt64 = 0
+    package var client: SocketAddress
+    package var process: ClientProcess?
+    package var transport = Transport.udp
     /// There was no answer: time, client and transport are all that is known.
-    public var isDropped = false
-    public var flags = Header.Flags()
-    public var dnssecOK = false
-    public var payloadSize: UInt16?
+    package var isDropped = false
+    package var flags = Header.Flags()
+    package var dnssecOK = false
+    package var payloadSize: UInt16?
     /// Bytes behind the message's header; 0 when there was no readable question.
-    public var questionLength = 0
-    public var type = RecordType(rawValue: 0)
-    public var recordClass = RecordClass(rawValue: 0)
-    public var responseCode = ResponseCode.noError
-    public var source = Source.none
-    public var place = Place.nowhere
-    public var isMasked = false
-    public var isTruncated = false
+    package var questionLength = 0
+    package var type = RecordType(rawValue: 0)
+    package var recordClass = RecordClass(rawValue: 0)
+    package var responseCode = ResponseCode.noError
+    package var source = SourceKind.none
+    package var place = Place.nowhere
+    package var isMasked = false
+    package var isTruncated = false
     /// An index into the list of servers that goes along with the lookup.
-    public var upstream: Int?
-    public var upstreamMicroseconds: UInt32 = 0
-    public var upstreamOverTCP = false
-    public var durationMicroseconds: UInt32 = 0
-    public var extendedError: ExtendedError?
+    package var upstream: Int?
+    package var upstreamMicroseconds: UInt32 = 0
+    package var upstreamOverTCP = false
+    package var durationMicroseconds: UInt32 = 0
+    package var extendedError: ExtendedError?
     /// Printable ASCII.
-    public var extendedText: [UInt8] = []
-    public var hops: [Decision.Hop] = []
-    public var answers = 0
+    package var extendedText: [UInt8] = []
+    package var hops: [Decision.Hop] = []
+    package var answers = 0
     /// At most `LookupRecord.maximumMessageLength` bytes.
-    public var message: [UInt8] = []
+    package var message: [UInt8] = []
 
-    public init(client: SocketAddress) { self.client = client }
+    package init(client: SocketAddress) { self.client = client }
 }
 
 /// A lookup that was kept: its record, together with the memory it stands in.
-public struct StoredLookup: Sendable {
+package struct StoredLookup: Sendable {
     /// In the history: grows with every lookup, and no two have the same.
-    public let id: Int64
+    package let id: Int64
     /// In the log of the daemon that answered it.
-    public let number: UInt64
+    package let number: UInt64
     /// 8-aligned.
     private let words: [UInt64]
 
-    public init(id: Int64, number: UInt64, _ fields: LookupFields) {
+    package init(id: Int64, number: UInt64, _ fields: LookupFields) {
         self.id = id
         self.number = number
         var words = [UInt64](repeating: 0, count: LookupRecord.size(fields) / 8)
@@ -56,16 +57,16 @@ public struct StoredLookup: Sendable {
     }
 
     /// Calls `body` with the record, which is good until `body` returns.
-    public func withRecord<Result>(_ body: (LookupRecord) throws -> Result) rethrows -> Result {
+    package func withRecord<Result>(_ body: (LookupRecord) throws -> Result) rethrows -> Result {
         // Never empty: every record has its fixed part.
         try words.withUnsafeBytes { try body(LookupRecord(base: $0.baseAddress.unsafelyUnwrapped)) }
     }
 
-    public var fields: LookupFields { withRecord { LookupFields($0) } }
+    package var fields: LookupFields { withRecord { LookupFields($0) } }
 }
 
 extension LookupFields {
-    public init(_ record: LookupRecord) {
+    package init(_ record: LookupRecord) {
         self.init(client: record.client)
         time = record.time
         process = record.process

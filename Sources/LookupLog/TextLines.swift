@@ -1,6 +1,7 @@
 import DNSWire
 import Glibc
-import Resolution
+import Lookup
+import Platform
 
 /// A lookup as one line for people: columns that stay aligned, the reason in the middle, the duration at the end.
 ///
@@ -118,7 +119,7 @@ struct TextLines {
         line.append("  ")
     }
 
-    private func appendSource(_ source: Source, to line: inout LineBuffer) {
+    private func appendSource(_ source: SourceKind, to line: inout LineBuffer) {
         if colors {
             let color: StaticString =
                 switch source {

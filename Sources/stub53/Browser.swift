@@ -1,6 +1,7 @@
 import Certificates
+import Daemon
 import Glibc
-import Server
+import Platform
 
 /// A browser that is started with a profile for one time, in which nothing goes around the system's DNS.
 enum Browser: String, CaseIterable {

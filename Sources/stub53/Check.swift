@@ -1,6 +1,6 @@
 import ArgumentParser
-import Resolution
-import Server
+import Daemon
+import Platform
 
 /// `stub53 check`: what is wrong with the files that `serve` would read.
 struct Check: ParsableCommand {

@@ -1,11 +1,12 @@
 import ArgumentParser
+import Daemon
 import FoundationEssentials
 import Glibc
 import Inspector
 import NIOCore
 import NIOHTTP1
 import NIOPosix
-import Server
+import Platform
 
 /// Talks to a running daemon over its control socket: one connection for each request.
 struct ControlClient: Sendable {

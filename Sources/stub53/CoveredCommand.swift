@@ -1,8 +1,9 @@
 import ArgumentParser
 import CLinux
+import Daemon
 import Glibc
-import Resolution
-import Server
+import Platform
+import Upstream
 
 /// A command whose system files are covered so that its names are asked of one server; nothing outside of it changes.
 struct CoveredCommand {
@@ -14,7 +15,7 @@ struct CoveredCommand {
     /// Starts it.
     ///
     /// - Throws: `ExitCode` 127 when there is no such command, 126 when it can't be executed, as a shell has it.
-    init(_ arguments: [String], server: Resolution.SocketAddress) throws {
+    init(_ arguments: [String], server: Platform.SocketAddress) throws {
         let folder = try ScratchFolder()
         self.folder = folder
         var isStarted = false
@@ -43,7 +44,7 @@ struct CoveredCommand {
         var over: String
     }
 
-    private static func covers(_ server: Resolution.SocketAddress, in folder: ScratchFolder) throws -> [Cover] {
+    private static func covers(_ server: Platform.SocketAddress, in folder: ScratchFolder) throws -> [Cover] {
         guard access(ResolvConf.systemPath, F_OK) == 0 else {
             throw ServiceFailure(
                 .problem,

@@ -1,7 +1,7 @@
 import DNSWire
 import Glibc
 import LDNS
-import Resolution
+import Platform
 
 /// One question to one server, and its response: UDP first, TCP when that is truncated.
 ///
@@ -35,7 +35,7 @@ struct DNSExchange {
         var description: String { mend.map { "\(reason); \($0)" } ?? reason }
     }
 
-    let server: Resolution.SocketAddress
+    let server: Platform.SocketAddress
     let options: Options
 
     func ask(_ name: Name, _ type: RecordType, _ recordClass: RecordClass) throws(Failure) -> Result {

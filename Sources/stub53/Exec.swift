@@ -1,9 +1,9 @@
 import ArgumentParser
 import DNSWire
+import Daemon
 import Glibc
 import LDNS
-import Resolution
-import Server
+import Platform
 
 /// `stub53 exec`: a command whose names are looked up by stub53, while the rest of the machine stays as it is.
 struct Exec: ParsableCommand {
@@ -53,7 +53,7 @@ struct Exec: ParsableCommand {
         help: ArgumentHelp("The command and its arguments, passed on as they are.", valueName: "command"))
     var words: [String] = []
 
-    private static let defaultServer = Resolution.SocketAddress(high: 0, low: 0x7F00_0035, port: 53, isIPv6: false)
+    private static let defaultServer = Platform.SocketAddress(high: 0, low: 0x7F00_0035, port: 53, isIPv6: false)
 
     private var command: [String] { words.first == "--" ? Array(words.dropFirst()) : words }
     private var isPrivate: Bool { !sources.arguments.isEmpty }
@@ -78,7 +78,7 @@ struct Exec: ParsableCommand {
             guard isPrivate == false else {
                 throw ValidationError("--server is for a running daemon, sources are for a private one: leave one out.")
             }
-            guard Resolution.SocketAddress(ip: server, port: 53) != nil else {
+            guard Platform.SocketAddress(ip: server, port: 53) != nil else {
                 throw ValidationError(
                     "'\(server)' is no IP address; --server takes one without a port, since resolv.conf knows only 53.")
             }
@@ -103,13 +103,13 @@ struct Exec: ParsableCommand {
     // MARK: The running daemon
 
     private func runAttached(_ command: [String]) throws -> Int32 {
-        let address = server.flatMap { Resolution.SocketAddress(ip: $0, port: 53) } ?? Self.defaultServer
+        let address = server.flatMap { Platform.SocketAddress(ip: $0, port: 53) } ?? Self.defaultServer
         try check(address)
         return try CoveredCommand(command, server: address).wait()
     }
 
     /// The address that nobody gave has to be stub53's: systemd-resolved may have it. Whoever gives one knows whose it is.
-    private func check(_ address: Resolution.SocketAddress) throws {
+    private func check(_ address: Platform.SocketAddress) throws {
         let mend =
             "start stub53 (stub53 serve), name its address with --server, or give --hosts, --zone or --upstream for a "
             + "private one"

@@ -1,5 +1,5 @@
-import Resolution
-import Server
+import Daemon
+import Lookup
 
 /// An explanation for the terminal.
 struct ExplanationText {
@@ -15,8 +15,8 @@ struct ExplanationText {
         return lines.joined(separator: "\n")
     }
 
-    private static func source(_ word: String) -> Source {
-        Source.allCases.first { $0.description == word } ?? .none
+    private static func source(_ word: String) -> SourceKind {
+        SourceKind.allCases.first { $0.description == word } ?? .none
     }
 
     // MARK: The answer

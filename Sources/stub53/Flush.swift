@@ -1,6 +1,5 @@
 import ArgumentParser
 import Inspector
-import Server
 
 /// `stub53 flush`: has a running daemon forget what upstream has said.
 struct Flush: AsyncParsableCommand {

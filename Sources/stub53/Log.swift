@@ -1,9 +1,10 @@
 import ArgumentParser
+import Daemon
 import Glibc
 import History
 import Inspector
 import LookupLog
-import Server
+import Platform
 
 /// `stub53 log`: the lookups that a daemon has kept, and those that come.
 struct Log: AsyncParsableCommand {

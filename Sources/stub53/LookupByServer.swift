@@ -1,7 +1,7 @@
 import DNSWire
 import Flow
 import LDNS
-import Resolution
+import Upstream
 
 /// Lookups by a DNS server, over the wire: who decided there, and by which line, no answer says.
 struct LookupByServer: NameLookup {

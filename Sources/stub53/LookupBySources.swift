@@ -1,8 +1,9 @@
 import DNSWire
+import Daemon
 import Flow
 import LDNS
-import Resolution
-import Server
+import Lookup
+import Upstream
 
 /// Lookups by the sources of a configuration, in this process; what they leave to upstream is asked there.
 struct LookupBySources: NameLookup {

@@ -1,7 +1,6 @@
 import ArgumentParser
+import Daemon
 import Inspector
-import Resolution
-import Server
 
 /// `stub53 override`: overrides that a running daemon has for a while.
 struct Override: AsyncParsableCommand {

@@ -1,14 +1,14 @@
 import ArgumentParser
 import CLinux
+import Daemon
 import Glibc
-import Resolution
-import Server
+import Platform
 
 /// A daemon for one command: `serve` of this very program, on port 53 of a loopback address that nobody else has.
 ///
 /// It runs outside of the command's namespace, and reads the machine's own files.
 struct PrivateDaemon {
-    let address: Resolution.SocketAddress
+    let address: Platform.SocketAddress
     private let process: pid_t
     /// The other end is its standard input: when this closes, by whatever way we end, it ends too.
     private let lifeline: Int32
@@ -121,11 +121,11 @@ struct PrivateDaemon {
 
     /// One whose port 53 was free a moment ago, of UDP and TCP alike. There are sixteen million, so that nobody else
     /// takes it meanwhile.
-    private static func freeAddress() throws(ServiceFailure) -> Resolution.SocketAddress {
+    private static func freeAddress() throws(ServiceFailure) -> Platform.SocketAddress {
         for _ in 0..<20 {
             // Not 127.0.x.y, where other programs have fixed addresses.
             let low = 0x7F00_0000 | UInt64.random(in: 1...254) << 16 | UInt64.random(in: 0...0xFFFF)
-            let address = Resolution.SocketAddress(high: 0, low: low, port: 53, isIPv6: false)
+            let address = Platform.SocketAddress(high: 0, low: low, port: 53, isIPv6: false)
             switch bindError(address, SOCK_STREAM) ?? bindError(address, SOCK_DGRAM) {
             case nil: return address
             case EADDRINUSE: continue
@@ -147,7 +147,7 @@ struct PrivateDaemon {
                 + "the addresses only that it needs")
     }
 
-    private static func bindError(_ address: Resolution.SocketAddress, _ kind: __socket_type) -> Int32? {
+    private static func bindError(_ address: Platform.SocketAddress, _ kind: __socket_type) -> Int32? {
         let descriptor = socket(AF_INET, Int32(kind.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return errno }
         defer { close(descriptor) }

@@ -1,8 +1,10 @@
 import ArgumentParser
 import DNSWire
+import Daemon
 import Glibc
-import Resolution
-import Server
+import LocalData
+import Platform
+import Upstream
 
 /// `stub53 query`: one lookup, printed the way dig does.
 struct Query: ParsableCommand {

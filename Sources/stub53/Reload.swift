@@ -1,5 +1,6 @@
 import ArgumentParser
-import Server
+import Daemon
+import Platform
 
 /// `stub53 reload`: has a running daemon read its files again, and tells what came of it.
 struct Reload: AsyncParsableCommand {

@@ -1,5 +1,5 @@
 import Glibc
-import Resolution
+import Platform
 
 /// The system's files as a command sees them whose names are all to be asked of one server.
 ///

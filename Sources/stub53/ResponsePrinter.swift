@@ -1,12 +1,12 @@
 import DNSWire
 import Glibc
 import LDNS
-import Resolution
+import Platform
 
 /// A response as text, in the form that dig has made everyone used to.
 struct ResponsePrinter {
     let result: DNSExchange.Result
-    let server: Resolution.SocketAddress
+    let server: Platform.SocketAddress
 
     /// The data of the answers, a line each.
     func short() throws(LibraryError) -> String {

@@ -1,5 +1,6 @@
+import Daemon
 import Glibc
-import Server
+import Platform
 
 /// A folder in TMPDIR for one command, which only this user can open; who makes it also removes it.
 struct ScratchFolder {

@@ -1,9 +1,10 @@
 import ArgumentParser
 import CLinux
+import Daemon
 import History
 import Inspector
 import LookupLog
-import Server
+import Platform
 
 /// `stub53 serve`: the daemon.
 struct Serve: AsyncParsableCommand {

@@ -1,6 +1,6 @@
 import ArgumentParser
-import Resolution
-import Server
+import Daemon
+import Platform
 
 /// What says where answers come from: the same for `serve`, `check`, `why` and `exec`.
 struct SourceOptions: ParsableArguments {

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Server
+import Daemon
 
 /// `stub53 stats`: a running daemon in numbers.
 struct Stats: AsyncParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
+import Daemon
 import Glibc
-import Server
+import Platform
 
 /// The command line.
 @main

@@ -1,5 +1,5 @@
 import Glibc
-import Resolution
+import Lookup
 
 /// What goes to people: colours where they are wanted, and words.
 enum Terminal {
@@ -15,7 +15,7 @@ enum Terminal {
         case green, amber, blue, violet
         case grey = 90
 
-        init(_ source: Source) {
+        init(_ source: SourceKind) {
             switch source {
             case .none: self = .red
             case .hosts: self = .green

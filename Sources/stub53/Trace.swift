@@ -1,8 +1,9 @@
 import ArgumentParser
 import DNSWire
+import Daemon
 import Flow
-import Resolution
-import Server
+import Platform
+import Upstream
 
 /// `stub53 trace`: walks from a URL to its page, and shows each step.
 struct Trace: AsyncParsableCommand {

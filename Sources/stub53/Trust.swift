@@ -1,7 +1,8 @@
 import ArgumentParser
 import Certificates
+import Daemon
 import Glibc
-import Server
+import Platform
 
 /// `stub53 trust`: the local CA, and who trusts it.
 struct Trust: ParsableCommand {

@@ -1,6 +1,7 @@
 import Certificates
+import Daemon
 import Glibc
-import Server
+import Platform
 
 /// The machine's own list of trusted CAs: a folder for additions, and a program that makes the list.
 struct TrustStore {

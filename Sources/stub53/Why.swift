@@ -1,8 +1,8 @@
 import ArgumentParser
 import DNSWire
+import Daemon
 import Inspector
-import Resolution
-import Server
+import Platform
 
 /// `stub53 why`: which source answers a name, and what the others would have said.
 struct Why: AsyncParsableCommand {

@@ -17,14 +17,30 @@ let package = Package(
         .target(name: "CLinux"),
         .target(name: "DNSWire", swiftSettings: settings),
         .target(name: "LDNS", dependencies: ["CLdns", "DNSWire"], swiftSettings: settings),
-        .target(name: "Resolution", dependencies: ["CLinux", "DNSWire", "LDNS"], swiftSettings: settings),
-        .target(name: "LookupLog", dependencies: ["CLinux", "DNSWire", "LDNS", "Resolution"], swiftSettings: settings),
+        .target(name: "Platform", dependencies: ["CLinux"], swiftSettings: settings),
+        .target(name: "Lookup", dependencies: ["DNSWire", "Platform"], swiftSettings: settings),
+        .target(
+            name: "ServedData", dependencies: ["CLinux", "DNSWire", "LDNS", "Lookup", "Platform"],
+            swiftSettings: settings),
+        .target(
+            name: "Upstream", dependencies: ["CLinux", "DNSWire", "LDNS", "Lookup", "Platform"],
+            swiftSettings: settings),
+        .target(
+            name: "Pipeline", dependencies: ["DNSWire", "ServedData", "Lookup", "Platform", "Upstream"],
+            swiftSettings: settings),
+        .target(
+            name: "LookupLog",
+            dependencies: ["CLinux", "DNSWire", "LDNS", "ServedData", "Lookup", "Platform", "Upstream"],
+            swiftSettings: settings),
         .target(name: "CFixedSeed"),
         .executableTarget(name: "Echo"),
         .target(name: "CHarness"),
         .executableTarget(name: "Bench", dependencies: ["CHarness"], swiftSettings: settings),
         .executableTarget(
-            name: "Instructions", dependencies: ["CFixedSeed", "DNSWire", "LookupLog", "Resolution"],
+            name: "Instructions",
+            dependencies: [
+                "CFixedSeed", "DNSWire", "ServedData", "Lookup", "LookupLog", "Pipeline", "Platform", "Upstream",
+            ],
             swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]

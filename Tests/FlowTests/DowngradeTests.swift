@@ -1,5 +1,4 @@
 import DNSWire
-import Resolution
 import Testing
 
 @testable import Flow

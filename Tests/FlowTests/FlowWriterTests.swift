@@ -1,6 +1,6 @@
 import DNSWire
 import Foundation
-import Resolution
+import Platform
 import Testing
 
 @testable import Flow

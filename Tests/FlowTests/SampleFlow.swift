@@ -1,5 +1,5 @@
 import DNSWire
-import Resolution
+import Platform
 
 @testable import Flow
 

@@ -1,8 +1,9 @@
 import DNSWire
 import Foundation
 import History
+import Lookup
 import LookupLog
-import Resolution
+import Platform
 
 /// Lookups of all kinds, the common ones often: what a seed brings back.
 struct RandomLookups {
@@ -60,7 +61,7 @@ struct RandomLookups {
         fields.flags = Header.Flags(rawValue: UInt16(number(0...65_535)))
         fields.dnssecOK = chance(20)
         if chance(50) { fields.payloadSize = UInt16(number(1...65_535)) }
-        fields.source = one(Source.allCases)
+        fields.source = one(SourceKind.allCases)
         fields.responseCode = one([.noError, .noError, .noError, .nxDomain, .serverFailure, .refused, .badVersion])
         if chance(60) {
             fields.place = Place(path: one(["/etc/hosts", "zones/a \"b\".zone", "RFC 6761"]), line: number(0...99))
@@ -103,7 +104,7 @@ struct RandomLookups {
             for _ in 0..<number(2...5) {
                 fields.hops.append(
                     .init(
-                        nameOffset: UInt16(number(0...40)), source: one(Source.allCases),
+                        nameOffset: UInt16(number(0...40)), source: one(SourceKind.allCases),
                         place: chance(50) ? .nowhere : Place(path: "acme.zone", line: number(1...9))))
             }
         }
@@ -131,7 +132,7 @@ struct RandomLookups {
             }
         }
         if chance(30) { filter.types = [one([.a, .https, .mx, .txt])] }
-        if chance(30) { filter.sources = [one(Source.allCases), one(Source.allCases)] }
+        if chance(30) { filter.sources = [one(SourceKind.allCases), one(SourceKind.allCases)] }
         if chance(30) { filter.codes = [one([.noData, .dropped, .code(.nxDomain), .code(.noError)])] }
         if chance(20) { filter.transports = [one(Transport.allCases)] }
         if chance(30) {

@@ -1,8 +1,9 @@
 import DNSWire
 import Foundation
 import History
+import Lookup
 import LookupLog
-import Resolution
+import Platform
 import TestSupport
 import Testing
 

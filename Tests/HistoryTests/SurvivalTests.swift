@@ -1,6 +1,7 @@
 import Foundation
 import GRDB
 import LookupLog
+import Platform
 import TestSupport
 import Testing
 

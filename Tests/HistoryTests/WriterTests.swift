@@ -3,7 +3,7 @@ import Foundation
 import GRDB
 import History
 import LookupLog
-import Resolution
+import Platform
 import TestSupport
 import Testing
 

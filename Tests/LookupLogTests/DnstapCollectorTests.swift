@@ -1,9 +1,10 @@
 import Foundation
 import LookupLog
-import Resolution
+import Platform
 import Synchronization
 import TestSupport
 import Testing
+import Upstream
 
 @testable import LookupLog
 

@@ -1,6 +1,5 @@
 import Foundation
 import LookupLog
-import Resolution
 import Synchronization
 import TestSupport
 import Testing

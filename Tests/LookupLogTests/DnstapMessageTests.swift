@@ -1,10 +1,12 @@
 import DNSWire
 import Foundation
 import LDNS
+import Lookup
 import LookupLog
-import Resolution
+import Platform
 import TestSupport
 import Testing
+import Upstream
 
 @Suite("Lookups as dnstap")
 struct DnstapMessageTests {

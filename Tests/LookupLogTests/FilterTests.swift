@@ -1,6 +1,7 @@
 import DNSWire
+import Lookup
 import LookupLog
-import Resolution
+import Platform
 import TestSupport
 import Testing
 

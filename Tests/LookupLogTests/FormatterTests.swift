@@ -1,5 +1,6 @@
 import DNSWire
-import Resolution
+import Lookup
+import Platform
 import TestSupport
 import Testing
 

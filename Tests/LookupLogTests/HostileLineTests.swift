@@ -1,7 +1,8 @@
 import DNSWire
 import Foundation
+import Lookup
 import LookupLog
-import Resolution
+import Platform
 import TestSupport
 import Testing
 
@@ -74,7 +75,7 @@ struct HostileLineTests {
             if Bool.random(using: &random) {
                 message += (0..<20).map { _ in UInt8.random(in: 0...255, using: &random) }
             }
-            var decision = SampleLookup.decision(Source.allCases.randomElement(using: &random)!)
+            var decision = SampleLookup.decision(SourceKind.allCases.randomElement(using: &random)!)
             decision.responseCode = ResponseCode(rawValue: UInt16.random(in: 0...4095, using: &random))
             for _ in 0..<Int.random(in: 0...16, using: &random) {
                 _ = decision.appendHop(

@@ -1,7 +1,8 @@
 import DNSWire
 import Foundation
+import Lookup
 import LookupLog
-import Resolution
+import Platform
 import TestSupport
 import Testing
 

@@ -1,7 +1,8 @@
 import DNSWire
 import Foundation
+import Lookup
 import LookupLog
-import Resolution
+import Platform
 import TestSupport
 
 /// One lookup to be logged: the defaults are those of the contract's example.
@@ -31,7 +32,7 @@ struct SampleLookup {
     var decision = SampleLookup.decision(.hosts, Place(path: "/etc/hosts", line: 12))
 
     static func decision(
-        _ source: Source, _ place: Place = .nowhere, _ change: (inout Decision) -> Void = { _ in }
+        _ source: SourceKind, _ place: Place = .nowhere, _ change: (inout Decision) -> Void = { _ in }
     ) -> Decision {
         var decision = Decision()
         decision.source = source

@@ -1,7 +1,7 @@
 import DNSWire
 import Testing
 
-@testable import Resolution
+@testable import Lookup
 
 @Suite("What upstream says, at the door")
 struct AnswerCheckTests {

@@ -1,7 +1,8 @@
 import DNSWire
 import Testing
 
-@testable import Resolution
+@testable import Lookup
+@testable import Upstream
 
 @Suite("Upstream answers, whatever they are made of")
 struct AnswerHostileTests {

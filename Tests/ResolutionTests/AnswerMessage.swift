@@ -1,6 +1,7 @@
 import DNSWire
 
-@testable import Resolution
+@testable import Lookup
+@testable import Upstream
 
 /// A response as an upstream server might send it, honest or not.
 struct AnswerMessage {

@@ -1,7 +1,9 @@
 import DNSWire
 import Testing
 
-@testable import Resolution
+@testable import Lookup
+@testable import Pipeline
+@testable import Upstream
 
 @Suite("Upstream's answers in the chain of sources")
 struct CacheChainTests {

@@ -1,7 +1,9 @@
 import DNSWire
 import Testing
 
-@testable import Resolution
+@testable import LocalData
+@testable import Lookup
+@testable import Upstream
 
 @Suite("A look at the cache")
 struct CachePeekTests {
@@ -48,10 +50,10 @@ struct CachePeekTests {
             let name = "n\(number).\(number % 2 == 0 ? "even" : "odd").test."
             cache.insert(try client.check(AnswerMessage(name, .a, [.a(name, 300, 1)])), now: microseconds(100))
         }
-        let all = cache.entries(matching: NameSearch(""), limit: 10_000, now: microseconds(101))
+        let all = cache.entries(limit: 10_000, now: microseconds(101), where: NameSearch("").matches)
         #expect(Set(all.entries.map(\.name)).count == 3000 && !all.hasMore)
-        #expect(cache.entries(matching: NameSearch("*.even.test"), limit: 1500, now: 0).entries.count == 1500)
-        let cut = cache.entries(matching: NameSearch("odd"), limit: 10, now: microseconds(101))
+        #expect(cache.entries(limit: 1500, now: 0, where: NameSearch("*.even.test").matches).entries.count == 1500)
+        let cut = cache.entries(limit: 10, now: microseconds(101), where: NameSearch("odd").matches)
         #expect(cut.entries.count == 10 && cut.hasMore)
     }
 

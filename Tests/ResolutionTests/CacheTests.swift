@@ -1,7 +1,7 @@
 import DNSWire
 import Testing
 
-@testable import Resolution
+@testable import Upstream
 
 @Suite("The cache")
 struct CacheTests {

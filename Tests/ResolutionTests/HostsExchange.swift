@@ -1,7 +1,9 @@
 import DNSWire
 import LDNS
 
-@testable import Resolution
+@testable import LocalData
+@testable import Lookup
+@testable import Platform
 
 /// Overrides read from a file of the given text, and what a client reads when it asks them.
 struct HostsExchange {

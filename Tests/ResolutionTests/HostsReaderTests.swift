@@ -1,7 +1,7 @@
 import DNSWire
 import Testing
 
-@testable import Resolution
+@testable import LocalData
 
 @Suite("The hosts reader")
 struct HostsReaderTests {

@@ -1,6 +1,7 @@
 import DNSWire
 import LDNS
-import Resolution
+import LocalData
+import Lookup
 import Testing
 
 /// Zones compiled from text, and a way to ask them as a client would.

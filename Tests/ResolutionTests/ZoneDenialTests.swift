@@ -1,5 +1,4 @@
 import DNSWire
-import Resolution
 import Testing
 
 /// The records of the example zone that RFC 4035 A and RFC 5155 A share, signed in name only.

@@ -1,5 +1,4 @@
 import DNSWire
-import Resolution
 import Testing
 
 /// What a question is answered with: `NOERROR aa`, the answer section, and the authority section.

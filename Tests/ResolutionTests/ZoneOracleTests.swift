@@ -1,6 +1,7 @@
 import DNSWire
 import LDNS
-import Resolution
+import LocalData
+import Platform
 import Testing
 
 /// The lookup against an oracle that does the same over an array of records, slowly and plainly.

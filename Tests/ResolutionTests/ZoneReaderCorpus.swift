@@ -1,6 +1,6 @@
 import DNSWire
 import Glibc
-import Resolution
+import LocalData
 
 /// A file with the given text that lasts as long as the value.
 final class TemporaryFolder {

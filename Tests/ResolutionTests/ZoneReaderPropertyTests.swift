@@ -1,7 +1,7 @@
 import DNSWire
 import Glibc
 import LDNS
-import Resolution
+import LocalData
 import Testing
 
 private let example = Name("example.")

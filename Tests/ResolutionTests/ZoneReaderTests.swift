@@ -1,5 +1,5 @@
 import DNSWire
-import Resolution
+import LocalData
 import Testing
 
 private let example = Name("example.")

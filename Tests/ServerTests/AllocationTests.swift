@@ -5,8 +5,6 @@ import LookupLog
 import TestSupport
 import Testing
 
-@testable import Server
-
 @Suite(
     "The fast lane allocates nothing", .enabled(if: allocation_count_works() == 1, "a sanitizer has its own allocator"))
 struct AllocationTests {

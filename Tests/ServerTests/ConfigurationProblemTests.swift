@@ -1,9 +1,9 @@
 import Foundation
-import Resolution
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Daemon
+@testable import Platform
 
 @Suite("A configuration file's problems are told with line, reason and mend")
 struct ConfigurationProblemTests {

@@ -1,11 +1,11 @@
 import DNSWire
 import Foundation
 import LookupLog
-import Resolution
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Daemon
+@testable import LocalData
 
 @Suite("Settings come from defaults, a file, and options, in this order")
 struct ConfigurationTests {

@@ -4,7 +4,7 @@ import LookupLog
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Platform
 
 /// The probes of ISC's EDNS compliance tester and of the DNS flag days, by their names there.
 ///

@@ -1,10 +1,9 @@
 import DNSWire
 import Foundation
-import Resolution
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Daemon
 
 @Suite("Why a name is answered as it is")
 struct ExplanationTests {

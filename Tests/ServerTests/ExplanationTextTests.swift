@@ -2,7 +2,6 @@ import DNSWire
 import TestSupport
 import Testing
 
-@testable import Server
 @testable import stub53
 
 @Suite("The text of a live explanation")

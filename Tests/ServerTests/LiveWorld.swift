@@ -1,11 +1,12 @@
 import DNSWire
 import Foundation
 import LookupLog
-import Resolution
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Daemon
+@testable import Lookup
+@testable import Transports
 
 /// All parts of a running service in this process, but for the threads that serve: with a hosts file, a zone, and an
 /// upstream server that does as it is told.

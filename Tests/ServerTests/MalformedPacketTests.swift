@@ -4,7 +4,7 @@ import LookupLog
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Platform
 
 /// One file of the folder `Malformed`, named by its defect.
 ///

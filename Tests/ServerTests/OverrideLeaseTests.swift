@@ -2,11 +2,12 @@ import DNSWire
 import Foundation
 import LDNS
 import LookupLog
-import Resolution
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Daemon
+@testable import LocalData
+@testable import Platform
 
 @Suite("Overrides that are leased")
 struct OverrideLeaseTests {

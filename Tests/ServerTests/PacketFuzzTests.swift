@@ -4,7 +4,7 @@ import LookupLog
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Platform
 
 /// Messages nobody has thought of: random bytes, and good and bad messages with a few changes.
 struct PacketMutator {

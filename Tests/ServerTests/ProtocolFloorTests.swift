@@ -1,11 +1,12 @@
 import DNSWire
 import LDNS
 import LookupLog
-import Resolution
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import LocalData
+@testable import Platform
+@testable import Transports
 
 @Suite("The AD bit (RFC 6840 5.7, 5.8)")
 struct AuthenticDataTests {

@@ -1,17 +1,19 @@
 import DNSWire
 import Foundation
 import LookupLog
-import Resolution
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Daemon
+@testable import Lookup
+@testable import Platform
+@testable import Transports
 
 @Suite("An answer tells its reason in an extended error (RFC 8914)")
 struct ReasonTests {
     /// INFO-CODE and text; nil where there is no such option.
     private func reason(
-        _ packet: Packet, _ explains: Configuration.Explains = .loopback, over transport: Transport = .udp,
+        _ packet: Packet, _ explains: Explains = .loopback, over transport: Transport = .udp,
         from client: SocketAddress = WireWorld.loopback
     ) throws -> String? {
         var world = try WireWorld(forwards: true, explains: explains)

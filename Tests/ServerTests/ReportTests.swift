@@ -1,10 +1,9 @@
 import DNSWire
 import Foundation
-import Resolution
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Daemon
 
 @Suite("What a running daemon reports")
 struct ReportTests {

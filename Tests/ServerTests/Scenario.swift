@@ -1,6 +1,5 @@
 import DNSWire
 import Foundation
-import Resolution
 import Testing
 
 /// A test as a text: what is configured, then what happens, step by step. The same text runs in process, with a clock

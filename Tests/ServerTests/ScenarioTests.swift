@@ -1,7 +1,6 @@
 import DNSWire
 import Foundation
 import LDNS
-import Resolution
 import TestSupport
 import Testing
 

@@ -2,10 +2,15 @@ import DNSWire
 import Foundation
 import LDNS
 import LookupLog
-import Resolution
 import Testing
 
-@testable import Server
+@testable import Daemon
+@testable import LocalData
+@testable import Lookup
+@testable import Pipeline
+@testable import Platform
+@testable import Transports
+@testable import Upstream
 
 /// What a scenario's query got.
 struct ScenarioAnswer {
@@ -129,7 +134,7 @@ struct InProcessWorld: ~Copyable {
     private let configuration: Configuration
     private let cache: AnswerCache
     private var handler: QueryHandler
-    private var local: LocalData
+    private var local: ServedData
     private let upstream: ScriptedUpstream
     private var mood = Scenario.UpstreamMood.alive
     private var now: UInt64 = 1_000_000_000
@@ -153,7 +158,7 @@ struct InProcessWorld: ~Copyable {
         cache = AnswerCache(configuration.cache)
         let service = ServiceSettings(
             access: AccessList(allowing: []), cookie: ServerCookie(), identity: [], version: [])
-        local = LocalData(
+        local = ServedData(
             chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
             service: service, recursionAvailable: hasUpstream)
         handler = QueryHandler(service: service, ring: nil)
@@ -164,7 +169,7 @@ struct InProcessWorld: ~Copyable {
 
     mutating func reload() {
         let loaded = configuration.load()
-        local = LocalData(
+        local = ServedData(
             chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
             service: local.service, recursionAvailable: local.recursionAvailable)
     }

@@ -2,17 +2,21 @@ import CLinux
 import DNSWire
 import Foundation
 import LookupLog
-import Resolution
 import Synchronization
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Daemon
+@testable import Lookup
+@testable import Pipeline
+@testable import Platform
+@testable import Transports
+@testable import Upstream
 
 @Suite("Serving threads")
 struct ServingTests {
-    private func data() -> LocalData {
-        LocalData(
+    private func data() -> ServedData {
+        ServedData(
             chain: SourceChain(hosts: .empty(), zones: .empty, special: .none, cache: AnswerCache()),
             service: ServiceSettings(
                 access: AccessList(allowing: []), cookie: ServerCookie(), identity: [], version: []),
@@ -21,7 +25,7 @@ struct ServingTests {
 
     @Test("give old data back as soon as there is new, without waiting for a query")
     func snapshot() async throws {
-        let store = LocalDataStore(data())
+        let store = ServedDataStore(data())
         weak let old = store.current().data
         let forwarding = try Forwarding(settings: ForwardSettings(servers: []), store: store, log: nil)
         let signal = try WakeSignal()
@@ -43,7 +47,7 @@ struct ServingTests {
 
     @Test("queries that wait for upstream are bounded in bytes; the rest are told so at once")
     func room() throws {
-        let store = LocalDataStore(data())
+        let store = ServedDataStore(data())
         let server = try UpstreamServer(parsing: "127.0.0.1:1")
         // Never run: nothing is ever answered.
         let forwarding = try Forwarding(settings: ForwardSettings(servers: [server]), store: store, log: nil)

@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Daemon
 
 /// Messages on a stream, without a socket.
 @Suite("A stream of messages")
@@ -63,7 +63,7 @@ struct StreamSessionTests {
 
     @Test("waits at the limit of queries at upstream, takes no more bytes, and goes on where it was")
     func parked() throws {
-        var limits = Configuration.Streams()
+        var limits = StreamLimits()
         limits.maximumPipelined = 2
         var trial = StreamTrial(try StreamWorld(limits: limits))
         trial.bring(

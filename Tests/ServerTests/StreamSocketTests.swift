@@ -1,10 +1,10 @@
 import DNSWire
 import Foundation
-import Resolution
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Platform
+@testable import Transports
 
 @Suite("Sockets that listen")
 struct StreamSocketTests {

@@ -1,11 +1,13 @@
 import DNSWire
 import Foundation
 import LookupLog
-import Resolution
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Daemon
+@testable import Pipeline
+@testable import Transports
+@testable import Upstream
 
 /// What streams are served from: a zone with short and long answers, and everything else parked for ever.
 struct StreamWorld {
@@ -22,11 +24,11 @@ struct StreamWorld {
     /// Records of a transfer of the zone, the SOA twice.
     static let transferred = 6
 
-    let store: LocalDataStore
+    let store: ServedDataStore
     let forwarding: Forwarding
     let responder: StreamResponder
 
-    init(limits: Configuration.Streams = Configuration.Streams()) throws {
+    init(limits: StreamLimits = StreamLimits()) throws {
         let folder = try TemporaryFolder()
         try folder.write(Self.zone, to: "zones/acme.org.zone")
         let (configuration, problems) = Configuration.read(
@@ -39,8 +41,8 @@ struct StreamWorld {
         try #require(!problems.hasErrors, "\(problems.list)")
         let loaded = configuration.load()
         try #require(!loaded.diagnostics.hasErrors, "\(loaded.diagnostics.list)")
-        store = LocalDataStore(
-            LocalData(
+        store = ServedDataStore(
+            ServedData(
                 chain: SourceChain(
                     hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: AnswerCache()),
                 service: ServiceSettings(

@@ -2,11 +2,16 @@ import DNSWire
 import Foundation
 import LDNS
 import LookupLog
-import Resolution
 import TestSupport
 import Testing
 
-@testable import Server
+@testable import Daemon
+@testable import LocalData
+@testable import Lookup
+@testable import Pipeline
+@testable import Platform
+@testable import Transports
+@testable import Upstream
 
 /// A `QueryHandler` over one overridden name and one zone, asked with bytes as a socket would bring them.
 struct WireWorld: ~Copyable {
@@ -44,7 +49,7 @@ struct WireWorld: ~Copyable {
         """
 
     let cache: AnswerCache
-    private let local: LocalData
+    private let local: ServedData
     private var handler: QueryHandler
     private let ring: LookupRing?
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_535 + guardLength, alignment: 8)
@@ -53,7 +58,7 @@ struct WireWorld: ~Copyable {
     private static let guardByte: UInt8 = 0xA5
 
     init(
-        forwards: Bool = false, trustAuthenticData: Bool = false, explains: Configuration.Explains = .off,
+        forwards: Bool = false, trustAuthenticData: Bool = false, explains: Explains = .off,
         serves network: String? = nil, leased: [String] = [], ring: LookupRing? = nil
     ) throws {
         let folder = try TemporaryFolder()
@@ -75,7 +80,7 @@ struct WireWorld: ~Copyable {
             access: AccessList(allowing: network.flatMap { AccessList.Network($0) }.map { [$0] } ?? []),
             cookie: ServerCookie(), identity: Array(Self.identity.utf8),
             version: Array("stub53 test".utf8), explains: explains)
-        local = LocalData(
+        local = ServedData(
             chain: SourceChain(
                 hosts: loaded.hosts,
                 leases: HostsReader.table(

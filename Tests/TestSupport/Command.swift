@@ -1,18 +1,18 @@
-public import Foundation
+package import Foundation
 
 /// Runs the built executable as a user does.
-public enum Command {
-    public struct Result: Sendable {
-        public var output: String
-        public var errors: String
-        public var code: Int32
+package enum Command {
+    package struct Result: Sendable {
+        package var output: String
+        package var errors: String
+        package var code: Int32
     }
 
     /// Options of `serve` that leave out what is there once for a machine, and is not for daemons side by side.
-    public static let apart = ["--inspector", "off", "--control", "off", "--history", "off"]
+    package static let apart = ["--inspector", "off", "--control", "off", "--history", "off"]
 
     /// What STUB53 names; else the one beside the tests, where the package manager builds all products.
-    public static let executable: URL = {
+    package static let executable: URL = {
         if let chosen = ProcessInfo.processInfo.environment["STUB53"] { return URL(filePath: chosen) }
         let bundles = Bundle.allBundles.map(\.bundleURL.path).first { $0.hasSuffix(".xctest") }
         let test = bundles ?? CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
@@ -21,7 +21,7 @@ public enum Command {
             ? beside : Bundle.main.bundleURL.appending(path: "stub53")
     }()
 
-    public static func run(
+    package static func run(
         _ arguments: [String], executable: URL = executable, in folder: String? = nil
     ) async throws -> Result {
         let process = Process()

@@ -1,15 +1,15 @@
 import Foundation
 
 /// A real daemon on a loopback port that the kernel chose; gone with the test.
-public final class DaemonProcess: Sendable {
-    public let program: ProgramProcess
+package final class DaemonProcess: Sendable {
+    package let program: ProgramProcess
     /// What it serves: the first address of its `ready` line.
-    public let address: String
-    public let port: UInt16
+    package let address: String
+    package let port: UInt16
 
     /// Standard output: the start-up lines, then the lookups.
-    public var output: LineReader { program.output }
-    public var errors: LineReader { program.errors }
+    package var output: LineReader { program.output }
+    package var errors: LineReader { program.errors }
 
     /// Runs `stub53 serve ARGUMENTS` and waits until it is ready.
     ///
@@ -18,7 +18,7 @@ public final class DaemonProcess: Sendable {
     /// unless they are asked for.
     ///
     /// - Throws: `LineReader.Missing` with what it said when it ends before that.
-    public init(
+    package init(
         _ arguments: [String], behind wrapper: [String] = [], folder: String? = nil, listens: Bool = true
     ) async throws {
         var all = wrapper + [Command.executable.path, "serve"] + arguments
@@ -42,13 +42,13 @@ public final class DaemonProcess: Sendable {
     }
 
     /// Ends it as an administrator does.
-    public func stop() async throws -> Int32 {
+    package func stop() async throws -> Int32 {
         program.signal(SIGTERM)
         return try await program.exitCode()
     }
 
     /// The logged lookup of `name` (absolute) and `type`: the first one from index `from` of the output on.
-    public func lookup(_ name: String, _ type: String, from: Int = 0) async throws -> [String: Any] {
+    package func lookup(_ name: String, _ type: String, from: Int = 0) async throws -> [String: Any] {
         let line = try await output.first(from: from) {
             $0.contains("\"name\":\"\(name)\"") && $0.contains("\"type\":\"\(type)\"")
         }
@@ -56,7 +56,7 @@ public final class DaemonProcess: Sendable {
     }
 
     /// Standard output of `dig @ADDRESS -p PORT WORDS`.
-    public func dig(_ words: String...) async throws -> String {
+    package func dig(_ words: String...) async throws -> String {
         try await Command.run(
             ["@\(address)", "-p", "\(port)", "+tries=1", "+time=10"] + words, executable: URL(filePath: "/usr/bin/dig")
         ).output

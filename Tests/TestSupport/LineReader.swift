@@ -1,11 +1,11 @@
 import Foundation
 
 /// The lines that a process writes, as they come; a test waits for one of them.
-public final class LineReader: @unchecked Sendable {
-    public struct Missing: Error, CustomStringConvertible {
-        public let description: String
+package final class LineReader: @unchecked Sendable {
+    package struct Missing: Error, CustomStringConvertible {
+        package let description: String
 
-        public init(description: String) { self.description = description }
+        package init(description: String) { self.description = description }
     }
 
     private struct Waiter {
@@ -41,12 +41,12 @@ public final class LineReader: @unchecked Sendable {
     }
 
     /// All lines so far.
-    public var all: [String] { lock.withLock { lines } }
+    package var all: [String] { lock.withLock { lines } }
 
     /// The first line that fits, of those there are (from index `from` on) or of those to come.
     ///
     /// - Throws: `Missing` when none comes within so many seconds, or the process ends without.
-    public func first(
+    package func first(
         from: Int = 0, within seconds: Double = 20, where matches: @escaping @Sendable (String) -> Bool
     ) async throws -> String {
         try await withCheckedThrowingContinuation { continuation in
@@ -62,7 +62,7 @@ public final class LineReader: @unchecked Sendable {
     }
 
     /// The first line that holds `text`.
-    public func first(from: Int = 0, containing text: String, within seconds: Double = 20) async throws -> String {
+    package func first(from: Int = 0, containing text: String, within seconds: Double = 20) async throws -> String {
         try await first(from: from, within: seconds) { $0.contains(text) }
     }
 

@@ -1,12 +1,12 @@
 import Foundation
 
 /// A loopback address that no other test has: for what can't choose its port.
-public func ownLoopbackAddress() -> String {
+package func ownLoopbackAddress() -> String {
     "127.\(Int.random(in: 64..<128)).\(Int.random(in: 1..<255)).\(Int.random(in: 1..<255))"
 }
 
 /// Binds to 127.0.0.1, to another loopback address, or to all addresses; the port that it got.
-public func bindLoopback(
+package func bindLoopback(
     _ descriptor: Int32, _ port: UInt16, at text: String = "127.0.0.1", any: Bool = false
 ) -> UInt16? {
     var address = sockaddr_in()

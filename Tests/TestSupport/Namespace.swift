@@ -1,18 +1,18 @@
 import Foundation
 
 /// Programs with a file system, and where it says so a network, of their own: for what they read from fixed places.
-public enum Namespace {
-    public static let isAvailable =
+package enum Namespace {
+    package static let isAvailable =
         getuid() == 0 && (try? probe("/usr/bin/unshare", ["-U", "-r", "-m", "-n", "true"])) == 0
 
     /// The command that runs the one behind it after `setup`, a piece of shell that knows `$folder`.
-    public static func entry(_ setup: String, in folder: TemporaryFolder, network: Bool = false) -> [String] {
+    package static func entry(_ setup: String, in folder: TemporaryFolder, network: Bool = false) -> [String] {
         ["/usr/bin/unshare", network ? "-mn" : "-m"]
             + ["/bin/sh", "-ec", "folder=\(folder.path)\n\(setup)\nexec \"$@\"", "sh"]
     }
 
     /// Runs the daemon behind `setup`.
-    public static func daemon(
+    package static func daemon(
         _ setup: String, _ arguments: [String], in folder: TemporaryFolder, network: Bool = false
     ) async throws -> DaemonProcess {
         try await DaemonProcess(arguments, behind: entry(setup, in: folder, network: network))
@@ -22,7 +22,7 @@ public enum Namespace {
     ///
     /// The one place where tests say how that is done. `order`: what nsswitch.conf says of hosts. The machine's own
     /// hosts file is not seen. resolv.conf can't name a port: it is 53.
-    public static func client(
+    package static func client(
         of address: String, order: String = "files dns", in folder: TemporaryFolder
     ) throws -> [String] {
         try folder.write("nameserver \(address)\noptions timeout:5 attempts:1\n", to: "system/resolv.conf")

@@ -1,19 +1,19 @@
-public import DNSWire
+package import DNSWire
 
 /// A DNS message put together byte by byte, right or wrong: any field can lie.
-public struct Packet: Sendable {
-    public var id: UInt16 = 0x1234
+package struct Packet: Sendable {
+    package var id: UInt16 = 0x1234
     /// QR, Opcode, AA, TC, RD, RA, Z, AD, CD, RCODE.
-    public var flags: UInt16 = 0
-    public var questions: [[UInt8]] = []
-    public var answers: [[UInt8]] = []
-    public var authority: [[UInt8]] = []
-    public var additional: [[UInt8]] = []
+    package var flags: UInt16 = 0
+    package var questions: [[UInt8]] = []
+    package var answers: [[UInt8]] = []
+    package var authority: [[UInt8]] = []
+    package var additional: [[UInt8]] = []
     /// QDCOUNT, ANCOUNT, NSCOUNT, ARCOUNT, where they are not to tell the truth.
-    public var counts: [UInt16]?
+    package var counts: [UInt16]?
 
     /// One question, or none without a name.
-    public init(
+    package init(
         _ name: String? = nil, _ type: RecordType = .a, _ recordClass: RecordClass = .in, flags: UInt16 = 0,
         additional: [[UInt8]] = []
     ) {
@@ -22,19 +22,19 @@ public struct Packet: Sendable {
         if let name { questions = [Self.question(name, type, recordClass)] }
     }
 
-    public var wire: [UInt8] {
+    package var wire: [UInt8] {
         let sections = [questions, answers, authority, additional]
         let counts = counts ?? sections.map { UInt16($0.count) }
         return Self.bytes(id) + Self.bytes(flags) + counts.flatMap(Self.bytes) + sections.joined().joined()
     }
 
-    public static func question(
+    package static func question(
         _ name: String, _ type: RecordType = .a, _ recordClass: RecordClass = .in
     ) -> [UInt8] {
         self.name(name) + bytes(type.rawValue) + bytes(recordClass.rawValue)
     }
 
-    public static func record(
+    package static func record(
         _ owner: [UInt8], _ type: RecordType, in recordClass: RecordClass = .in, ttl: UInt32 = 60, _ rdata: [UInt8]
     ) -> [UInt8] {
         owner + bytes(type.rawValue) + bytes(recordClass.rawValue) + bytes(UInt16(ttl >> 16))
@@ -42,7 +42,7 @@ public struct Packet: Sendable {
     }
 
     /// An OPT record (RFC 6891 6.1.2).
-    public static func opt(
+    package static func opt(
         payload: UInt16 = 1232, version: UInt8 = 0, flags: UInt16 = 0, owner: [UInt8] = [0],
         _ options: [(code: UInt16, data: [UInt8])] = []
     ) -> [UInt8] {
@@ -52,20 +52,20 @@ public struct Packet: Sendable {
     }
 
     /// The wire form; empty when `text` is no name.
-    public static func name(_ text: String) -> [UInt8] { Name(text)?.wire ?? [] }
+    package static func name(_ text: String) -> [UInt8] { Name(text)?.wire ?? [] }
 
-    public static func bytes(_ value: UInt16) -> [UInt8] { [UInt8(value >> 8), UInt8(truncatingIfNeeded: value)] }
+    package static func bytes(_ value: UInt16) -> [UInt8] { [UInt8(value >> 8), UInt8(truncatingIfNeeded: value)] }
 }
 
 /// A small generator with a seed, so that a failure can be had again.
 ///
 /// SplitMix64.
-public struct SeededGenerator: RandomNumberGenerator, Sendable {
+package struct SeededGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
-    public init(seed: UInt64) { state = seed }
+    package init(seed: UInt64) { state = seed }
 
-    public mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var z = state
         z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9

@@ -1,10 +1,10 @@
-public import Foundation
+package import Foundation
 
 /// A program that runs beside the test and is gone with it.
-public final class ProgramProcess: @unchecked Sendable {
+package final class ProgramProcess: @unchecked Sendable {
     private let process = Process()
-    public let output: LineReader
-    public let errors: LineReader
+    package let output: LineReader
+    package let errors: LineReader
     /// Of its standard input, where it is to end with this process.
     private let lifeline: Pipe?
 
@@ -12,7 +12,7 @@ public final class ProgramProcess: @unchecked Sendable {
     private static let survivesBrokenPipes: Void = { _ = Foundation.signal(SIGPIPE, SIG_IGN) }()
 
     /// - Parameter endsWithUs: its standard input ends when this process does, however that happens.
-    public init(_ executable: String, _ arguments: [String], folder: String? = nil, endsWithUs: Bool = false) throws {
+    package init(_ executable: String, _ arguments: [String], folder: String? = nil, endsWithUs: Bool = false) throws {
         _ = Self.survivesBrokenPipes
         lifeline = endsWithUs ? Pipe() : nil
         process.executableURL = URL(filePath: executable)
@@ -33,12 +33,12 @@ public final class ProgramProcess: @unchecked Sendable {
         try? lifeline?.fileHandleForWriting.close()
     }
 
-    public var identifier: pid_t { process.processIdentifier }
+    package var identifier: pid_t { process.processIdentifier }
 
-    public func signal(_ number: Int32) { kill(process.processIdentifier, number) }
+    package func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
     /// The exit code, once it has ended (negative: ended by that signal).
-    public func exitCode(within seconds: Double = 20) async throws -> Int32 {
+    package func exitCode(within seconds: Double = 20) async throws -> Int32 {
         // Its standard output closes with it.
         _ = try? await output.first(within: seconds) { _ in false }
         let hasEnded = await withCheckedContinuation { (done: CheckedContinuation<Bool, Never>) in

@@ -1,12 +1,12 @@
-public import DNSWire
+package import DNSWire
 import Foundation
 import Synchronization
 
 /// An upstream server that does what the test says, on a loopback port of its own, over UDP and TCP.
-public final class ScriptedServer: Sendable {
-    public enum Transport: Sendable { case udp, tcp }
+package final class ScriptedServer: Sendable {
+    package enum Transport: Sendable { case udp, tcp }
 
-    public enum Reaction: Sendable {
+    package enum Reaction: Sendable {
         case silence
         case send([UInt8])
         case sendAfter(milliseconds: UInt32, [UInt8])
@@ -20,17 +20,17 @@ public final class ScriptedServer: Sendable {
     }
 
     /// An answer that waits for the test.
-    public struct Release: Sendable {
-        public let answer: [UInt8]
-        public let send: @Sendable () -> Void
+    package struct Release: Sendable {
+        package let answer: [UInt8]
+        package let send: @Sendable () -> Void
 
         /// Of its question, whatever the ID.
-        public var question: [UInt8] { Array(answer[12...]) }
+        package var question: [UInt8] { Array(answer[12...]) }
     }
 
-    public typealias Script = @Sendable (_ query: [UInt8], Transport) -> Reaction
+    package typealias Script = @Sendable (_ query: [UInt8], Transport) -> Reaction
 
-    public let port: UInt16
+    package let port: UInt16
     private let datagram: Int32
     private let stream: Int32
     private let script: Mutex<Script>
@@ -38,7 +38,7 @@ public final class ScriptedServer: Sendable {
     /// In a flood, only the queries that hold this.
     private let remembered: Data
 
-    public init(remembering: String = "", _ script: @escaping Script) throws {
+    package init(remembering: String = "", _ script: @escaping Script) throws {
         remembered = Data(remembering.utf8)
         self.script = Mutex(script)
         var found: (UInt16, Int32, Int32)?
@@ -68,10 +68,10 @@ public final class ScriptedServer: Sendable {
     }
 
     /// From now on it does this.
-    public func become(_ script: @escaping Script) { self.script.withLock { $0 = script } }
+    package func become(_ script: @escaping Script) { self.script.withLock { $0 = script } }
 
     /// How many queries came for a name that holds `text`.
-    public func count(_ text: String = "") -> Int {
+    package func count(_ text: String = "") -> Int {
         let bytes = Array(text.utf8)
         return received.withLock { all in
             all.count { text.isEmpty || Data($0.1).range(of: Data(bytes)) != nil }
@@ -163,7 +163,7 @@ public final class ScriptedServer: Sendable {
 }
 
 /// What a server can make of a query's bytes.
-public enum Reply {
+package enum Reply {
     private static func questionEnd(_ query: [UInt8]) -> Int {
         var cursor = 12
         while cursor < query.count, query[cursor] != 0 { cursor += Int(query[cursor]) + 1 }
@@ -182,7 +182,7 @@ public enum Reply {
     }
 
     /// Addresses for the name asked, whatever it is; no data for types other than A.
-    public static func addresses(_ query: [UInt8], _ addresses: [[UInt8]] = [[192, 0, 2, 1]], ttl: UInt8 = 60)
+    package static func addresses(_ query: [UInt8], _ addresses: [[UInt8]] = [[192, 0, 2, 1]], ttl: UInt8 = 60)
         -> [UInt8]
     {
         let end = questionEnd(query)
@@ -192,20 +192,20 @@ public enum Reply {
     }
 
     /// The record of the type asked, if it is one of these; no data for other types.
-    public static func record(_ query: [UInt8], of records: [RecordType: [UInt8]]) -> [UInt8] {
+    package static func record(_ query: [UInt8], of records: [RecordType: [UInt8]]) -> [UInt8] {
         let end = questionEnd(query)
         let type = RecordType(rawValue: UInt16(query[end - 4]) << 8 | UInt16(query[end - 3]))
         let answer = records[type].map { Packet.record([0xC0, 12], type, $0) }
         return header(query, flags: 0x8180, answers: answer == nil ? 0 : 1) + query[12..<end] + (answer ?? [])
     }
 
-    public static func error(_ query: [UInt8], _ code: UInt16) -> [UInt8] {
+    package static func error(_ query: [UInt8], _ code: UInt16) -> [UInt8] {
         header(query, flags: 0x8180 | code, answers: 0) + query[12..<questionEnd(query)]
     }
 
-    public static func truncated(_ query: [UInt8]) -> [UInt8] {
+    package static func truncated(_ query: [UInt8]) -> [UInt8] {
         header(query, flags: 0x8380, answers: 0) + query[12..<questionEnd(query)]
     }
 
-    public static func hasEDNS(_ query: [UInt8]) -> Bool { query[11] == 1 }
+    package static func hasEDNS(_ query: [UInt8]) -> Bool { query[11] == 1 }
 }

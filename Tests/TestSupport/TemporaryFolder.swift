@@ -1,10 +1,10 @@
 import Foundation
 
 /// A folder that is gone when the test is over.
-public final class TemporaryFolder: Sendable {
-    public let path: String
+package final class TemporaryFolder: Sendable {
+    package let path: String
 
-    public init() throws {
+    package init() throws {
         path = FileManager.default.temporaryDirectory.path + "/stub53-" + UUID().uuidString
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
@@ -12,11 +12,11 @@ public final class TemporaryFolder: Sendable {
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
     /// The path of a file in it, which need not exist.
-    public func file(_ name: String) -> String { path + "/" + name }
+    package func file(_ name: String) -> String { path + "/" + name }
 
     /// Writes a file, in a new folder if its name has one; returns its path.
     @discardableResult
-    public func write(_ text: String, to name: String) throws -> String {
+    package func write(_ text: String, to name: String) throws -> String {
         let file = file(name)
         try FileManager.default.createDirectory(
             at: URL(filePath: file).deletingLastPathComponent(), withIntermediateDirectories: true)
@@ -25,7 +25,7 @@ public final class TemporaryFolder: Sendable {
     }
 
     /// Adds to a file in place.
-    public func append(_ text: String, to name: String) throws {
+    package func append(_ text: String, to name: String) throws {
         let handle = try FileHandle(forWritingTo: URL(filePath: file(name)))
         try handle.seekToEnd()
         try handle.write(contentsOf: Data(text.utf8))

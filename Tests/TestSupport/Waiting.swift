@@ -1,7 +1,7 @@
 import Foundation
 
 /// Runs what blocks on a thread of its own: the tests' own threads are as few as the cores.
-public func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+package func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
         Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
     }
@@ -10,7 +10,7 @@ public func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> V
 /// Waits for a state that nothing announces, on a thread that may block.
 ///
 /// - Throws: `Missing` when it has not come after ten seconds.
-public func waitUntil(_ what: String, _ condition: () throws -> Bool) throws {
+package func waitUntil(_ what: String, _ condition: () throws -> Bool) throws {
     let end = ContinuousClock.now + .seconds(10)
     while try !condition() {
         guard ContinuousClock.now < end else { throw LineReader.Missing(description: "\(what): not after 10 s") }
@@ -19,6 +19,6 @@ public func waitUntil(_ what: String, _ condition: () throws -> Bool) throws {
 }
 
 /// The same, on a thread of its own.
-public func eventually(_ what: String, _ condition: @escaping @Sendable () throws -> Bool) async throws {
+package func eventually(_ what: String, _ condition: @escaping @Sendable () throws -> Bool) async throws {
     try await blocking { try waitUntil(what, condition) }
 }

@@ -1,6 +1,6 @@
 import Glibc
+import Lookup
 import LookupLog
-import Resolution
 
 /// Plots as SVG, drawn by the server: bars stacked by source, and curves.
 enum Chart {
@@ -9,7 +9,7 @@ enum Chart {
     private static let left = 46
     private static let bottom = 20
 
-    static let sources: [Source] = [.hosts, .zone, .special, .cache, .stale, .upstream, .none]
+    static let sources: [SourceKind] = [.hosts, .zone, .special, .cache, .stale, .upstream, .none]
 
     /// Values of some seconds gathered into one column.
     struct Column {

@@ -1,25 +1,25 @@
 /// Markup. What is put into it by interpolation is text and never becomes markup, unless it is markup already.
 ///
 /// The one door between the network and the page: names, paths and data go in as `String`, and are escaped here.
-public struct HTML: ExpressibleByStringInterpolation, Sendable {
-    public private(set) var text: String
+package struct HTML: ExpressibleByStringInterpolation, Sendable {
+    package private(set) var text: String
 
-    public init(stringLiteral value: String) { text = value }
-    public init(stringInterpolation: StringInterpolation) { text = stringInterpolation.text }
+    package init(stringLiteral value: String) { text = value }
+    package init(stringInterpolation: StringInterpolation) { text = stringInterpolation.text }
 
-    public struct StringInterpolation: StringInterpolationProtocol {
+    package struct StringInterpolation: StringInterpolationProtocol {
         fileprivate var text = ""
 
-        public init(literalCapacity: Int, interpolationCount: Int) { text.reserveCapacity(literalCapacity * 2) }
+        package init(literalCapacity: Int, interpolationCount: Int) { text.reserveCapacity(literalCapacity * 2) }
 
-        public mutating func appendLiteral(_ literal: String) { text += literal }
-        public mutating func appendInterpolation(_ markup: HTML) { text += markup.text }
-        public mutating func appendInterpolation(_ number: some BinaryInteger) { text += String(number) }
-        public mutating func appendInterpolation(_ value: String) { text += HTML.escaped(value) }
-        public mutating func appendInterpolation(_ parts: [HTML]) { for part in parts { text += part.text } }
+        package mutating func appendLiteral(_ literal: String) { text += literal }
+        package mutating func appendInterpolation(_ markup: HTML) { text += markup.text }
+        package mutating func appendInterpolation(_ number: some BinaryInteger) { text += String(number) }
+        package mutating func appendInterpolation(_ value: String) { text += HTML.escaped(value) }
+        package mutating func appendInterpolation(_ parts: [HTML]) { for part in parts { text += part.text } }
     }
 
-    public static func + (left: HTML, right: HTML) -> HTML {
+    package static func + (left: HTML, right: HTML) -> HTML {
         var sum = left
         sum.text += right.text
         return sum

@@ -1,6 +1,6 @@
+import Daemon
+import Lookup
 import LookupLog
-import Resolution
-import Server
 
 /// How the service is: rates, durations, codes, what was lost.
 enum HealthPage {

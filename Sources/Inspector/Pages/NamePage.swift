@@ -1,4 +1,4 @@
-import Server
+import Daemon
 
 /// A name: why it is answered as it is, what a browser makes of it, and who asked for it.
 enum NamePage {

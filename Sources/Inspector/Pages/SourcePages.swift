@@ -1,5 +1,4 @@
-import Resolution
-import Server
+import Daemon
 
 /// Overrides: those of files with their lines, and those that were added for a while.
 enum OverridesPage {

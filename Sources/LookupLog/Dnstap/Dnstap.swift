@@ -1,5 +1,5 @@
 internal import DNSWire
-internal import Resolution
+import Platform
 
 /// Makes dnstap frames: a flat protobuf message, written by hand.
 ///

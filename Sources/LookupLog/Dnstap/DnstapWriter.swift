@@ -1,5 +1,3 @@
-import Resolution
-
 /// Every lookup and every exchange with upstream as dnstap, to files and collectors.
 ///
 /// CLIENT_QUERY and CLIENT_RESPONSE of each lookup that was answered, FORWARDER_QUERY and FORWARDER_RESPONSE of each
@@ -7,16 +5,16 @@ import Resolution
 /// has a thread that writes, and a bound on what waits for it.
 ///
 /// Unchecked: `encoder` and `gathered` are the log thread's.
-public final class DnstapWriter: LookupObserver, @unchecked Sendable {
+package final class DnstapWriter: LookupObserver, @unchecked Sendable {
     /// How a destination does.
-    public struct Statistics: Sendable {
-        public var destination: DnstapDestination
+    package struct Statistics: Sendable {
+        package var destination: DnstapDestination
         /// Written, since the start.
-        public var frames: UInt64
+        package var frames: UInt64
         /// Not written and never will be, since the start.
-        public var lost: UInt64
+        package var lost: UInt64
         /// The last attempt to write has succeeded.
-        public var isWorking: Bool
+        package var isWorking: Bool
     }
 
     private let outputs: [DnstapOutput]
@@ -36,7 +34,7 @@ public final class DnstapWriter: LookupObserver, @unchecked Sendable {
     ///   - keptFiles: how many of those there are at most.
     ///   - report: told once when a destination fails and once when it works again; a sentence for the operator.
     /// - Throws: a sentence that starts with the destination.
-    public init(
+    package init(
         _ destinations: [DnstapDestination], identity: String, version: String, maximumFileSize: Int = 100 << 20,
         keptFiles: Int = 9, report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
     ) throws(LookupSink.Failure) {
@@ -58,35 +56,35 @@ public final class DnstapWriter: LookupObserver, @unchecked Sendable {
     deinit { finish() }
 
     /// How each destination does, in their order. From any thread.
-    public var statistics: [Statistics] { outputs.map(\.statistics) }
+    package var statistics: [Statistics] { outputs.map(\.statistics) }
 
     // MARK: On the log thread
 
-    public var wantsExchanges: Bool { true }
+    package var wantsExchanges: Bool { true }
 
-    public func note(_ record: LookupRecord, id: UInt64) {
+    package func note(_ record: LookupRecord, id: UInt64) {
         if encoder.append(record, to: &gathered) > 0, gathered.count >= Self.piece { flush() }
     }
 
-    public func noteExchange(_ exchange: ForwardedExchange) {
+    package func noteExchange(_ exchange: ForwardedExchange) {
         encoder.append(exchange, to: &gathered)
         if gathered.count >= Self.piece { flush() }
     }
 
     /// Each of them would have been two frames.
-    public func note(lost count: UInt64, time: UInt64) { for output in outputs { output.queue.note(lost: 2 * count) } }
+    package func note(lost count: UInt64, time: UInt64) { for output in outputs { output.queue.note(lost: 2 * count) } }
 
-    public func noteExchanges(lost count: UInt64) { for output in outputs { output.queue.note(lost: count) } }
+    package func noteExchanges(lost count: UInt64) { for output in outputs { output.queue.note(lost: count) } }
 
-    public func flush() {
+    package func flush() {
         guard gathered.count > 0 else { return }
         for output in outputs { output.queue.append(gathered.bytes) }
         gathered.cut(to: 0)
     }
 
-    public func reopen() { for output in outputs { output.queue.reopen() } }
+    package func reopen() { for output in outputs { output.queue.reopen() } }
 
-    public func finish() {
+    package func finish() {
         flush()
         for output in outputs { output.queue.stop() }
         for output in outputs { output.join() }

@@ -1,5 +1,5 @@
 internal import Glibc
-internal import Resolution
+import Platform
 
 /// A connection to a collector: the handshake, frames, and the end that it acknowledges.
 ///

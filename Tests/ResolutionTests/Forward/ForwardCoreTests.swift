@@ -1,7 +1,9 @@
 import DNSWire
 import Testing
 
-@testable import Resolution
+@testable import Lookup
+@testable import Transports
+@testable import Upstream
 
 @Suite("Forwarding decides")
 struct ForwardCoreTests {

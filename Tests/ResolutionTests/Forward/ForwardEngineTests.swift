@@ -2,7 +2,8 @@ import DNSWire
 import Synchronization
 import Testing
 
-@testable import Resolution
+@testable import Platform
+@testable import Upstream
 
 @Suite("The forward engine")
 struct ForwardEngineTests {

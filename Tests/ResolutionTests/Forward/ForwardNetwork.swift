@@ -1,6 +1,7 @@
 import DNSWire
 
-@testable import Resolution
+@testable import Lookup
+@testable import Upstream
 
 /// A `ForwardCore` on a clock and a network that the test plays.
 final class ForwardNetwork {

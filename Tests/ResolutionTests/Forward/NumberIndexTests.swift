@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Resolution
+@testable import Upstream
 
 @Suite("The index of questions in flight")
 struct NumberIndexTests {

@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-@testable import Resolution
+@testable import Platform
 
 /// A name server on 127.0.0.1 that answers as its script says, over UDP and TCP, on a thread of its own.
 final class ScriptedUpstream: Sendable {

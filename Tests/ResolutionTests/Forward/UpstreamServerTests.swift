@@ -2,7 +2,8 @@ import DNSWire
 import Glibc
 import Testing
 
-@testable import Resolution
+@testable import Platform
+@testable import Upstream
 
 @Suite("Upstream servers are read")
 struct UpstreamServerTests {

@@ -1,7 +1,10 @@
 import DNSWire
 import Glibc
+import LocalData
+import Lookup
 import LookupLog
-import Resolution
+import Pipeline
+import Upstream
 
 /// The steps of a query's way that are counted.
 enum Operation: String, CaseIterable {
@@ -34,7 +37,7 @@ enum Operation: String, CaseIterable {
         }
     }
 
-    private var expectedSource: Source {
+    private var expectedSource: SourceKind {
         switch self {
         case .cache: .cache
         case .zone, .wildcard, .nxdomain: .zone

@@ -1,6 +1,8 @@
 import DNSWire
+import Lookup
 import LookupLog
-import Resolution
+import Pipeline
+import Platform
 
 /// Queries as they come from the wire, back to back in memory.
 struct QuerySet {

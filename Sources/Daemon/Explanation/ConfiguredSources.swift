@@ -1,0 +1,143 @@
+package import DNSWire
+import LDNS
+import LocalData
+import Lookup
+import Pipeline
+package import Upstream
+
+/// All sources of a configuration, asked beside the service, as the daemon asks them, and without a trace.
+package struct ConfiguredSources: Sendable {
+    /// With a cache that is empty: what a daemon remembers is in `memory`.
+    let chain: SourceChain
+    /// The hosts files that were read, in their order.
+    let hostsFiles: [String]
+    let upstream: [UpstreamServer]
+    let mayForward: Bool
+    /// What a running daemon knows from upstream; nil where only files are looked at.
+    let memory: UpstreamMemory?
+    /// The overrides that were added at run time.
+    private(set) var leases: [OverrideLease] = []
+    let trial = SourceTrial()
+
+    /// What the files say: nobody's cache is known.
+    package init(sources: ConfigurationSources, configuration: Configuration) {
+        chain = SourceChain(
+            hosts: sources.hosts, zones: sources.zones, special: sources.special, cache: Self.emptyCache)
+        hostsFiles = sources.hostsFiles
+        upstream = sources.upstream
+        mayForward = configuration.upstream != .none
+        memory = nil
+    }
+
+    /// What the daemon says now.
+    init(
+        _ chain: SourceChain, hostsFiles: [String], upstream: [UpstreamServer], memory: UpstreamMemory,
+        leases: [OverrideLease]
+    ) {
+        self.leases = leases
+        self.chain = SourceChain(
+            hosts: chain.hosts, leases: chain.leases, zones: chain.zones, special: chain.special,
+            cache: Self.emptyCache,
+            routes: chain.routes)
+        self.hostsFiles = hostsFiles
+        self.upstream = upstream
+        mayForward = !upstream.isEmpty
+        self.memory = memory
+    }
+
+    private static let emptyCache: AnswerCache = {
+        var settings = AnswerCache.Settings()
+        settings.capacity = 0
+        return AnswerCache(settings)
+    }()
+
+    /// What all of them together say, the chain of aliases followed as far as is known here.
+    package func resolve(_ name: Name, _ type: RecordType) -> SourceTrial.Answer {
+        var fresh = FreshAnswers.none
+        var remembered: [Name: SourceKind] = [:]
+        var answer = resolve(name, type, fresh)
+        while answer.outcome == .needsUpstream, let memory, remembered.count <= Decision.maximumHops,
+            remembered[answer.lastName] == nil, let known = memory.answer(answer.lastName, type)
+        {
+            fresh.append(known.answer, from: known.origin)
+            remembered[answer.lastName] = known.source
+            answer = resolve(name, type, fresh)
+        }
+        // What is remembered went in as upstream's; who asks wants to know where it was.
+        if answer.decision.source == .upstream {
+            answer.decision.source = remembered[answer.lastName] ?? .upstream
+        }
+        for index in answer.hops.indices where answer.hops[index].source == .upstream {
+            answer.hops[index].source = remembered[answer.hops[index].name] ?? .upstream
+        }
+        if answer.outcome == .answered, answer.decision.responseCode == .noError, !answer.hops.isEmpty,
+            let alias = answer.records.last, alias.type == .cname
+        {
+            answer.isDeadEnd = !isLocal(Name(uncheckedWire: alias.rdata))
+        }
+        return answer
+    }
+
+    private func resolve(_ name: Name, _ type: RecordType, _ fresh: FreshAnswers) -> SourceTrial.Answer {
+        trial.ask(name, type, mayForward: mayForward) { lookup, question, builder, decision, scratch in
+            let resolution = chain.resolve(
+                &lookup, question, now: 0, fresh: fresh, builder: &builder, decision: &decision, scratch: &scratch)
+            return resolution == .needsUpstream ? .needsUpstream : .answered
+        }
+    }
+
+    /// Whether a source other than upstream answers for `name`.
+    package func isLocal(_ name: Name) -> Bool {
+        var lookup = LookupName()
+        lookup.assign(name)
+        return chain.isLocal(lookup)
+    }
+
+    /// What zones alone say.
+    package func askZones(_ name: Name, _ type: RecordType) -> SourceTrial.Answer {
+        ask(chain.zones, name, type)
+    }
+
+    func ask(_ zones: ZoneSet, _ name: Name, _ type: RecordType) -> SourceTrial.Answer {
+        trial.ask(name, type, mayForward: mayForward) { lookup, question, builder, decision, _ in
+            switch zones.answer(
+                lookup, nameOffset: Header.length, question: question, builder: &builder, decision: &decision)
+            {
+            case .pass: .passed
+            case .forward: .needsUpstream
+            case .answered, .chase: .answered
+            }
+        }
+    }
+
+    /// The upstream servers for `name`: those of the longest domain that it is in (the root's have no domain).
+    package func servers(for name: Name) -> [UpstreamServer] {
+        let fitting = upstream.filter { name.isAtOrBelow($0.domain) }
+        let depth = fitting.map(\.domain.labelCount).max() ?? 0
+        return fitting.filter { $0.domain.labelCount == depth }
+    }
+}
+
+/// What upstream has said earlier, or just now because it was asked to.
+struct UpstreamMemory: Sendable {
+    struct Known {
+        var answer: UpstreamAnswer
+        var origin: UpstreamAnswer.Origin
+        var source: SourceKind
+    }
+
+    let cache: AnswerCache
+    /// Monotonic, in microseconds.
+    let now: UInt64
+    /// Fetched for this very explanation.
+    var fetched: [Known] = []
+
+    /// What a lookup would get that comes now; nil: it would have upstream asked.
+    func answer(_ name: Name, _ type: RecordType) -> Known? {
+        let key = FetchKey(name, Question(type: type))
+        if let known = fetched.first(where: { $0.answer.key == key }) { return known }
+        guard let held = cache.peek(key, now: now), held.entry.isUsable else { return nil }
+        return Known(
+            answer: held.answer, origin: held.entry.origin, source: held.entry.isStale ? .stale : .cache)
+    }
+}

@@ -1,0 +1,249 @@
+package import DNSWire
+import LDNS
+import LocalData
+import Lookup
+import Pipeline
+import Platform
+import Upstream
+
+/// Tells why a name is answered as it is, by asking the very sources that the daemon asks: together, then one by one.
+struct ExplanationBuilder {
+    let configured: ConfiguredSources
+    let name: Name
+    let type: RecordType
+    private let answer: SourceTrial.Answer
+
+    private var trial: SourceTrial { configured.trial }
+    private var chain: SourceChain { configured.chain }
+    private var mayForward: Bool { configured.mayForward }
+    private var winner: SourceKind { answer.firstSource }
+
+    init(_ configured: ConfiguredSources, _ name: Name, _ type: RecordType) {
+        self.configured = configured
+        self.name = name
+        self.type = type
+        answer = configured.resolve(name, type)
+    }
+
+    /// The name that upstream is asked about, or would be.
+    var lastName: Name { answer.lastName }
+    /// Upstream has to be asked.
+    var needsUpstream: Bool { answer.outcome == .needsUpstream }
+    /// The chain's end is what upstream said earlier.
+    var isRemembered: Bool { answer.decision.source == .cache || answer.decision.source == .stale }
+
+    func build() -> Explanation {
+        let (family, browser) = consequences()
+        return Explanation(
+            name: "\(name)", type: "\(type)", isLive: configured.memory != nil,
+            answer: Explanation.Answer(
+                summary: answer.summary(type), source: "\(answer.decision.source)", rule: Self.rule(answer.place),
+                responseCode: "\(answer.decision.responseCode)",
+                records: answer.records.map {
+                    Presentation.text(owner: $0.owner, ttl: $0.ttl, type: $0.type, rdata: $0.rdata)
+                },
+                needsUpstream: needsUpstream, lastName: "\(answer.lastName)"),
+            chain: answer.hops.map {
+                Explanation.Hop(
+                    name: "\($0.name)", source: "\($0.source)", rule: $0.place.isNowhere ? nil : "\($0.place)")
+            },
+            rows: [hostsRow(), zonesRow(), specialRow(), cacheRow(), upstreamRow()], family: family, browser: browser)
+    }
+
+    private static func rule(_ place: String) -> String? { place.isEmpty ? nil : place }
+
+    // MARK: The sources
+
+    private func row(
+        _ source: SourceKind, _ place: String = "", _ text: String = "", _ comment: String
+    ) -> Explanation.Row {
+        Explanation.Row(
+            source: "\(source)", rule: Self.rule(place), text: text, comment: comment, decides: source == winner)
+    }
+
+    private func hostsRow() -> Explanation.Row {
+        let entries = OverrideEntries(configured, name, type)
+        var exists: Bool?
+        let own = trial.ask(name, type, mayForward: mayForward) { lookup, question, builder, decision, _ in
+            var outcome = chain.leases.answer(
+                lookup, nameOffset: Header.length, question: question, before: chain.hosts, builder: &builder,
+                decision: &decision)
+            if outcome == .pass {
+                outcome = chain.hosts.answer(
+                    lookup, nameOffset: Header.length, question: question, builder: &builder, decision: &decision)
+            }
+            switch outcome {
+            case .pass: return .passed
+            case .answered: return .answered
+            case .exists(let zonesOnly):
+                exists = zonesOnly
+                return .answered
+            }
+        }
+        var row: Explanation.Row
+        if own.outcome != .answered {
+            row = self.row(.hosts, "", "", "no override for the name")
+        } else if let exists {
+            row = self.row(
+                .hosts, own.place, winner == .hosts ? "NODATA" : "overridden",
+                winner == .hosts
+                    ? "answers: the name is overridden, and no zone has \(type)"
+                    : "says nothing about \(type): \(exists ? "local zones only" : "asks on")")
+        } else {
+            row = self.row(
+                .hosts, own.place, own.summary(type),
+                own.decision.masked ? "answers: an override hides \(type) (hosts.https = mask)" : own.comment)
+        }
+        row.records = entries.used
+        row.shadowed = entries.shadowed
+        row.lease = configured.leases.first { $0.rule == row.rule }
+        if let lease = row.lease {
+            row.comment += "; leased " + (lease.until.map { "until \($0)" } ?? "until the daemon ends")
+        }
+        return row
+    }
+
+    private func zonesRow() -> Explanation.Row {
+        let own = configured.askZones(name, type)
+        let entries = ZoneEntries(configured, name, type, own)
+        var row: Explanation.Row
+        switch own.outcome {
+        case .passed: row = self.row(.zone, "", "", "no zone above the name")
+        case .needsUpstream: row = self.row(.zone, "", "", "the name is beyond a zone cut")
+        default:
+            row = self.row(.zone, own.place, own.summary(type), winner == .zone ? own.comment : "shadowed by 1")
+        }
+        row.records = entries.used
+        row.shadowed = entries.shadowed
+        return row
+    }
+
+    private func specialRow() -> Explanation.Row {
+        let own = trial.ask(name, type, mayForward: mayForward) { lookup, question, builder, decision, _ in
+            let outcome = chain.special.answer(
+                lookup, nameOffset: Header.length, question: question, builder: &builder, decision: &decision)
+            return outcome == .pass ? .passed : .answered
+        }
+        guard own.outcome == .answered else { return row(.special, "", "", "not a special-use name") }
+        let comment: String
+        switch winner {
+        case .special: comment = own.comment
+        case .hosts: comment = "shadowed by 1"
+        case .zone: comment = "shadowed by 2"
+        default: comment = "not asked: the name is beyond a zone cut"
+        }
+        return row(.special, own.place, own.summary(type), comment)
+    }
+
+    private func cacheRow() -> Explanation.Row {
+        guard mayForward else { return row(.cache, "", "", "not asked: nothing is forwarded") }
+        switch winner {
+        case .hosts: return row(.cache, "", "", "not asked: nothing caches in front of overrides")
+        case .zone: return row(.cache, "", "", "not asked: nothing caches in front of zones")
+        case .special: return row(.cache, "", "", "not asked")
+        default: break
+        }
+        guard let memory = configured.memory else {
+            return row(.cache, "", "", "a running daemon may hold the answer")
+        }
+        var row = row(.cache, "", "", "holds no answer")
+        row.decides = winner == .cache || winner == .stale
+        guard let held = memory.cache.peek(FetchKey(name, Question(type: type)), now: memory.now) else { return row }
+        row.text = row.decides ? answer.summary(type) : "\(held.entry.responseCode)"
+        let age = "\(held.entry.age) s old"
+        if held.entry.isStale {
+            row.comment =
+                "\(held.entry.isUsable ? "answers: stale" : "stale: stands in where upstream is silent"), \(age)"
+        } else {
+            row.comment = "answers, \(age), \(held.entry.remaining) s left"
+        }
+        return row
+    }
+
+    private func upstreamRow() -> Explanation.Row {
+        guard mayForward else { return row(.upstream, "", "", "none is configured") }
+        guard !configured.upstream.isEmpty else { return row(.upstream, "", "", "no server is known") }
+        let servers = configured.servers(for: answer.lastName)
+        guard let first = servers.first else { return row(.upstream, "", "", "no server for this name") }
+        let more = servers.count > 1 ? " and \(servers.count - 1) more" : ""
+        let about = answer.hops.isEmpty ? "" : " for \(answer.lastName)"
+        if answer.decision.source == .upstream, answer.outcome == .answered {
+            return row(.upstream, "\(first)\(more)", answer.summary(type), "has just been asked\(about)")
+        }
+        return row(.upstream, "\(first)\(more)", "", needsUpstream ? "is asked\(about)" : "not asked")
+    }
+
+    // MARK: What a browser makes of it
+
+    private func consequences() -> (family: [Explanation.Member], browser: Explanation.Browser?) {
+        // Names as _8443._https.NAME are not connected to: they tell about another.
+        let isService = name.labels.first?.first == UInt8(ascii: "_")
+        guard [.a, .aaaa, .https].contains(type), !isService, winner != .upstream, winner != .none else {
+            return ([], nil)
+        }
+        var answers: [RecordType: SourceTrial.Answer] = [type: answer]
+        for other in [RecordType.a, .aaaa, .https] where other != type {
+            answers[other] = configured.resolve(name, other)
+        }
+        guard let a = answers[.a], let aaaa = answers[.aaaa], let https = answers[.https] else { return ([], nil) }
+        var family: [Explanation.Member] = []
+        for (other, its) in [(RecordType.a, a), (.aaaa, aaaa), (.https, https)] where other != type {
+            family.append(member(other, its))
+        }
+        let mail = configured.resolve(name, .mx)
+        if mail.has(.mx) { family.append(member(.mx, mail)) }
+        return (family, browser(a, aaaa, https))
+    }
+
+    private func member(_ type: RecordType, _ answer: SourceTrial.Answer) -> Explanation.Member {
+        var member = Explanation.Member(
+            type: "\(type)", state: .none, text: answer.summary(type), rule: Self.rule(answer.place))
+        if answer.outcome == .needsUpstream {
+            member.state = .upstream
+            member.text = ""
+        } else if answer.decision.masked {
+            member.state = .masked
+            let zone = configured.askZones(name, type)
+            if zone.has(type) { member.hidden = zone.place }
+        } else if answer.has(type) {
+            member.state = .data
+        } else if answer.decision.responseCode == .noError {
+            member.state = .nodata
+        }
+        return member
+    }
+
+    private func browser(
+        _ a: SourceTrial.Answer, _ aaaa: SourceTrial.Answer, _ https: SourceTrial.Answer
+    ) -> Explanation.Browser {
+        let addresses = aaaa.data(.aaaa) + a.data(.a)
+        guard let first = addresses.first else {
+            let isOpen = a.outcome == .needsUpstream || aaaa.outcome == .needsUpstream
+            return Explanation.Browser(
+                addresses: [], upgrade: .unknown, canBeDowngraded: false,
+                sentence: isOpen
+                    ? "connects to the addresses that upstream has" : "does not connect: the name has no address")
+        }
+        let target = addresses.count == 1 ? first : "\(first) or \(addresses.count - 1) more"
+        var browser = Explanation.Browser(
+            addresses: addresses, upgrade: .none, canBeDowngraded: true,
+            sentence: "connects to \(target), plain http first: no HTTPS record, so a downgrade is possible")
+        if https.outcome == .needsUpstream {
+            browser.upgrade = .unknown
+            browser.sentence =
+                "connects to \(target); upstream's HTTPS record, if there is one, says whether https comes first"
+        } else if https.has(.https) {
+            browser.upgrade = .record
+            browser.canBeDowngraded = false
+            browser.sentence = "connects to \(target) by https at once: there is an HTTPS record"
+        }
+        return browser
+    }
+}
+
+extension ConfiguredSources {
+    /// Why `name` is answered as it is.
+    package func explain(_ name: Name, _ type: RecordType) -> Explanation {
+        ExplanationBuilder(self, name, type).build()
+    }
+}

@@ -1,0 +1,131 @@
+package import DNSWire
+package import LDNS
+package import Lookup
+package import Platform
+
+/// Asks a source, or the chain of them, as the daemon would for a query over TCP; and reads what it wrote.
+package struct SourceTrial: Sendable {
+    package enum Outcome: Sendable {
+        /// The source does not own the name.
+        case passed
+        case answered
+        case needsUpstream
+    }
+
+    package struct Hop: Sendable {
+        package var name: Name
+        package var source: SourceKind
+        package var place: Place
+    }
+
+    /// What a source said.
+    package struct Answer: Sendable {
+        package var outcome: Outcome
+        package var decision: Decision
+        /// The answer section.
+        package var records: [LDNS.Message.Record]
+        /// Names of the authority section's NS records: a referral's.
+        var referral: [String]
+        package var hops: [Hop]
+        /// The name at the chain's end.
+        package var lastName: Name
+
+        /// The chain leads to a name that no source here has, and nothing is forwarded.
+        var isDeadEnd = false
+
+        /// Where the line stands that decided; empty when there is none.
+        package var place: String { decision.place.isNowhere ? "" : "\(decision.place)" }
+
+        /// Who answered for the name of the question, the first of a chain.
+        var firstSource: SourceKind {
+            if let first = hops.first { return first.source }
+            return outcome == .needsUpstream ? .upstream : decision.source
+        }
+
+        package func has(_ type: RecordType) -> Bool { records.contains { $0.type == type } }
+
+        /// The data of the records of `type`.
+        func data(_ type: RecordType) -> [String] {
+            records.filter { $0.type == type }.map { Presentation.text(rdata: $0.rdata, type: $0.type) }
+        }
+
+        /// The data in short, or why there is none.
+        func summary(_ type: RecordType) -> String {
+            var found = data(type)
+            if type == .any {
+                found = records.map { "\($0.type) \(Presentation.text(rdata: $0.rdata, type: $0.type))" }
+            }
+            // One source alone shows its alias; of a chain that has come to its end, the end counts.
+            let isOpen = hops.isEmpty || isDeadEnd
+            if found.isEmpty, isOpen, decision.responseCode == .noError,
+                let alias = records.last(where: { $0.type == .cname })
+            {
+                let target = Presentation.text(rdata: alias.rdata, type: .cname)
+                found = ["CNAME \(target)" + (isDeadEnd ? ", which no source here has" : "")]
+            }
+            if !found.isEmpty {
+                return found.prefix(3).joined(separator: ", ") + (found.count > 3 ? ", \(found.count - 3) more" : "")
+            }
+            guard decision.responseCode == .noError else {
+                let text = "\(decision.extendedText)"
+                return "\(decision.responseCode)" + (text.isEmpty ? "" : " (\(text))")
+            }
+            if let first = referral.first { return "referral to \(first)" }
+            return decision.masked ? "masked" : "NODATA"
+        }
+
+        /// What a table says about the source that answers.
+        var comment: String {
+            guard let first = records.first else { return "answers" }
+            return "answers, TTL \(first.ttl)"
+        }
+    }
+
+    typealias Body = (
+        inout LookupName, Question, inout ResponseBuilder, inout Decision, inout LookupName
+    ) -> Outcome
+
+    func ask(_ name: Name, _ type: RecordType, mayForward: Bool, _ body: Body) -> Answer {
+        var lookup = LookupName()
+        lookup.assign(name)
+        var scratch = LookupName()
+        var decision = Decision()
+        let question = Question(type: type, mayForward: mayForward)
+        var answer = Answer(
+            outcome: .passed, decision: decision, records: [], referral: [], hops: [], lastName: name)
+        // A query as it would have come: the response's first bytes are its.
+        let message = (try? LDNS.Query.wire(name: name, type: type, id: 0, payloadSize: nil)) ?? []
+        message.withUnsafeBytes { message in
+            var query = DNSWire.Query()
+            guard query.parse(message, name: &lookup) == .resolve else { return }
+            withUnsafeTemporaryAllocation(byteCount: 65535, alignment: 8) { buffer in
+                var builder = ResponseBuilder(buffer: buffer, query: query, message: message, reserved: 0)
+                answer.outcome = body(&lookup, question, &builder, &decision, &scratch)
+                builder.finish(flags: .response, questions: 1)
+                answer.decision = decision
+                answer.lastName = lookup.name
+                Self.read(builder.message, decision, into: &answer)
+            }
+        }
+        return answer
+    }
+
+    private static func read(_ message: UnsafeRawBufferPointer, _ decision: Decision, into answer: inout Answer) {
+        if MessageReader.walk(message) != nil, let read = try? LDNS.Message(wire: Array(message)) {
+            answer.records = read.records(.answer)
+            let authority = read.records(.authority)
+            if !authority.contains(where: { $0.type == .soa }) {
+                answer.referral = authority.filter { $0.type == .ns }.map {
+                    Presentation.text(rdata: $0.rdata, type: .ns)
+                }
+            }
+        }
+        for index in 0..<decision.hopCount {
+            let hop = decision.hop(index)
+            var wire: [UInt8] = []
+            guard MessageReader.expandName(message, at: Int(hop.nameOffset), into: &wire), let name = Name(wire: wire)
+            else { continue }
+            answer.hops.append(Hop(name: name, source: hop.source, place: hop.place))
+        }
+    }
+}

@@ -1,0 +1,129 @@
+import DNSWire
+import LocalData
+import Platform
+
+/// All leased overrides, and the table that they are answered from.
+struct OverrideLeases: Sendable {
+    private struct Live: Sendable {
+        var lease: OverrideLease
+        /// Monotonic, in microseconds; `.max`: with the daemon.
+        var end: UInt64
+        /// As a hosts file would have it.
+        var lines: [String]
+    }
+
+    private let most: Int
+    /// 30 days, in seconds.
+    static let longest: UInt32 = 2_592_000
+    /// What a lease is called where a FILE:LINE is: `override:3`.
+    static let path = "override"
+
+    /// By name.
+    private var live: [Name: Live] = [:]
+    private var lastNumber = 0
+    private var settings: HostsSettings
+    private(set) var table: HostsTable
+
+    init(_ settings: HostsSettings, most: Int = 10_000) {
+        self.most = most
+        self.settings = Self.forgotten(settings)
+        table = .empty(settings: self.settings)
+    }
+
+    /// Nobody keeps an answer beyond the end of a lease: its TTL is zero.
+    private static func forgotten(_ settings: HostsSettings) -> HostsSettings {
+        var settings = settings
+        settings.ttl = 0
+        return settings
+    }
+
+    /// In the order in which they were added; `now` is monotonic, in microseconds.
+    func all(at now: UInt64) -> [OverrideLease] {
+        live.values.map { one in
+            var lease = one.lease
+            if lease.seconds != nil {
+                lease.left = UInt32(clamping: (one.end - min(one.end, now) + 999_999) / 1_000_000)
+            }
+            return lease
+        }.sorted { $0.number < $1.number }
+    }
+
+    /// The next one's, monotonic in microseconds; nil when none ends by itself.
+    var nextEnd: UInt64? { live.values.lazy.map(\.end).filter { $0 < .max }.min() }
+
+    /// Gives `name` these addresses, in place of what it was leased before. `seconds`: nil until the daemon ends.
+    mutating func add(
+        _ name: String, _ addresses: [String], seconds: UInt32?, now: Moment
+    ) throws(OverrideProblem) -> OverrideLease {
+        if let seconds, !(1...Self.longest).contains(seconds) {
+            throw OverrideProblem("a lease of \(seconds) s is not possible; give 1 s to 30 days")
+        }
+        guard !addresses.isEmpty else { throw OverrideProblem("an override needs an address; give at least one") }
+        guard addresses.count <= HostsReader.maximumAddresses else {
+            throw OverrideProblem(
+                "\(addresses.count) addresses are too many; give \(HostsReader.maximumAddresses) at most")
+        }
+        let lines = addresses.map { "\($0) \(name)" }
+        for word in [name] + addresses { try Self.check(word) }
+        let read = HostsReader.table(lines.map { (Array($0.utf8), 1) }, path: Self.path, settings: settings)
+        if let problem = read.diagnostics.list.first { throw OverrideProblem(problem.message) }
+        guard let key = read.names.first else {
+            throw OverrideProblem("\(quoted(name.utf8)) is not a host name; give one, or '*.' in front of one")
+        }
+        guard live[key] != nil || live.count < most else {
+            throw OverrideProblem("\(most) overrides are leased already; remove some")
+        }
+        lastNumber += 1
+        let lease = OverrideLease(
+            number: lastNumber, rule: "\(Self.path):\(lastNumber)", name: "\(key)",
+            addresses: read.table.lines(for: key).map(\.address), added: Timestamp.text(now.wall),
+            until: seconds.map { Timestamp.text(now.wall + UInt64($0) * 1_000_000) }, seconds: seconds,
+            left: seconds)
+        live[key] = Live(
+            lease: lease, end: seconds.map { now.monotonic + UInt64($0) * 1_000_000 } ?? .max, lines: lines)
+        compile()
+        return lease
+    }
+
+    /// One word without a comment's sign: a line of a hosts file is made of it.
+    private static func check(_ word: String) throws(OverrideProblem) {
+        guard !word.isEmpty, word.utf8.count <= 1024,
+            !word.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F || $0 == UInt8(ascii: "#") })
+        else {
+            throw OverrideProblem("\(quoted(word.utf8)) is not one word; give a name and addresses without blanks")
+        }
+    }
+
+    mutating func remove(_ name: String) throws(OverrideProblem) -> OverrideLease {
+        let asked = HostsReader.name(name)
+        guard let asked, let found = live.removeValue(forKey: asked) else {
+            throw OverrideProblem("no override is leased for \(quoted(name.utf8)); 'stub53 override list' shows them")
+        }
+        compile()
+        return found.lease
+    }
+
+    /// Ends what is due at `now`, monotonic in microseconds; returns what has ended.
+    mutating func end(at now: UInt64) -> [OverrideLease] {
+        let due = live.filter { $0.value.end <= now }
+        guard !due.isEmpty else { return [] }
+        for name in due.keys { live[name] = nil }
+        compile()
+        return due.values.map(\.lease).sorted { $0.number < $1.number }
+    }
+
+    /// Answers them by other settings.
+    mutating func answer(by settings: HostsSettings) {
+        let settings = Self.forgotten(settings)
+        guard settings != self.settings else { return }
+        self.settings = settings
+        compile()
+    }
+
+    private mutating func compile() {
+        let lines = live.values.sorted { $0.lease.number < $1.lease.number }.flatMap { one in
+            one.lines.map { (Array($0.utf8), one.lease.number) }
+        }
+        table = HostsReader.table(lines, path: Self.path, settings: settings).table
+    }
+}

@@ -1,0 +1,64 @@
+package import DNSWire
+import LocalData
+import Pipeline
+import Platform
+import Transports
+import Upstream
+
+/// What a part of the cache holds.
+package struct CacheListing: Sendable, Hashable, Codable {
+    /// By name, then by type.
+    package var entries: [CacheEntry]
+    /// There are more than were asked for.
+    package var hasMore: Bool
+
+    enum CodingKeys: String, CodingKey {
+        case entries
+        case hasMore = "has_more"
+    }
+}
+
+/// How the cache does, since it was last emptied as a whole by a reload.
+package struct CacheStatistics: Sendable, Hashable, Codable {
+    package var entries: Int
+    package var bytes: Int
+    /// In bytes.
+    package var capacity: Int
+    package var hits: UInt64
+    package var misses: UInt64
+    package var evictions: UInt64
+    /// Answers that had run out and were given where upstream was silent.
+    package var stale: UInt64
+    package var prefetches: UInt64
+}
+
+extension DaemonControl {
+    private var cache: AnswerCache { daemon.store.current().data.chain.cache }
+
+    /// Entries whose names hold `text`, or are below acme.org for `*.acme.org`.
+    package func cacheEntries(matching text: String = "", limit: Int = 100) -> CacheListing {
+        let found = cache.entries(
+            limit: max(0, limit), now: Moment.monotonicMicroseconds(), where: NameSearch(text).matches)
+        let sorted = found.entries.sorted { ($0.name, $0.type.rawValue) < ($1.name, $1.type.rawValue) }
+        return CacheListing(
+            entries: sorted.map { CacheEntry($0, daemon.forwarding.numbers) }, hasMore: found.hasMore)
+    }
+
+    /// Forgets everything, or all types of `name`, and with `tree` of every name below it; returns how many entries.
+    @discardableResult
+    package func flushCache(_ name: Name? = nil, tree: Bool = false) -> Int {
+        guard let name else { return cache.flush() }
+        return cache.flush(name, tree: tree)
+    }
+
+    package var cacheStatistics: CacheStatistics {
+        let cache = cache
+        let now = cache.statistics
+        return CacheStatistics(
+            entries: now.entries, bytes: now.bytes, capacity: cache.settings.capacity, hits: now.hits,
+            misses: now.misses, evictions: now.evictions, stale: now.stale, prefetches: now.prefetches)
+    }
+
+    /// How each upstream server does, in the order of the configuration.
+    package func upstreams() -> [UpstreamReport] { daemon.forwarding.status.map(UpstreamReport.init) }
+}

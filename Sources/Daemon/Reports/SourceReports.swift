@@ -1,0 +1,118 @@
+import DNSWire
+import LocalData
+import Pipeline
+import Platform
+import Synchronization
+import Transports
+
+/// One thing that is wrong with a file.
+package struct ProblemReport: Sendable, Hashable, Codable {
+    /// FILE:LINE, or FILE.
+    package var rule: String
+    /// `error` or `warning`.
+    package var severity: String
+    /// What is wrong, and how to mend it.
+    package var message: String
+
+    init(_ diagnostic: Diagnostic) {
+        rule = "\(diagnostic.place)"
+        severity = diagnostic.severity == .error ? "error" : "warning"
+        message = diagnostic.message
+    }
+}
+
+/// One zone, or a zone file that holds none.
+package struct ZoneReport: Sendable, Hashable, Codable {
+    /// Nil where the file could never be loaded.
+    package var apex: String?
+    package var serial: UInt32?
+    package var records: Int?
+    package var file: String
+    /// When what is served was read, as the lookup log writes times.
+    package var loaded: String?
+    /// The file could not be loaded as it is now: what is served is its last good state.
+    package var hasFailed: Bool
+    package var problems: [ProblemReport]
+
+    enum CodingKeys: String, CodingKey {
+        case apex, serial, records, file, loaded
+        case hasFailed = "failed"
+        case problems
+    }
+}
+
+/// One hosts file.
+package struct HostsFileReport: Sendable, Hashable, Codable {
+    package var file: String
+    /// Names that it is the first of the files to have.
+    package var names: Int
+    package var problems: [ProblemReport]
+}
+
+/// Lines of overrides.
+package struct OverrideListing: Sendable, Hashable, Codable {
+    /// One name and one of its addresses.
+    package struct Line: Sendable, Hashable, Codable {
+        package var name: String
+        package var address: String
+        /// FILE:LINE, or `override:NUMBER` of a lease.
+        package var rule: String
+    }
+
+    /// Leases first, then in the order of the files.
+    package var lines: [Line]
+    /// There are more than were asked for.
+    package var hasMore: Bool
+
+    enum CodingKeys: String, CodingKey {
+        case lines
+        case hasMore = "has_more"
+    }
+}
+
+extension DaemonControl {
+    private var sources: ConfigurationSources { daemon.state.withLock { $0.sources } }
+
+    /// The zones in the order of their files, then the files that hold none.
+    package func zones() -> [ZoneReport] {
+        let sources = sources
+        func problems(_ path: String) -> [ProblemReport] {
+            sources.diagnostics.list.filter { $0.place.path == path }.map(ProblemReport.init)
+        }
+        let served = sources.zones.zones.map { zone in
+            ZoneReport(
+                apex: "\(zone.apex)", serial: zone.serial, records: zone.recordCount, file: zone.path,
+                loaded: Timestamp.text(zone.loaded), hasFailed: sources.failedZones.contains(zone.path),
+                problems: problems(zone.path))
+        }
+        let others = sources.failedZones.filter { path in !served.contains { $0.file == path } }
+        return served + others.map { ZoneReport(file: $0, hasFailed: true, problems: problems($0)) }
+    }
+
+    /// The hosts files in the order in which they are read.
+    package func hostsFiles() -> [HostsFileReport] {
+        let sources = sources
+        let names = sources.hosts.namesByFile()
+        return sources.hostsFiles.map { path in
+            HostsFileReport(
+                file: path, names: names[Place(path: path).file] ?? 0,
+                problems: sources.diagnostics.list.filter { $0.place.path == path }.map(ProblemReport.init))
+        }
+    }
+
+    /// Everything that is wrong with the files as they were last read; of very many the first thousand.
+    package func problems() -> [ProblemReport] { sources.diagnostics.list.map(ProblemReport.init) }
+
+    /// Overrides whose names hold `text`, or are below acme.org for `*.acme.org`.
+    package func overrideLines(matching text: String = "", limit: Int = 100) -> OverrideListing {
+        let chain = daemon.store.current().data.chain
+        let pattern = NameSearch(text)
+        let limit = max(0, limit)
+        let leased = chain.leases.lines(matching: pattern, limit: limit)
+        let filed = chain.hosts.lines(matching: pattern, limit: limit - leased.lines.count)
+        return OverrideListing(
+            lines: (leased.lines + filed.lines).map { line in
+                OverrideListing.Line(name: "\(line.name)", address: line.address, rule: "\(line.place)")
+            }, hasMore: leased.hasMore || filed.hasMore)
+    }
+}

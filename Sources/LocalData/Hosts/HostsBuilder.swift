@@ -1,0 +1,279 @@
+import DNSWire
+import Glibc
+import Platform
+
+/// Compiles overrides, in the order in which they are added, into a `HostsTable`.
+struct HostsBuilder: ~Copyable {
+    private let settings: HostsSettings
+    private var arena: UnsafeMutableRawPointer
+    private var arenaLength = 0
+    private var arenaCapacity: Int
+    private var index: UnsafeMutablePointer<UInt64>
+    private var indexMask: UInt64
+    private var entries = 0
+    private var names = 0
+    private var wildcards = 0
+    private var addresses = AddressTable()
+    /// The number of the address that was added last.
+    private var lastAddress: UInt32 = 0
+    private var multi: [[HostsTable.Use]] = []
+    /// The canonical names of an address are a list: the index of its last one here, by address.
+    private var lastReverse: [Int32] = []
+    private var reverse: [(address: UInt32, entry: UInt32, previous: Int32)] = []
+    private var files: [UInt32] = []
+    private var scratch = LookupName()
+    private var built = false
+
+    /// Addresses of one name, and canonical names of one address. More are a mistake or an attack, and the search for
+    /// repeated ones is linear.
+    static let maximumAddresses = 256
+    private static let maximumReverseNames = 64
+
+    /// Room for so many bytes of names at first; it grows by itself.
+    init(settings: HostsSettings, expectedBytes: Int = 4096) {
+        self.settings = settings
+        arenaCapacity = max(4096, expectedBytes)
+        arena = malloc(arenaCapacity)
+        let slots = 1024
+        indexMask = UInt64(slots - 1)
+        index = calloc(slots, 8).assumingMemoryBound(to: UInt64.self)
+    }
+
+    deinit {
+        if !built {
+            free(arena)
+            free(index)
+        }
+    }
+
+    /// The number by which `add` knows a file; nil when there are too many.
+    mutating func addFile(_ place: Place) -> UInt16? {
+        guard files.count < Int(UInt16.max) else { return nil }
+        files.append(place.file)
+        return UInt16(files.count - 1)
+    }
+
+    /// Gives a name (uncompressed wire form) an address. `isCanonical`: the first name of its line, which PTR answers.
+    ///
+    /// - Returns: false when the name has too many addresses.
+    mutating func add(
+        name: UnsafeRawBufferPointer, address: HostAddress, file: UInt16, line: UInt32, isCanonical: Bool
+    ) -> Bool {
+        guard scratch.assign(uncompressed: name) > 0 else { return true }
+        let number = intern(address)
+        let offset: UInt32
+        if let existing = probe(label: 0) {
+            offset = existing
+            let use = HostsTable.Use(address: number, line: line, file: file, more: false)
+            guard addUse(use, to: existing) else { return false }
+        } else {
+            names += 1
+            if scratch.labelCount > 1, scratch.labelLength(at: 0) == 1, scratch.bytes[1] == UInt8(ascii: "*") {
+                wildcards += 1
+            }
+            offset = append(
+                HostsTable.Entry(
+                    value: number, line: line, file: file, nameLength: UInt8(scratch.length), kind: .single), label: 0)
+        }
+        if isCanonical, !address.isUnspecified { addReverse(number, offset) }
+        return true
+    }
+
+    private mutating func addReverse(_ address: UInt32, _ entry: UInt32) {
+        var index = lastReverse[Int(address)]
+        var count = 0
+        while index >= 0 {
+            count += 1
+            if reverse[Int(index)].entry == entry || count == Self.maximumReverseNames { return }
+            index = reverse[Int(index)].previous
+        }
+        reverse.append((address, entry, lastReverse[Int(address)]))
+        lastReverse[Int(address)] = Int32(reverse.count - 1)
+    }
+
+    private mutating func intern(_ address: HostAddress) -> UInt32 {
+        // Block lists give every name the same address.
+        if addresses.count > 0, addresses[lastAddress] == address { return lastAddress }
+        let (number, isNew) = addresses.intern(address)
+        if isNew { lastReverse.append(-1) }
+        lastAddress = number
+        return number
+    }
+
+    /// False when there is no room for one more.
+    private mutating func addUse(_ use: HostsTable.Use, to offset: UInt32) -> Bool {
+        var entry = arena.loadUnaligned(fromByteOffset: Int(offset), as: HostsTable.Entry.self)
+        if entry.kind == .single {
+            // The same address again is no second one.
+            guard entry.value != use.address else { return true }
+            multi.append([HostsTable.Use(address: entry.value, line: entry.line, file: entry.file, more: true), use])
+            entry.kind = .multi
+            entry.value = UInt32(multi.count - 1)
+            arena.storeBytes(of: entry, toByteOffset: Int(offset), as: HostsTable.Entry.self)
+        } else {
+            let list = Int(entry.value)
+            guard !multi[list].contains(where: { $0.address == use.address }) else { return true }
+            guard multi[list].count < Self.maximumAddresses else { return false }
+            multi[list][multi[list].count - 1].more = true
+            multi[list].append(use)
+        }
+        return true
+    }
+
+    private func probe(label: Int) -> UInt32? {
+        let tag = scratch.hash(at: label) >> 32
+        var slot = tag & indexMask
+        while index[Int(slot)] != 0 {
+            let value = index[Int(slot)]
+            if value >> 32 == tag {
+                let offset = UInt32(truncatingIfNeeded: value) &- 1
+                let entry = arena.loadUnaligned(fromByteOffset: Int(offset), as: HostsTable.Entry.self)
+                if scratch.suffixEquals(
+                    label, arena + Int(offset) + HostsTable.Entry.size, length: Int(entry.nameLength))
+                {
+                    return offset
+                }
+            }
+            slot = (slot + 1) & indexMask
+        }
+        return nil
+    }
+
+    private mutating func append(_ entry: HostsTable.Entry, label: Int) -> UInt32 {
+        let suffix = scratch.suffix(at: label)
+        let size = HostsTable.Entry.size + suffix.count
+        if arenaLength + size > arenaCapacity {
+            // Large blocks are moved by the kernel, page by page, not copied.
+            arenaCapacity = max(arenaCapacity * 3 / 2, arenaLength + size)
+            arena = realloc(arena, arenaCapacity)
+        }
+        let offset = UInt32(arenaLength)
+        arena.storeBytes(of: entry, toByteOffset: arenaLength, as: HostsTable.Entry.self)
+        (arena + arenaLength + HostsTable.Entry.size).copyMemory(
+            from: suffix.baseAddress.unsafelyUnwrapped, byteCount: suffix.count)
+        arenaLength += size
+        entries += 1
+        if UInt64(entries) * 4 > (indexMask + 1) * 3 { growIndex() }
+        insert(tag: scratch.hash(at: label) >> 32, offset: offset)
+        return offset
+    }
+
+    private mutating func insert(tag: UInt64, offset: UInt32) {
+        var slot = tag & indexMask
+        while index[Int(slot)] != 0 { slot = (slot + 1) & indexMask }
+        index[Int(slot)] = tag << 32 | UInt64(offset + 1)
+    }
+
+    private mutating func growIndex() {
+        let old = index
+        let oldCount = Int(indexMask) + 1
+        indexMask = UInt64(oldCount * 2 - 1)
+        index = calloc(oldCount * 2, 8).assumingMemoryBound(to: UInt64.self)
+        for slot in 0..<oldCount where old[slot] != 0 {
+            insert(tag: old[slot] >> 32, offset: UInt32(truncatingIfNeeded: old[slot]) &- 1)
+        }
+        free(old)
+    }
+
+    /// Notes the names between an override and a wildcard above it, which block that wildcard.
+    private mutating func addEmptyNonTerminals() {
+        guard wildcards > 0 else { return }
+        let end = arenaLength
+        var offset = 0
+        while offset < end {
+            let entry = arena.loadUnaligned(fromByteOffset: offset, as: HostsTable.Entry.self)
+            let name = UnsafeRawBufferPointer(
+                start: arena + offset + HostsTable.Entry.size, count: Int(entry.nameLength))
+            offset += HostsTable.Entry.size + Int(entry.nameLength)
+            _ = scratch.assign(uncompressed: name)
+            var reach = 0
+            if scratch.labelCount > 1 {
+                for label in 1...scratch.labelCount where wildcardExists(below: label) { reach = label }
+            }
+            guard reach > 1 else { continue }
+            for label in 1..<reach where probe(label: label) == nil {
+                _ = append(
+                    HostsTable.Entry(
+                        value: 0, line: entry.line, file: entry.file,
+                        nameLength: UInt8(scratch.length - scratch.offset(at: label)), kind: .emptyNonTerminal),
+                    label: label)
+            }
+        }
+    }
+
+    private func wildcardExists(below label: Int) -> Bool {
+        let tag = scratch.wildcardHash(at: label) >> 32
+        var slot = tag & indexMask
+        while index[Int(slot)] != 0 {
+            let value = index[Int(slot)]
+            if value >> 32 == tag {
+                let offset = Int(UInt32(truncatingIfNeeded: value) &- 1)
+                let entry = arena.loadUnaligned(fromByteOffset: offset, as: HostsTable.Entry.self)
+                let bytes = arena + offset + HostsTable.Entry.size
+                if entry.nameLength > 2, bytes.load(fromByteOffset: 1, as: UInt8.self) == UInt8(ascii: "*"),
+                    scratch.suffixEquals(label, bytes + 2, length: Int(entry.nameLength) - 2)
+                {
+                    return true
+                }
+            }
+            slot = (slot + 1) & indexMask
+        }
+        return false
+    }
+
+    /// The index as the table has it, four slots for three entries; ours is freed.
+    private func compactIndex() -> (UnsafeMutablePointer<UInt64>, slotCount: UInt64) {
+        let slotCount = UInt64(max(entries * 4 / 3, 15))
+        let compact = calloc(Int(slotCount), 8).assumingMemoryBound(to: UInt64.self)
+        for slot in 0...Int(indexMask) where index[slot] != 0 {
+            var place = HostsTable.home(index[slot] >> 32, slotCount)
+            while compact[Int(place)] != 0 { place = place + 1 == slotCount ? 0 : place + 1 }
+            compact[Int(place)] = index[slot]
+        }
+        free(index)
+        return (compact, slotCount)
+    }
+
+    /// The table. The builder is used up.
+    consuming func build() -> HostsTable {
+        addEmptyNonTerminals()
+        // Lists of uses, one behind the other.
+        var uses: [HostsTable.Use] = []
+        var starts: [UInt32] = []
+        for list in multi {
+            starts.append(UInt32(uses.count))
+            uses += list
+        }
+        if !multi.isEmpty {
+            var offset = 0
+            while offset < arenaLength {
+                var entry = arena.loadUnaligned(fromByteOffset: offset, as: HostsTable.Entry.self)
+                if entry.kind == .multi {
+                    entry.value = starts[Int(entry.value)]
+                    arena.storeBytes(of: entry, toByteOffset: offset, as: HostsTable.Entry.self)
+                }
+                offset += HostsTable.Entry.size + Int(entry.nameLength)
+            }
+        }
+        var reverseStart = [UInt32](repeating: 0, count: addresses.count + 1)
+        var reverseNames: [UInt32] = []
+        if !reverse.isEmpty {
+            for pair in reverse { reverseStart[Int(pair.address) + 1] += 1 }
+            for index in 0..<addresses.count { reverseStart[index + 1] += reverseStart[index] }
+            var next = reverseStart
+            reverseNames = [UInt32](repeating: 0, count: reverse.count)
+            for pair in reverse {
+                reverseNames[Int(next[Int(pair.address)])] = pair.entry
+                next[Int(pair.address)] += 1
+            }
+        }
+        built = true
+        let arena = realloc(arena, max(arenaLength, 1)) ?? arena
+        let (index, slotCount) = compactIndex()
+        return HostsTable(
+            settings: settings, arena: arena, arenaLength: arenaLength, index: index, slotCount: slotCount,
+            names: names,
+            wildcards: wildcards, addresses: addresses, uses: uses, reverse: reverseNames,
+            reverseStart: reverseStart, files: files)
+    }
+}

@@ -1,0 +1,345 @@
+package import DNSWire
+package import Lookup
+import Platform
+
+/// What the overrides say about a name.
+package enum HostsOutcome: Sendable, Hashable, BitwiseCopyable {
+    /// No override governs the name.
+    case pass
+    case answered
+    /// The name is overridden, but this type comes from beyond: from local zones only, or from every later source.
+    /// What is not there becomes NODATA (`answerNoData`), because the name does exist.
+    case exists(zonesOnly: Bool)
+}
+
+/// Answers from overrides. One line governs the whole way a browser reaches a name: A, AAAA, HTTPS, SVCB.
+extension HostsTable {
+    /// Answers for `name`, which stands at `nameOffset` of the message.
+    package func answer(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
+        decision: inout Decision
+    ) -> HostsOutcome {
+        guard nameCount > 0 else { return .pass }
+        let forward = answerForward(
+            name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
+        guard forward == .pass else { return forward }
+        return answerReverse(
+            name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+    }
+
+    /// The same for a table that is asked before `others`: an address that both have has the names of both.
+    package func answer(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, before others: HostsTable,
+        builder: inout ResponseBuilder, decision: inout Decision
+    ) -> HostsOutcome {
+        let forward = answerForward(
+            name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
+        guard forward == .pass, let range = reverseRange(name) else { return forward }
+        guard question.type == .ptr || question.type == .any,
+            others.answer(name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+                == .answered
+        else {
+            return answerReverse(
+                name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+        }
+        for index in range where !others.hasReverse(name, entryName(reverse[index])) {
+            builder.append(owner: .at(nameOffset), type: .ptr, ttl: settings.ttl, rdata: entryName(reverse[index]))
+        }
+        return .answered
+    }
+
+    private func hasReverse(_ name: borrowing LookupName, _ wire: UnsafeRawBufferPointer) -> Bool {
+        guard let range = reverseRange(name) else { return false }
+        return range.contains { entryName(reverse[$0]).elementsEqual(wire) }
+    }
+
+    @inline(__always)
+    private func answerForward(
+        _ name: borrowing LookupName, nameOffset: Int, _ question: Question, builder: inout ResponseBuilder,
+        decision: inout Decision
+    ) -> HostsOutcome {
+        // Before the name itself, which a wildcard may cover: the addresses are at the name behind the underscores.
+        if question.type == .https || question.type == .svcb, let family = findFamily(name) {
+            return answer(
+                family.override, base: family.base, name, nameOffset: nameOffset, question, builder: &builder,
+                decision: &decision)
+        }
+        if let override = find(name) {
+            return answer(
+                override, base: 0, name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
+        }
+        return .pass
+    }
+
+    /// Whether an override answers for `name`: forward, as one of its family (for HTTPS and SVCB), or reverse.
+    package func owns(_ name: borrowing LookupName) -> Bool {
+        nameCount > 0 && (find(name) != nil || findFamily(name) != nil || reverseRange(name) != nil)
+    }
+
+    /// NODATA for a name that an override governs: after `.exists`, when nobody beyond had the type.
+    package func answerNoData(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
+        decision: inout Decision
+    ) {
+        // Nothing of what was heard beyond is left in the response; neither may its reasons be.
+        decision.reset(keepingHops: true)
+        decision.source = .hosts
+        if let override = find(name) ?? findFamily(name)?.override {
+            let entry = entry(override)
+            decision.place = place(entry.file, entry.line)
+        } else if let range = reverseRange(name) {
+            decision.place = reversePlace(range.lowerBound)
+        }
+        writeNegative(nameOffset, &builder, &decision)
+    }
+
+    private func answer(
+        _ override: UInt32, base: Int, _ name: borrowing LookupName, nameOffset: Int, _ question: Question,
+        builder: inout ResponseBuilder, decision: inout Decision
+    ) -> HostsOutcome {
+        let entry = entry(override)
+        decision.source = .hosts
+        decision.place = place(entry.file, entry.line)
+        decision.authoritative = true
+        if settings.nullAddress != .literal, isNull(entry) {
+            writeNegative(nameOffset, &builder, &decision, settings.nullAddress == .nxdomain ? .nxDomain : .noError)
+            return .answered
+        }
+        switch question.type {
+        case .a, .aaaa, .any:
+            let before = builder.answers
+            writeAddresses(entry, nameOffset, question.type, &builder, &decision)
+            if builder.answers == before, !builder.truncated { writeNegative(nameOffset, &builder, &decision) }
+            return .answered
+        case .https, .svcb:
+            if settings.https == .pass { return .exists(zonesOnly: false) }
+            if settings.https == .synthesize, question.type == .https, !isNull(entry) {
+                writeHTTPS(entry, base: base, name, nameOffset, &builder)
+            } else {
+                decision.masked = true
+                writeNegative(nameOffset, &builder, &decision)
+            }
+            return .answered
+        case .cname, .dname:
+            // An alias would lead around the override.
+            writeNegative(nameOffset, &builder, &decision)
+            return .answered
+        default:
+            return .exists(zonesOnly: settings.otherTypes == .nodata)
+        }
+    }
+
+    private func isNull(_ entry: Entry) -> Bool {
+        var result = true
+        forEachUse(entry) { use in result = result && addresses[use.address].isUnspecified }
+        return result
+    }
+
+    func forEachUse(_ entry: Entry, _ body: (Use) -> Void) {
+        switch entry.kind {
+        case .single: body(Use(address: entry.value, line: entry.line, file: entry.file, more: false))
+        case .multi:
+            var index = Int(entry.value)
+            while true {
+                let use = uses[index]
+                body(use)
+                guard use.more else { break }
+                index += 1
+            }
+        case .emptyNonTerminal: break
+        }
+    }
+
+    private func writeAddresses(
+        _ entry: Entry, _ nameOffset: Int, _ type: RecordType, _ builder: inout ResponseBuilder,
+        _ decision: inout Decision
+    ) {
+        var isFirst = true
+        forEachUse(entry) { use in
+            let address = addresses[use.address]
+            guard type == .any || address.isIPv6 == (type == .aaaa) else { return }
+            if isFirst { decision.place = place(use.file, use.line) }
+            isFirst = false
+            withUnsafeTemporaryAllocation(byteCount: 16, alignment: 8) { rdata in
+                let length = address.write(to: rdata.baseAddress.unsafelyUnwrapped)
+                builder.append(
+                    owner: .at(nameOffset), type: address.isIPv6 ? .aaaa : .a, ttl: settings.ttl,
+                    rdata: UnsafeRawBufferPointer(rebasing: rdata[..<length]))
+            }
+        }
+    }
+
+    /// No such data; the SOA lets a client cache that for as long as an address (RFC 2308 3).
+    private func writeNegative(
+        _ nameOffset: Int, _ builder: inout ResponseBuilder, _ decision: inout Decision,
+        _ responseCode: ResponseCode = .noError
+    ) {
+        decision.authoritative = true
+        decision.responseCode = responseCode
+        builder.begin(.authority)
+        negativeSOA.withUnsafeBytes {
+            _ = builder.append(owner: .at(nameOffset), type: .soa, ttl: settings.ttl, rdata: $0)
+        }
+    }
+
+    // MARK: HTTPS
+
+    /// For `_8443._https.NAME`, `_https.NAME` and the like: the override of NAME, and the label at which NAME starts.
+    ///
+    /// - RFC: 9460 2.3 and 9.1; 8552 for the underscores.
+    private func findFamily(_ name: borrowing LookupName) -> (override: UInt32, base: Int)? {
+        var base = 0
+        while base < 2, base + 1 < name.labelCount, name.labelLength(at: base) > 1,
+            name.label(at: base)[0] == UInt8(ascii: "_")
+        { base += 1 }
+        // The shortest name first: a wildcard covers the longer one too.
+        while base > 0 {
+            if let override = find(name, from: base) { return (override, base) }
+            base -= 1
+        }
+        return nil
+    }
+
+    /// `1 TARGET alpn=h2 ipv4hint=... ipv6hint=...`: sends a browser straight to https, at the override's addresses.
+    ///
+    /// - RFC: 9460 2.2, 7.1.1, 7.3, 9.
+    private func writeHTTPS(
+        _ entry: Entry, base: Int, _ name: borrowing LookupName, _ nameOffset: Int,
+        _ builder: inout ResponseBuilder
+    ) {
+        withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 8) { buffer in
+            let rdata = buffer.baseAddress.unsafelyUnwrapped
+            rdata.write(UInt16(1), at: 0)
+            var length = 2
+            // "." is the owner itself; below an underscore the addresses are at the name behind it.
+            let target = name.suffix(at: base == 0 ? name.labelCount : base)
+            (rdata + length).copyMemory(from: target.baseAddress.unsafelyUnwrapped, byteCount: target.count)
+            length += target.count
+            rdata.write(UInt16(1), at: length)
+            rdata.write(UInt16(3), at: length + 2)
+            rdata.write(UInt8(2), at: length + 4)
+            rdata.write(UInt16(0x6832), at: length + 5)  // "h2"
+            length += 7
+            for round in 0..<2 {
+                let isIPv6 = round == 1
+                let key: UInt16 = isIPv6 ? 6 : 4
+                let start = length
+                length += 4
+                forEachUse(entry) { use in
+                    let address = addresses[use.address]
+                    guard address.isIPv6 == isIPv6, !address.isUnspecified, length + 16 <= 640 + (isIPv6 ? 320 : 0)
+                    else { return }
+                    length += address.write(to: rdata + length)
+                }
+                if length == start + 4 {
+                    length = start
+                    continue
+                }
+                rdata.write(key, at: start)
+                rdata.write(UInt16(length - start - 4), at: start + 2)
+            }
+            builder.append(
+                owner: .at(nameOffset), type: .https, ttl: settings.ttl,
+                rdata: UnsafeRawBufferPointer(start: rdata, count: length))
+        }
+    }
+
+    // MARK: Reverse names
+
+    private func answerReverse(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
+        decision: inout Decision
+    ) -> HostsOutcome {
+        guard let range = reverseRange(name) else { return .pass }
+        decision.source = .hosts
+        decision.authoritative = true
+        decision.place = reversePlace(range.lowerBound)
+        guard question.type == .ptr || question.type == .any else {
+            if question.type == .cname || question.type == .dname {
+                writeNegative(nameOffset, &builder, &decision)
+                return .answered
+            }
+            return .exists(zonesOnly: settings.otherTypes == .nodata)
+        }
+        for index in range {
+            builder.append(owner: .at(nameOffset), type: .ptr, ttl: settings.ttl, rdata: entryName(reverse[index]))
+        }
+        return .answered
+    }
+
+    /// The line that gives the address of the reverse entry at `index` to its name.
+    private func reversePlace(_ index: Int) -> Place {
+        let entry = entry(reverse[index])
+        var found = place(entry.file, entry.line)
+        forEachUse(entry) { use in
+            let number = Int(use.address)
+            if (Int(reverseStart[number])..<Int(reverseStart[number + 1])).contains(index) {
+                found = place(use.file, use.line)
+            }
+        }
+        return found
+    }
+
+    /// The canonical names of the address that a reverse name stands for.
+    private func reverseRange(_ name: borrowing LookupName) -> Range<Int>? {
+        guard !reverse.isEmpty, let address = ReverseName.address(name), let number = addresses.number(of: address)
+        else {
+            return nil
+        }
+        let range = Int(reverseStart[Int(number)])..<Int(reverseStart[Int(number) + 1])
+        return range.isEmpty ? nil : range
+    }
+}
+
+/// Names below in-addr.arpa and ip6.arpa.
+///
+/// - RFC: 1035 3.5; 3596 2.5.
+enum ReverseName {
+    /// The address that a complete reverse name stands for.
+    static func address(_ name: borrowing LookupName) -> HostAddress? {
+        guard name.labelCount == 6 || name.labelCount == 34, ends(name, in: "arpa", at: name.labelCount - 1) else {
+            return nil
+        }
+        if name.labelCount == 6 {
+            guard ends(name, in: "in-addr", at: 4) else { return nil }
+            var value: UInt32 = 0
+            for place in 0..<4 {
+                let text = name.label(at: 3 - place)
+                var octet: UInt32 = 0
+                guard text.count <= 3, text.count == 1 || text[0] != UInt8(ascii: "0") else { return nil }
+                for byte in text {
+                    guard ASCII.isDigit(byte) else { return nil }
+                    octet = octet * 10 + UInt32(byte - 48)
+                }
+                guard octet <= 255 else { return nil }
+                value = value << 8 | octet
+            }
+            return HostAddress(ipv4: value)
+        }
+        guard ends(name, in: "ip6", at: 32) else { return nil }
+        var high: UInt64 = 0
+        var low: UInt64 = 0
+        for place in 0..<32 {
+            let text = name.label(at: 31 - place)
+            guard text.count == 1 else { return nil }
+            let nibble: UInt64
+            switch text[0] {
+            case 0x30...0x39: nibble = UInt64(text[0] - 0x30)
+            case 0x61...0x66: nibble = UInt64(text[0] - 0x61 + 10)
+            default: return nil
+            }
+            high = high << 4 | low >> 60
+            low = low << 4 | nibble
+        }
+        let address = HostAddress(ipv6: high, low)
+        // A mapped IPv4 address has no name here.
+        return address.isIPv6 ? address : nil
+    }
+
+    private static func ends(_ name: borrowing LookupName, in text: StaticString, at label: Int) -> Bool {
+        let bytes = name.label(at: label)
+        guard bytes.count == text.utf8CodeUnitCount else { return false }
+        for index in 0..<bytes.count where bytes[index] != text.utf8Start[index] { return false }
+        return true
+    }
+}

@@ -1,0 +1,65 @@
+package import DNSWire
+package import Platform
+
+/// For people: what the files say, line by line.
+extension HostsTable {
+    /// One line that gives a name an address.
+    package struct Line: Sendable, Hashable {
+        package let address: String
+        package let isIPv6: Bool
+        package let place: Place
+        /// The name as the line has it, `*` included.
+        package let name: Name
+    }
+
+    /// All lines that govern `name`, in file order.
+    package func lines(for name: Name) -> [Line] {
+        var lookup = LookupName()
+        lookup.assign(name)
+        guard let override = find(lookup) else { return [] }
+        var lines: [Line] = []
+        appendLines(at: override, to: &lines)
+        return lines
+    }
+
+    /// The lines of the names that `pattern` picks, in file order, `limit` at most; and whether there are more. Looks at
+    /// every name: not for serving threads.
+    package func lines(matching pattern: NameSearch, limit: Int) -> (lines: [Line], hasMore: Bool) {
+        var lines: [Line] = []
+        forEachName { offset, _ in
+            if pattern.matches(entryName(offset)) { appendLines(at: offset, to: &lines) }
+            return lines.count <= limit
+        }
+        return (Array(lines.prefix(limit)), lines.count > limit)
+    }
+
+    /// How many names each file is the first to give an address, by `Place.file`. Looks at every name.
+    package func namesByFile() -> [UInt32: Int] {
+        var counts = [Int](repeating: 0, count: files.count)
+        forEachName { _, entry in
+            counts[Int(entry.file)] += 1
+            return true
+        }
+        // A file that is named twice is read twice.
+        return Dictionary(zip(files, counts), uniquingKeysWith: +)
+    }
+
+    /// Until `body` returns false; in the order in which the files first have them.
+    private func forEachName(_ body: (UInt32, Entry) -> Bool) {
+        var offset = 0
+        while offset < arenaLength {
+            let entry = entry(UInt32(offset))
+            if entry.kind != .emptyNonTerminal, !body(UInt32(offset), entry) { return }
+            offset += Entry.size + Int(entry.nameLength)
+        }
+    }
+
+    private func appendLines(at offset: UInt32, to lines: inout [Line]) {
+        let name = Name(uncheckedWire: Array(entryName(offset)))
+        forEachUse(entry(offset)) { use in
+            let address = addresses[use.address]
+            lines.append(
+                Line(address: address.text, isIPv6: address.isIPv6, place: place(use.file, use.line), name: name))
+        }
+    }
+}

@@ -1,0 +1,169 @@
+import CLinux
+package import DNSWire
+import Glibc
+import Platform
+
+/// All overrides, compiled: immutable, one arena, one hash index, no object per name.
+///
+/// A name costs 12 bytes besides itself and 11 in the index; a block list of a million lines is a normal day.
+/// `HostsBuilder` makes it, `HostsSource.swift` answers from it.
+package final class HostsTable: Sendable {
+    /// One line that gives a name an address.
+    struct Use: Sendable, BitwiseCopyable {
+        var address: UInt32
+        var line: UInt32
+        var file: UInt16
+        /// More uses of the same name follow.
+        var more: Bool
+    }
+
+    /// What the arena holds for a name, in front of its folded wire form.
+    struct Entry: BitwiseCopyable {
+        /// The only address, or with `isMulti` where the uses start.
+        var value: UInt32
+        var line: UInt32
+        var file: UInt16
+        var nameLength: UInt8
+        var kind: Kind
+
+        enum Kind: UInt8, BitwiseCopyable {
+            case single, multi
+            /// No override, but there are some below it, and so a wildcard above does not reach it (RFC 4592 2.2.2).
+            case emptyNonTerminal
+        }
+
+        static let size = 12
+        var place: (file: UInt16, line: UInt32) { (file, line) }
+    }
+
+    package let settings: HostsSettings
+    /// Names that were given an address, wildcards included.
+    package let nameCount: Int
+    package let wildcardCount: Int
+    package var addressCount: Int { addresses.count }
+
+    // Written by the builder before anyone else sees the table, and never after.
+    nonisolated(unsafe) let arena: UnsafeMutableRawPointer
+    let arenaLength: Int
+    /// Upper half: tag of the hash; lower half: offset of the entry in the arena + 1.
+    nonisolated(unsafe) private let index: UnsafeMutablePointer<UInt64>
+    private let slotCount: UInt64
+    let addresses: AddressTable
+    let uses: [Use]
+    /// Canonical names (entry offsets) by address: those of address `a` are `reverse[reverseStart[a]..<reverseStart[a + 1]]`.
+    let reverse: [UInt32]
+    let reverseStart: [UInt32]
+    /// The number of `Place.file` for each file of the table.
+    let files: [UInt32]
+    /// RDATA of the SOA in negative answers.
+    let negativeSOA: [UInt8]
+
+    init(
+        settings: HostsSettings, arena: UnsafeMutableRawPointer, arenaLength: Int, index: UnsafeMutablePointer<UInt64>,
+        slotCount: UInt64, names: Int, wildcards: Int, addresses: AddressTable, uses: [Use],
+        reverse: [UInt32], reverseStart: [UInt32], files: [UInt32]
+    ) {
+        self.settings = settings
+        self.arena = arena
+        self.arenaLength = arenaLength
+        self.index = index
+        self.slotCount = slotCount
+        nameCount = names
+        wildcardCount = wildcards
+        self.addresses = addresses
+        self.uses = uses
+        self.reverse = reverse
+        self.reverseStart = reverseStart
+        self.files = files
+        negativeSOA = NegativeSOA.rdata(minimum: settings.ttl)
+    }
+
+    deinit {
+        free(arena)
+        free(index)
+    }
+
+    /// No overrides at all.
+    package static func empty(settings: HostsSettings = HostsSettings()) -> HostsTable {
+        HostsBuilder(settings: settings).build()
+    }
+
+    func entry(_ offset: UInt32) -> Entry { arena.loadUnaligned(fromByteOffset: Int(offset), as: Entry.self) }
+
+    func entryName(_ offset: UInt32) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(
+            start: arena + Int(offset) + Entry.size, count: Int(entry(offset).nameLength))
+    }
+
+    func place(_ file: UInt16, _ line: UInt32) -> Place { Place(file: files[Int(file)], line: line) }
+
+    /// Brings near what `probe` of the whole name will look at; one more of its steps with each `step`, from 0 on.
+    package func prefetch(_ name: borrowing LookupName, step: Int) {
+        let tag = name.hash >> 32
+        let slot = index + Int(Self.home(tag, slotCount))
+        if step == 0 { return clinux_prefetch(slot) }
+        let value = slot.pointee
+        if step == 1, value >> 32 == tag { clinux_prefetch(arena + Int(UInt32(truncatingIfNeeded: value) &- 1)) }
+    }
+
+    /// The entry whose name is the suffix of `name` that starts at label `label`, with `*.` in front if `wildcard`.
+    func probe(_ name: borrowing LookupName, at label: Int, wildcard: Bool = false) -> UInt32? {
+        let hash = wildcard ? name.wildcardHash(at: label) : name.hash(at: label)
+        let tag = hash >> 32
+        var slot = Self.home(tag, slotCount)
+        while true {
+            let value = index[Int(slot)]
+            if value == 0 { return nil }
+            if value >> 32 == tag {
+                let offset = UInt32(truncatingIfNeeded: value) &- 1
+                let entry = entry(offset)
+                let bytes = arena + Int(offset) + Entry.size
+                if wildcard {
+                    if entry.nameLength > 2, bytes.load(as: UInt8.self) == 1,
+                        bytes.load(fromByteOffset: 1, as: UInt8.self) == UInt8(ascii: "*"),
+                        name.suffixEquals(label, bytes + 2, length: Int(entry.nameLength) - 2)
+                    {
+                        return offset
+                    }
+                } else if name.suffixEquals(label, bytes, length: Int(entry.nameLength)) {
+                    return offset
+                }
+            }
+            slot += 1
+            if slot == slotCount { slot = 0 }
+        }
+    }
+
+    /// The slot at which the search for `tag`, of 32 bits, starts: in proportion, so that any number of slots will do.
+    static func home(_ tag: UInt64, _ slotCount: UInt64) -> UInt64 { (tag &* slotCount) >> 32 }
+
+    /// The override that governs the suffix of `name` starting at label `start`: exact, or else by wildcard.
+    ///
+    /// - RFC: 4592 3.3.1: the wildcard of the closest encloser, and no other.
+    func find(_ name: borrowing LookupName, from start: Int = 0) -> UInt32? {
+        if let exact = probe(name, at: start) {
+            return entry(exact).kind == .emptyNonTerminal ? nil : exact
+        }
+        guard wildcardCount > 0, start < name.labelCount else { return nil }
+        for label in (start + 1)...name.labelCount {
+            if let wildcard = probe(name, at: label, wildcard: true) { return wildcard }
+            if probe(name, at: label) != nil { return nil }
+        }
+        return nil
+    }
+}
+
+/// The SOA that stands in for a zone's in negative answers about names that no zone file has.
+enum NegativeSOA {
+    /// MNAME localhost., RNAME nobody.invalid.: nobody is to be written to. `minimum` in seconds.
+    ///
+    /// - RFC: 2308 3; 1035 3.3.13.
+    static func rdata(minimum: UInt32) -> [UInt8] {
+        var rdata: [UInt8] = []
+        for text in ["localhost.", "nobody.invalid."] { rdata += Name(text)?.wire ?? [0] }
+        for number in [1, 3600, 1200, 604800, minimum] as [UInt32] {
+            withUnsafeBytes(of: number.bigEndian) { rdata += $0 }
+        }
+        return rdata
+    }
+}

@@ -1,0 +1,223 @@
+package import DNSWire
+package import Lookup
+import Platform
+
+/// The special-use domain names, answered as their registry entries prescribe; all below overrides and zones.
+///
+/// - RFC: 6761 6; 6303; 7686 (onion); 9476 (alt); 6762 (local); 8375 (home.arpa); 9462 6.4 (resolver.arpa).
+package struct SpecialNames: Sendable {
+    /// The groups that a configuration can switch off.
+    package enum Group: String, Sendable, CaseIterable, BitwiseCopyable {
+        case localhost, invalid, test, onion, alt, local, canary
+        case homeArpa = "home-arpa"
+        case privateReverse = "private-reverse"
+        case resolverArpa = "resolver-arpa"
+    }
+
+    /// What is answered at and below a name.
+    private enum Treatment: UInt8, BitwiseCopyable {
+        /// The loopback addresses, at the name and below.
+        case loopback
+        /// Nothing exists, the name itself included.
+        case absent
+        /// An empty zone: SOA and NS at the name, nothing below.
+        case emptyZone
+        /// As `emptyZone`, but for one reverse name, which is localhost: that of 127.0.0.1, or of ::1.
+        case loopbackReverse
+        /// The name exists and is empty; so are all below (NODATA).
+        case empty
+    }
+
+    private struct Rule: Sendable {
+        let name: Name
+        let group: Group
+        let treatment: Treatment
+        let place: Place
+    }
+
+    private let rules: [Rule]
+    /// Names that stay upstream's, because a route is configured for them.
+    private let routed: [Name]
+    private let negativeSOA: [UInt8]
+    /// The last labels of all rules: most names end here, after one comparison.
+    private let ttl: UInt32 = 10_800
+
+    package static let none = SpecialNames(without: Set(Group.allCases), routed: [])
+
+    /// Encrypted transports that are announced (RFC 9462 4).
+    private var designated: [DesignatedResolver] = []
+    private static let designation = Name("_dns.resolver.arpa.") ?? .root
+
+    /// All groups but those in `without`. A name at or below one of `routed` is left to upstream.
+    package init(without: Set<Group>, routed: [Name]) {
+        rules = Self.registry.filter { !without.contains($0.group) }
+        self.routed = routed.filter { !$0.isRoot }
+        negativeSOA = NegativeSOA.rdata(minimum: 10_800)
+    }
+
+    /// The same, with these resolvers at `_dns.resolver.arpa`.
+    package func announcing(_ designated: [DesignatedResolver]) -> SpecialNames {
+        var names = self
+        names.designated = designated
+        return names
+    }
+
+    package func owns(_ name: borrowing LookupName) -> Bool { rule(for: name) != nil }
+
+    /// Answers for `name`, which stands at `nameOffset` of the message.
+    package func answer(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
+        decision: inout Decision
+    ) -> Outcome {
+        guard let match = rule(for: name) else { return .pass }
+        let rule = rules[match.index]
+        decision.source = .special
+        decision.place = rule.place
+        decision.authoritative = true
+        // DS belongs to the parent, which proves nothing about these names: NODATA, never an error.
+        switch rule.treatment {
+        case .loopback:
+            switch question.type {
+            case .a: append(.a, Self.loopback4, nameOffset, &builder)
+            case .aaaa: append(.aaaa, Self.loopback6, nameOffset, &builder)
+            case .any:
+                append(.a, Self.loopback4, nameOffset, &builder)
+                append(.aaaa, Self.loopback6, nameOffset, &builder)
+            default: writeNegative(rule, match.label, name, nameOffset, &builder)
+            }
+        case .absent:
+            decision.responseCode = .nxDomain
+            writeNegative(rule, match.label, name, nameOffset, &builder)
+        case .empty:
+            if question.type == .svcb || question.type == .any, !designated.isEmpty, match.label == 1,
+                name.name == Self.designation
+            {
+                for resolver in designated { append(.svcb, resolver.rdata, nameOffset, &builder) }
+            } else {
+                writeNegative(rule, match.label, name, nameOffset, &builder)
+            }
+        case .emptyZone, .loopbackReverse:
+            if match.label == 0 {
+                switch question.type {
+                case .soa: append(.soa, negativeSOA, nameOffset, &builder)
+                case .ns: append(.ns, Self.localhost, nameOffset, &builder)
+                case .ptr where isLoopbackReverse(name), .any where isLoopbackReverse(name):
+                    append(.ptr, Self.localhost, nameOffset, &builder)
+                default: writeNegative(rule, match.label, name, nameOffset, &builder)
+                }
+            } else if rule.treatment == .loopbackReverse, isLoopbackReverse(name) {
+                if question.type == .ptr || question.type == .any {
+                    append(.ptr, Self.localhost, nameOffset, &builder)
+                } else {
+                    writeNegative(rule, match.label, name, nameOffset, &builder)
+                }
+            } else {
+                decision.responseCode = .nxDomain
+                writeNegative(rule, match.label, name, nameOffset, &builder)
+            }
+        }
+        return .answered
+    }
+
+    private static let loopback4: [UInt8] = [127, 0, 0, 1]
+    private static let loopback6: [UInt8] = [UInt8](repeating: 0, count: 15) + [1]
+    private static let localhost: [UInt8] = Name("localhost.")?.wire ?? [0]
+
+    private func append(_ type: RecordType, _ rdata: [UInt8], _ nameOffset: Int, _ builder: inout ResponseBuilder) {
+        _ = rdata.withUnsafeBytes { builder.append(owner: .at(nameOffset), type: type, ttl: ttl, rdata: $0) }
+    }
+
+    private func writeNegative(
+        _ rule: Rule, _ label: Int, _ name: borrowing LookupName, _ nameOffset: Int, _ builder: inout ResponseBuilder
+    ) {
+        builder.begin(.authority)
+        let owner = name.suffix(at: label)
+        negativeSOA.withUnsafeBytes {
+            _ = builder.append(
+                owner: label == 0
+                    ? .at(nameOffset) : .name(owner.baseAddress.unsafelyUnwrapped, length: owner.count),
+                type: .soa, ttl: ttl, rdata: $0)
+        }
+    }
+
+    private func isLoopbackReverse(_ name: borrowing LookupName) -> Bool {
+        ReverseName.address(name)?.isLocalhost == true
+    }
+
+    /// The rule for the longest suffix of `name`, and the label at which that suffix starts.
+    private func rule(for name: borrowing LookupName) -> (index: Int, label: Int)? {
+        // Few names end in one of a handful of top-level labels: a switch on the last one's length sorts out the rest.
+        guard name.labelCount > 0, Self.mayBeSpecial(name) else { return nil }
+        var best: (index: Int, label: Int)?
+        for index in rules.indices {
+            let wire = rules[index].name.wire
+            guard wire.count <= name.length else { continue }
+            let labels = rules[index].name.labelCount
+            guard labels <= name.labelCount else { continue }
+            let label = name.labelCount - labels
+            guard wire.withUnsafeBytes({ name.suffixEquals(label, $0.baseAddress.unsafelyUnwrapped, length: $0.count) })
+            else { continue }
+            if best == nil || label < best?.label ?? 0 { best = (index, label) }
+        }
+        guard best != nil else { return nil }
+        for route in routed where name.name.isAtOrBelow(route) {
+            // The longer suffix wins: a route for 10.in-addr.arpa. beats the registry's rule for it.
+            if let found = best, route.labelCount >= rules[found.index].name.labelCount { return nil }
+        }
+        return best
+    }
+
+    private static func mayBeSpecial(_ name: borrowing LookupName) -> Bool {
+        let last = name.label(at: name.labelCount - 1)
+        switch last.count {
+        case 3:
+            return last[0] == UInt8(ascii: "a")
+                || last[0] == UInt8(ascii: "n")  // alt, net (the canary)
+                    && (last[0] == UInt8(ascii: "a")
+                        || name.labelCount >= 2 && name.labelLength(at: name.labelCount - 2) == 19)
+        case 4: return last[0] == UInt8(ascii: "t") || last[0] == UInt8(ascii: "a")  // test, arpa
+        case 5: return last[0] == UInt8(ascii: "o") || last[0] == UInt8(ascii: "l")  // onion, local
+        case 7: return last[0] == UInt8(ascii: "i")  // invalid
+        case 9: return last[0] == UInt8(ascii: "l")  // localhost
+        default: return false
+        }
+    }
+
+    private static let registry: [Rule] = {
+        var rules: [Rule] = []
+        func add(_ names: [String], _ group: Group, _ treatment: Treatment, _ document: String) {
+            for text in names {
+                guard let name = Name(text) else { continue }
+                rules.append(Rule(name: name, group: group, treatment: treatment, place: Place(path: document)))
+            }
+        }
+        add(["localhost."], .localhost, .loopback, "RFC 6761 6.3")
+        add(["invalid."], .invalid, .absent, "RFC 6761 6.4")
+        add(["test."], .test, .absent, "RFC 6761 6.2")
+        add(["onion."], .onion, .absent, "RFC 7686 2")
+        add(["alt."], .alt, .absent, "RFC 9476 3")
+        add(["local."], .local, .absent, "RFC 6762 22.1")
+        add(["use-application-dns.net."], .canary, .absent, "Mozilla canary domain")
+        add(["home.arpa."], .homeArpa, .emptyZone, "RFC 8375 4")
+        add(["resolver.arpa."], .resolverArpa, .empty, "RFC 9462 6.4")
+        add(["127.in-addr.arpa."], .localhost, .loopbackReverse, "RFC 6303 4.2")
+        let zeros = String(repeating: "0.", count: 31)
+        add(["1.\(zeros)ip6.arpa."], .localhost, .loopbackReverse, "RFC 6303 4.3")
+        add(["0.\(zeros)ip6.arpa."], .privateReverse, .emptyZone, "RFC 6303 4.3")
+        add(
+            ["10.in-addr.arpa.", "168.192.in-addr.arpa."] + (16...31).map { "\($0).172.in-addr.arpa." },
+            .privateReverse, .emptyZone, "RFC 6303 4.1")
+        add(
+            [
+                "0.in-addr.arpa.", "254.169.in-addr.arpa.", "2.0.192.in-addr.arpa.", "100.51.198.in-addr.arpa.",
+                "113.0.203.in-addr.arpa.", "255.255.255.255.in-addr.arpa.",
+            ], .privateReverse, .emptyZone, "RFC 6303 4.2")
+        add((64...127).map { "\($0).100.in-addr.arpa." }, .privateReverse, .emptyZone, "RFC 7793 2")
+        add(["d.f.ip6.arpa."], .privateReverse, .emptyZone, "RFC 6303 4.4")
+        add(
+            ["8.e.f.ip6.arpa.", "9.e.f.ip6.arpa.", "a.e.f.ip6.arpa.", "b.e.f.ip6.arpa."], .privateReverse, .emptyZone,
+            "RFC 6303 4.5")
+        add(["8.b.d.0.1.0.0.2.ip6.arpa."], .privateReverse, .emptyZone, "RFC 6303 4.6")
+        return rules
+    }()
+}

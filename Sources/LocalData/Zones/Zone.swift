@@ -1,0 +1,200 @@
+import CLinux
+package import DNSWire
+import Glibc
+import Platform
+
+/// One zone, compiled: immutable tables of plain structs over one arena of bytes, no object per name.
+///
+/// `ZoneBuilder` makes it from what `ZoneReader` read; `ZoneLookup` answers from it.
+package final class Zone: Sendable {
+    /// An owner name or empty non-terminal.
+    struct Node: BitwiseCopyable {
+        /// The folded wire form, in `bytes`; an ancestor's is the end of its descendant's.
+        var name: UInt32
+        var rrsets: UInt32
+        /// The topmost zone cut or DNAME strictly above this name, or `none`.
+        var boundaryAbove: UInt32
+        var rrsetCount: UInt16
+        var nameLength: UInt8
+        var flags: Flags
+
+        /// Whether the leftmost label is `*`.
+        func isWildcard(in bytes: UnsafeMutableRawPointer) -> Bool {
+            let wire = UnsafeRawPointer(bytes + Int(name))
+            return nameLength > 2 && wire.readByte(0) == 1 && wire.readByte(1) == UInt8(ascii: "*")
+        }
+
+        struct Flags: OptionSet, BitwiseCopyable {
+            let rawValue: UInt8
+            /// NS below the apex: what is here and below belongs to another zone.
+            static let cut = Flags(rawValue: 1)
+            static let dname = Flags(rawValue: 2)
+            static let cname = Flags(rawValue: 4)
+            /// Only an NSEC3 record and its signatures: no name of the zone (RFC 5155 7.2.8).
+            static let hashed = Flags(rawValue: 8)
+        }
+    }
+
+    /// All records of one name and type.
+    struct RRset: BitwiseCopyable {
+        var records: UInt32
+        /// Seconds; the lowest of its records (RFC 2181 5.2).
+        var ttl: UInt32
+        var type: RecordType
+        var recordCount: UInt16
+    }
+
+    struct Record: BitwiseCopyable {
+        /// The RDATA, in `bytes`.
+        var rdata: UInt32
+        /// The node that NS, MX, SRV, SVCB or HTTPS points to, where it is in this zone; else `none`.
+        var target: UInt32
+        var rdataLength: UInt16
+        var place: Place
+    }
+
+    static let none = UInt32.max
+
+    package let apex: Name
+    /// The file it was read from.
+    package let path: String
+    /// As they were read, duplicates among them.
+    package let recordCount: Int
+    /// When it was compiled: microseconds since 1970.
+    package let loaded: UInt64
+    /// The SOA's; 0 without one.
+    package var serial: UInt32 { view.soaData.map { $0.baseAddress.unsafelyUnwrapped.readUInt32($0.count - 20) } ?? 0 }
+
+    /// What the fast lane sees of the zone, and `self` keeps alive.
+    let view: ZoneView
+
+    /// Compiles records that `ZoneReader` found loadable.
+    package init(apex: Name, records: consuming ZoneRecords, path: String) {
+        self.apex = Name(uncheckedWire: apex.canonicalWire)
+        self.path = path
+        recordCount = records.entries.count
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        loaded = UInt64(time.tv_sec) * 1_000_000 + UInt64(time.tv_nsec) / 1000
+        var builder = ZoneBuilder(apex: self.apex, records: records)
+        view = builder.build()
+    }
+
+    deinit { view.deallocate() }
+}
+
+/// Plain pointers into a zone's tables. Node 0 is the apex.
+///
+/// `@unchecked`: the memory is written by `ZoneBuilder` before the view is handed out, and never after.
+struct ZoneView: @unchecked Sendable, BitwiseCopyable {
+    var nodes: UnsafeMutablePointer<Zone.Node>
+    var nodeCount: Int
+    var rrsets: UnsafeMutablePointer<Zone.RRset>
+    var rrsetCount: Int
+    var records: UnsafeMutablePointer<Zone.Record>
+    var recordCount: Int
+    /// Owner names, folded, and RDATA.
+    var bytes: UnsafeMutableRawPointer
+    /// Upper half: tag of the hash; lower half: node + 1.
+    var index: UnsafeMutablePointer<UInt64>
+    var indexMask: UInt64
+    /// The apex's SOA among `records`, or `none`; its TTL in negative answers (RFC 2308 5).
+    var soa = Zone.none
+    var negativeTTL: UInt32 = 0
+    /// What denies existence; empty in unsigned zones.
+    var denial = ZoneDenial()
+
+    func deallocate() {
+        nodes.deallocate()
+        rrsets.deallocate()
+        records.deallocate()
+        bytes.deallocate()
+        index.deallocate()
+        denial.deallocate()
+    }
+
+    func name(_ node: Zone.Node) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: bytes + Int(node.name), count: Int(node.nameLength))
+    }
+
+    func rdata(_ record: Zone.Record) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: bytes + Int(record.rdata), count: Int(record.rdataLength))
+    }
+
+    /// The SOA's RDATA, at least the two names' roots and five numbers.
+    var soaData: UnsafeRawBufferPointer? { soa == Zone.none ? nil : rdata(records[Int(soa)]) }
+
+    /// Whether the file brought signatures along.
+    var isSigned: Bool { rrset(nodes[0], .rrsig) != nil }
+
+    /// Brings near what a lookup of the whole name will look at; one more of its steps with each `step`, from 0 on.
+    func prefetch(_ name: borrowing LookupName, step: Int) {
+        let tag = name.hash >> 32
+        let slot = index + Int(tag & indexMask)
+        if step == 0 { return clinux_prefetch(slot) }
+        let value = slot.pointee
+        guard value >> 32 == tag else { return }
+        let node = nodes + (Int(UInt32(truncatingIfNeeded: value)) - 1)
+        if step == 1 { return clinux_prefetch(node) }
+        let set = rrsets + Int(node.pointee.rrsets)
+        if step == 2 {
+            clinux_prefetch(bytes + Int(node.pointee.name))
+            clinux_prefetch(set)
+        } else if node.pointee.rrsetCount > 0 {
+            clinux_prefetch(records + Int(set.pointee.records))
+        }
+    }
+
+    /// The node whose name is the suffix of `name` from label `label` on.
+    func probe(_ name: borrowing LookupName, at label: Int) -> UInt32? {
+        let tag = name.hash(at: label) >> 32
+        var slot = tag & indexMask
+        while index[Int(slot)] != 0 {
+            let value = index[Int(slot)]
+            if value >> 32 == tag {
+                let number = UInt32(truncatingIfNeeded: value) &- 1
+                let node = nodes[Int(number)]
+                if name.suffixEquals(label, bytes + Int(node.name), length: Int(node.nameLength)) {
+                    return node.flags.contains(.hashed) ? nil : number
+                }
+            }
+            slot = (slot + 1) & indexMask
+        }
+        return nil
+    }
+
+    /// The node whose name is `*.` and the suffix of `name` from label `label` on.
+    func probeWildcard(_ name: borrowing LookupName, at label: Int) -> UInt32? {
+        let tag = name.wildcardHash(at: label) >> 32
+        var slot = tag & indexMask
+        while index[Int(slot)] != 0 {
+            let value = index[Int(slot)]
+            if value >> 32 == tag {
+                let number = UInt32(truncatingIfNeeded: value) &- 1
+                let node = nodes[Int(number)]
+                if node.isWildcard(in: bytes),
+                    name.suffixEquals(label, bytes + Int(node.name) + 2, length: Int(node.nameLength) - 2)
+                {
+                    return number
+                }
+            }
+            slot = (slot + 1) & indexMask
+        }
+        return nil
+    }
+
+    func rrset(_ node: Zone.Node, _ type: RecordType) -> Zone.RRset? {
+        for index in 0..<Int(node.rrsetCount) {
+            let set = rrsets[Int(node.rrsets) + index]
+            if set.type == type { return set }
+        }
+        return nil
+    }
+
+    /// The TTL of one record: its RRset's, and a signature's that of what it covers (RFC 4034 3).
+    func ttl(_ record: Zone.Record, of set: Zone.RRset, at node: Zone.Node) -> UInt32 {
+        guard set.type == .rrsig, record.rdataLength > 18 else { return set.ttl }
+        let covered = RecordType(rawValue: rdata(record).baseAddress.unsafelyUnwrapped.readUInt16(0))
+        return rrset(node, covered)?.ttl ?? set.ttl
+    }
+}

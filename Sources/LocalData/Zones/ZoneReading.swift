@@ -1,0 +1,319 @@
+internal import DNSWire
+internal import LDNS
+import Platform
+
+/// Problems, bounded: beyond the limit they are only counted.
+struct DiagnosticList {
+    let limit: Int
+    private(set) var listed: [Diagnostic] = []
+    private(set) var unlistedErrors = 0
+    private(set) var unlistedWarnings = 0
+
+    init(limit: Int) { self.limit = limit }
+
+    mutating func add(_ diagnostic: Diagnostic) {
+        if listed.count < limit {
+            listed.append(diagnostic)
+        } else if diagnostic.severity == .error {
+            unlistedErrors += 1
+        } else {
+            unlistedWarnings += 1
+        }
+    }
+
+    /// In the order of the files, with a last line that counts what is not listed.
+    func sorted() -> [Diagnostic] {
+        var result = listed.sorted { ($0.place.file, $0.place.line) < ($1.place.file, $1.place.line) }
+        if unlistedErrors + unlistedWarnings > 0 {
+            result.append(
+                Diagnostic(
+                    result.last.map { Place(file: $0.place.file, line: 0) } ?? .nowhere,
+                    unlistedErrors > 0 ? .error : .warning,
+                    "\(unlistedErrors + unlistedWarnings) more problems, \(unlistedErrors) of them errors"))
+        }
+        return result
+    }
+}
+
+/// One reading of a master file and its includes: the state that entries leave to the entries after them.
+struct ZoneReading: ~Copyable {
+    let limits: ZoneReader.Limits
+    private(set) var records = ZoneRecords()
+    var diagnostics: DiagnosticList
+    private(set) var files: [String] = []
+
+    /// The wire form that completes relative names; empty while there is none.
+    private(set) var origin: [UInt8]
+    /// `$TTL`, or the minimum of a SOA without a TTL.
+    private var defaultTTL: UInt32?
+    /// The TTL that was stated last (RFC 1035 5.1), used where there is no `$TTL`.
+    private var lastTTL: UInt32?
+    /// 0 while no record has had an owner name.
+    private var ownerLength = 0
+    /// The last owner name could not be read: entries without one are passed over, its problem is enough.
+    private var isOwnerUnreadable = false
+
+    private var openFiles: [ZoneFileBytes.Identity] = []
+    private var includes = 0
+    private var bytesRead = 0
+    var generated = 0
+
+    // Lent to the tokenizer and parser of the entry at hand; released in deinit.
+    private let tokenStorage = UnsafeMutablePointer<ZoneToken>.allocate(capacity: ZoneTokenizer.maximumTokens + 1)
+    private let owner = UnsafeMutablePointer<UInt8>.allocate(capacity: Name.maximumLength)
+    private let rdata = UnsafeMutablePointer<UInt8>.allocate(capacity: RecordDataParser.maximumLength + 1)
+
+    init(name: Name?, limits: ZoneReader.Limits) {
+        self.limits = limits
+        diagnostics = DiagnosticList(limit: limits.diagnostics)
+        origin = name?.wire ?? []
+    }
+
+    deinit {
+        tokenStorage.deallocate()
+        owner.deallocate()
+        rdata.deallocate()
+    }
+
+    // MARK: Files
+
+    /// Reads `path`; `place` is the `$INCLUDE` that names it.
+    mutating func readFile(_ path: String, from place: Place? = nil) {
+        files.append(path)
+        let place = place ?? Place(path: path)
+        let file: ZoneFileBytes
+        do throws(ZoneFileBytes.OpenError) {
+            file = try ZoneFileBytes(path: path, limit: limits.bytes - bytesRead)
+        } catch {
+            return diagnostics.add(Diagnostic(place, .error, "can't read \(path): \(error.message)"))
+        }
+        guard !openFiles.contains(file.identity) else {
+            return diagnostics.add(Diagnostic(place, .error, "\(path) includes itself"))
+        }
+        bytesRead += file.bytes.count
+        if records.entries.isEmpty {
+            // Typical lines are 30 bytes and make about as many; growing by doubling would cost twice the peak.
+            records.reserveCapacity(bytes: file.bytes.count, entries: file.bytes.count / 32)
+        }
+        openFiles.append(file.identity)
+        var text = UnsafeBufferPointer(file.bytes.bindMemory(to: UInt8.self))
+        if text.starts(with: [0xEF, 0xBB, 0xBF]) {
+            // nsd, knot and bind take it for the first owner name. Say so, and still check the rest.
+            diagnostics.add(
+                Diagnostic(
+                    Place(path: path, line: 1), .error, "the file starts with a byte order mark; save it without"))
+            text = UnsafeBufferPointer(rebasing: text[3...])
+        }
+        read(text, path: path, file: Place(path: path))
+        openFiles.removeLast()
+    }
+
+    private mutating func read(_ text: UnsafeBufferPointer<UInt8>, path: String, file: Place) {
+        var tokenizer = ZoneTokenizer(text, storage: tokenStorage)
+        while true {
+            do throws(ZoneProblem) {
+                guard try tokenizer.next() else { return }
+                try entry(tokenizer, path: path, place: file.line(Int(tokenizer.entryLine)))
+            } catch {
+                let line = error.line == 0 ? tokenizer.entryLine : error.line
+                diagnostics.add(Diagnostic(file.line(Int(line)), .error, error.message))
+            }
+        }
+    }
+
+    private mutating func entry(
+        _ tokenizer: borrowing ZoneTokenizer, path: String, place: Place
+    ) throws(ZoneProblem) {
+        guard let first = tokenizer.tokens.first else { return }
+        if !tokenizer.startsWithBlank, !first.isQuoted, tokenizer.text[Int(first.start)] == UInt8(ascii: "$") {
+            return try directive(tokenizer, path: path, place: place)
+        }
+        try record(tokenizer, place: place)
+    }
+
+    // MARK: Directives
+
+    func parser(_ tokenizer: borrowing ZoneTokenizer, at index: Int) -> RecordDataParser {
+        RecordDataParser(
+            text: tokenizer.text, tokens: tokenizer.tokens, index: index, origin: origin, output: rdata)
+    }
+
+    private mutating func directive(
+        _ tokenizer: borrowing ZoneTokenizer, path: String, place: Place
+    ) throws(ZoneProblem) {
+        var parser = parser(tokenizer, at: 1)
+        let first = tokenizer.tokens[0]
+        switch String(decoding: parser.bytes(of: first).prefix(16), as: UTF8.self).uppercased() {
+        case "$ORIGIN":
+            try parser.name()
+            try parser.expectEnd()
+            origin = Array(parser.bytes)
+        case "$TTL":
+            let ttl = try parser.period("a TTL")
+            try parser.expectEnd()
+            defaultTTL = checkedTTL(ttl, place)
+        case "$INCLUDE":
+            let token = try parser.next("a file name")
+            try parser.unescaped(token)
+            let name = String(decoding: parser.bytes, as: UTF8.self)
+            guard !name.isEmpty else { throw parser.bad(token, "the file name is empty") }
+            parser.truncate(to: 0)
+            var inner = origin
+            if !parser.isAtEnd {
+                try parser.name()
+                try parser.expectEnd()
+                inner = Array(parser.bytes)
+            }
+            try include(Self.path(name, beside: path), origin: inner, place: place)
+        case "$GENERATE":
+            try generate(tokenizer, place: place)
+        default:
+            throw parser.bad(first, "this directive is unknown; known are $ORIGIN, $TTL, $INCLUDE and $GENERATE")
+        }
+    }
+
+    /// Origin and current owner come back behind an included file, `$TTL` stays (RFC 1035 5.1).
+    private mutating func include(_ path: String, origin inner: [UInt8], place: Place) throws(ZoneProblem) {
+        guard openFiles.count <= limits.includeDepth else {
+            throw ZoneProblem("$INCLUDE is nested deeper than \(limits.includeDepth) files")
+        }
+        includes += 1
+        guard includes <= limits.includes else { throw ZoneProblem("more than \(limits.includes) $INCLUDE lines") }
+        let outer = origin
+        let outerOwner = Array(UnsafeBufferPointer(start: owner, count: ownerLength))
+        origin = inner
+        readFile(path, from: place)
+        origin = outer
+        restoreOwner(outerOwner)
+    }
+
+    private mutating func restoreOwner(_ bytes: [UInt8]) {
+        for (position, byte) in bytes.enumerated() { owner[position] = byte }
+        ownerLength = bytes.count
+    }
+
+    /// A relative name is meant from the folder of the file that names it.
+    private static func path(_ name: String, beside file: String) -> String {
+        guard !name.hasPrefix("/"), let slash = file.lastIndex(of: "/") else { return name }
+        return file[...slash] + name
+    }
+
+    /// Reads one line that `$GENERATE` made, as if it stood at `place`.
+    mutating func generatedLine(_ line: [UInt8], place: Place) throws(ZoneProblem) {
+        let outerOwner = Array(UnsafeBufferPointer(start: owner, count: ownerLength))
+        defer { restoreOwner(outerOwner) }
+        try line.withUnsafeBufferPointer { text throws(ZoneProblem) in
+            var tokenizer = ZoneTokenizer(text, storage: tokenStorage)
+            guard try tokenizer.next() else { return }
+            try record(tokenizer, place: place)
+        }
+    }
+
+    // MARK: Records
+
+    /// TTLs are 31 bits; larger ones count as 0 (RFC 2181 8).
+    private mutating func checkedTTL(_ ttl: Int, _ place: Place) -> UInt32 {
+        if ttl <= 0x7FFF_FFFF { return UInt32(ttl) }
+        diagnostics.add(Diagnostic(place, .warning, "the TTL \(ttl) is above 2147483647 and counts as 0"))
+        return 0
+    }
+
+    private mutating func record(_ tokenizer: borrowing ZoneTokenizer, place: Place) throws(ZoneProblem) {
+        var parser = parser(tokenizer, at: 0)
+        if tokenizer.startsWithBlank {
+            guard !isOwnerUnreadable else { return }
+            guard ownerLength > 0 else { throw ZoneProblem("the first record has no owner name") }
+        } else {
+            isOwnerUnreadable = true
+            try parser.name(parser.next("an owner name"))
+            isOwnerUnreadable = false
+            ownerLength = parser.length
+            owner.update(from: rdata, count: ownerLength)
+            parser.truncate(to: 0)
+        }
+        let stated = try ttlAndClass(&parser, place: place)
+        let typeToken = try parser.next("a record type")
+        let type = try parser.type(of: typeToken)
+        guard !type.isMeta else { throw parser.bad(typeToken, "a zone can't hold records of this type") }
+        try recordData(&parser, type: type, typeToken)
+
+        if let stated { lastTTL = stated }
+        var ttl = stated ?? defaultTTL ?? lastTTL
+        if ttl == nil, type == .soa {
+            // As named does: the minimum serves as $TTL.
+            let minimum = parser.bytes.suffix(4).reduce(0 as UInt32) { $0 << 8 | UInt32($1) }
+            ttl = minimum & 0x8000_0000 == 0 ? minimum : 0
+            defaultTTL = ttl
+        }
+        guard let ttl else { throw ZoneProblem("the record has no TTL; start the file with a line such as '$TTL 1h'") }
+        let isKept = records.append(
+            owner: UnsafeBufferPointer(start: owner, count: ownerLength), type: type, ttl: ttl, rdata: parser.bytes,
+            place: place)
+        guard isKept else { throw ZoneProblem("the zone is larger than 4 GiB") }
+    }
+
+    /// `[TTL] [class]` in either order; the class must be IN.
+    private mutating func ttlAndClass(_ parser: inout RecordDataParser, place: Place) throws(ZoneProblem) -> UInt32? {
+        var ttl: UInt32?
+        var hasClass = false
+        while !parser.isAtEnd {
+            let token = parser.tokens[parser.index]
+            let bytes = parser.bytes(of: token)
+            guard !token.isQuoted, let first = bytes.first else { break }
+            if ttl == nil, ASCII.isDigit(first) {
+                ttl = checkedTTL(try parser.period("a TTL"), place)
+            } else if !hasClass, let isIN = Self.isClassIN(bytes) {
+                guard isIN else { throw parser.bad(token, "only class IN is served") }
+                hasClass = true
+                parser.index += 1
+            } else {
+                break
+            }
+        }
+        return ttl
+    }
+
+    /// nil when `bytes` are no class at all.
+    private static func isClassIN(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool? {
+        if bytes.count == 2, bytes[0] & 0xDF == UInt8(ascii: "I"), bytes[1] & 0xDF == UInt8(ascii: "N") { return true }
+        switch bytes[0] & 0xDF {
+        // ANY and NONE are classes only in messages, and ANY is a type as well.
+        case UInt8(ascii: "C"), UInt8(ascii: "H"):
+            guard bytes.count <= 10 else { return nil }
+            return RecordClass(mnemonic: String(decoding: bytes, as: UTF8.self)).map { $0 == .in }
+        default: return nil
+        }
+    }
+
+    private mutating func recordData(
+        _ parser: inout RecordDataParser, type: RecordType, _ typeToken: ZoneToken
+    ) throws(ZoneProblem) {
+        let shape = RecordDataShape.of(type)
+        if !parser.isAtEnd {
+            let first = parser.tokens[parser.index]
+            if !first.isQuoted, first.count == 2, parser.bytes(of: first).elementsEqual([0x5C, 0x23]) {
+                parser.index += 1
+                try parser.generic()
+                if let shape, !RecordDataCheck.isWellFormed(parser.bytes, shape) {
+                    throw parser.bad(typeToken, "these bytes are not what a record of this type holds")
+                }
+                return
+            }
+        }
+        if let shape { return try parser.parse(shape) }
+        guard LDNS.ZoneEntry.knows(type) else {
+            throw parser.bad(typeToken, "records of this type are written as \\# LENGTH HEX")
+        }
+        let read: [UInt8]
+        do throws(LDNS.LibraryError) {
+            read = try LDNS.ZoneEntry.rdata(type: type, text: parser.restAsText(), origin: origin)
+        } catch {
+            throw parser.bad(typeToken, "libldns can't read this record: \(error)")
+        }
+        try parser.put(read)
+    }
+
+    consuming func finish() -> (records: ZoneRecords, diagnostics: DiagnosticList, files: [String]) {
+        (records, diagnostics, files)
+    }
+}

@@ -1,0 +1,206 @@
+package import DNSWire
+package import Lookup
+package import Platform
+
+/// All loaded zones; the longest apex wins. Immutable.
+package final class ZoneSet: Sendable {
+    package let zones: [Zone]
+    /// What a lookup reads instead of `zones`: reaching a zone through its object would count references.
+    private let apexes: ApexIndex
+
+    package static let empty = ZoneSet([])
+
+    package init(_ zones: [Zone]) {
+        self.zones = zones
+        apexes = ApexIndex(zones)
+    }
+
+    deinit { apexes.deallocate() }
+
+    package var isEmpty: Bool { zones.isEmpty }
+
+    /// Answers for `name`, which stands at `nameOffset` of the message: one name, no chain.
+    package func answer(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
+        decision: inout Decision
+    ) -> Outcome {
+        guard var found = apexes.find(name) else { return .pass }
+        // DS at an apex is the parent's, where the parent is ours too (RFC 4035 3.1.4.1).
+        if question.type == .ds, found.label == 0, let parent = apexes.find(name, from: 1) { found = parent }
+        return ZoneLookup(
+            view: apexes.views[found.zone], apexLabel: found.label, nameOffset: nameOffset, question: question
+        ).answer(name, &builder, &decision)
+    }
+
+    /// Brings near what a lookup of `name` will look at, where zones are few: finding out which would be the lookup.
+    package func prefetch(_ name: borrowing LookupName, step: Int) {
+        guard apexes.count <= 4 else { return }
+        for zone in 0..<apexes.count { apexes.views[zone].prefetch(name, step: step) }
+    }
+
+    /// Writes what proves that a wildcard was right to answer for `name` in a chain, where one did.
+    ///
+    /// Once the chain has ended: its answers come before any proof. Does nothing behind additional records.
+    /// - RFC: 4035 3.1.3.3; 5155 7.2.6.
+    package func proveWildcard(_ name: borrowing LookupName, builder: inout ResponseBuilder) {
+        guard builder.section != .additional, let found = apexes.find(name) else { return }
+        let view = apexes.views[found.zone]
+        let position = ZoneLookup.place(of: name, in: view, apexLabel: found.label)
+        guard position.exact == nil, position.cut == nil, position.dname == nil,
+            view.probeWildcard(name, at: position.encloserLabel) != nil
+        else { return }
+        ZoneProofs(view: view).noCloserMatch(name, position.encloserLabel, &builder)
+    }
+
+    /// Whether a zone answers for `name`: at or below an apex, and not beyond a zone cut.
+    package func owns(_ name: borrowing LookupName) -> Bool {
+        guard let found = apexes.find(name) else { return false }
+        return ZoneLookup.place(of: name, in: apexes.views[found.zone], apexLabel: found.label).cut == nil
+    }
+
+    /// The zone whose apex is `name`.
+    package func zone(apex name: borrowing LookupName) -> Zone? {
+        guard let found = apexes.find(name), found.label == 0 else { return nil }
+        return zones[found.zone]
+    }
+
+    package func zone(apex: Name) -> Zone? { zones.first { $0.apex == apex } }
+}
+
+/// The apexes of a set: a hash table over plain copies of the zones' views, which their zones keep alive.
+///
+/// `@unchecked`: written once, before the set is handed out.
+private struct ApexIndex: @unchecked Sendable, BitwiseCopyable {
+    let views: UnsafeMutablePointer<ZoneView>
+    let count: Int
+    /// Upper half: tag of the hash; lower half: zone + 1.
+    private let index: UnsafeMutablePointer<UInt64>
+    private let mask: UInt64
+
+    init(_ zones: [Zone]) {
+        count = zones.count
+        views = .allocate(capacity: max(count, 1))
+        var slots = 16
+        while slots < count * 2 { slots *= 2 }
+        index = .allocate(capacity: slots)
+        index.initialize(repeating: 0, count: slots)
+        mask = UInt64(slots - 1)
+        var name = LookupName()
+        for (number, zone) in zones.enumerated() {
+            (views + number).initialize(to: zone.view)
+            name.assign(zone.apex)
+            let tag = name.hash >> 32
+            var slot = tag & mask
+            while index[Int(slot)] != 0 { slot = (slot + 1) & mask }
+            index[Int(slot)] = tag << 32 | UInt64(number + 1)
+        }
+    }
+
+    func deallocate() {
+        views.deallocate()
+        index.deallocate()
+    }
+
+    /// The zone with the longest apex that is a suffix of `name` from label `first` on, and that apex's label.
+    func find(_ name: borrowing LookupName, from first: Int = 0) -> (zone: Int, label: Int)? {
+        guard count > 0, first <= name.labelCount else { return nil }
+        for label in first...name.labelCount {
+            let tag = name.hash(at: label) >> 32
+            var slot = tag & mask
+            while index[Int(slot)] != 0 {
+                let value = index[Int(slot)]
+                if value >> 32 == tag {
+                    let number = Int(UInt32(truncatingIfNeeded: value)) - 1
+                    let view = views + number
+                    let apex = view.pointee.nodes[0]
+                    let wire = view.pointee.bytes + Int(apex.name)
+                    if name.suffixEquals(label, wire, length: Int(apex.nameLength)) { return (number, label) }
+                }
+                slot = (slot + 1) & mask
+            }
+        }
+        return nil
+    }
+}
+
+/// For `why` and transfers: the records themselves.
+extension Zone {
+    /// One record, as a transfer or a person wants it.
+    package struct RecordView: Sendable {
+        package let owner: [UInt8]
+        package let type: RecordType
+        package let ttl: UInt32
+        package let rdata: [UInt8]
+        package let place: Place
+    }
+
+    /// A position among the zone's records; starts at the first.
+    package struct Cursor: Sendable {
+        var node = 0
+        var set = 0
+        var record = 0
+        package init() {}
+    }
+
+    /// Writes the records from `cursor` on, SOA left out, behind a question for the apex, until the message has `size`
+    /// bytes or no room for the next one. Returns whether that were all of them.
+    ///
+    /// What is written of an owner name is what stands before the apex, and that once for all its records.
+    package func write(from cursor: inout Cursor, to size: Int, _ builder: inout ResponseBuilder) -> Bool {
+        let apexLength = Int(view.nodes[0].nameLength)
+        while cursor.node < view.nodeCount {
+            let node = view.nodes[cursor.node]
+            let name = UnsafeRawPointer(view.bytes + Int(node.name))
+            var owner = ResponseBuilder.Owner.below(name, length: Int(node.nameLength) - apexLength, at: Header.length)
+            while cursor.set < Int(node.rrsetCount) {
+                let set = view.rrsets[Int(node.rrsets) + cursor.set]
+                let count = set.type == .soa && cursor.node == 0 ? 0 : Int(set.recordCount)
+                while cursor.record < count {
+                    guard builder.length < size else { return false }
+                    let start = builder.length
+                    let record = view.records[Int(set.records) + cursor.record]
+                    guard
+                        builder.append(
+                            owner: owner, type: set.type, ttl: view.ttl(record, of: set, at: node),
+                            rdata: view.rdata(record))
+                    else { return false }
+                    owner = .at(builder.resolvePointer(at: start))
+                    cursor.record += 1
+                }
+                cursor.set += 1
+                cursor.record = 0
+            }
+            cursor.node += 1
+            cursor.set = 0
+        }
+        return true
+    }
+
+    /// The SOA at the apex.
+    package var soaRecord: RecordView? {
+        guard let set = view.rrset(view.nodes[0], .soa) else { return nil }
+        let record = view.records[Int(set.records)]
+        return RecordView(
+            owner: apex.wire, type: .soa, ttl: set.ttl, rdata: Array(view.rdata(record)), place: record.place)
+    }
+
+    /// The records at exactly `name`, of all types.
+    package func records(at name: Name) -> [RecordView] {
+        var lookup = LookupName()
+        lookup.assign(name)
+        guard name.isAtOrBelow(apex), let number = view.probe(lookup, at: 0) else { return [] }
+        var result: [RecordView] = []
+        let node = view.nodes[Int(number)]
+        for set in 0..<Int(node.rrsetCount) {
+            let set = view.rrsets[Int(node.rrsets) + set]
+            for index in 0..<Int(set.recordCount) {
+                let record = view.records[Int(set.records) + index]
+                result.append(
+                    RecordView(
+                        owner: Array(view.name(node)), type: set.type, ttl: view.ttl(record, of: set, at: node),
+                        rdata: Array(view.rdata(record)), place: record.place))
+            }
+        }
+        return result
+    }
+}

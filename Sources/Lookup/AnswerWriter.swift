@@ -1,0 +1,156 @@
+package import DNSWire
+import Platform
+
+/// Writes a stored answer into a response: whole where it can be, record by record where a chain crosses our own data.
+package struct AnswerWriter: BitwiseCopyable {
+    /// A whole message without OPT; its question is in lower case and as long as the one being answered.
+    let message: UnsafeRawBufferPointer
+    let questionEnd: Int
+    let answers: UInt16
+    let authority: UInt16
+    let hasAlias: Bool
+    let ttlOffsets: UnsafeBufferPointer<UInt16>
+    /// Seconds since the answer came; taken off every TTL.
+    let age: UInt32
+    /// Instead, every TTL is this (RFC 8767 4: 30 seconds for stale data).
+    let fixedTTL: UInt32?
+
+    private func aged(_ ttl: UInt32) -> UInt32 { fixedTTL ?? (ttl > age ? ttl - age : 0) }
+
+    package init(
+        message: UnsafeRawBufferPointer, questionEnd: Int, answers: UInt16, authority: UInt16, hasAlias: Bool,
+        ttlOffsets: UnsafeBufferPointer<UInt16>, age: UInt32, fixedTTL: UInt32?
+    ) {
+        self.message = message
+        self.questionEnd = questionEnd
+        self.answers = answers
+        self.authority = authority
+        self.hasAlias = hasAlias
+        self.ttlOffsets = ttlOffsets
+        self.age = age
+        self.fixedTTL = fixedTTL
+    }
+
+    /// The answer for the name at `nameOffset`; `.chase` where an alias leads to a name that `isLocal` claims.
+    package func write(
+        nameOffset: Int, builder: inout ResponseBuilder, target: inout LookupName,
+        isLocal: (borrowing LookupName) -> Bool
+    ) -> Outcome {
+        var stop: Int?
+        if hasAlias {
+            var cursor = questionEnd
+            for index in 0..<Int(answers) {
+                guard let record = MessageReader.record(message, at: cursor) else { break }
+                if record.type == .cname, target.assign(message: message, at: record.rdata) > 0, isLocal(target) {
+                    stop = index
+                    break
+                }
+                cursor = record.end
+            }
+        }
+        if stop == nil, nameOffset == Header.length, builder.length == questionEnd, builder.answers == 0 {
+            return writeWhole(&builder)
+        }
+        return writeEach(upTo: stop, nameOffset, &builder)
+    }
+
+    /// Copy, then patch: the way of nearly every hit.
+    private func writeWhole(_ builder: inout ResponseBuilder) -> Outcome {
+        let body = UnsafeRawBufferPointer(rebasing: message[questionEnd...])
+        guard builder.appendBody(body, answers: answers, authority: authority, additional: 0) else { return .answered }
+        for offset in ttlOffsets {
+            let ttl = message.baseAddress.unsafelyUnwrapped.readUInt32(Int(offset))
+            builder.base.write(aged(ttl), at: Int(offset))
+        }
+        return .answered
+    }
+
+    private func writeEach(upTo stop: Int?, _ nameOffset: Int, _ builder: inout ResponseBuilder) -> Outcome {
+        var cursor = questionEnd
+        var owner: [UInt8] = []
+        var rdata: [UInt8] = []
+        let total = stop.map { $0 + 1 } ?? Int(answers) + Int(authority)
+        var chase: Int?
+        for index in 0..<total {
+            guard let record = MessageReader.record(message, at: cursor) else { break }
+            cursor = record.end
+            owner.removeAll(keepingCapacity: true)
+            rdata.removeAll(keepingCapacity: true)
+            guard MessageReader.expandName(message, at: record.start, into: &owner),
+                MessageReader.expandRDATA(message, record, into: &rdata)
+            else { break }
+            if index == Int(answers) { builder.begin(.authority) }
+            let isFirst = MessageReader.isPointer(message, at: record.start, to: Header.length)
+            let fitted = owner.withUnsafeBytes { owner in
+                rdata.withUnsafeBytes { rdata in
+                    let place: ResponseBuilder.Owner =
+                        isFirst ? .at(nameOffset) : .name(owner.baseAddress.unsafelyUnwrapped, length: owner.count)
+                    if index == stop {
+                        chase = builder.appendCNAME(owner: place, ttl: aged(record.ttl), target: rdata)
+                        return chase != nil
+                    }
+                    return builder.append(owner: place, type: record.type, ttl: aged(record.ttl), rdata: rdata)
+                }
+            }
+            if !fitted { return .answered }
+        }
+        return chase.map { .chase($0) } ?? .answered
+    }
+}
+
+extension UpstreamAnswer {
+    /// Writes the answer as upstream gave it, for the lookup that waited for it.
+    package func write(
+        from origin: Origin, nameOffset: Int, builder: inout ResponseBuilder, decision: inout Decision,
+        target: inout LookupName, trustAuthenticData: Bool, isLocal: (borrowing LookupName) -> Bool
+    ) -> Outcome {
+        decision.source = .upstream
+        decision.place = .nowhere
+        decision.authoritative = false
+        decision.responseCode = responseCode
+        decision.authenticData = trustAuthenticData && authenticData && nameOffset == Header.length
+        decision.upstream = origin.upstream
+        decision.upstreamMicroseconds = origin.microseconds
+        decision.upstreamOverTCP = origin.overTCP
+        if let extendedError { decision.explain(extendedError, "as upstream said") }
+        switch responseCode {
+        case .noError, .nxDomain, .serverFailure, .yxDomain: break
+        default:
+            // Upstream's trouble with us is none of the client's doing.
+            decision.responseCode = .serverFailure
+            if responseCode == .refused {
+                decision.explain(extendedError ?? .prohibited, "upstream refused")
+            } else {
+                decision.explain(extendedError ?? .invalidData, "upstream answered with an error code")
+            }
+        }
+        return message.withUnsafeBytes { message in
+            ttlOffsets.withUnsafeBufferPointer { offsets in
+                AnswerWriter(
+                    message: message, questionEnd: questionEnd, answers: answers, authority: authority,
+                    hasAlias: hasAlias, ttlOffsets: offsets, age: 0, fixedTTL: nil
+                ).write(nameOffset: nameOffset, builder: &builder, target: &target, isLocal: isLocal)
+            }
+        }.resetting(&decision)
+    }
+}
+
+extension Outcome {
+    /// An alias that leads to our own data takes neither RCODE nor error nor AD along: the rest of the chain has its own.
+    package func resetting(_ decision: inout Decision) -> Outcome {
+        if case .chase = self {
+            decision.responseCode = .noError
+            decision.extendedError = nil
+            decision.authenticData = false
+        }
+        return self
+    }
+}
+
+extension MessageReader {
+    /// Whether the name at `offset` is nothing but a pointer to `target`.
+    package static func isPointer(_ message: UnsafeRawBufferPointer, at offset: Int, to target: Int) -> Bool {
+        offset + 1 < message.count
+            && Int(message[offset]) << 8 | Int(message[offset + 1]) == 0xC000 | target
+    }
+}

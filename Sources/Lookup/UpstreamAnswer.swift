@@ -1,0 +1,81 @@
+package import DNSWire
+
+/// One response of an upstream server, checked and put in order: the only form in which it goes any further.
+///
+/// The records are encoded again by our own `ResponseBuilder`, behind the question they answer; what does not belong to
+/// the chain from the question to its answer is left out, so that no one can slip in data for other names.
+///
+/// An object, since all who wait for it share it.
+package final class UpstreamAnswer: Sendable {
+    package let key: FetchKey
+    package let responseCode: ResponseCode
+    /// What upstream said of DNSSEC; used only where it is trusted.
+    package let authenticData: Bool
+    /// A whole message without OPT: header, question, records.
+    package let message: [UInt8]
+    package let questionEnd: Int
+    package let answers: UInt16
+    package let authority: UInt16
+    /// Where in `message` the TTLs stand.
+    package let ttlOffsets: [UInt16]
+    /// How long it may be kept, in seconds; 0: not at all.
+    package let ttl: UInt32
+    package let hasAlias: Bool
+    package let extendedError: ExtendedError?
+
+    /// Which server it came from, how long it took, and how.
+    package struct Origin: Sendable, Hashable, BitwiseCopyable {
+        /// Its number in the log; -1: none.
+        package var upstream: Int16
+        package var microseconds: UInt32
+        package var overTCP: Bool
+
+        package init(upstream: Int16 = -1, microseconds: UInt32 = 0, overTCP: Bool = false) {
+            self.upstream = upstream
+            self.microseconds = microseconds
+            self.overTCP = overTCP
+        }
+    }
+
+    package init(
+        key: FetchKey, responseCode: ResponseCode, authenticData: Bool, message: [UInt8], questionEnd: Int,
+        answers: UInt16, authority: UInt16, ttlOffsets: [UInt16], ttl: UInt32, hasAlias: Bool,
+        extendedError: ExtendedError?
+    ) {
+        self.key = key
+        self.responseCode = responseCode
+        self.authenticData = authenticData
+        self.message = message
+        self.questionEnd = questionEnd
+        self.answers = answers
+        self.authority = authority
+        self.ttlOffsets = ttlOffsets
+        self.ttl = ttl
+        self.hasAlias = hasAlias
+        self.extendedError = extendedError
+    }
+
+    /// Why a response is not used.
+    package enum Rejection: Error, Sendable, Hashable {
+        case malformed, otherQuestion, notAResponse, refusedByLibrary, badAlias
+    }
+
+    /// How TTLs are bounded, in seconds.
+    package struct TTLs: Sendable, Hashable {
+        package var least: UInt32 = 0
+        package var most: UInt32 = 86_400
+        /// RFC 2308 5 advises one to three hours.
+        package var mostNegative: UInt32 = 10_800
+        /// RFC 9520 3.2: failures too are kept for a moment, between 1 s and 5 min.
+        package var failure: UInt32 = 5
+        package init() {}
+    }
+
+    func matches(_ other: borrowing LookupName, _ question: Question) -> Bool {
+        key.type == question.type && key.dnssecOK == question.dnssecOK
+            && key.checkingDisabled == question.checkingDisabled && key.hash == other.hash
+            && key.name.withUnsafeBytes {
+                other.suffixEquals(0, $0.baseAddress.unsafelyUnwrapped, length: $0.count)
+            }
+    }
+}

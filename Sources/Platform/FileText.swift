@@ -1,0 +1,81 @@
+import CLinux
+import Glibc
+
+/// The bytes of a file from outside: read once, whole, with a bound.
+///
+/// Read and not mapped: a mapped file that is cut short while we read it would end the process.
+package struct SourceText: ~Copyable {
+    package let bytes: UnsafeRawBufferPointer
+    private let memory: UnsafeMutableRawPointer
+
+    /// Bytes.
+    package static let maximumSize = 1 << 30
+    /// A pipe may pause for so long, in milliseconds.
+    static let longestPause: Int32 = 10_000
+    /// And take so long in all, in seconds.
+    static let longestRead = 60
+
+    /// Why a file can't be read: one sentence.
+    package struct Failure: Error, Sendable, CustomStringConvertible {
+        package let description: String
+    }
+
+    package init(path: String) throws(Failure) {
+        let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard file >= 0 else { throw Failure(description: "can't be read: \(String(cString: strerror(errno)))") }
+        defer { close(file) }
+        var status = stat()
+        guard fstat(file, &status) == 0 else {
+            throw Failure(description: "can't be read: \(String(cString: strerror(errno)))")
+        }
+        let kind = status.st_mode & S_IFMT
+        guard kind == S_IFREG || kind == S_IFIFO || kind == S_IFCHR else {
+            throw Failure(description: kind == S_IFDIR ? "is a directory, not a file" : "is not a file")
+        }
+        guard status.st_size <= Self.maximumSize else { throw Failure(description: "is larger than 1 GiB") }
+        var capacity = max(Int(status.st_size) + 1, 4096)
+        guard var memory = malloc(capacity) else { throw Failure(description: "does not fit into memory") }
+        var count = 0
+        let end = Self.seconds() + Self.longestRead
+        while true {
+            if count == capacity {
+                guard capacity <= Self.maximumSize, let larger = realloc(memory, capacity * 2) else {
+                    free(memory)
+                    throw Failure(description: "is larger than 1 GiB")
+                }
+                memory = larger
+                capacity *= 2
+            }
+            let got = read(file, memory + count, capacity - count)
+            if got < 0 && errno == EINTR { continue }
+            guard got >= 0 else {
+                // A pipe whose writer is slower than we are.
+                if errno == EAGAIN, Self.seconds() < end, Self.wait(file) { continue }
+                let reason =
+                    errno == EAGAIN ? "its writer does not go on" : String(cString: strerror(errno))
+                free(memory)
+                throw Failure(description: "can't be read: \(reason)")
+            }
+            if got == 0 { break }
+            count += got
+        }
+        self.memory = memory
+        bytes = UnsafeRawBufferPointer(start: memory, count: count)
+    }
+
+    deinit { free(memory) }
+
+    /// Whether there is something to read, or the end; errno is EAGAIN otherwise.
+    private static func wait(_ file: Int32) -> Bool {
+        var entry = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
+        let count = poll(&entry, 1, longestPause)
+        if count == 0 { errno = EAGAIN }
+        return count > 0 || count < 0 && errno == EINTR
+    }
+
+    private static func seconds() -> Int {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return time.tv_sec
+    }
+}

@@ -1,9 +1,0 @@
-internal import LDNS
-
-/// Which stub53 this is.
-public enum Release {
-    public static let version = "0.1.0"
-
-    /// `stub53 0.1.0 (libldns 1.8.3)`, with the version of the library that is loaded.
-    public static var description: String { "stub53 \(version) (libldns \(Library.version))" }
-}

@@ -1,0 +1,86 @@
+import CLinux
+import DNSWire
+import Glibc
+import Platform
+
+/// Which clients are served: by default this machine and the networks it is directly connected to.
+///
+/// An open resolver is a weapon for others (RFC 5358), so nobody else is, unless the configuration says so.
+package struct AccessList: Sendable {
+    /// A network: address bits and a mask of them.
+    package struct Network: Hashable, Sendable, BitwiseCopyable {
+        var high: UInt64
+        var low: UInt64
+        var highMask: UInt64
+        var lowMask: UInt64
+        var isIPv6: Bool
+
+        init(_ address: SocketAddress, prefixLength: Int) {
+            isIPv6 = address.isIPv6
+            if isIPv6 {
+                highMask = prefixLength == 0 ? 0 : ~0 << UInt64(64 - min(prefixLength, 64))
+                lowMask = prefixLength <= 64 ? 0 : ~0 << UInt64(128 - prefixLength)
+            } else {
+                highMask = 0
+                lowMask = prefixLength == 0 ? 0 : UInt64(UInt32.max << UInt32(32 - prefixLength))
+            }
+            high = address.high & highMask
+            low = address.low & lowMask
+        }
+
+        func contains(_ address: SocketAddress) -> Bool {
+            address.isIPv6 == isIPv6 && address.high & highMask == high && address.low & lowMask == low
+        }
+
+        /// Reads `10.0.0.0/8`, `2001:db8::/32`, or one address; nil when it is none of them.
+        package init?(_ text: String) {
+            let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+            guard let address = SocketAddress(ip: String(parts[0]), port: 0) else { return nil }
+            let most = address.isIPv6 ? 128 : 32
+            var length = most
+            if parts.count == 2 {
+                guard parts[1].utf8.allSatisfy(ASCII.isDigit), let number = Int(parts[1]), number <= most else {
+                    return nil
+                }
+                length = number
+            }
+            self.init(address, prefixLength: length)
+        }
+    }
+
+    private let networks: [Network]
+
+    package init(allowing networks: [Network]) {
+        self.networks = networks
+    }
+
+    func allows(_ client: SocketAddress) -> Bool {
+        if client.isLoopback { return true }
+        // Of a socket for both families, which only a service manager opens.
+        let client = client.unmapped
+        for network in networks where network.contains(client) { return true }
+        return false
+    }
+
+    /// The networks of this machine's interfaces, as they are now.
+    package static func connectedNetworks() -> [Network] {
+        Array(Set(interfaceAddresses().map { Network($0.address, prefixLength: $0.prefixLength) }))
+    }
+
+    /// The addresses of this machine's interfaces, as they are now.
+    static func interfaceAddresses() -> [(address: SocketAddress, prefixLength: Int)] {
+        var list: UnsafeMutablePointer<ifaddrs>?
+        guard getifaddrs(&list) == 0 else { return [] }
+        defer { freeifaddrs(list) }
+        var addresses: [(SocketAddress, Int)] = []
+        var next = list
+        while let interface = next?.pointee {
+            next = interface.ifa_next
+            guard let raw = interface.ifa_addr, let rawMask = interface.ifa_netmask,
+                let address = SocketAddress(raw), let mask = SocketAddress(rawMask)
+            else { continue }
+            addresses.append((address, mask.high.nonzeroBitCount + mask.low.nonzeroBitCount))
+        }
+        return addresses
+    }
+}

@@ -1,0 +1,86 @@
+import Glibc
+package import Platform
+
+/// Why an address can't be served, and what to do.
+package enum BindFailure {
+    package static func explain(_ address: SocketAddress, _ code: Int32, _ transport: String) -> ServiceFailure {
+        switch code {
+        case EADDRINUSE:
+            return ServiceFailure(
+                .problem,
+                "\(address) is taken\(holder(of: address).map { " by \($0)" } ?? ""); \(mend(address))")
+        case EACCES, EPERM:
+            return ServiceFailure(
+                .permission,
+                "\(address) can't be bound: ports below 1024 need a permission; run as root, or "
+                    + "'setcap cap_net_bind_service=+ep' on the program, or have systemd open it (stub53.socket), "
+                    + "or choose another port, as --listen 127.0.0.1:5300"
+            )
+        case EADDRNOTAVAIL:
+            return ServiceFailure(
+                .configuration, "\(address) is not an address of this machine; give --listen one that is")
+        default:
+            return ServiceFailure(
+                .problem, "\(address) can't be bound for \(transport): \(String(cString: strerror(code)))")
+        }
+    }
+
+    private static func mend(_ address: SocketAddress) -> String {
+        if !address.isIPv6, address.low == 0x7F00_0035, address.port == 53 {
+            return "if it is systemd-resolved, set DNSStubListener=no in /etc/systemd/resolved.conf and restart it, "
+                + "or choose another address, as --listen 127.0.0.54:53"
+        }
+        return "end that program, or choose another address or port with --listen"
+    }
+
+    /// The process that has the port, as far as /proc tells us.
+    private static func holder(of address: SocketAddress) -> String? {
+        guard let inode = inode(of: address) else { return nil }
+        let wanted = "socket:[\(inode)]"
+        guard let processes = opendir("/proc") else { return nil }
+        defer { closedir(processes) }
+        while let entry = readdir(processes) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            guard let process = Int(name), let files = opendir("/proc/\(process)/fd") else { continue }
+            defer { closedir(files) }
+            while let file = readdir(files) {
+                let number = withUnsafePointer(to: &file.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                }
+                var target = [CChar](repeating: 0, count: 64)
+                guard readlink("/proc/\(process)/fd/\(number)", &target, 63) > 0,
+                    String(decoding: target.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) == wanted
+                else { continue }
+                guard let command = try? SourceText(path: "/proc/\(process)/comm") else { return "process \(process)" }
+                return "\(String(decoding: command.bytes.prefix { $0 != 0x0A }, as: UTF8.self)) (process \(process))"
+            }
+        }
+        return nil
+    }
+
+    /// The socket on `address` or on the wildcard of its port, from /proc/net.
+    private static func inode(of address: SocketAddress) -> String? {
+        let suffix = address.isIPv6 ? "6" : ""
+        for table in ["udp", "tcp"] {
+            guard let text = try? SourceText(path: "/proc/net/\(table)\(suffix)") else { continue }
+            let hexPort = String(address.port, radix: 16, uppercase: true)
+            let port = String(repeating: "0", count: 4 - hexPort.count) + hexPort
+            for line in String(decoding: text.bytes, as: UTF8.self).split(separator: "\n").dropFirst() {
+                let fields = line.split(separator: " ", omittingEmptySubsequences: true)
+                guard fields.count > 9, fields[1].hasSuffix(":" + port) else { continue }
+                // State 0A is "listening"; for UDP 07 is "bound".
+                guard fields[3] == "0A" || fields[3] == "07" else { continue }
+                let local = fields[1].prefix { $0 != ":" }
+                let isWildcard = local.allSatisfy { $0 == "0" }
+                guard
+                    isWildcard || address.isIPv6
+                        || UInt32(local, radix: 16)?.byteSwapped == UInt32(truncatingIfNeeded: address.low)
+                else { continue }
+                return String(fields[9])
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,65 @@
+import CLinux
+import Glibc
+package import Platform
+
+extension DatagramSocket {
+    /// Sockets on `address`, one per worker; the kernel spreads clients over them (SO_REUSEPORT).
+    ///
+    /// With SO_REUSEPORT two daemons could share the port unnoticed, each answering some of the queries. A plain bind
+    /// goes first, which fails if anyone is there.
+    package static func bind(_ address: SocketAddress, count: Int) throws(SystemError) -> [DatagramSocket] {
+        let probe = try open(address, sharesPort: false)
+        close(probe)
+        var sockets: [DatagramSocket] = []
+        for _ in 0..<count {
+            do {
+                sockets.append(
+                    DatagramSocket(
+                        descriptor: try open(address, sharesPort: count > 1), isWildcard: address.isUnspecified,
+                        isShared: false))
+            } catch {
+                for socket in sockets { close(socket.descriptor) }
+                throw error
+            }
+        }
+        return sockets
+    }
+
+    private static func open(_ address: SocketAddress, sharesPort: Bool) throws(SystemError) -> Int32 {
+        let descriptor = socket(
+            address.isIPv6 ? AF_INET6 : AF_INET,
+            Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+        guard descriptor >= 0 else { throw SystemError("socket") }
+        var one: Int32 = 1
+        let size = socklen_t(MemoryLayout<Int32>.size)
+        if sharesPort { setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &one, size) }
+        if address.isIPv6 { setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &one, size) }
+        if address.isUnspecified { askForLocalAddress(descriptor, isIPv6: address.isIPv6) }
+        enlargeBuffer(descriptor)
+        address.forbidFragments(of: descriptor)
+        let bound = address.withSockaddr { Glibc.bind(descriptor, $0, $1) }
+        guard bound == 0 else {
+            let code = errno
+            close(descriptor)
+            throw SystemError("bind", code: code)
+        }
+        return descriptor
+    }
+
+    /// Each answer has to leave from the address that was asked.
+    static func askForLocalAddress(_ descriptor: Int32, isIPv6: Bool) {
+        var one: Int32 = 1
+        let size = socklen_t(MemoryLayout<Int32>.size)
+        if isIPv6 {
+            setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_RECVPKTINFO, &one, size)
+        } else {
+            setsockopt(descriptor, Int32(IPPROTO_IP), IP_PKTINFO, &one, size)
+        }
+    }
+
+    /// A burst of queries waits here instead of being lost.
+    static func enlargeBuffer(_ descriptor: Int32) {
+        var buffer: Int32 = 4 << 20
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &buffer, socklen_t(MemoryLayout<Int32>.size))
+    }
+}

@@ -1,0 +1,27 @@
+package import Platform
+
+/// An address where DNS is served over TLS or HTTPS.
+package struct EncryptedAddress: Hashable, Sendable, CustomStringConvertible {
+    package enum Service: String, Hashable, Sendable, CaseIterable {
+        case tls, https
+
+        package var defaultPort: UInt16 { self == .tls ? 853 : 443 }
+    }
+    package var service: Service
+    package var address: SocketAddress
+
+    package var description: String { "\(service)://\(address)" }
+
+    package init(service: Service, address: SocketAddress) {
+        self.service = service
+        self.address = address
+    }
+}
+
+extension SocketAddress {
+    /// The address itself; for all addresses of this machine, each of them.
+    package var reachable: [SocketAddress] {
+        guard isUnspecified else { return [self] }
+        return AccessList.interfaceAddresses().map { $0.address.withPort(port) }.filter { $0.isIPv6 == isIPv6 }
+    }
+}

@@ -1,0 +1,162 @@
+package import Glibc
+package import LocalData
+package import LookupLog
+package import NIOCore
+package import NIOHTTP1
+package import NIOHTTP2
+package import NIOPosix
+package import NIOSSL
+import NIOTLS
+package import Platform
+package import Synchronization
+
+/// Serves DNS over TLS and over HTTPS, on event loops of SwiftNIO. Answers come from the same `QueryHandler` as UDP's.
+///
+/// - RFC: 7858; 8484; 8310 for what a client makes of our certificate.
+package final class EncryptedListener: Sendable {
+    package typealias Address = EncryptedAddress
+
+    private let group: MultiThreadedEventLoopGroup
+    private let loops: [ObjectIdentifier: NIOLoopBound<EncryptedLoop>]
+    private let certificate: ServerCertificate
+    private let channels = Mutex<[any Channel]>([])
+
+    /// How long clients have at the end to take their last answers.
+    private static let lastWrites = TimeAmount.seconds(1)
+
+    package init(
+        threads: Int, certificate: ServerCertificate, store: ServedDataStore, forwarding: Forwarding,
+        connections: StreamWorker.Count, makeRing: @escaping @Sendable () -> LookupRing?
+    ) throws {
+        self.certificate = certificate
+        group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
+        var loops: [ObjectIdentifier: NIOLoopBound<EncryptedLoop>] = [:]
+        for loop in group.makeIterator() {
+            loops[ObjectIdentifier(loop)] = try loop.submit {
+                let responder = StreamResponder(store: store, forwarding: forwarding, ring: makeRing())
+                return NIOLoopBound(EncryptedLoop(responder: responder, count: connections), eventLoop: loop)
+            }.wait()
+        }
+        self.loops = loops
+    }
+
+    /// Binds and listens; where port 0 was asked, the result has the one that the system chose.
+    ///
+    /// - Throws: `ServiceFailure` when the address can't be had.
+    package func listen(on address: Address) throws -> Address {
+        let (certificate, loops, service) = (certificate, loops, address.service)
+        var bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: 512)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    guard let loop = loops[ObjectIdentifier(channel.eventLoop)]?.value,
+                        let connection = loop.open(channel)
+                    else { throw ChannelError.eof }
+                    try Self.prepare(channel, service, certificate, loop, connection)
+                }
+            }
+        if address.address.isIPv6 {
+            let only = ChannelOptions.Types.SocketOption(level: .ipv6, name: .ipv6_v6only)
+            bootstrap = bootstrap.serverChannelOption(only, value: 1)
+        }
+        let channel: any Channel
+        do { channel = try bootstrap.bind(to: address.address.nio).wait() } catch let error as IOError {
+            throw BindFailure.explain(address.address, error.errnoCode, "TCP")
+        }
+        channels.withLock { $0.append(channel) }
+        let port = channel.localAddress?.port ?? Int(address.address.port)
+        return Address(service: service, address: address.address.withPort(UInt16(clamping: port)))
+    }
+
+    /// On the channel's event loop.
+    private static func prepare(
+        _ channel: any Channel, _ service: Address.Service, _ certificate: ServerCertificate, _ loop: EncryptedLoop,
+        _ connection: EncryptedConnection
+    ) throws {
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(NIOSSLServerHandler(context: certificate.context(for: service)))
+        guard service == .https else { return try pipeline.addHandler(DoTConnection(loop, connection)) }
+        let bound = NIOLoopBound((loop, connection), eventLoop: channel.eventLoop)
+        try pipeline.addHandler(
+            ApplicationProtocolNegotiationHandler { result, channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let pipeline = channel.pipeline.syncOperations
+                    let (loop, connection) = bound.value
+                    if case .negotiated("h2") = result {
+                        try pipeline.addHandler(
+                            NIOHTTP2Handler(
+                                mode: .server, initialSettings: DoHOverHTTP2.settings(loop.responder.limits)))
+                        try pipeline.addHandler(DoHOverHTTP2(loop, connection))
+                    } else {
+                        try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
+                        try pipeline.addHandler(DoHOverHTTP1(loop, connection))
+                    }
+                }
+            })
+    }
+
+    /// Stops accepting; connections that are open are served on.
+    package func close() {
+        for channel in channels.withLock({ $0 }) { channel.close(promise: nil) }
+    }
+
+    /// Takes up no more queries, sends what is owed, closes all connections and ends the event loops.
+    package func shutDown() async {
+        for (_, bound) in loops { bound.execute { $0.end() } }
+        let deadline = NIODeadline.now() + Self.lastWrites
+        for (_, bound) in loops {
+            while NIODeadline.now() < deadline, await !bound.ask({ $0.isEmpty }) {
+                try? await Task.sleep(for: .milliseconds(5))
+            }
+            bound.execute { $0.closeAll() }
+        }
+        try? await group.shutdownGracefully()
+    }
+
+    /// Event loops that have nothing to answer do not hold on to old data.
+    package func refresh() {
+        for (_, bound) in loops { bound.execute { $0.responder.refresh() } }
+    }
+
+    /// Takes a certificate that was replaced on disk.
+    package func reloadCertificate() { certificate.reload() }
+
+    /// What clients may be told of these addresses: those that the certificate is valid for.
+    package func designations(_ addresses: [Address]) -> [DesignatedResolver] {
+        var designated: [DesignatedResolver] = []
+        for address in addresses {
+            let reached = address.address.reachable.filter(certificate.covers)
+            guard !reached.isEmpty else { continue }
+            let service: DesignatedResolver.Service =
+                address.service == .tls ? .dot : .doh(path: DoHRequest.path)
+            designated.append(
+                DesignatedResolver(
+                    service, addresses: reached, port: address.address.port, priority: UInt16(designated.count + 1)))
+        }
+        return designated
+    }
+}
+
+extension NIOLoopBound<EncryptedLoop> {
+    fileprivate func execute(_ body: @escaping @Sendable (EncryptedLoop) -> Void) {
+        eventLoop.execute { body(value) }
+    }
+
+    fileprivate func ask(_ body: @escaping @Sendable (EncryptedLoop) -> Bool) async -> Bool {
+        (try? await eventLoop.submit { body(value) }.get()) ?? true
+    }
+}
+
+extension Platform.SocketAddress {
+    /// The same for SwiftNIO.
+    fileprivate var nio: NIOCore.SocketAddress {
+        withSockaddr { address, _ in
+            let raw = UnsafeRawPointer(address)
+            return isIPv6
+                ? NIOCore.SocketAddress(raw.loadUnaligned(as: sockaddr_in6.self))
+                : NIOCore.SocketAddress(raw.loadUnaligned(as: sockaddr_in.self))
+        }
+    }
+}

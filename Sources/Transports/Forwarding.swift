@@ -1,0 +1,310 @@
+package import DNSWire
+package import Lookup
+package import LookupLog
+package import Pipeline
+package import Platform
+package import Synchronization
+package import Upstream
+
+/// A query that waits for upstream: its bytes, who asked, and the way back.
+///
+/// `@unchecked`: it is handed from the thread that read the query to the forward lane's, and back to no one.
+package final class ParkedQuery: @unchecked Sendable {
+    /// How the answer gets to the client.
+    enum Reply: Sendable {
+        /// From the socket and the address that were asked.
+        case datagram(DatagramSocket, from: LocalAddress?)
+        /// Into the connection; empty bytes mean that there is no answer.
+        case stream(@Sendable (UnsafeRawBufferPointer) -> Void)
+        /// To nobody: somebody wants to know what upstream says.
+        case report(@Sendable (UpstreamWord) -> Void)
+    }
+
+    let message: UnsafeRawBufferPointer
+    let reply: Reply
+    /// When to give up on upstream, by the engine's clock.
+    let deadline: UInt64
+    fileprivate var request: QueryHandler.Request
+    /// What upstream has said for it so far.
+    fileprivate var upstream = UpstreamState.none
+    private let room: ParkedRoom
+
+    init(
+        _ query: UnsafeRawBufferPointer, _ request: QueryHandler.Request, reply: Reply, deadline: UInt64,
+        in room: ParkedRoom
+    ) {
+        let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: query.count, alignment: 8)
+        copy.copyMemory(from: query)
+        message = UnsafeRawBufferPointer(copy)
+        self.request = request
+        self.reply = reply
+        self.deadline = deadline
+        self.room = room
+        room.take(message.count)
+    }
+
+    deinit {
+        message.deallocate()
+        room.giveBack(message.count)
+    }
+}
+
+/// The slow lane: parks misses with the `ForwardEngine`, and when upstream has answered, handles them once more.
+///
+/// `park` and `prefetch` are called by serving threads; all else happens on the thread that has the lane.
+package final class Forwarding: Sendable {
+    package typealias Engine = ForwardEngine<ParkedQuery, UpstreamAnswer>
+    package typealias Lane = ForwardLane<ParkedQuery, UpstreamAnswer>
+
+    private let engine: Engine
+    private let responder: Responder
+    private let room = ParkedRoom()
+    package let numbers = UpstreamNumbers()
+
+    package init(settings: ForwardSettings, store: ServedDataStore, log: LookupLog?) throws(SystemError) {
+        let responder = Responder(store: store, log: log, numbers: numbers)
+        self.responder = responder
+        let watch = log?.makeExchangeRing().map { ring -> Engine.Watch in
+            { message in
+                let now = Moment.now()
+                ring.append(message, clock: now.wall &- now.monotonic)
+            }
+        }
+        let engine = Engine(
+            settings: settings, check: { responder.check($0, $1, $2) },
+            completion: { responder.complete($0, &$1, $2) }, roundEnds: { responder.flush() }, watch: watch)
+        guard let engine else { throw SystemError("eventfd") }
+        self.engine = engine
+        responder.attach(engine)
+    }
+
+    /// Asks upstream for `key`, which the answer to `message` needs; by way of `lane` on the thread that has it.
+    func park(
+        _ message: UnsafeRawBufferPointer, _ request: QueryHandler.Request, reply: ParkedQuery.Reply,
+        key: FetchKey, lane: Lane? = nil, deadline: UInt64? = nil
+    ) {
+        let deadline = deadline ?? request.now + engine.patience
+        let query = ParkedQuery(message, request, reply: reply, deadline: deadline, in: room)
+        if room.isFull { return responder.refuse(query) }
+        if let lane {
+            lane.fetch(key, for: query, deadline: deadline, now: request.now)
+        } else if !engine.fetch(key, for: query, deadline: deadline) {
+            responder.refuse(query)
+        }
+    }
+
+    func prefetch(_ key: FetchKey) { engine.prefetch(key) }
+
+    /// Asks upstream for `key` as a lookup would, and waits for what it says until `deadline`, by the engine's clock.
+    package func ask(_ key: FetchKey, until deadline: UInt64) async -> UpstreamWord {
+        await withCheckedContinuation { continuation in
+            let client = SocketAddress(high: 0, low: 0x7F00_0001, port: 0, isIPv6: false)
+            let request = QueryHandler.Request(client: client, transport: .tcp, arrival: .now())
+            park(
+                UnsafeRawBufferPointer(start: nil, count: 0), request,
+                reply: .report { continuation.resume(returning: $0) }, key: key, deadline: deadline)
+        }
+    }
+
+    /// How long a client is kept waiting, in microseconds.
+    package var patience: UInt64 { engine.patience }
+
+    /// How each server does.
+    package var status: [UpstreamStatus] { engine.status }
+
+    /// Other servers, or another way to ask them; what waits is asked anew.
+    package func replace(_ settings: ForwardSettings) { engine.replace(settings) }
+
+    /// For the one thread that does the engine's work.
+    package func makeLane() -> Lane { Lane(engine) }
+
+    /// Gives what is in flight `microseconds` to end; then the lane has no more to do.
+    package func stop(within microseconds: UInt64) { engine.stop(deadline: Engine.now + microseconds) }
+}
+
+/// What upstream said to a question, or why it said nothing.
+package enum UpstreamWord: Sendable {
+    case answered(UpstreamAnswer, UpstreamAnswer.Origin)
+    case failed(String)
+}
+
+/// How much memory the queries take that wait: clients must not fill ours by asking what upstream is slow to answer.
+final class ParkedRoom: Sendable {
+    private let bytes = Atomic<Int>(0)
+    private static let most = 64 << 20
+    /// What a query takes besides its message.
+    private static let overhead = 512
+
+    var isFull: Bool { bytes.load(ordering: .relaxed) > Self.most }
+
+    fileprivate func take(_ count: Int) { bytes.add(count + Self.overhead, ordering: .relaxed) }
+    fileprivate func giveBack(_ count: Int) { bytes.subtract(count + Self.overhead, ordering: .relaxed) }
+}
+
+/// Turns upstream's answers into responses.
+///
+/// `@unchecked`: all belongs to the lane's thread, but for what `refuse` needs, which any thread may call: it is locked
+/// apart.
+private final class Responder: @unchecked Sendable {
+    private let store: ServedDataStore
+    private let log: LookupLog?
+    private var snapshot: ServedDataStore.Snapshot
+    private var handler: QueryHandler
+    private let numbers: UpstreamNumbers
+    private var scrubber = AnswerScrubber()
+    private var outbox = DatagramOutbox(capacity: 64)
+    /// For answers to streams.
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
+    private weak var engine: Forwarding.Engine?
+    /// For queries that the engine has no room for: rare, and short.
+    private let refusals: Mutex<Refusals>
+
+    private struct Refusals: ~Copyable {
+        var handler: QueryHandler
+        var outbox = DatagramOutbox(capacity: 1)
+        let store: ServedDataStore
+
+        init(_ service: ServiceSettings, _ store: ServedDataStore, ring: LookupRing?) {
+            handler = QueryHandler(service: service, ring: ring)
+            self.store = store
+        }
+    }
+
+    init(store: ServedDataStore, log: LookupLog?, numbers: UpstreamNumbers) {
+        self.store = store
+        self.log = log
+        self.numbers = numbers
+        snapshot = store.current()
+        let service = snapshot.data.service
+        handler = QueryHandler(service: service, ring: log?.makeRing())
+        refusals = Mutex(Refusals(service, store, ring: log?.makeRing()))
+    }
+
+    deinit { buffer.deallocate() }
+
+    func attach(_ engine: Forwarding.Engine) { self.engine = engine }
+
+    /// What a message says, if it can be used.
+    func check(
+        _ key: FetchKey, _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary
+    ) -> UpstreamAnswer? {
+        refresh()
+        return try? scrubber.check(message, summary, for: key, ttls: snapshot.data.chain.cache.settings.ttls)
+    }
+
+    func complete(_ key: FetchKey, _ waiters: inout [ParkedQuery], _ event: FetchEvent<UpstreamAnswer>) {
+        refresh()
+        let now = Moment.monotonicMicroseconds()
+        switch event {
+        case .answered(let answer, let reply):
+            let origin = UpstreamAnswer.Origin(
+                upstream: number(of: reply.address), microseconds: reply.microseconds, overTCP: reply.overTCP)
+            snapshot.data.chain.cache.insert(answer, now: now, from: origin)
+            for waiter in waiters {
+                if case .report(let tell) = waiter.reply {
+                    tell(.answered(answer, origin))
+                    continue
+                }
+                waiter.upstream.answers.append(answer, from: origin)
+                proceed(waiter, now)
+            }
+        case .failed(let error, let text):
+            for waiter in waiters {
+                // What was once true is better than nothing (RFC 8767 5).
+                waiter.upstream.allowStale = true
+                waiter.upstream.failure = UpstreamState.Failure(error: error, text: text)
+                proceed(waiter, now)
+            }
+        case .late:
+            waiters.removeAll { waiter in
+                waiter.upstream.allowStale = true
+                defer { waiter.upstream.allowStale = false }
+                return answer(waiter, now)
+            }
+        }
+    }
+
+    private func refresh() {
+        guard store.generation != snapshot.generation else { return }
+        snapshot = store.current()
+        handler.service = snapshot.data.service
+    }
+
+    /// Sends what has gathered.
+    func flush() {
+        outbox.flush()
+        // Who has nothing to answer does not hold on to old data either.
+        refresh()
+    }
+
+    /// The server's number in the log, which knows it before the first record that needs it. A server that is no longer
+    /// asked keeps its number.
+    private func number(of server: SocketAddress) -> Int16 {
+        guard let (number, isNew) = numbers.number(of: server) else { return -1 }
+        if isNew {
+            let texts = numbers.servers.map { "\($0)" }
+            log?.setUpstreams(texts)
+            handler.upstreamTexts = texts.map { Array($0.utf8) }
+        }
+        return number
+    }
+
+    /// Answers, or asks for the next name of the chain.
+    private func proceed(_ query: ParkedQuery, _ now: UInt64) {
+        if answer(query, now) { return }
+        let key = handler.missedKey
+        // A chain that hops between our data and upstream has an end too.
+        let isBounded = query.upstream.answers.count <= Decision.maximumHops
+        if isBounded, engine?.fetch(key, for: query, deadline: query.deadline) == true { return }
+        query.upstream.failure = UpstreamState.Failure(
+            error: .other, text: isBounded ? "too many queries wait for upstream" : "the chain of CNAMEs is too long")
+        _ = answer(query, now)
+    }
+
+    /// Whether the query could be answered with what there is.
+    private func answer(_ query: ParkedQuery, _ now: UInt64) -> Bool {
+        query.request.now = now
+        return Self.answer(query, with: &handler, snapshot.data, &outbox, buffer)
+    }
+
+    private static func answer(
+        _ query: ParkedQuery, with handler: inout QueryHandler, _ local: ServedData, _ outbox: inout DatagramOutbox,
+        _ buffer: UnsafeMutableRawBufferPointer
+    ) -> Bool {
+        switch query.reply {
+        case .datagram(let socket, let source):
+            switch handler.handle(
+                query.message, query.request, local: local, upstream: query.upstream, into: outbox.room)
+            {
+            case .reply(let length): outbox.commit(length, on: socket, to: query.request.client, from: source)
+            case .miss: return false
+            case .nothing, .transfer: break
+            }
+        case .stream(let send):
+            switch handler.handle(query.message, query.request, local: local, upstream: query.upstream, into: buffer) {
+            case .reply(let length): send(UnsafeRawBufferPointer(rebasing: buffer[..<length]))
+            case .miss: return false
+            case .nothing, .transfer: send(UnsafeRawBufferPointer(start: nil, count: 0))
+            }
+        case .report(let tell):
+            // Only a failure is worth telling; a late answer is waited for.
+            guard let failure = query.upstream.failure else { return false }
+            tell(.failed("\(failure.text)"))
+        }
+        return true
+    }
+
+    /// SERVFAIL for a query that can't wait, from whichever thread it came on.
+    func refuse(_ query: ParkedQuery) {
+        query.upstream.allowStale = true
+        query.upstream.failure = UpstreamState.Failure(error: .other, text: "too many queries wait for upstream")
+        refusals.withLock { refusals in
+            withUnsafeTemporaryAllocation(byteCount: 65535, alignment: 8) { buffer in
+                let local = refusals.store.current().data
+                refusals.handler.service = local.service
+                _ = Self.answer(query, with: &refusals.handler, local, &refusals.outbox, buffer)
+            }
+            refusals.outbox.flush()
+        }
+    }
+}

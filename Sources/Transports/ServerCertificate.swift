@@ -1,0 +1,137 @@
+package import Certificates
+import Glibc
+import NIOSSL
+package import Platform
+import Synchronization
+
+/// The certificate of the encrypted transports: the configured one, or one of the local authority that is renewed in
+/// time.
+package final class ServerCertificate: Sendable {
+    private struct Current {
+        var dot: NIOSSLContext
+        var doh: NIOSSLContext
+        /// Seconds since 1970; nil: whoever configured it renews it.
+        var renewal: Int?
+        /// The addresses, of those asked for, that it is valid for.
+        var covered: Set<String>
+    }
+
+    /// An issued certificate is replaced so long before its end, in seconds.
+    private static let renewalMargin = 30 * 86_400
+    /// When a renewal has failed it is tried again, in seconds.
+    private static let secondTry = 3600
+
+    private let files: (certificate: String, key: String)?
+    private let addresses: [String]
+    private let authority: LocalAuthority
+    private let current: Mutex<Current>
+
+    /// For `encrypted`; `files` are the certificate (with its chain) and its key, nil: issued by `authority`.
+    ///
+    /// - Throws: `ServiceFailure` with the file that can't be used.
+    package init(
+        _ files: (certificate: String, key: String)?, for encrypted: [EncryptedAddress],
+        authority: LocalAuthority = LocalAuthority()
+    ) throws(ServiceFailure) {
+        let addresses = Self.addresses(of: encrypted)
+        self.files = files
+        self.addresses = addresses
+        self.authority = authority
+        current = Mutex(try Self.load(files, addresses, authority))
+    }
+
+    /// Where clients reach us, also those of a wildcard.
+    private static func addresses(of encrypted: [EncryptedAddress]) -> [String] {
+        var all: [String] = []
+        for served in encrypted {
+            for address in served.address.reachable where !all.contains(address.unscopedIP) {
+                all.append(address.unscopedIP)
+            }
+        }
+        return all
+    }
+
+    /// For a connection that is accepted now.
+    func context(for service: EncryptedAddress.Service) -> NIOSSLContext {
+        current.withLock { current in
+            if let renewal = current.renewal, time(nil) >= renewal { renew(&current) }
+            return service == .tls ? current.dot : current.doh
+        }
+    }
+
+    func covers(_ address: SocketAddress) -> Bool { current.withLock { $0.covered.contains(address.unscopedIP) } }
+
+    /// Reads the files once more; what can't be used is told, and stays as it was. What the local authority has issued
+    /// stays, too: it is renewed in its time.
+    func reload() {
+        guard files != nil else { return }
+        current.withLock { renew(&$0) }
+    }
+
+    private func renew(_ current: inout Current) {
+        do { current = try Self.load(files, addresses, authority) } catch {
+            Report.line("\(error); the certificate in use stays")
+            if current.renewal != nil { current.renewal = time(nil) + Self.secondTry }
+        }
+    }
+
+    private static func load(
+        _ files: (certificate: String, key: String)?, _ addresses: [String], _ authority: LocalAuthority
+    ) throws(ServiceFailure) -> Current {
+        var chain: [UInt8]
+        let key: [UInt8]
+        var renewal: Int?
+        if let files {
+            chain = try read(files.certificate)
+            key = try read(files.key)
+        } else {
+            do {
+                let issuer = try authority.loadOrMake()
+                let issued = try issuer.issue(forAddresses: addresses)
+                chain = issued.pem + issuer.pem
+                key = issued.keyPEM
+                renewal = issued.end - renewalMargin
+            } catch {
+                throw ServiceFailure(
+                    .configuration,
+                    "\(error); the local CA is kept there: make it writable, or give --certificate and --key")
+            }
+        }
+        let covered: Set<String>
+        do {
+            let certificate = try Certificate(pem: chain, keyPEM: key)
+            covered = Set(addresses.filter { certificate.covers(address: $0) })
+        } catch {
+            throw ServiceFailure(.configuration, "\(files?.certificate ?? authority.certificatePath): \(error)")
+        }
+        do {
+            return Current(
+                dot: try context(chain, key, ["dot"]), doh: try context(chain, key, ["h2", "http/1.1"]),
+                renewal: renewal, covered: covered)
+        } catch {
+            throw ServiceFailure(
+                .configuration, "\(files?.certificate ?? authority.certificatePath): can't be used for TLS: \(error)")
+        }
+    }
+
+    private static func read(_ path: String) throws(ServiceFailure) -> [UInt8] {
+        do { return try SmallFile.read(path) } catch {
+            throw ServiceFailure(.configuration, "\(path): \(error); name a PEM file that this user may read")
+        }
+    }
+
+    /// - RFC: 7858 3.2, 9325 3.1.1: TLS 1.2 at least.
+    private static func context(_ chain: [UInt8], _ key: [UInt8], _ protocols: [String]) throws -> NIOSSLContext {
+        var configuration = TLSConfiguration.makeServerConfiguration(
+            certificateChain: try NIOSSLCertificate.fromPEMBytes(chain).map { .certificate($0) },
+            privateKey: .privateKey(try NIOSSLPrivateKey(bytes: key, format: .pem)))
+        configuration.minimumTLSVersion = .tlsv12
+        configuration.applicationProtocols = protocols
+        return try NIOSSLContext(configuration: configuration)
+    }
+}
+
+extension SocketAddress {
+    /// Without the interface of a link-local address, which certificates can't name.
+    var unscopedIP: String { SocketAddress(high: high, low: low, port: 0, isIPv6: isIPv6).ip }
+}

@@ -1,0 +1,127 @@
+import CLinux
+import Glibc
+import LookupLog
+import Platform
+
+/// Names one connection of a worker, and never a later one in the same place: a closed connection's answer from upstream,
+/// or the rest of an event, finds nobody.
+struct StreamHandle: Hashable, Sendable, BitwiseCopyable {
+    var slot: UInt32
+    /// How often the slot has been given back.
+    var generation: UInt32
+}
+
+/// One accepted TCP connection: its socket, its session, and what the system would not take yet.
+///
+/// Used again for the next client when it is closed.
+final class StreamConnection {
+    let slot: UInt32
+    private(set) var generation: UInt32 = 0
+    private(set) var descriptor: Int32 = -1
+    var session = StreamSession(client: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .tcp)
+    /// What epoll watches it for; nil: it does not know of it.
+    var watched: UInt32?
+    /// Monotonic microseconds.
+    var lastActivity: UInt64 = 0
+    /// The slots of its neighbours in the order of last activity.
+    var older = -1
+    var newer = -1
+    private var unsent: [UInt8] = []
+    /// Bytes of `unsent` that have been sent meanwhile.
+    private var sent = 0
+
+    init(slot: UInt32) { self.slot = slot }
+
+    var isOpen: Bool { descriptor >= 0 }
+    var handle: StreamHandle { StreamHandle(slot: slot, generation: generation) }
+
+    /// The client does not take what it is sent.
+    var isBlocked: Bool { !unsent.isEmpty }
+
+    /// The client's system has all that was sent. Before, closing could undo it: with queries that nobody has read the
+    /// connection is reset.
+    var hasArrived: Bool {
+        var waiting: Int32 = 0
+        return !isBlocked && (ioctl(descriptor, UInt(TIOCOUTQ), &waiting) < 0 || waiting == 0)
+    }
+
+    func open(_ descriptor: Int32, client: SocketAddress) {
+        self.descriptor = descriptor
+        session = StreamSession(client: client, transport: .tcp)
+    }
+
+    /// Closes the socket, and with it all that epoll knows.
+    func close(_ responder: StreamResponder) {
+        session.end(responder)
+        Glibc.close(descriptor)
+        descriptor = -1
+        watched = nil
+        unsent = []
+        sent = 0
+        generation &+= 1
+    }
+
+    enum Arrival {
+        case bytes(Int)
+        case end
+        case nothing
+        case broken
+    }
+
+    /// Reads once.
+    func receive(into buffer: UnsafeMutableRawBufferPointer) -> Arrival {
+        while true {
+            let count = recv(descriptor, buffer.baseAddress, buffer.count, 0)
+            if count > 0 { return .bytes(count) }
+            if count == 0 { return .end }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN: return .nothing
+            default: return .broken
+            }
+        }
+    }
+
+    /// Sends all of `bytes`, or keeps what the system does not take; whether the connection still stands.
+    func send(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        var rest = bytes
+        if !isBlocked {
+            guard let taken = transmit(bytes) else { return false }
+            rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
+        }
+        unsent.append(contentsOf: rest)
+        return true
+    }
+
+    /// Sends what had to wait, as far as the system takes it; how many bytes those were, or nil: the connection is broken.
+    func sendUnsent() -> Int? {
+        let start = sent
+        guard let taken = unsent.withUnsafeBytes({ transmit(UnsafeRawBufferPointer(rebasing: $0[start...])) }) else {
+            return nil
+        }
+        sent += taken
+        if sent == unsent.count {
+            unsent = []
+            sent = 0
+        }
+        return taken
+    }
+
+    /// Bytes that the system has taken; nil: the connection is broken.
+    private func transmit(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        var taken = 0
+        while taken < bytes.count, let base = bytes.baseAddress {
+            let count = Glibc.send(descriptor, base + taken, bytes.count - taken, Int32(MSG_NOSIGNAL))
+            if count >= 0 {
+                taken += count
+                continue
+            }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN: return taken
+            default: return nil
+            }
+        }
+        return taken
+    }
+}

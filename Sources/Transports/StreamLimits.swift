@@ -1,0 +1,10 @@
+/// Bounds on TCP connections.
+package struct StreamLimits: Hashable, Sendable {
+    package var maximumConnections = 1000
+    /// Queries of one connection that may wait for upstream at once.
+    package var maximumPipelined = 100
+    /// Milliseconds without a query after which a connection is closed (RFC 7766 6.2.3).
+    package var idleTimeout: UInt64 = 10_000
+
+    package init() {}
+}

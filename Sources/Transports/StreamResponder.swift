@@ -1,0 +1,105 @@
+import DNSWire
+import LookupLog
+
+/// Answers the messages of streams: what all streams of one thread share.
+///
+/// Not `Sendable`: handler, snapshot and output belong to that thread.
+final class StreamResponder {
+    /// No more queries are taken up: their answers could come too late.
+    var isEnding = false
+    /// Where the answers to one stream gather before they are sent.
+    var output = StreamOutput()
+    let ring: LookupRing?
+    private let store: ServedDataStore
+    private let forwarding: Forwarding
+    private var snapshot: ServedDataStore.Snapshot
+    private var handler: QueryHandler
+
+    init(store: ServedDataStore, forwarding: Forwarding, ring: LookupRing?) {
+        self.store = store
+        self.forwarding = forwarding
+        self.ring = ring
+        snapshot = store.current()
+        handler = QueryHandler(service: snapshot.data.service, ring: ring)
+    }
+
+    var limits: StreamLimits { handler.service.streams }
+
+    /// Takes the newest data.
+    func refresh() {
+        guard store.generation != snapshot.generation else { return }
+        snapshot = store.current()
+        handler.service = snapshot.data.service
+    }
+
+    enum Answer {
+        /// It is in `output`.
+        case written
+        /// It comes by the way back that `replyLater` gave.
+        case parked
+        case transfer(ZoneTransfer)
+        case nothing
+    }
+
+    /// Answers one message; `output` has room.
+    func answer(
+        _ message: UnsafeRawBufferPointer, _ request: QueryHandler.Request, replyLater: () -> ParkedQuery.Reply
+    ) -> Answer {
+        switch handler.handle(message, request, local: snapshot.data, into: output.room) {
+        case .reply(let length):
+            output.commit(length)
+            if handler.wantsPrefetch { forwarding.prefetch(handler.missedKey) }
+            return .written
+        case .miss:
+            forwarding.park(message, request, reply: replyLater(), key: handler.missedKey)
+            return .parked
+        case .transfer:
+            guard let transfer = ZoneTransfer(of: handler.transferredName, in: snapshot.data, message, request) else {
+                return .nothing
+            }
+            return .transfer(transfer)
+        case .nothing: return .nothing
+        }
+    }
+}
+
+/// Messages with their lengths in front, in one piece of memory that is used again and again.
+///
+/// - RFC: 1035 4.2.2; 7766 8: length and message leave in one piece.
+struct StreamOutput: ~Copyable {
+    /// The longest message, in bytes.
+    static let messageCapacity = 65_535
+    private static let capacity = 2 * (2 + messageCapacity)
+
+    private let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 8)
+    private var count = 0
+
+    deinit { memory.deallocate() }
+
+    var isEmpty: Bool { count == 0 }
+
+    /// Whether the longest message fits.
+    var hasRoom: Bool { memory.count - count >= 2 + Self.messageCapacity }
+
+    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory[..<count]) }
+
+    /// Where the next message is to be written; only while `hasRoom`.
+    var room: UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(rebasing: memory[(count + 2)..<(count + 2 + Self.messageCapacity)])
+    }
+
+    /// `room` holds a message of this many bytes.
+    mutating func commit(_ length: Int) {
+        memory.baseAddress.unsafelyUnwrapped.write(UInt16(truncatingIfNeeded: length), at: count)
+        count += 2 + length
+    }
+
+    /// Takes a message that was written elsewhere; only while `hasRoom`.
+    mutating func append(_ message: UnsafeRawBufferPointer) {
+        guard message.count <= Self.messageCapacity else { return }
+        room.copyMemory(from: message)
+        commit(message.count)
+    }
+
+    mutating func removeAll() { count = 0 }
+}

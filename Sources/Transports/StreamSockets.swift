@@ -1,0 +1,111 @@
+import CLinux
+import Glibc
+import Platform
+
+/// A TCP socket that listens.
+struct ListeningSocket: Sendable {
+    let descriptor: Int32
+    /// A service manager's, which has it too: several workers wait for it, and none closes it.
+    let isInherited: Bool
+
+    /// How many connections may wait to be accepted.
+    private static let backlog: Int32 = 512
+
+    /// Sockets on `address`, one per worker; the kernel spreads clients over them (SO_REUSEPORT). Where port 0 was asked,
+    /// the address has the one that the system chose.
+    ///
+    /// With SO_REUSEPORT two daemons could share the port unnoticed. So the first one binds without, which fails if anyone
+    /// is there, and shares it only when it has it.
+    static func bind(
+        _ address: SocketAddress, count: Int
+    ) throws(SystemError) -> (address: SocketAddress, sockets: [ListeningSocket]) {
+        let first = try open(address, sharesPort: false)
+        var sockets = [ListeningSocket(descriptor: first, isInherited: false)]
+        do throws(SystemError) {
+            let bound = address.withPort(try port(of: first))
+            if count > 1 { try set(SOL_SOCKET, SO_REUSEPORT, first) }
+            while sockets.count < count {
+                sockets.append(ListeningSocket(descriptor: try open(bound, sharesPort: true), isInherited: false))
+            }
+            return (bound, sockets)
+        } catch {
+            for socket in sockets { close(socket.descriptor) }
+            throw error
+        }
+    }
+
+    private static func open(_ address: SocketAddress, sharesPort: Bool) throws(SystemError) -> Int32 {
+        let descriptor = socket(
+            address.isIPv6 ? AF_INET6 : AF_INET,
+            Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+        guard descriptor >= 0 else { throw SystemError("socket") }
+        do throws(SystemError) {
+            // Connections of an earlier run may still be winding down.
+            try set(SOL_SOCKET, SO_REUSEADDR, descriptor)
+            if sharesPort { try set(SOL_SOCKET, SO_REUSEPORT, descriptor) }
+            if address.isIPv6 { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, descriptor) }
+            sendWithoutDelay(descriptor)
+            guard address.withSockaddr({ Glibc.bind(descriptor, $0, $1) }) == 0 else { throw SystemError("bind") }
+            guard listen(descriptor, backlog) == 0 else { throw SystemError("listen") }
+            return descriptor
+        } catch {
+            close(descriptor)
+            throw error
+        }
+    }
+
+    /// Accepted sockets inherit it.
+    static func sendWithoutDelay(_ descriptor: Int32) {
+        try? set(Int32(IPPROTO_TCP), TCP_NODELAY, descriptor)
+    }
+
+    private static func set(_ level: Int32, _ option: Int32, _ descriptor: Int32) throws(SystemError) {
+        var one: Int32 = 1
+        let size = socklen_t(MemoryLayout<Int32>.size)
+        guard setsockopt(descriptor, level, option, &one, size) == 0 else { throw SystemError("setsockopt") }
+    }
+
+    private static func port(of descriptor: Int32) throws(SystemError) -> UInt16 {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let address = withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                getsockname(descriptor, $0, &length) == 0 ? SocketAddress($0) : nil
+            }
+        }
+        guard let address else { throw SystemError("getsockname") }
+        return address.port
+    }
+
+    enum Accepted {
+        case connection(Int32, SocketAddress)
+        /// Nobody waits.
+        case none
+        /// Whoever waited has left, or is none of ours.
+        case gone
+        /// The system has no descriptor or no memory for it.
+        case exhausted
+    }
+
+    /// Accepts one connection.
+    func accept() -> Accepted {
+        var storage = sockaddr_storage()
+        let connection = clinux_accept(descriptor, &storage)
+        if connection >= 0 {
+            let client = withUnsafePointer(to: &storage) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { SocketAddress($0) }
+            }
+            guard let client else {
+                close(connection)
+                return .gone
+            }
+            return .connection(connection, client)
+        }
+        switch errno {
+        case EAGAIN: return .none
+        case EMFILE, ENFILE, ENOBUFS, ENOMEM: return .exhausted
+        // accept(2): errors of the new connection are reported here too.
+        default: return .gone
+        }
+    }
+}

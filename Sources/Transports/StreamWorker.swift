@@ -1,0 +1,343 @@
+import CLinux
+import Glibc
+import LookupLog
+import Platform
+import Synchronization
+
+/// One thread that serves DNS over TCP: epoll, one read, answers, one write.
+///
+/// It has its own socket on each served address (SO_REUSEPORT spreads the clients over the workers), its own ring of log
+/// records, and its own connections, which no other thread touches: what others have for it is in its mailbox.
+package struct StreamWorker: ~Copyable {
+    /// What is open now, over all workers.
+    package final class Count: Sendable {
+        let value = Atomic<Int>(0)
+    }
+
+    private static let signalTag = UInt64.max
+    /// A listening socket's tag: this, and its descriptor. Slots stay below.
+    private static let listenerTag: UInt64 = 1 << 31
+    private static let eventCapacity = 256
+    private static let readCapacity = 65_536
+    /// How often one connection is filled up before it is the others' turn.
+    private static let sendsPerTurn = 8
+    /// Microseconds that a listener rests when there is no descriptor for its next connection.
+    private static let rest: UInt64 = 100_000
+    /// Microseconds that clients have at the end to take their last answers.
+    private static let lastWrites: UInt64 = 1_000_000
+    /// Microseconds between two looks at what they have taken.
+    private static let lastLook: UInt64 = 5_000
+
+    private let mailbox: StreamMailbox
+    private let responder: StreamResponder
+    private let connections: Count
+    private let epoll: Int32
+    private let events: UnsafeMutablePointer<epoll_event>
+    private let buffer: UnsafeMutableRawBufferPointer
+    private var listeners: [ListeningSocket] = []
+    private var resting: [ListeningSocket] = []
+    private var restsUntil: UInt64 = 0
+    private var slots: [StreamConnection] = []
+    private var free: [UInt32] = []
+    /// The ends of the list of open connections, in the order of last activity.
+    private var oldest = -1
+    private var newest = -1
+    private var endsBy: UInt64?
+
+    init(mailbox: StreamMailbox, responder: StreamResponder, connections: Count) throws(SystemError) {
+        self.mailbox = mailbox
+        self.responder = responder
+        self.connections = connections
+        epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+        events = .allocate(capacity: Self.eventCapacity)
+        buffer = .allocate(byteCount: Self.readCapacity, alignment: 8)
+        guard epoll >= 0 else { throw SystemError("epoll_create1") }
+        guard control(EPOLL_CTL_ADD, mailbox.signal.descriptor, EPOLLIN.rawValue, Self.signalTag) else {
+            throw SystemError("epoll_ctl")
+        }
+    }
+
+    deinit {
+        if epoll >= 0 { Glibc.close(epoll) }
+        events.deallocate()
+        buffer.deallocate()
+    }
+
+    /// Serves until the mailbox's signal says to end; what is owed by then is still sent.
+    mutating func run() throws(SystemError) {
+        var now = Moment.monotonicMicroseconds()
+        while true {
+            let ready = epoll_wait(epoll, events, Int32(Self.eventCapacity), timeout(now))
+            if ready < 0 {
+                guard errno == EINTR else { throw SystemError("epoll_wait") }
+                continue
+            }
+            responder.refresh()
+            for index in 0..<Int(ready) {
+                let tag = events[index].data.u64
+                if tag == Self.signalTag {
+                    readMail()
+                } else if let connection = connection(tag) {
+                    serve(connection, events[index].events)
+                } else if let listener = listeners.first(where: { Self.tag(of: $0) == tag }) {
+                    accept(from: listener, atMost: Int(ready))
+                }
+            }
+            now = Moment.monotonicMicroseconds()
+            if !resting.isEmpty, now >= restsUntil { wakeListeners() }
+            closeIdle(now)
+            if let endsBy {
+                closeSettled(all: now >= endsBy)
+                if oldest < 0 { return }
+            }
+        }
+    }
+
+    // MARK: epoll
+
+    private func control(_ operation: Int32, _ descriptor: Int32, _ what: UInt32, _ tag: UInt64) -> Bool {
+        var event = epoll_event()
+        event.events = what
+        event.data.u64 = tag
+        return epoll_ctl(epoll, operation, descriptor, &event) == 0
+    }
+
+    private static func tag(of listener: ListeningSocket) -> UInt64 { listenerTag | UInt64(listener.descriptor) }
+
+    private static func tag(of handle: StreamHandle) -> UInt64 {
+        UInt64(handle.generation) << 32 | UInt64(handle.slot)
+    }
+
+    /// The open connection that a tag names; nil when it is closed meanwhile, or no connection's tag.
+    private func connection(_ tag: UInt64) -> StreamConnection? {
+        connection(StreamHandle(slot: UInt32(truncatingIfNeeded: tag), generation: UInt32(tag >> 32)))
+    }
+
+    private func connection(_ handle: StreamHandle) -> StreamConnection? {
+        guard handle.slot < slots.count else { return nil }
+        let connection = slots[Int(handle.slot)]
+        return connection.isOpen && connection.generation == handle.generation ? connection : nil
+    }
+
+    /// Milliseconds until something is due; -1: nothing is.
+    private func timeout(_ now: UInt64) -> Int32 {
+        // Nothing tells when a client has taken the last bytes.
+        var due = endsBy.map { min($0, now + Self.lastLook) } ?? .max
+        if !resting.isEmpty { due = min(due, restsUntil) }
+        if oldest >= 0 { due = min(due, slots[oldest].lastActivity + idleTimeout) }
+        guard due < .max else { return -1 }
+        return due <= now ? 0 : Int32(clamping: (due - now + 999) / 1000)
+    }
+
+    // MARK: Listening
+
+    private mutating func readMail() {
+        let isEnding = mailbox.signal.consume()
+        let mail = mailbox.take()
+        for order in mail.orders {
+            switch order {
+            case .open(let listener):
+                listeners.append(listener)
+                watch(listener)
+            case .close(let listener): stop(listener)
+            }
+        }
+        deliver(mail.replies)
+        guard isEnding, endsBy == nil else { return }
+        for listener in listeners { stop(listener) }
+        responder.isEnding = true
+        endsBy = Moment.monotonicMicroseconds() + Self.lastWrites
+    }
+
+    private mutating func watch(_ listener: ListeningSocket) {
+        // Of those that wait for a shared socket one is enough.
+        let what = EPOLLIN.rawValue | (listener.isInherited ? EPOLLEXCLUSIVE.rawValue : 0)
+        if !control(EPOLL_CTL_ADD, listener.descriptor, what, Self.tag(of: listener)) { pause(listener) }
+    }
+
+    /// Without descriptors left accept(2) would be tried, and fail, in a loop.
+    private mutating func pause(_ listener: ListeningSocket) {
+        _ = control(EPOLL_CTL_DEL, listener.descriptor, 0, 0)
+        resting.append(listener)
+        restsUntil = Moment.monotonicMicroseconds() + Self.rest
+    }
+
+    private mutating func wakeListeners() {
+        let all = resting
+        resting = []
+        for listener in all { watch(listener) }
+    }
+
+    /// Whoever has connected by now is served; a shared socket's are left to the next who serves it.
+    private mutating func stop(_ listener: ListeningSocket) {
+        listeners.removeAll { $0.descriptor == listener.descriptor }
+        resting.removeAll { $0.descriptor == listener.descriptor }
+        _ = control(EPOLL_CTL_DEL, listener.descriptor, 0, 0)
+        guard !listener.isInherited else { return }
+        accept(from: listener, atMost: 1024)
+        resting.removeAll { $0.descriptor == listener.descriptor }
+        Glibc.close(listener.descriptor)
+    }
+
+    /// As many as there were events: a round of one costs no second call that finds nobody, and in a long one those
+    /// that connect are not left behind.
+    private mutating func accept(from listener: ListeningSocket, atMost count: Int) {
+        for _ in 0..<count {
+            switch listener.accept() {
+            case .connection(let descriptor, let client): open(descriptor, client)
+            case .gone: continue
+            case .none: return
+            case .exhausted: return pause(listener)
+            }
+        }
+    }
+
+    private mutating func open(_ descriptor: Int32, _ client: SocketAddress) {
+        guard connections.value.add(1, ordering: .relaxed).newValue <= responder.limits.maximumConnections else {
+            connections.value.subtract(1, ordering: .relaxed)
+            Glibc.close(descriptor)
+            return
+        }
+        let connection: StreamConnection
+        if let slot = free.popLast() {
+            connection = slots[Int(slot)]
+        } else {
+            connection = StreamConnection(slot: UInt32(slots.count))
+            slots.append(connection)
+        }
+        connection.open(descriptor, client: client)
+        append(connection, Moment.monotonicMicroseconds())
+        // Most clients have sent their query by now, which spares a round of epoll.
+        read(connection)
+    }
+
+    // MARK: Connections
+
+    private mutating func serve(_ connection: StreamConnection, _ events: UInt32) {
+        // Both ways are shut: nobody is there to be answered.
+        guard events & (EPOLLHUP.rawValue | EPOLLERR.rawValue) == 0 else { return close(connection) }
+        if events & EPOLLOUT.rawValue != 0 {
+            guard let taken = connection.sendUnsent() else { return close(connection) }
+            // The system tells of room only when there is much: nobody stays by taking a byte now and then.
+            if taken > 0 { touch(connection) }
+            advance(connection)
+        }
+        // What was sent may have made room for more, or have brought it to its end.
+        guard events & EPOLLIN.rawValue != 0, connection.isOpen, mayRead(connection) else { return }
+        read(connection)
+    }
+
+    private mutating func read(_ connection: StreamConnection) {
+        switch connection.receive(into: buffer) {
+        case .bytes(let count):
+            let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+            let (mailbox, handle) = (mailbox, connection.handle)
+            if connection.session.receive(bytes, responder, replyLater: { mailbox.way(to: handle) }) {
+                touch(connection)
+            }
+        case .end: connection.session.endInput()
+        case .nothing: break
+        case .broken: return close(connection)
+        }
+        advance(connection)
+    }
+
+    /// Sends what is ready and goes on with what waits, for as long as the client takes it.
+    private mutating func advance(_ connection: StreamConnection) {
+        let (mailbox, handle) = (mailbox, connection.handle)
+        var turns = Self.sendsPerTurn
+        while true {
+            if !responder.output.isEmpty {
+                let stands = connection.send(responder.output.bytes)
+                responder.output.removeAll()
+                guard stands else { return close(connection) }
+            }
+            guard !connection.isBlocked, turns > 0, connection.session.canProceed(responder) else { break }
+            turns -= 1
+            if connection.session.proceed(responder, replyLater: { mailbox.way(to: handle) }) { touch(connection) }
+        }
+        if connection.session.isFinished, !connection.isBlocked { return close(connection) }
+        watch(connection)
+    }
+
+    private mutating func watch(_ connection: StreamConnection) {
+        var wanted: UInt32 = 0
+        if connection.isBlocked || connection.session.canProceed(responder) { wanted |= EPOLLOUT.rawValue }
+        if mayRead(connection) { wanted |= EPOLLIN.rawValue }
+        guard wanted != connection.watched else { return }
+        let operation = connection.watched == nil ? EPOLL_CTL_ADD : EPOLL_CTL_MOD
+        guard control(operation, connection.descriptor, wanted, Self.tag(of: connection.handle)) else {
+            return close(connection)
+        }
+        connection.watched = wanted
+    }
+
+    private func mayRead(_ connection: StreamConnection) -> Bool {
+        !connection.isBlocked && connection.session.wantsInput(responder)
+    }
+
+    private mutating func close(_ connection: StreamConnection) {
+        remove(connection)
+        connection.close(responder)
+        free.append(connection.slot)
+        connections.value.subtract(1, ordering: .relaxed)
+    }
+
+    // MARK: Answers from upstream
+
+    /// Writes them; those to one connection that came together leave together.
+    private mutating func deliver(_ replies: [StreamMailbox.Reply]) {
+        var index = 0
+        while index < replies.count {
+            let handle = replies[index].connection
+            guard let connection = connection(handle) else {
+                index += 1
+                continue
+            }
+            while index < replies.count, replies[index].connection == handle, responder.output.hasRoom {
+                replies[index].message.withUnsafeBytes { connection.session.finishParked($0, responder) }
+                index += 1
+            }
+            touch(connection)
+            advance(connection)
+        }
+    }
+
+    // MARK: Idle connections
+
+    private var idleTimeout: UInt64 { responder.limits.idleTimeout * 1000 }
+
+    /// Closes those that have been idle for too long. A message may take no longer to come or to be taken, either.
+    private mutating func closeIdle(_ now: UInt64) {
+        while oldest >= 0, slots[oldest].lastActivity + idleTimeout <= now {
+            let connection = slots[oldest]
+            if connection.session.parked > 0 { touch(connection) } else { close(connection) }
+        }
+    }
+
+    /// At the end: those that have all that they are owed, or all.
+    private mutating func closeSettled(all: Bool) {
+        for connection in slots where connection.isOpen {
+            if all || connection.session.isIdle && connection.hasArrived { close(connection) }
+        }
+    }
+
+    private mutating func touch(_ connection: StreamConnection) {
+        remove(connection)
+        append(connection, Moment.monotonicMicroseconds())
+    }
+
+    private mutating func append(_ connection: StreamConnection, _ now: UInt64) {
+        connection.lastActivity = now
+        connection.older = newest
+        connection.newer = -1
+        if newest >= 0 { slots[newest].newer = Int(connection.slot) } else { oldest = Int(connection.slot) }
+        newest = Int(connection.slot)
+    }
+
+    private mutating func remove(_ connection: StreamConnection) {
+        let (older, newer) = (connection.older, connection.newer)
+        if older >= 0 { slots[older].newer = newer } else { oldest = newer }
+        if newer >= 0 { slots[newer].older = older } else { newest = older }
+    }
+}

@@ -1,0 +1,150 @@
+package import CLinux
+package import DNSWire
+package import Glibc
+package import LookupLog
+package import Pipeline
+package import Platform
+package import Synchronization
+package import Upstream
+
+/// One thread that serves UDP: epoll, one `recvmmsg`, answers, one `sendmmsg`.
+///
+/// It has its own socket on each served address (SO_REUSEPORT spreads the clients over the workers), its own ring of
+/// log records, and no state that another thread touches, but for the snapshot that a reload hands it between batches.
+package struct UDPWorker: ~Copyable {
+    private let sockets: [DatagramSocket]
+    private let store: ServedDataStore
+    private let forwarding: Forwarding
+    /// This thread does the forwarding for all of them: what it asks itself needs no other thread.
+    private let lane: Forwarding.Lane?
+    private let signal: WakeSignal
+    private var snapshot: ServedDataStore.Snapshot
+    private var handler: QueryHandler
+    private var batch = DatagramBatch()
+    /// The queries of a batch, by slot.
+    private let parsed = UnsafeMutablePointer<ParsedQuery>.allocate(capacity: DatagramBatch.count)
+
+    private static let signalTag = UInt64.max
+    private static let laneTag = UInt64.max - 1
+    private static let batchesPerRound = 8
+
+    package init(
+        sockets: [DatagramSocket], store: ServedDataStore, forwarding: Forwarding, lane: Forwarding.Lane?,
+        ring: LookupRing?, signal: WakeSignal
+    ) {
+        self.sockets = sockets
+        self.store = store
+        self.forwarding = forwarding
+        self.lane = lane
+        self.signal = signal
+        snapshot = store.current()
+        handler = QueryHandler(service: snapshot.data.service, ring: ring)
+        for slot in 0..<DatagramBatch.count { (parsed + slot).initialize(to: ParsedQuery()) }
+    }
+
+    deinit {
+        parsed.deinitialize(count: DatagramBatch.count)
+        parsed.deallocate()
+    }
+
+    /// Serves until the stop signal; what has arrived by then is still answered.
+    package mutating func run() throws(SystemError) {
+        let epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
+        guard epoll >= 0 else { throw SystemError("epoll_create1") }
+        defer { close(epoll) }
+        for (index, socket) in sockets.enumerated() {
+            try Self.watch(socket.descriptor, as: UInt64(index), epoll, isShared: socket.isShared)
+        }
+        try Self.watch(signal.descriptor, as: Self.signalTag, epoll)
+        if let lane { try Self.watch(lane.descriptor, as: Self.laneTag, epoll) }
+
+        let capacity = sockets.count + 2
+        let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: capacity)
+        defer { events.deallocate() }
+        while true {
+            let pause = lane?.milliseconds ?? -1
+            let ready = epoll_wait(epoll, events, Int32(capacity), pause)
+            if ready < 0 {
+                guard errno == EINTR else { throw SystemError("epoll_wait") }
+                continue
+            }
+            var stopping = false
+            var isLaneDue = pause == 0 || ready == 0
+            for index in 0..<Int(ready) {
+                switch events[index].data.u64 {
+                case Self.signalTag:
+                    stopping = signal.consume()
+                    // Whoever has nothing to answer does not hold on to old data either.
+                    refresh()
+                    isLaneDue = true
+                case Self.laneTag: isLaneDue = true
+                case let tag:
+                    let socket = sockets[Int(tag)]
+                    // A full batch means that more is waiting: no need to ask epoll. Bounded, so that a flood does not
+                    // keep the rest waiting.
+                    for _ in 0..<Self.batchesPerRound {
+                        refresh()
+                        guard serve(socket) == DatagramBatch.count else { break }
+                    }
+                }
+            }
+            if stopping { break }
+            if let lane, isLaneDue || lane.hasAsked { lane.round() }
+        }
+        // A flood must not keep us from ending.
+        for socket in sockets {
+            for _ in 0..<16 where serve(socket) == 0 { break }
+        }
+        lane?.round()
+    }
+
+    private mutating func refresh() {
+        guard store.generation != snapshot.generation else { return }
+        snapshot = store.current()
+        handler.service = snapshot.data.service
+    }
+
+    /// Answers one batch; returns how many datagrams there were.
+    private mutating func serve(_ socket: DatagramSocket) -> Int {
+        let count = batch.receive(from: socket.descriptor, withLocalAddress: socket.isWildcard)
+        guard count > 0 else { return 0 }
+        let local = snapshot.data
+        var request = QueryHandler.Request(
+            client: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .udp, arrival: Moment.now())
+        for slot in 0..<count { parsed[slot].read(batch.query(slot)) }
+        if count > 1 {
+            for step in 0..<SourceChain.prefetchSteps {
+                for slot in 0..<count { parsed[slot].prefetch(local.chain, step: step) }
+            }
+        }
+        for slot in 0..<count {
+            guard let client = batch.client(slot) else { continue }
+            request.client = client
+            let message = batch.query(slot)
+            switch handler.handle(&parsed[slot], message, request, local: local, into: batch.answer(slot)) {
+            case .reply(let length):
+                batch.enqueue(slot, length: length, withLocalAddress: socket.isWildcard)
+                if handler.wantsPrefetch {
+                    forwarding.prefetch(handler.missedKey)
+                }
+            case .miss:
+                let reply = ParkedQuery.Reply.datagram(
+                    socket, from: socket.isWildcard ? batch.localAddress(slot) : nil)
+                forwarding.park(message, request, reply: reply, key: handler.missedKey, lane: lane)
+            case .nothing, .transfer: break
+            }
+        }
+        batch.send(on: socket.descriptor)
+        return count
+    }
+
+    private static func watch(
+        _ descriptor: Int32, as tag: UInt64, _ epoll: Int32, isShared: Bool = false
+    ) throws(SystemError) {
+        var event = epoll_event()
+        // One of those that wait is enough.
+        event.events = EPOLLIN.rawValue | (isShared ? EPOLLEXCLUSIVE.rawValue : 0)
+        event.data.u64 = tag
+        guard epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) == 0 else { throw SystemError("epoll_ctl") }
+    }
+}

@@ -1,0 +1,30 @@
+package import Platform
+import Synchronization
+
+/// The servers that have answered so far, by their numbers in the log, the cache and a decision. Each keeps its number.
+package final class UpstreamNumbers: Sendable {
+    private struct Known {
+        var servers: [SocketAddress] = []
+        var numbers: [SocketAddress: Int16] = [:]
+    }
+
+    private let known = Mutex(Known())
+
+    package func server(_ number: Int16) -> SocketAddress? {
+        known.withLock { $0.servers.indices.contains(Int(number)) ? $0.servers[Int(number)] : nil }
+    }
+
+    package var servers: [SocketAddress] { known.withLock { $0.servers } }
+
+    /// The number of `server`, which gets one where it is new; nil when there are no more numbers.
+    package func number(of server: SocketAddress) -> (number: Int16, isNew: Bool)? {
+        known.withLock { known in
+            if let number = known.numbers[server] { return (number, false) }
+            guard known.servers.count < Int(Int16.max) else { return nil }
+            let number = Int16(known.servers.count)
+            known.servers.append(server)
+            known.numbers[server] = number
+            return (number, true)
+        }
+    }
+}

@@ -1,0 +1,455 @@
+package import DNSWire
+import Glibc
+package import Lookup
+import Platform
+import Synchronization
+
+/// What upstream has said, for as long as it may be repeated. Shared by all serving threads, bounded in bytes.
+///
+/// Shards keep threads apart: a lock is held for one probe and one copy. Each shard evicts by second chance (CLOCK), so
+/// that what is asked for stays. Overrides and zones are never in here.
+/// `@unchecked`: the pointer to the shards never changes, and each is touched under its own lock.
+/// - RFC: 2308 5; 8767; 9520; 2181 8.
+package final class AnswerCache: @unchecked Sendable {
+    package struct Settings: Sendable, Hashable {
+        /// Bytes, all included.
+        package var capacity = 64 << 20
+        package var ttls = UpstreamAnswer.TTLs()
+        package var serveStale = true
+        /// How long after its end an answer may be given when upstream is silent, in seconds (RFC 8767 5: 1 to 3 days).
+        package var staleWindow: UInt32 = 86_400
+        package var prefetch = true
+        /// Pass on upstream's AD bit: only where the path to it is trusted.
+        package var trustAuthenticData = false
+        package init() {}
+    }
+
+    /// Counters since the start.
+    package struct Statistics: Sendable, Hashable {
+        package var entries = 0
+        package var bytes = 0
+        package var hits: UInt64 = 0
+        package var misses: UInt64 = 0
+        package var evictions: UInt64 = 0
+        package var stale: UInt64 = 0
+        package var prefetches: UInt64 = 0
+    }
+
+    package let settings: Settings
+    // Not an array of objects: a hit would then count references, which threads that ask the same shard fight over.
+    private let shards: UnsafeMutablePointer<Mutex<ShardState>>
+    let shardCount: Int
+    private static let mostShards = 64
+    /// Below this, in bytes, a shard would refuse answers of ordinary size.
+    private static let leastShardCapacity = 256 << 10
+
+    package init(_ settings: Settings = Settings()) {
+        self.settings = settings
+        var count = Self.mostShards
+        while count > 1, settings.capacity / count < Self.leastShardCapacity { count /= 2 }
+        shardCount = count
+        shards = .allocate(capacity: count)
+        for index in 0..<count {
+            (shards + index).initialize(to: Mutex(ShardState(capacity: settings.capacity / count)))
+        }
+    }
+
+    deinit {
+        shards.deinitialize(count: shardCount)
+        shards.deallocate()
+    }
+
+    /// One entry's memory: this head, then the name, the TTL offsets, the message.
+    struct Head: BitwiseCopyable {
+        var hash: UInt64
+        /// Microseconds.
+        var inserted: UInt64
+        /// Microseconds; behind it the entry is stale.
+        var expiry: UInt64
+        /// Microseconds; upstream failed, so a stale entry stands in until then without upstream being asked.
+        var retry: UInt64
+        var ttl: UInt32
+        var hits: UInt32
+        var messageLength: UInt32
+        var questionEnd: UInt16
+        var answers: UInt16
+        var authority: UInt16
+        var ttlCount: UInt16
+        var type: RecordType
+        var responseCode: ResponseCode
+        var extendedError: UInt16
+        var nameLength: UInt8
+        var flags: Flags
+        // Where it came from: in what would be padding.
+        var upstream: Int16
+        var roundTrip: ShortMicroseconds
+
+        var origin: UpstreamAnswer.Origin {
+            UpstreamAnswer.Origin(
+                upstream: upstream, microseconds: roundTrip.value, overTCP: flags.contains(.overTCP))
+        }
+
+        struct Flags: OptionSet, BitwiseCopyable {
+            let rawValue: UInt8
+            static let dnssecOK = Flags(rawValue: 1)
+            static let checkingDisabled = Flags(rawValue: 2)
+            static let alias = Flags(rawValue: 4)
+            static let authenticData = Flags(rawValue: 8)
+            static let prefetched = Flags(rawValue: 16)
+            static let hasError = Flags(rawValue: 32)
+            static let used = Flags(rawValue: 64)
+            static let overTCP = Flags(rawValue: 128)
+            static let key: Flags = [.dnssecOK, .checkingDisabled]
+        }
+
+        static let size = MemoryLayout<Head>.stride
+        var blockSize: Int { Self.size + (Int(nameLength) + 1) / 2 * 2 + Int(ttlCount) * 2 + Int(messageLength) }
+    }
+
+    /// Under the lock of the shard that `hash` belongs to.
+    func withShard<R: Sendable>(_ hash: UInt64, _ body: (inout ShardState) -> R) -> R {
+        shard(hash).pointee.withLock { body(&$0) }
+    }
+
+    func withShard<R: Sendable>(number: Int, _ body: (inout ShardState) -> R) -> R {
+        shards[number].withLock { body(&$0) }
+    }
+
+    private func shard(_ hash: UInt64) -> UnsafeMutablePointer<Mutex<ShardState>> {
+        shards + (Int(truncatingIfNeeded: hash >> 58) & (shardCount - 1))
+    }
+
+    /// Keeps `answer`, if it may be kept. `now` is monotonic time in microseconds; `origin` is for people.
+    package func insert(_ answer: UpstreamAnswer, now: UInt64, from origin: UpstreamAnswer.Origin = .init()) {
+        guard answer.ttl > 0 else { return }
+        let key = answer.key
+        var flags: Head.Flags = []
+        if key.dnssecOK { flags.insert(.dnssecOK) }
+        if key.checkingDisabled { flags.insert(.checkingDisabled) }
+        if answer.hasAlias { flags.insert(.alias) }
+        if answer.authenticData { flags.insert(.authenticData) }
+        if answer.extendedError != nil { flags.insert(.hasError) }
+        if origin.overTCP { flags.insert(.overTCP) }
+        let head = Head(
+            hash: key.hash, inserted: now, expiry: now + UInt64(answer.ttl) * 1_000_000, retry: 0, ttl: answer.ttl,
+            hits: 0, messageLength: UInt32(answer.message.count), questionEnd: UInt16(answer.questionEnd),
+            answers: answer.answers, authority: answer.authority, ttlCount: UInt16(answer.ttlOffsets.count),
+            type: key.type, responseCode: answer.responseCode,
+            extendedError: answer.extendedError?.rawValue ?? 0, nameLength: UInt8(key.name.count), flags: flags,
+            upstream: origin.upstream, roundTrip: ShortMicroseconds(origin.microseconds))
+        let staleWindow = settings.serveStale ? UInt64(settings.staleWindow) * 1_000_000 : 0
+        shard(key.hash).pointee.withLock { state in
+            let old = key.name.withUnsafeBytes { wire in
+                state.find(key.hash, type: key.type, key: flags.intersection(.key)) {
+                    $1 == wire.count && memcmp($0, wire.baseAddress.unsafelyUnwrapped, $1) == 0
+                }
+            }
+            if let old {
+                let existing = state.head(old)
+                // A failure is no reason to forget what can still be served (RFC 8767 5).
+                if answer.responseCode == .serverFailure, existing.pointee.responseCode != .serverFailure,
+                    now < existing.pointee.expiry + staleWindow
+                {
+                    existing.pointee.retry = now + UInt64(answer.ttl) * 1_000_000
+                    return
+                }
+                state.remove(old)
+            }
+            state.insert(head, answer)
+        }
+    }
+
+    /// Answers for `name`, which stands at `nameOffset` of the message, from a live entry (or a stale one, if allowed).
+    ///
+    /// `target` is scratch memory for the names of aliases.
+    package func answer(
+        _ name: borrowing LookupName, nameOffset: Int, question: Question, now: UInt64, allowStale: Bool,
+        builder: inout ResponseBuilder, decision: inout Decision, target: inout LookupName,
+        isLocal: (borrowing LookupName) -> Bool
+    ) -> Outcome {
+        var key: Head.Flags = []
+        if question.dnssecOK { key.insert(.dnssecOK) }
+        if question.checkingDisabled { key.insert(.checkingDisabled) }
+        let staleWindow = settings.serveStale ? UInt64(settings.staleWindow) * 1_000_000 : 0
+        return shard(name.hash).pointee.withLock { state in
+            let found = state.find(name.hash, type: question.type, key: key) {
+                name.suffixEquals(0, $0, length: $1)
+            }
+            guard let index = found else {
+                state.statistics.misses += 1
+                return .pass
+            }
+            let block = state.entries[index].unsafelyUnwrapped
+            let head = block.assumingMemoryBound(to: Head.self)
+            let isStale = now >= head.pointee.expiry
+            if isStale {
+                let isUseless = now >= head.pointee.expiry + staleWindow || head.pointee.responseCode == .serverFailure
+                if isUseless || !(allowStale || now < head.pointee.retry) {
+                    if isUseless { state.remove(index) }
+                    state.statistics.misses += 1
+                    return .pass
+                }
+            }
+            return hit(
+                head, isStale: isStale, nameOffset: nameOffset, now: now, state: &state, builder: &builder,
+                decision: &decision, target: &target, isLocal: isLocal)
+        }
+    }
+
+    private func hit(
+        _ head: UnsafeMutablePointer<Head>, isStale: Bool, nameOffset: Int, now: UInt64, state: inout ShardState,
+        builder: inout ResponseBuilder, decision: inout Decision, target: inout LookupName,
+        isLocal: (borrowing LookupName) -> Bool
+    ) -> Outcome {
+        head.pointee.flags.insert(.used)
+        head.pointee.hits &+= 1
+        // Another thread may have put the answer in after this one has read its clock.
+        let age = UInt32(clamping: (max(now, head.pointee.inserted) - head.pointee.inserted) / 1_000_000)
+        decision.source = isStale ? .stale : .cache
+        decision.place = .nowhere
+        decision.authoritative = false
+        decision.responseCode = head.pointee.responseCode
+        // AD speaks of the whole response (RFC 4035 3.2.3), and an alias of ours in front is not signed.
+        decision.authenticData =
+            settings.trustAuthenticData && head.pointee.flags.contains(.authenticData) && nameOffset == Header.length
+        if isStale {
+            state.statistics.stale += 1
+            decision.explain(
+                head.pointee.responseCode == .nxDomain ? .staleNXDomainAnswer : .staleAnswer,
+                "upstream did not answer in time")
+        } else {
+            state.statistics.hits += 1
+            if head.pointee.responseCode == .serverFailure {
+                decision.explain(.cachedError, "upstream failed a moment ago")
+            } else if head.pointee.flags.contains(.hasError) {
+                decision.explain(ExtendedError(rawValue: head.pointee.extendedError), "as upstream said")
+            }
+            // Near its end, and asked for again and again: fetched anew before anyone has to wait.
+            if settings.prefetch, head.pointee.hits >= 3, head.pointee.ttl >= 10,
+                !head.pointee.flags.contains(.prefetched), age >= head.pointee.ttl - head.pointee.ttl / 10
+            {
+                head.pointee.flags.insert(.prefetched)
+                state.statistics.prefetches += 1
+                decision.wantsPrefetch = true
+            }
+        }
+        let base = UnsafeRawPointer(head)
+        let offsets = base + Head.size + (Int(head.pointee.nameLength) + 1) / 2 * 2
+        let message = offsets + Int(head.pointee.ttlCount) * 2
+        return AnswerWriter(
+            message: UnsafeRawBufferPointer(start: message, count: Int(head.pointee.messageLength)),
+            questionEnd: Int(head.pointee.questionEnd), answers: head.pointee.answers,
+            authority: head.pointee.authority, hasAlias: head.pointee.flags.contains(.alias),
+            ttlOffsets: UnsafeBufferPointer(
+                start: offsets.assumingMemoryBound(to: UInt16.self), count: Int(head.pointee.ttlCount)),
+            age: age, fixedTTL: isStale ? 30 : nil
+        ).write(nameOffset: nameOffset, builder: &builder, target: &target, isLocal: isLocal).resetting(&decision)
+    }
+
+    // MARK: Flush, statistics
+
+    /// Forgets everything; returns how many entries there were.
+    @discardableResult
+    package func flush() -> Int { flush { _ in true } }
+
+    /// Forgets all types of `name`, and with `tree` of every name below it.
+    @discardableResult
+    package func flush(_ name: Name, tree: Bool = false) -> Int {
+        flush { tree ? $0.isAtOrBelow(name) : $0 == name }
+    }
+
+    private func flush(where matches: (Name) -> Bool) -> Int {
+        var count = 0
+        for shard in 0..<shardCount {
+            shards[shard].withLock { state in
+                for index in state.entries.indices {
+                    guard let block = state.entries[index] else { continue }
+                    let head = state.head(index)
+                    let wire = UnsafeRawBufferPointer(start: block + Head.size, count: Int(head.pointee.nameLength))
+                    if matches(Name(uncheckedWire: Array(wire))) {
+                        state.remove(index)
+                        count += 1
+                    }
+                }
+            }
+        }
+        return count
+    }
+
+    package var statistics: Statistics {
+        var sum = Statistics()
+        for shard in 0..<shardCount {
+            let one = shards[shard].withLock { state in
+                var statistics = state.statistics
+                statistics.entries = state.count
+                statistics.bytes = state.bytes
+                return statistics
+            }
+            sum.entries += one.entries
+            sum.bytes += one.bytes
+            sum.hits += one.hits
+            sum.misses += one.misses
+            sum.evictions += one.evictions
+            sum.stale += one.stale
+            sum.prefetches += one.prefetches
+        }
+        return sum
+    }
+}
+
+/// One shard: blocks of memory, an open-addressed index over them, and the clock's hand.
+///
+/// `@unchecked`: the blocks are owned by the shard and touched under its lock only.
+struct ShardState: ~Copyable, @unchecked Sendable {
+    typealias Head = AnswerCache.Head
+
+    fileprivate(set) var entries: [UnsafeMutableRawPointer?] = []
+    private var free: [UInt32] = []
+    /// Upper half: tag of the hash; lower half: entry + 1.
+    private var index: [UInt64]
+    private var hand = 0
+    private(set) var count = 0
+    private(set) var bytes = 0
+    private let capacity: Int
+    var statistics = AnswerCache.Statistics()
+
+    /// Bytes that an entry takes beside its block and its slot: the allocator's, and its places in the two lists.
+    private static let overhead = 40
+
+    init(capacity: Int) {
+        self.capacity = capacity
+        index = []
+    }
+
+    deinit {
+        for block in entries { Glibc.free(block) }
+    }
+
+    func head(_ entry: Int) -> UnsafeMutablePointer<Head> {
+        entries[entry].unsafelyUnwrapped.assumingMemoryBound(to: Head.self)
+    }
+
+    // The tag's lower bits choose the slot (its upper ones have chosen the shard), so that where an entry belongs can be
+    // told without a look at its block.
+    private func slot(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 32) & (index.count - 1) }
+
+    /// The entry whose name, of so many bytes, `isName` knows.
+    @inline(__always)
+    func find(
+        _ hash: UInt64, type: RecordType, key: Head.Flags, isName: (UnsafeRawPointer, Int) -> Bool
+    ) -> Int? {
+        guard count > 0 else { return nil }
+        let tag = hash >> 32
+        var slot = slot(hash)
+        while index[slot] != 0 {
+            if index[slot] >> 32 == tag {
+                let entry = Int(UInt32(truncatingIfNeeded: index[slot])) - 1
+                let block = entries[entry].unsafelyUnwrapped
+                let head = block.assumingMemoryBound(to: Head.self)
+                if head.pointee.type == type, head.pointee.flags.intersection(.key) == key,
+                    isName(block + Head.size, Int(head.pointee.nameLength))
+                {
+                    return entry
+                }
+            }
+            slot = (slot + 1) & (index.count - 1)
+        }
+        return nil
+    }
+
+    mutating func insert(_ head: Head, _ answer: UpstreamAnswer) {
+        let size = head.blockSize
+        // One answer must not push out a whole shard.
+        guard size <= capacity / 8 else { return }
+        while true {
+            let growth = needsGrowth ? (grownIndexCount - index.count) * 8 : 0
+            if bytes + size + Self.overhead + growth <= capacity { break }
+            guard count > 0 else { return }
+            evict()
+        }
+        guard let block = malloc(size) else { return }
+        block.storeBytes(of: head, as: Head.self)
+        answer.key.name.withUnsafeBytes {
+            (block + Head.size).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count)
+        }
+        let offsets = block + Head.size + (Int(head.nameLength) + 1) / 2 * 2
+        answer.ttlOffsets.withUnsafeBytes {
+            if let base = $0.baseAddress { offsets.copyMemory(from: base, byteCount: $0.count) }
+        }
+        answer.message.withUnsafeBytes {
+            (offsets + Int(head.ttlCount) * 2).copyMemory(
+                from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count)
+        }
+        // Before the new entry is listed: growing links all that are.
+        if needsGrowth { growIndex() }
+        let entry: Int
+        if let reused = free.popLast() {
+            entry = Int(reused)
+            entries[entry] = block
+        } else {
+            entry = entries.count
+            entries.append(block)
+        }
+        count += 1
+        bytes += size + Self.overhead
+        link(head.hash, entry)
+    }
+
+    private mutating func link(_ hash: UInt64, _ entry: Int) {
+        var slot = slot(hash)
+        while index[slot] != 0 { slot = (slot + 1) & (index.count - 1) }
+        index[slot] = (hash & ~0xFFFF_FFFF) | UInt64(entry + 1)
+    }
+
+    /// At most every other slot is taken, which keeps probes short.
+    private var needsGrowth: Bool { (count + 1) * 2 > index.count }
+    private var grownIndexCount: Int { max(16, index.count * 2) }
+
+    private mutating func growIndex() {
+        bytes += (grownIndexCount - index.count) * 8
+        let old = index
+        index = [UInt64](repeating: 0, count: grownIndexCount)
+        for taken in old where taken != 0 { link(taken, Int(UInt32(truncatingIfNeeded: taken)) - 1) }
+    }
+
+    mutating func remove(_ entry: Int) {
+        guard let block = entries[entry] else { return }
+        let head = block.load(as: Head.self)
+        var hole = slot(head.hash)
+        while UInt32(truncatingIfNeeded: index[hole]) != UInt32(entry + 1) { hole = (hole + 1) & (index.count - 1) }
+        index[hole] = 0
+        // What was displaced past the hole moves back, so that probes need no tombstones.
+        var next = (hole + 1) & (index.count - 1)
+        while index[next] != 0 {
+            let home = slot(index[next])
+            let distance = (next - home) & (index.count - 1)
+            if distance >= (next - hole) & (index.count - 1) {
+                index[hole] = index[next]
+                index[next] = 0
+                hole = next
+            }
+            next = (next + 1) & (index.count - 1)
+        }
+        Glibc.free(block)
+        entries[entry] = nil
+        free.append(UInt32(entry))
+        count -= 1
+        bytes -= head.blockSize + Self.overhead
+    }
+
+    /// Second chance: the hand takes the first entry that was not asked for since it last came by.
+    private mutating func evict() {
+        for _ in 0..<(entries.count * 2) {
+            hand = hand + 1 < entries.count ? hand + 1 : 0
+            guard let block = entries[hand] else { continue }
+            let head = block.assumingMemoryBound(to: Head.self)
+            if head.pointee.flags.contains(.used) {
+                head.pointee.flags.remove(.used)
+                continue
+            }
+            remove(hand)
+            statistics.evictions += 1
+            return
+        }
+    }
+}

@@ -1,0 +1,290 @@
+package import DNSWire
+import LDNS
+package import Lookup
+
+/// The door for upstream's messages: checks one, takes from it what answers its question, in the order of the chain,
+/// and encodes that anew.
+///
+/// A thread owns one and reuses its memory, so that an answer costs no more than what is kept of it.
+/// - RFC: 2181 5 for RRsets; 2308 2 for negative answers; 6672 3 for DNAME; 4035 3.2 for what DO asks for.
+package struct AnswerScrubber: ~Copyable {
+    private typealias Record = MessageReader.Record
+
+    // What is read now.
+    private var message = UnsafeRawBufferPointer(start: nil, count: 0)
+    private var summary = MessageReader.Summary()
+    private var question = Question(type: .a, mayForward: true)
+    private var ttls = UpstreamAnswer.TTLs()
+    /// Of the answer section and the authority section.
+    private var records: [Record] = []
+    /// The lowest TTL of all that was written.
+    private var ttl = UInt32.max
+    private var ttlOffsets: [UInt16] = []
+    private var hasAlias = false
+    /// Complete, and known for how long: fit to be kept.
+    private var isLasting = true
+
+    private var name = LookupName()
+    /// The name that the chain has come to.
+    private var current = LookupName()
+    private var scratch = LookupName()
+    private var owner: [UInt8] = []
+    private var rdata: [UInt8] = []
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
+
+    package init() {}
+
+    deinit { buffer.deallocate() }
+
+    /// Checks a message that was matched to its query by address, port and ID, and that has passed
+    /// `MessageReader.walk`, which gave the `summary`.
+    ///
+    /// The strict walk comes before, since libldns is lenient where it reads and aborts where it asserts.
+    package mutating func check(
+        _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary, for key: FetchKey,
+        ttls: UpstreamAnswer.TTLs
+    ) throws(UpstreamAnswer.Rejection) -> UpstreamAnswer {
+        guard let base = message.baseAddress else { throw .malformed }
+        let flags = Header.Flags(rawValue: base.readUInt16(2))
+        guard flags.contains(.response), flags.opcode == .query else { throw .notAResponse }
+        guard key.name.withUnsafeBytes({ name.assign(uncompressed: $0) }) == key.name.count, base.readUInt16(4) == 1,
+            MessageReader.name(message, at: Header.length, equals: name),
+            base.readUInt16(summary.questionEnd - 4) == key.type.rawValue,
+            base.readUInt16(summary.questionEnd - 2) == RecordClass.in.rawValue
+        else { throw .otherQuestion }
+        // libldns judges the types that the walk takes as plain bytes; it has nothing to add about the rest.
+        guard summary.isWhollyKnown || PacketCheck.accepts(message) else { throw .refusedByLibrary }
+        self.message = message
+        self.summary = summary
+        self.ttls = ttls
+        question = key.question
+        defer { self.message = UnsafeRawBufferPointer(start: nil, count: 0) }
+        return try scrub(key, flags)
+    }
+
+    private mutating func scrub(
+        _ key: FetchKey, _ flags: Header.Flags
+    ) throws(UpstreamAnswer.Rejection) -> UpstreamAnswer {
+        records.removeAll(keepingCapacity: true)
+        ttl = .max
+        ttlOffsets = []
+        hasAlias = false
+        // What was cut off may be given to someone who waits, never to someone else (RFC 2181 9).
+        isLasting = !flags.contains(.truncated)
+        var cursor = summary.records
+        for _ in 0..<(summary.answers + summary.authority) {
+            guard let record = MessageReader.record(message, at: cursor) else { throw .malformed }
+            records.append(record)
+            cursor = record.end
+        }
+        var query = Query()
+        query.questionLength = summary.questionEnd - Header.length
+        var builder = ResponseBuilder(buffer: buffer, query: query, message: message, reserved: 0)
+        // The question of the copy is in lower case, as the key is.
+        (builder.base + Header.length).copyMemory(from: name.bytes, byteCount: name.length)
+
+        var code = flags.responseCode
+        if let opt = summary.opt {
+            code = ResponseCode(rawValue: UInt16(opt.ttl >> 24) << 4 | code.rawValue)
+        }
+        _ = current.assign(uncompressed: name.suffix(at: 0))
+        let found = try writeChain(&builder)
+        let isNegative = !found || code == .nxDomain
+        if code == .noError || code == .nxDomain { try writeAuthority(isNegative: isNegative, &builder) }
+
+        let kept: UInt32 =
+            switch code {
+            case .noError, .nxDomain: isLasting ? min(ttl, isNegative ? ttls.mostNegative : ttls.most) : 0
+            case .serverFailure: ttls.failure
+            default: 0
+            }
+        builder.finish(flags: .response, questions: 1)
+        return UpstreamAnswer(
+            key: key, responseCode: code, authenticData: flags.contains(.authenticData),
+            message: Array(builder.message), questionEnd: builder.questionEnd, answers: builder.answers,
+            authority: builder.authority, ttlOffsets: ttlOffsets, ttl: kept, hasAlias: hasAlias,
+            extendedError: extendedError())
+    }
+
+    // MARK: The answer section
+
+    /// The aliases from the question on, and the RRset they lead to. Returns whether there was one.
+    private mutating func writeChain(_ builder: inout ResponseBuilder) throws(UpstreamAnswer.Rejection) -> Bool {
+        var seen: [UInt64] = []
+        while true {
+            let type = question.type
+            if try writeRRset(type, &builder) { return true }
+            // A loop, or a chain without end: what was found is passed on, and not kept.
+            guard seen.count < Decision.maximumHops, !seen.contains(current.hash) else {
+                isLasting = false
+                return false
+            }
+            seen.append(current.hash)
+            guard let alias = records[..<summary.answers].first(where: { $0.type == .cname && ownerIsCurrent($0) })
+            else { return false }
+            hasAlias = true
+            if let dname = dnameThatMakes(alias) {
+                try write(dname, ttl: dname.ttl, &builder)
+                if question.dnssecOK, scratch.assign(message: message, at: dname.start) > 0 {
+                    for record in records[..<summary.answers]
+                    where signs(record, .dname) && MessageReader.name(message, at: record.start, equals: scratch) {
+                        try write(record, ttl: dname.ttl, &builder)
+                    }
+                }
+            }
+            try write(alias, ttl: alias.ttl, &builder)
+            if question.dnssecOK {
+                for record in records[..<summary.answers] where signs(record, .cname) && ownerIsCurrent(record) {
+                    try write(record, ttl: alias.ttl, &builder)
+                }
+            }
+            guard current.assign(message: message, at: alias.rdata) > 0 else { throw .badAlias }
+        }
+    }
+
+    /// The RRset of `type` at the current name, each record once and all with the lowest TTL, and its signatures.
+    private mutating func writeRRset(
+        _ type: RecordType, _ builder: inout ResponseBuilder
+    ) throws(UpstreamAnswer.Rejection) -> Bool {
+        var least = UInt32.max
+        var only: Record?
+        var count = 0
+        var isEmpty = true
+        for record in records[..<summary.answers] where ownerIsCurrent(record) {
+            let isWanted = record.type == type || type == .any
+            guard isWanted || signs(record, type) else { continue }
+            if isWanted { isEmpty = false }
+            least = min(least, Self.sane(record.ttl))
+            only = record
+            count += 1
+        }
+        if isEmpty { return false }
+        // Most often there is one.
+        if count == 1, let only {
+            try write(only, ttl: least, &builder)
+            return true
+        }
+        var written: Set<[UInt8]> = []
+        for record in records[..<summary.answers] where ownerIsCurrent(record) {
+            let isWanted = record.type == type || type == .any
+            guard isWanted || (question.dnssecOK && signs(record, type)) else { continue }
+            var data = [
+                UInt8(truncatingIfNeeded: record.type.rawValue >> 8), UInt8(truncatingIfNeeded: record.type.rawValue),
+            ]
+            guard MessageReader.expandRDATA(message, record, into: &data) else { throw .malformed }
+            if written.insert(data).inserted { try write(record, ttl: least, &builder) }
+        }
+        return true
+    }
+
+    /// The DNAME above the current name from which `alias` follows. Any other has no business here.
+    private mutating func dnameThatMakes(_ alias: Record) -> Record? {
+        for record in records[..<summary.answers] where record.type == .dname && record.recordClass == .in {
+            guard scratch.assign(message: message, at: record.start) > 0 else { continue }
+            let front = current.labelCount - scratch.labelCount
+            guard front > 0, current.suffixEquals(front, scratch.bytes, length: scratch.length) else { continue }
+            var made = Array(UnsafeRawBufferPointer(start: current.bytes, count: current.offset(at: front)))
+            guard MessageReader.expandName(message, at: record.rdata, into: &made),
+                made.withUnsafeBytes({ scratch.assign(uncompressed: $0) }) > 0,
+                MessageReader.name(message, at: alias.rdata, equals: scratch)
+            else { continue }
+            return record
+        }
+        return nil
+    }
+
+    private func ownerIsCurrent(_ record: Record) -> Bool {
+        record.recordClass == .in && MessageReader.name(message, at: record.start, equals: current)
+    }
+
+    private func signs(_ record: Record, _ type: RecordType) -> Bool {
+        record.type == .rrsig && record.recordClass == .in && record.rdataLength > 18
+            && message.baseAddress.unsafelyUnwrapped.readUInt16(record.rdata) == type.rawValue
+    }
+
+    // MARK: The authority section
+
+    /// For "no", the SOA above the name, whose TTL says how long it holds. With DO, the proofs: of "no", or that no
+    /// closer name than a wildcard exists (RFC 4035 3.1.3.3).
+    private mutating func writeAuthority(
+        isNegative: Bool, _ builder: inout ResponseBuilder
+    ) throws(UpstreamAnswer.Rejection) {
+        builder.begin(.authority)
+        var soa: Record?
+        for record in records[summary.answers...] where record.recordClass == .in {
+            switch record.type {
+            case .soa:
+                guard isNegative, soa == nil, scratch.assign(message: message, at: record.start) > 0,
+                    scratch.labelCount <= current.labelCount,
+                    current.suffixEquals(
+                        current.labelCount - scratch.labelCount, scratch.bytes, length: scratch.length)
+                else { continue }
+                soa = record
+                let minimum = message.baseAddress.unsafelyUnwrapped.readUInt32(record.end - 4)
+                try write(
+                    record, ttl: min(Self.sane(record.ttl), Self.sane(minimum), ttls.mostNegative), &builder)
+            case .nsec, .nsec3:
+                if question.dnssecOK { try write(record, ttl: record.ttl, &builder) }
+            case .rrsig:
+                let isProof = signs(record, .nsec) || signs(record, .nsec3) || (isNegative && signs(record, .soa))
+                if question.dnssecOK && isProof { try write(record, ttl: record.ttl, &builder) }
+            default: continue
+            }
+        }
+        // Without an SOA nobody knows for how long (RFC 2308 5).
+        if isNegative && soa == nil { isLasting = false }
+    }
+
+    // MARK: One record
+
+    /// A TTL with its highest bit set means 0 (RFC 2181 8).
+    private static func sane(_ ttl: UInt32) -> UInt32 { ttl > UInt32(Int32.max) ? 0 : ttl }
+
+    private mutating func write(
+        _ record: Record, ttl: UInt32, _ builder: inout ResponseBuilder
+    ) throws(UpstreamAnswer.Rejection) {
+        owner.removeAll(keepingCapacity: true)
+        rdata.removeAll(keepingCapacity: true)
+        guard MessageReader.expandName(message, at: record.start, into: &owner),
+            MessageReader.expandRDATA(message, record, into: &rdata)
+        else { throw .malformed }
+        let bounded = min(max(Self.sane(ttl), ttls.least), ttls.most)
+        let start = builder.length
+        let fitted = owner.withUnsafeBytes { owner in
+            rdata.withUnsafeBytes { rdata in
+                builder.append(
+                    owner: .name(owner.baseAddress.unsafelyUnwrapped, length: owner.count), type: record.type,
+                    ttl: bounded, rdata: rdata)
+            }
+        }
+        guard fitted, let nameEnd = MessageReader.endOfName(builder.message, at: start) else { throw .malformed }
+        self.ttl = min(self.ttl, bounded)
+        ttlOffsets.append(UInt16(truncatingIfNeeded: nameEnd + 4))
+    }
+
+    private func extendedError() -> ExtendedError? {
+        guard let opt = summary.opt else { return nil }
+        let base = message.baseAddress.unsafelyUnwrapped
+        var cursor = opt.rdata
+        while cursor + 4 <= opt.end {
+            let length = Int(base.readUInt16(cursor + 2))
+            guard cursor + 4 + length <= opt.end else { return nil }
+            if base.readUInt16(cursor) == EDNS.Option.extendedError, length >= 2 {
+                return ExtendedError(rawValue: base.readUInt16(cursor + 4))
+            }
+            cursor += 4 + length
+        }
+        return nil
+    }
+}
+
+extension UpstreamAnswer {
+    /// Checks a message as it came, with memory of its own. Whoever reads many keeps an `AnswerScrubber`.
+    package static func check(
+        _ message: UnsafeRawBufferPointer, for key: FetchKey, ttls: TTLs = TTLs()
+    ) throws(Rejection) -> UpstreamAnswer {
+        guard let summary = MessageReader.walk(message) else { throw .malformed }
+        var scrubber = AnswerScrubber()
+        return try scrubber.check(message, summary, for: key, ttls: ttls)
+    }
+}

@@ -1,0 +1,137 @@
+package import DNSWire
+import Glibc
+import LocalData
+package import Lookup
+
+/// What the cache holds for one question, for people: a copy, taken without a trace.
+package struct CachedAnswer: Sendable, Hashable {
+    package let name: Name
+    package let type: RecordType
+    /// Asked with DO=1, and with CD=1.
+    package let dnssecOK: Bool
+    package let checkingDisabled: Bool
+    package let responseCode: ResponseCode
+    /// Records in the answer section.
+    package let answers: Int
+    /// As it was kept, in seconds.
+    package let ttl: UInt32
+    /// Seconds since it came, and until it is stale.
+    package let age: UInt32
+    package let remaining: UInt32
+    /// Its time is over: it stands in where upstream is silent.
+    package let isStale: Bool
+    /// A lookup that comes now gets it without upstream being asked.
+    package let isUsable: Bool
+    /// It has been fetched anew ahead of its end, or that is under way.
+    package let isPrefetched: Bool
+    package let hits: UInt32
+    /// Of memory.
+    package let bytes: Int
+    /// Where it came from, and how long that took (to a thousandth).
+    package let origin: UpstreamAnswer.Origin
+}
+
+extension AnswerCache {
+    /// What is held for `key`, however old, and the answer as it would be given now. Counts as no hit.
+    package func peek(_ key: FetchKey, now: UInt64) -> (entry: CachedAnswer, answer: UpstreamAnswer)? {
+        var flags: Head.Flags = []
+        if key.dnssecOK { flags.insert(.dnssecOK) }
+        if key.checkingDisabled { flags.insert(.checkingDisabled) }
+        return withShard(key.hash) { state in
+            let found = key.name.withUnsafeBytes { wire in
+                state.find(key.hash, type: key.type, key: flags) {
+                    $1 == wire.count && memcmp($0, wire.baseAddress.unsafelyUnwrapped, $1) == 0
+                }
+            }
+            guard let found else { return nil }
+            let entry = entry(state.head(found), now: now)
+            return (entry, Self.answer(state.head(found), key, entry))
+        }
+    }
+
+    /// The entries whose names `isWanted` picks, `limit` at most, and whether there are more; in no order.
+    ///
+    /// The locks are held for a few entries at a time, so that no lookup waits for a page.
+    package func entries(
+        limit: Int, now: UInt64, where isWanted: (UnsafeRawBufferPointer) -> Bool
+    ) -> (entries: [CachedAnswer], hasMore: Bool) {
+        var found: [CachedAnswer] = []
+        for shard in 0..<shardCount {
+            var next = 0
+            while next >= 0 {
+                let start = next
+                let part = withShard(number: shard) { state -> (entries: [CachedAnswer], next: Int) in
+                    let end = min(start + Self.listedAtOnce, state.entries.count)
+                    var part: [CachedAnswer] = []
+                    for index in start..<max(start, end) {
+                        guard let block = state.entries[index] else { continue }
+                        let head = state.head(index)
+                        let wire = UnsafeRawBufferPointer(
+                            start: block + Head.size, count: Int(head.pointee.nameLength))
+                        if isWanted(wire) { part.append(entry(head, now: now)) }
+                    }
+                    return (part, end < state.entries.count ? end : -1)
+                }
+                found += part.entries
+                next = part.next
+                if found.count > limit { return (Array(found.prefix(limit)), true) }
+            }
+        }
+        return (found, false)
+    }
+
+    private static let listedAtOnce = 128
+
+    func entry(_ pointer: UnsafeMutablePointer<Head>, now: UInt64) -> CachedAnswer {
+        let head = pointer.pointee
+        let wire = UnsafeRawBufferPointer(
+            start: UnsafeRawPointer(pointer) + Head.size, count: Int(head.nameLength))
+        let isStale = now >= head.expiry
+        return CachedAnswer(
+            name: Name(uncheckedWire: Array(wire)), type: head.type, dnssecOK: head.flags.contains(.dnssecOK),
+            checkingDisabled: head.flags.contains(.checkingDisabled), responseCode: head.responseCode,
+            answers: Int(head.answers), ttl: head.ttl,
+            age: UInt32(clamping: (max(now, head.inserted) - head.inserted) / 1_000_000),
+            remaining: isStale ? 0 : UInt32(clamping: (head.expiry - now + 999_999) / 1_000_000), isStale: isStale,
+            isUsable: !isStale
+                || settings.serveStale && now < head.retry && head.responseCode != .serverFailure,
+            isPrefetched: head.flags.contains(.prefetched), hits: head.hits, bytes: head.blockSize,
+            origin: head.origin)
+    }
+
+    /// The answer with the time taken off its TTLs.
+    private static func answer(
+        _ pointer: UnsafeMutablePointer<Head>, _ key: FetchKey, _ entry: CachedAnswer
+    ) -> UpstreamAnswer {
+        let head = pointer.pointee
+        let offsets = UnsafeRawPointer(pointer) + Head.size + (Int(head.nameLength) + 1) / 2 * 2
+        let ttlOffsets = (0..<Int(head.ttlCount)).map { offsets.load(fromByteOffset: 2 * $0, as: UInt16.self) }
+        var message = [UInt8](
+            UnsafeRawBufferPointer(start: offsets + 2 * ttlOffsets.count, count: Int(head.messageLength)))
+        message.withUnsafeMutableBytes { bytes in
+            let base = bytes.baseAddress.unsafelyUnwrapped
+            for offset in ttlOffsets {
+                let ttl = UnsafeRawPointer(base).readUInt32(Int(offset))
+                // RFC 8767 4: 30 seconds for stale data.
+                base.write(entry.isStale ? 30 : ttl - min(ttl, entry.age), at: Int(offset))
+            }
+        }
+        return UpstreamAnswer(
+            key: key, responseCode: head.responseCode, authenticData: head.flags.contains(.authenticData),
+            message: message, questionEnd: Int(head.questionEnd), answers: head.answers, authority: head.authority,
+            ttlOffsets: ttlOffsets, ttl: entry.remaining, hasAlias: head.flags.contains(.alias),
+            extendedError: head.flags.contains(.hasError) ? ExtendedError(rawValue: head.extendedError) : nil)
+    }
+}
+
+/// A time span in two bytes: 12 bits and how often they are doubled. Exact below 4 ms, then to a four-thousandth.
+struct ShortMicroseconds: BitwiseCopyable {
+    private let bits: UInt16
+
+    init(_ microseconds: UInt32) {
+        let doublings = max(0, 20 - microseconds.leadingZeroBitCount)
+        bits = doublings > 15 ? .max : UInt16(microseconds >> UInt32(doublings)) | UInt16(doublings) << 12
+    }
+
+    var value: UInt32 { UInt32(bits & 0xFFF) << UInt32(bits >> 12) }
+}

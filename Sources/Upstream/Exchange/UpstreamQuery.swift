@@ -1,0 +1,124 @@
+import DNSWire
+import Glibc
+import Lookup
+
+/// The bytes of a query to upstream: header, question, OPT.
+///
+/// - RFC: 1035 4.1; 6891 6.1; 7873 4.1.
+enum UpstreamQuery {
+    /// The most `write` needs, in bytes.
+    static let maximumLength = Header.length + 255 + 4 + EDNS.optLength + 4 + 40
+
+    /// Writes the query to `base`, which has `maximumLength` bytes; returns its length.
+    ///
+    /// `caseMask` says which letters go out as capitals; nil cookies and `edns` false leave out what they speak of.
+    static func write(
+        _ key: FetchKey, id: UInt16, caseMask: UInt64, edns: Bool, cookie: CookieJar?,
+        to base: UnsafeMutableRawPointer
+    ) -> Int {
+        base.write(id, at: 0)
+        // AD says that we understand it in the answer, also where the client does not want the signatures (RFC 6840 5.7).
+        var flags = Header.Flags.recursionDesired.rawValue | Header.Flags.authenticData.rawValue
+        if key.checkingDisabled { flags |= Header.Flags.checkingDisabled.rawValue }
+        base.write(flags, at: 2)
+        base.write(UInt32(0x0001_0000), at: 4)
+        base.write(UInt32(edns ? 1 : 0), at: 8)
+        let count = key.name.count
+        key.name.withUnsafeBytes {
+            (base + Header.length).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: count)
+        }
+        if caseMask != 0 {
+            for index in 0..<count where isLetter(key.name[index]) && caseMask >> UInt64(index & 63) & 1 == 1 {
+                base.write(key.name[index] ^ 0x20, at: Header.length + index)
+            }
+        }
+        var cursor = Header.length + count
+        base.write(key.type.rawValue, at: cursor)
+        base.write(RecordClass.in.rawValue, at: cursor + 2)
+        cursor += 4
+        guard edns else { return cursor }
+        base.write(UInt8(0), at: cursor)
+        base.write(RecordType.opt.rawValue, at: cursor + 1)
+        base.write(UInt16(EDNS.payloadSize), at: cursor + 3)
+        base.write(UInt32(key.dnssecOK ? EDNS.dnssecOK : 0), at: cursor + 5)
+        guard let cookie else {
+            base.write(UInt16(0), at: cursor + 9)
+            return cursor + EDNS.optLength
+        }
+        let length = 8 + cookie.server.count
+        base.write(UInt16(4 + length), at: cursor + 9)
+        cursor += EDNS.optLength
+        base.write(EDNS.Option.cookie, at: cursor)
+        base.write(UInt16(length), at: cursor + 2)
+        base.storeBytes(of: cookie.client, toByteOffset: cursor + 4, as: UInt64.self)
+        cookie.server.withUnsafeBytes { bytes in
+            guard let source = bytes.baseAddress else { return }
+            (base + cursor + 12).copyMemory(from: source, byteCount: bytes.count)
+        }
+        return cursor + 4 + length
+    }
+
+    /// A length byte is below 0x40, so it is never taken for a letter.
+    private static func isLetter(_ byte: UInt8) -> Bool { byte &- 0x61 < 26 }
+
+    /// Whether the question of `message` is, byte for byte, the one that was sent.
+    static func echoes(_ message: UnsafeRawBufferPointer, _ key: FetchKey, caseMask: UInt64) -> Bool {
+        let count = key.name.count
+        guard message.count >= Header.length + count + 4, let base = message.baseAddress,
+            base.readUInt16(4) == 1, base.readUInt16(Header.length + count) == key.type.rawValue,
+            base.readUInt16(Header.length + count + 2) == RecordClass.in.rawValue
+        else { return false }
+        if caseMask == 0 {
+            return key.name.withUnsafeBytes {
+                memcmp($0.baseAddress.unsafelyUnwrapped, base + Header.length, count) == 0
+            }
+        }
+        for index in 0..<count {
+            var byte = key.name[index]
+            if isLetter(byte), caseMask >> UInt64(index & 63) & 1 == 1 { byte ^= 0x20 }
+            guard base.readByte(Header.length + index) == byte else { return false }
+        }
+        return true
+    }
+
+    /// The data of the first option `code` in an OPT record's RDATA; nil when there is none or the options do not fit.
+    static func option(_ code: UInt16, _ opt: MessageReader.Record, _ message: UnsafeRawBufferPointer)
+        -> UnsafeRawBufferPointer?
+    {
+        let base = message.baseAddress.unsafelyUnwrapped
+        var cursor = opt.rdata
+        while cursor + 4 <= opt.end {
+            let start = cursor + 4
+            let end = start + Int(base.readUInt16(cursor + 2))
+            guard end <= opt.end else { return nil }
+            if base.readUInt16(cursor) == code { return UnsafeRawBufferPointer(rebasing: message[start..<end]) }
+            cursor = end
+        }
+        return nil
+    }
+}
+
+/// Random numbers that no one can predict, fetched from the kernel many at a time.
+struct RandomPool {
+    private var words = [UInt64](repeating: 0, count: 32)
+    private var used = 32
+
+    mutating func next() -> UInt64 {
+        if used == words.count {
+            words.withUnsafeMutableBytes { bytes in
+                // Fails only where the kernel has no random numbers at all; then Swift's own source has the say.
+                guard getentropy(bytes.baseAddress.unsafelyUnwrapped, bytes.count) != 0 else { return }
+                var system = SystemRandomNumberGenerator()
+                for offset in stride(from: 0, to: bytes.count, by: 8) {
+                    bytes.storeBytes(of: system.next(), toByteOffset: offset, as: UInt64.self)
+                }
+            }
+            used = 0
+        }
+        defer { used += 1 }
+        // A number is used once and not kept.
+        let word = words[used]
+        words[used] = 0
+        return word
+    }
+}

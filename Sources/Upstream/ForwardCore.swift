@@ -1,0 +1,607 @@
+import DNSWire
+import Lookup
+import Platform
+
+/// All decisions of forwarding, and none of its I/O: which server is asked when, what is an answer, when to give up.
+///
+/// It knows questions, not who asks them. A question on its way is a *flight*; each message sent for it is an
+/// *attempt*; a *channel* is a UDP socket or a server's TCP connection. Time is passed in, in microseconds; what is to
+/// be done comes out as `actions`, with the bytes to send in `outbox`.
+///
+/// A flight ends with the first usable answer. Attempts that are still out then stay on as orphans for a while: their
+/// answers are not used, but tell how their server is doing.
+struct ForwardCore: ~Copyable {
+    private(set) var actions: [Action] = []
+    private(set) var outbox: [UInt8] = []
+    private(set) var flightCount = 0
+    /// The attempt that the last message belonged to: when it was sent, and to whom; nil when it belonged to none.
+    private(set) var lastReply: (sent: UInt64, server: Int)?
+
+    private let settings: ForwardSettings
+    private let routes: [Route]
+    private var servers: [Server]
+    private var flights: [Flight] = []
+    private var freeFlights: [Int] = []
+    /// By the key's number.
+    private var openFlightIndex = NumberIndex()
+    private var attempts: [Attempt] = []
+    private var freeAttempts: [Int] = []
+    /// By channel number and ID.
+    private var attemptOfID = NumberIndex()
+    private var ports: SourcePorts
+    private var wakes = WakeQueue()
+    /// In the order of their expiry.
+    private var orphans: [(expiry: UInt64, attempt: Int, generation: UInt32)] = []
+    private var orphansSeen = 0
+    private var random = RandomPool()
+
+    private static let blank = [UInt8](repeating: 0, count: UpstreamQuery.maximumLength + 2)
+    private static let maximumSends = 10
+    /// A SERVFAIL needs no more room, in bytes.
+    private static let longestFallback = 4_096
+    private static let longestRetry: UInt64 = 2_000_000
+    private static let afterRefusal: UInt64 = 150_000
+    private static let streamPatience: UInt64 = 1_000_000
+    private static let streamSilence: UInt64 = 3_000_000
+    private static let orphanLifetime: UInt64 = 2_000_000
+    private static let maximumOrphans = 10_000
+
+    init(_ unbounded: ForwardSettings) {
+        let settings = unbounded.bounded
+        self.settings = settings
+        var routes: [Route] = []
+        for (index, server) in settings.servers.enumerated() {
+            let suffix = server.domain.canonicalWire
+            if let known = routes.firstIndex(where: { $0.suffix == suffix }) {
+                routes[known].servers.append(index)
+            } else {
+                routes.append(Route(suffix: suffix, servers: [index]))
+            }
+        }
+        // The longest suffix that fits is the first that fits.
+        self.routes = routes.sorted { $0.suffix.count > $1.suffix.count }
+        ports = SourcePorts(settings)
+        var random = RandomPool()
+        servers = settings.servers.map { _ in Server(cookies: CookieJar(client: random.next())) }
+    }
+
+    // MARK: Inputs
+
+    /// Asks, or joins a question that is already in flight.
+    mutating func fetch(_ key: FetchKey, waits: Bool, deadline: UInt64, now: UInt64) -> Start {
+        if let flight = openFlightIndex.find(key.number, where: { flights[$0].key == key }) {
+            guard waits else { return .flight(flight) }
+            guard flights[flight].waiters < settings.maximumWaiters else {
+                return .failed(.other, "too many clients wait for this question")
+            }
+            flights[flight].waiters += 1
+            if flights[flight].isLate { actions.append(.late(flight: flight)) }
+            return .flight(flight)
+        }
+        guard flightCount < settings.maximumFlights else {
+            return .failed(.other, "too many questions wait for upstream")
+        }
+        guard let route = routes.firstIndex(where: { key.isAtOrBelow($0.suffix) }) else {
+            return .failed(.notAuthoritative, "no upstream is configured for this name")
+        }
+        guard let server = choose(route, tried: 0, now) else {
+            let refused = routes[route].servers.contains { servers[$0].health.refusals > 0 }
+            return refused
+                ? .failed(.networkError, "no upstream can be reached")
+                : .failed(.noReachableAuthority, "no upstream answers")
+        }
+        let flight = open(
+            Flight(
+                key: key, deadline: max(deadline, now), staleAt: now + settings.staleAfter, retryAt: .max,
+                route: route, waiters: waits ? 1 : 0))
+        ask(flight, server, now)
+        askForProbe(flight, route, server, now)
+        schedule(flight)
+        return .flight(flight)
+    }
+
+    /// A message came from `channel`. `accept` says whether an answer can be used; its question has been compared.
+    mutating func received(
+        _ message: UnsafeRawBufferPointer, on channel: Channel, now: UInt64,
+        accept: (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Bool
+    ) {
+        lastReply = nil
+        guard message.count >= Header.length, let base = message.baseAddress else { return }
+        let flags = Header.Flags(rawValue: base.readUInt16(2))
+        guard flags.contains(.response), flags.opcode == .query,
+            let number = attemptOfID.find(
+                channel.number << 16 | UInt64(base.readUInt16(0)), where: { _ in true })
+        else { return }
+        let attempt = attempts[number]
+        if attempt.flight < 0 {
+            // Who answers late is alive, whatever it says; the question is gone, so nothing more can be checked.
+            if attempt.isOrphan { noteReply(attempt, rtt: true, now) }
+            forget(number, now)
+            return
+        }
+        let flight = attempt.flight
+        var code = flags.responseCode
+        let hasQuestion = UpstreamQuery.echoes(message, flights[flight].key, caseMask: attempt.caseMask)
+        // Servers that don't understand a query may return nothing but the header.
+        let bareError = message.count == Header.length && base.readUInt16(4) == 0 && code != .noError
+        guard hasQuestion || bareError else { return }
+
+        let summary = MessageReader.walk(message)
+        if let opt = summary?.opt {
+            code = ResponseCode(rawValue: code.rawValue | UInt16(opt.ttl >> 24) << 4)
+            if attempt.edns, settings.usesCookies,
+                let cookie = UpstreamQuery.option(EDNS.Option.cookie, opt, message)
+            {
+                guard servers[attempt.server].cookies.take(cookie) else { return }
+            }
+        }
+        let isStream = attempt.isStream
+        noteReply(attempt, rtt: code == .noError || code == .nxDomain, now)
+        let reply = UpstreamReply(
+            server: attempt.server, address: settings.servers[attempt.server].address, overTCP: isStream,
+            microseconds: UInt32(clamping: now - min(now, attempt.sent)))
+
+        if flags.contains(.truncated), !isStream {
+            forget(number, now)
+            // What does not fit is fetched from who has it.
+            flights[flight].latest = send(
+                flight, attempt.server, overTCP: true, edns: attempt.edns, isSecondTry: attempt.isSecondTry, now)
+            flights[flight].retryAt = now + Self.streamPatience
+            schedule(flight)
+            return
+        }
+        switch code {
+        case .noError, .nxDomain, .yxDomain:
+            guard let summary, hasQuestion, accept(flights[flight].key, message, summary) else {
+                servers[attempt.server].errors += 1
+                servers[attempt.server].health.noteFault()
+                flights[flight].error = .invalidData
+                flights[flight].errorText = "upstream's answer can't be used"
+                break
+            }
+            forget(number, now)
+            finish(flight, .answered(reply), now)
+            return
+        case .formatError where attempt.edns && summary?.opt == nil:
+            servers[attempt.server].health.notePlainOnly(now)
+            forget(number, now)
+            flights[flight].latest = send(
+                flight, attempt.server, overTCP: isStream, edns: false, isSecondTry: true, now)
+            schedule(flight)
+            return
+        case .badCookie where attempt.edns && !isStream:
+            forget(number, now)
+            // The cookie it wants came along; if that does not please it either, TCP does (RFC 7873 5.3).
+            flights[flight].latest = send(
+                flight, attempt.server, overTCP: attempt.isSecondTry, edns: true, isSecondTry: true, now)
+            schedule(flight)
+            return
+        case .serverFailure:
+            servers[attempt.server].errors += 1
+            if summary != nil, hasQuestion, message.count <= Self.longestFallback {
+                flights[flight].fallback = Array(message)
+                flights[flight].fallbackReply = reply
+            }
+            flights[flight].errorText = "upstream failed to resolve the name"
+        default:
+            servers[attempt.server].errors += 1
+            servers[attempt.server].health.noteFault()
+            flights[flight].errorText =
+                code == .refused ? "upstream refused the question" : "upstream answered an error"
+        }
+        flights[flight].wasRejected = true
+        forget(number, now)
+        advance(flight, now)
+    }
+
+    /// The network reported an error on `channel`: a port that is closed, a network without a route, a stream's end.
+    mutating func channelFailed(_ channel: Channel, now: UInt64) {
+        let server: Int
+        var wasReused = false
+        switch channel {
+        case .port(let port):
+            let waiting = ports.waitingServer(on: port)
+            ports.fail(port, &actions)
+            guard let waiting else { return }
+            server = waiting
+        case .stream(let number):
+            server = number
+            wasReused = servers[server].streamHasAnswered
+            servers[server].streamIsOpen = false
+            servers[server].streamHasAnswered = false
+            servers[server].streamSilentSince = now
+            guard servers[server].streamOutstanding > 0 else { return }
+        }
+        if !wasReused {
+            servers[server].errors += 1
+            servers[server].health.noteRefusal(now)
+        }
+        let lost = attempts.indices.filter { attempts[$0].flight != -2 && attempts[$0].channel == channel }
+            .map { (number: $0, generation: attempts[$0].generation) }
+        for (number, generation) in lost {
+            let attempt = attempts[number]
+            // The end of another of its flight's attempts may have ended this one.
+            guard attempt.flight != -2, attempt.generation == generation else { continue }
+            forget(number, now)
+            guard attempt.flight >= 0 else { continue }
+            if wasReused, !attempt.isSecondTry {
+                // The server was free to close an idle connection; the question is sent over a new one.
+                flights[attempt.flight].latest = send(
+                    attempt.flight, server, overTCP: true, edns: attempt.edns, isSecondTry: true, now)
+                schedule(attempt.flight)
+                continue
+            }
+            flights[attempt.flight].refusals += 1
+            flights[attempt.flight].error = .networkError
+            flights[attempt.flight].errorText = "upstream could not be reached"
+            advance(attempt.flight, now)
+        }
+    }
+
+    /// Does what is due at `now`.
+    mutating func timer(now: UInt64) {
+        while let (time, flight) = wakes.first, time <= now { wake(flight, now) }
+        while orphansSeen < orphans.count, orphans[orphansSeen].expiry <= now {
+            let orphan = orphans[orphansSeen]
+            orphansSeen += 1
+            let attempt = attempts[orphan.attempt]
+            guard attempt.isOrphan, attempt.generation == orphan.generation else { continue }
+            noteLate(orphan.attempt, now)
+            forget(orphan.attempt, now)
+        }
+        if orphansSeen > 64, orphansSeen * 2 > orphans.count {
+            orphans.removeFirst(orphansSeen)
+            orphansSeen = 0
+        }
+        for server in servers.indices where now >= streamDeadline(servers[server]) {
+            actions.append(.closeStream(server: server))
+            // Idle, or dead without a word: what waits on it is asked again.
+            channelFailed(.stream(server: server), now: now)
+        }
+    }
+
+    /// When `timer` has to be called next; nil while there is nothing to wait for.
+    var nextTimer: UInt64? {
+        var next = wakes.first?.time ?? .max
+        if orphansSeen < orphans.count { next = min(next, orphans[orphansSeen].expiry) }
+        for server in servers { next = min(next, streamDeadline(server)) }
+        return next == .max ? nil : next
+    }
+
+    /// When the server's connection is to be closed.
+    private func streamDeadline(_ server: Server) -> UInt64 {
+        guard server.streamIsOpen else { return .max }
+        return server.streamOutstanding == 0
+            ? server.streamUsed + settings.streamIdle : server.streamSilentSince + Self.streamSilence
+    }
+
+    /// Gives up on everything that is in flight.
+    mutating func failAll(_ error: ExtendedError, _ text: StaticString, now: UInt64) {
+        for flight in flights.indices where flights[flight].isOpen { finish(flight, .failed(error, text), now) }
+    }
+
+    // MARK: What the shell asks
+
+    func address(of server: Int) -> SocketAddress { settings.servers[server].address }
+
+    /// Those that are not finished, each with what it asks and until when.
+    var openFlights: [(flight: Int, key: FetchKey, deadline: UInt64)] {
+        flights.indices.filter { flights[$0].isOpen }.map { ($0, flights[$0].key, flights[$0].deadline) }
+    }
+
+    /// The actions so far; the outbox stays as it is until `clearOutbox`.
+    mutating func takeActions() -> [Action] {
+        let taken = actions
+        actions.removeAll(keepingCapacity: false)
+        return taken
+    }
+
+    /// All of the outbox has been sent. The next burst goes out on other ports.
+    mutating func clearOutbox() {
+        outbox.removeAll(keepingCapacity: true)
+        ports.endBurst()
+    }
+
+    /// The flight that the last message has answered, and that is now the caller's to release.
+    mutating func takeAnswered() -> (flight: Int, reply: UpstreamReply)? {
+        guard case .finished(let flight, .answered(let reply)) = actions.last else { return nil }
+        actions.removeLast()
+        return (flight, reply)
+    }
+
+    func key(of flight: Int) -> FetchKey { flights[flight].key }
+
+    func lastResort(of flight: Int) -> [UInt8] { flights[flight].fallback }
+
+    /// Waiters that left on `late`.
+    mutating func setWaiters(of flight: Int, to count: Int) { flights[flight].waiters = count }
+
+    /// A finished flight's number may be used again.
+    mutating func release(_ flight: Int) {
+        flights[flight].fallback = []
+        freeFlights.append(flight)
+    }
+
+    func status() -> [UpstreamStatus] {
+        zip(settings.servers, servers).map { settings, server in
+            UpstreamStatus(
+                server: settings,
+                state: server.health.isDown ? .down : server.health.everHeard ? .up : .untried,
+                smoothedRTT: server.health.smoothedRTT, failures: server.health.lates + server.health.refusals,
+                queries: server.queries, answers: server.answers, timeouts: server.timeouts,
+                errors: server.errors)
+        }
+    }
+
+    // MARK: Flights
+
+    private mutating func open(_ flight: Flight) -> Int {
+        let number: Int
+        if let free = freeFlights.popLast() {
+            number = free
+            flights[number] = flight
+        } else {
+            number = flights.count
+            flights.append(flight)
+        }
+        openFlightIndex.insert(flight.key.number, number)
+        flightCount += 1
+        return number
+    }
+
+    private mutating func finish(_ flight: Int, _ conclusion: Conclusion, _ now: UInt64) {
+        flights[flight].isOpen = false
+        openFlightIndex.remove(flights[flight].key.number, flight)
+        flightCount -= 1
+        wakes.remove(flight)
+        var number = flights[flight].attempts
+        flights[flight].attempts = -1
+        while number >= 0 {
+            let next = attempts[number].next
+            attempts[number].flight = -1
+            if attempts[number].isStream || orphans.count - orphansSeen > Self.maximumOrphans {
+                forget(number, now)
+            } else {
+                orphans.append((now + Self.orphanLifetime, number, attempts[number].generation))
+            }
+            number = next
+        }
+        actions.append(.finished(flight: flight, conclusion))
+    }
+
+    /// Nothing better will come.
+    private mutating func giveUp(_ flight: Int, _ now: UInt64) {
+        if flights[flight].fallback.isEmpty {
+            finish(flight, .failed(flights[flight].error, flights[flight].errorText), now)
+        } else {
+            finish(flight, .lastResort(flights[flight].fallbackReply), now)
+        }
+    }
+
+    private mutating func schedule(_ flight: Int) {
+        guard flights[flight].isOpen else { return }
+        var time = min(flights[flight].deadline, flights[flight].retryAt)
+        if !flights[flight].isLate { time = min(time, flights[flight].staleAt) }
+        wakes.set(flight, time)
+    }
+
+    private mutating func wake(_ flight: Int, _ now: UInt64) {
+        if now >= flights[flight].deadline {
+            if flights[flight].latest >= 0 { noteLate(flights[flight].latest, now) }
+            giveUp(flight, now)
+            return
+        }
+        if !flights[flight].isLate, now >= flights[flight].staleAt {
+            flights[flight].isLate = true
+            actions.append(.late(flight: flight))
+        }
+        if now >= flights[flight].retryAt { retry(flight, now) }
+        schedule(flight)
+    }
+
+    /// The latest attempt is overdue: the next server is asked too.
+    private mutating func retry(_ flight: Int, _ now: UInt64) {
+        if flights[flight].latest >= 0 { noteLate(flights[flight].latest, now) }
+        flights[flight].retryAt = .max
+        guard flights[flight].sends < Self.maximumSends else { return }
+        let route = flights[flight].route
+        if let server = choose(route, tried: flights[flight].tried, now) {
+            ask(flight, server, now)
+            return
+        }
+        if flights[flight].wasRejected {
+            // Everyone was asked, and one has said no: it is not asked for its no again.
+            giveUp(flight, now)
+            return
+        }
+        flights[flight].round += 1
+        flights[flight].tried = 0
+        if let server = choose(route, tried: 0, now) {
+            ask(flight, server, now)
+        } else {
+            // All are down; the first that may be tried again is.
+            let soonest = routes[route].servers.map { servers[$0].health.lastResortAt(now) }.min() ?? now
+            flights[flight].retryAt = max(soonest, now + 50_000)
+        }
+    }
+
+    /// An attempt came to nothing: the next server at once, or an end.
+    private mutating func advance(_ flight: Int, _ now: UInt64) {
+        defer { schedule(flight) }
+        if flights[flight].sends < Self.maximumSends,
+            let server = choose(flights[flight].route, tried: flights[flight].tried, now)
+        {
+            ask(flight, server, now)
+            return
+        }
+        if flights[flight].attempts >= 0 { return }
+        if flights[flight].error == .networkError, flights[flight].refusals < 2, flights[flight].fallback.isEmpty {
+            // It may be restarting.
+            flights[flight].tried = 0
+            flights[flight].latest = -1
+            flights[flight].retryAt = now + Self.afterRefusal
+            return
+        }
+        giveUp(flight, now)
+    }
+
+    // MARK: Servers
+
+    /// The best server of `route` that has not been tried: the fastest that is up, else one that is down and due.
+    private func choose(_ route: Int, tried: UInt64, _ now: UInt64) -> Int? {
+        var best = -1
+        var bestScore = UInt64.max
+        var lastResort = -1
+        var lastResortAt = UInt64.max
+        for server in routes[route].servers where tried >> UInt64(server) & 1 == 0 {
+            if servers[server].health.isDown {
+                let at = servers[server].health.lastResortAt(now)
+                if at <= now, at < lastResortAt { (lastResort, lastResortAt) = (server, at) }
+            } else if servers[server].health.score < bestScore {
+                (best, bestScore) = (server, servers[server].health.score)
+            }
+        }
+        if best >= 0 { return best }
+        return lastResort >= 0 ? lastResort : nil
+    }
+
+    private mutating func ask(_ flight: Int, _ server: Int, _ now: UInt64) {
+        flights[flight].tried |= 1 << UInt64(server)
+        let overTCP = settings.servers[server].transport == .tcp
+        let edns = servers[server].health.usesEDNS(now)
+        flights[flight].latest = send(flight, server, overTCP: overTCP, edns: edns, isSecondTry: false, now)
+        let patience = servers[server].health.patience
+        let base = overTCP ? max(patience, Self.streamPatience) : patience
+        flights[flight].retryAt = now + min(base << UInt64(min(flights[flight].round, 5)), Self.longestRetry)
+    }
+
+    /// A server that we have not heard of for long gets a copy of the question, so that no one has to wait to learn
+    /// how it is doing. Its answer is as good as any.
+    private mutating func askForProbe(_ flight: Int, _ route: Int, _ chosen: Int, _ now: UInt64) {
+        for server in routes[route].servers
+        where server != chosen && servers[server].health.isProbeDue(now) && settings.servers[server].transport == .udp {
+            flights[flight].tried |= 1 << UInt64(server)
+            send(
+                flight, server, overTCP: false, edns: servers[server].health.usesEDNS(now), isSecondTry: false, now)
+            return
+        }
+    }
+
+    private mutating func noteReply(_ attempt: Attempt, rtt: Bool, _ now: UInt64) {
+        lastReply = (attempt.sent, attempt.server)
+        servers[attempt.server].answers += 1
+        servers[attempt.server].health.noteHeard(now)
+        if rtt, !attempt.isStream { servers[attempt.server].health.noteRTT(sent: attempt.sent, now) }
+        if attempt.isStream {
+            servers[attempt.server].streamHasAnswered = true
+            servers[attempt.server].streamSilentSince = now
+        }
+    }
+
+    private mutating func noteLate(_ number: Int, _ now: UInt64) {
+        guard attempts[number].flight != -2, !attempts[number].wasLate else { return }
+        attempts[number].wasLate = true
+        servers[attempts[number].server].timeouts += 1
+        servers[attempts[number].server].health.noteLate(sent: attempts[number].sent, now)
+    }
+
+    // MARK: Attempts
+
+    @discardableResult
+    private mutating func send(
+        _ flight: Int, _ server: Int, overTCP: Bool, edns: Bool, isSecondTry: Bool, _ now: UInt64
+    ) -> Int {
+        // TCP repeats by itself what gets lost.
+        if overTCP, let attempt = attempt(of: flight, on: .stream(server: server)) { return attempt }
+        let channel: Channel
+        if overTCP {
+            channel = .stream(server: server)
+            servers[server].streamIsOpen = true
+            if servers[server].streamOutstanding == 0 { servers[server].streamSilentSince = now }
+            servers[server].streamOutstanding += 1
+            servers[server].streamUsed = now
+        } else {
+            var avoided = -1
+            let latest = flights[flight].latest
+            if latest >= 0, case .port(let port) = attempts[latest].channel { avoided = port }
+            channel = .port(ports.take(for: server, avoiding: avoided, random: random.next(), now: now, &actions))
+        }
+        servers[server].queries += 1
+        servers[server].health.noteSent(now)
+        flights[flight].sends += 1
+
+        let bits = random.next()
+        var id = UInt16(truncatingIfNeeded: bits)
+        while attemptOfID.find(channel.number << 16 | UInt64(id), where: { _ in true }) != nil {
+            id = UInt16(truncatingIfNeeded: random.next())
+        }
+        let caseMask = settings.randomizesCase ? random.next() : 0
+        let number = newAttempt(
+            Attempt(
+                flight: flight, server: server, channel: channel, id: id, caseMask: caseMask, sent: now, edns: edns,
+                isSecondTry: isSecondTry, next: flights[flight].attempts, generation: 0))
+        flights[flight].attempts = number
+        attemptOfID.insert(channel.number << 16 | UInt64(id), number)
+
+        let start = outbox.count
+        outbox.append(contentsOf: Self.blank)
+        let prefix = overTCP ? 2 : 0
+        let cookie = settings.usesCookies ? servers[server].cookies : nil
+        let key = flights[flight].key
+        let length = outbox.withUnsafeMutableBytes { bytes in
+            let base = bytes.baseAddress.unsafelyUnwrapped + start
+            let length = UpstreamQuery.write(
+                key, id: id, caseMask: caseMask, edns: edns, cookie: cookie, to: base + prefix)
+            if overTCP { base.write(UInt16(length), at: 0) }
+            return length + prefix
+        }
+        outbox.removeLast(outbox.count - start - length)
+        let bytes = start..<(start + length)
+        switch channel {
+        case .port(let port): actions.append(.datagram(port: port, bytes: bytes))
+        case .stream(let server): actions.append(.stream(server: server, bytes: bytes))
+        }
+        return number
+    }
+
+    private func attempt(of flight: Int, on channel: Channel) -> Int? {
+        var number = flights[flight].attempts
+        while number >= 0, attempts[number].channel != channel { number = attempts[number].next }
+        return number >= 0 ? number : nil
+    }
+
+    private mutating func newAttempt(_ attempt: Attempt) -> Int {
+        if let free = freeAttempts.popLast() {
+            let generation = attempts[free].generation &+ 1
+            attempts[free] = attempt
+            attempts[free].generation = generation
+            return free
+        }
+        attempts.append(attempt)
+        return attempts.count - 1
+    }
+
+    /// The attempt is over: its ID is free, and a late answer to it means nothing.
+    private mutating func forget(_ number: Int, _ now: UInt64) {
+        let attempt = attempts[number]
+        attemptOfID.remove(attempt.channel.number << 16 | UInt64(attempt.id), number)
+        if attempt.flight >= 0 {
+            if flights[attempt.flight].latest == number { flights[attempt.flight].latest = -1 }
+            var link = flights[attempt.flight].attempts
+            if link == number {
+                flights[attempt.flight].attempts = attempt.next
+            } else {
+                while link >= 0, attempts[link].next != number { link = attempts[link].next }
+                if link >= 0 { attempts[link].next = attempt.next }
+            }
+        }
+        attempts[number].flight = -2
+        freeAttempts.append(number)
+        switch attempt.channel {
+        case .port(let port): ports.release(port, &actions)
+        case .stream(let server):
+            servers[server].streamOutstanding -= 1
+            servers[server].streamUsed = now
+        }
+    }
+}

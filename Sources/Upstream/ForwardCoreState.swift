@@ -1,0 +1,129 @@
+import DNSWire
+import Lookup
+import Platform
+
+/// What `ForwardCore` decides, and what it remembers to decide by. Times in microseconds.
+extension ForwardCore {
+    enum Action: Sendable {
+        /// A socket that is connected to the server, with a source port that no one can predict.
+        case openPort(Int, server: Int)
+        case closePort(Int)
+        case datagram(port: Int, bytes: Range<Int>)
+        /// To the server's TCP connection, which is opened for it where there is none. The length prefix is included.
+        case stream(server: Int, bytes: Range<Int>)
+        case closeStream(server: Int)
+        case late(flight: Int)
+        /// The flight is over; its number is valid until `release`.
+        case finished(flight: Int, Conclusion)
+    }
+
+    enum Conclusion: Sendable, Equatable {
+        /// The message that `accept` has just agreed to.
+        case answered(UpstreamReply)
+        /// All that there was is this SERVFAIL message: see `lastResort(of:)`.
+        case lastResort(UpstreamReply)
+        case failed(ExtendedError, StaticString)
+
+        static func == (left: Conclusion, right: Conclusion) -> Bool {
+            switch (left, right) {
+            case (.answered(let a), .answered(let b)), (.lastResort(let a), .lastResort(let b)): a == b
+            case (.failed(let a, _), .failed(let b, _)): a == b
+            default: false
+            }
+        }
+    }
+
+    enum Start {
+        /// The question is in flight.
+        case flight(Int)
+        /// It can't be asked.
+        case failed(ExtendedError, StaticString)
+    }
+
+    /// Where a message goes or came from.
+    enum Channel: Hashable {
+        case port(Int)
+        case stream(server: Int)
+
+        var number: UInt64 {
+            switch self {
+            case .port(let port): UInt64(port)
+            case .stream(let server): 1 << 40 | UInt64(server)
+            }
+        }
+    }
+
+    struct Flight {
+        var key: FetchKey
+        var deadline: UInt64
+        var staleAt: UInt64
+        var retryAt: UInt64
+        var route: Int
+        var waiters: Int
+        /// One bit per server, of this round.
+        var tried: UInt64 = 0
+        var round = 0
+        var sends = 0
+        var refusals = 0
+        var isLate = false
+        /// A server has answered, but nothing that can be used.
+        var wasRejected = false
+        /// Attempts that are out, linked by `next`.
+        var attempts = -1
+        /// The one whose lateness calls the next server.
+        var latest = -1
+        var isOpen = true
+        /// A SERVFAIL, in case nothing better comes.
+        var fallback: [UInt8] = []
+        var fallbackReply = UpstreamReply(
+            server: 0, address: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), overTCP: false,
+            microseconds: 0)
+        var error = ExtendedError.noReachableAuthority
+        var errorText: StaticString = "no upstream answered in time"
+    }
+
+    struct Attempt {
+        /// -1 when it is an orphan; -2 when the slot is free.
+        var flight: Int
+        var server: Int
+        var channel: Channel
+        var id: UInt16
+        var caseMask: UInt64
+        var sent: UInt64
+        var edns: Bool
+        /// Answers to a retry are not retried once more.
+        var isSecondTry: Bool
+        var wasLate = false
+        var next = -1
+        /// Tells this attempt from others that had its slot.
+        var generation: UInt32
+    }
+
+    struct Server {
+        var health = ServerHealth()
+        var cookies: CookieJar
+        var streamOutstanding = 0
+        var streamIsOpen = false
+        var streamHasAnswered = false
+        var streamUsed: UInt64 = 0
+        /// Since when nothing has come while something was waited for.
+        var streamSilentSince: UInt64 = 0
+        var queries: UInt64 = 0
+        var answers: UInt64 = 0
+        var timeouts: UInt64 = 0
+        /// Answers that could not be used, and network errors.
+        var errors: UInt64 = 0
+    }
+
+    struct Route {
+        var suffix: [UInt8]
+        var servers: [Int]
+    }
+}
+
+extension ForwardCore.Attempt {
+    var isOrphan: Bool { flight == -1 }
+    var isStream: Bool {
+        if case .stream = channel { true } else { false }
+    }
+}

@@ -1,0 +1,124 @@
+import DNSWire
+import Glibc
+package import Platform
+
+/// The system's name servers, as `/etc/resolv.conf` lists them.
+package struct ResolvConf: Sendable {
+    /// In the order of the file, without our own addresses and without doubles.
+    package let servers: [UpstreamServer]
+    /// Lines that can't be used, and why; a file that can't be read.
+    package let diagnostics: [Diagnostic]
+    /// The file that the servers come from: systemd-resolved's own where `path` only names its stub.
+    package let path: String
+
+    package static let systemPath = "/etc/resolv.conf"
+    /// Where systemd-resolved keeps the servers behind its stub.
+    package static let resolvedPath = "/run/systemd/resolve/resolv.conf"
+    private static let largest = 1 << 20
+
+    /// Reads the file at `path`. `ownAddresses` are those we listen on: they are skipped, so that nothing is ever
+    /// forwarded to ourselves.
+    package static func read(
+        _ path: String = systemPath, ownAddresses: [SocketAddress] = [], resolvedPath: String = Self.resolvedPath
+    ) -> ResolvConf {
+        let text: [UInt8]
+        switch contents(of: path) {
+        case .success(let bytes): text = bytes
+        case .failure(let error):
+            let why = "can't be read: \(error); name the servers with --upstream, or use --no-upstream"
+            return ResolvConf(servers: [], diagnostics: [Diagnostic(Place(path: path), .error, why)], path: path)
+        }
+        let listed = nameServers(text, path: path, ownAddresses: [])
+        // The stub only passes on what it gets from the servers in the other file, and it may be us who replace it.
+        let namesStub = !listed.servers.isEmpty && listed.servers.allSatisfy { isResolvedStub($0.address) }
+        if namesStub || isResolvedLink(path), path != resolvedPath,
+            case .success(let behind) = contents(of: resolvedPath)
+        {
+            let real = nameServers(behind, path: resolvedPath, ownAddresses: ownAddresses)
+            if !real.servers.isEmpty { return real }
+        }
+        return nameServers(text, path: path, ownAddresses: ownAddresses)
+    }
+
+    /// The `nameserver` lines of `text`. More than three are used: the limit is the C library's.
+    static func nameServers(_ text: [UInt8], path: String, ownAddresses: [SocketAddress]) -> ResolvConf {
+        var servers: [UpstreamServer] = []
+        var diagnostics: [Diagnostic] = []
+        let file = Place(path: path)
+        let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        for (index, line) in lines.enumerated() {
+            let words = line.split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") || $0 == UInt8(ascii: "\r") }
+            guard let keyword = words.first, keyword.elementsEqual("nameserver".utf8) else { continue }
+            let place = file.line(index + 1)
+            guard words.count > 1 else {
+                diagnostics.append(Diagnostic(place, .warning, "nameserver without an address; the line is skipped"))
+                continue
+            }
+            guard let address = SocketAddress(ip: String(decoding: words[1], as: UTF8.self), port: 53) else {
+                let shown = words[1].prefix(64).map { (0x21...0x7E).contains($0) ? $0 : UInt8(ascii: "?") }
+                let word = String(decoding: shown, as: UTF8.self)
+                diagnostics.append(
+                    Diagnostic(place, .warning, "'\(word)' is not an IP address; the line is skipped"))
+                continue
+            }
+            // As the C library has it, 0.0.0.0 and :: mean this machine.
+            let target = address.isUnspecified ? loopback(address) : address
+            if ownAddresses.contains(where: { isOurs(target, $0) }) {
+                diagnostics.append(
+                    Diagnostic(place, .warning, "\(target.ip) is an address of our own; it is not asked"))
+                continue
+            }
+            let server = UpstreamServer(address: target)
+            if !servers.contains(server) { servers.append(server) }
+        }
+        return ResolvConf(
+            servers: Array(servers.prefix(ForwardSettings.maximumServers)), diagnostics: diagnostics, path: path)
+    }
+
+    /// Whether a query to `server` would come back to the listener at `own`.
+    private static func isOurs(_ server: SocketAddress, _ own: SocketAddress) -> Bool {
+        guard server.port == own.port else { return false }
+        if own.isUnspecified { return server.isLoopback && (server.isIPv6 == own.isIPv6 || own.isIPv6) }
+        return server.isIPv6 == own.isIPv6 && server.high == own.high && server.low == own.low
+    }
+
+    private static func loopback(_ address: SocketAddress) -> SocketAddress {
+        SocketAddress(high: 0, low: address.isIPv6 ? 1 : 0x7F00_0001, port: address.port, isIPv6: address.isIPv6)
+    }
+
+    /// 127.0.0.53, or 127.0.0.54 which does not listen to local names.
+    private static func isResolvedStub(_ address: SocketAddress) -> Bool {
+        !address.isIPv6 && (address.low == 0x7F00_0035 || address.low == 0x7F00_0036)
+    }
+
+    /// Whether `path` is a link to systemd-resolved's stub file.
+    private static func isResolvedLink(_ path: String) -> Bool {
+        var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        let length = target.withUnsafeMutableBytes {
+            readlink(path, $0.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: CChar.self), $0.count)
+        }
+        guard length > 0 else { return false }
+        return String(decoding: target[..<length], as: UTF8.self).hasSuffix("/systemd/resolve/stub-resolv.conf")
+    }
+
+    private struct ReadError: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    private static func contents(of path: String) -> Result<[UInt8], ReadError> {
+        // Without O_NONBLOCK, a FIFO in the file's place would hold us up.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { return .failure(ReadError(description: String(cString: strerror(errno)))) }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65_536)
+        while true {
+            let count = Glibc.read(descriptor, &chunk, chunk.count)
+            if count < 0 && errno == EINTR { continue }
+            guard count >= 0 else { return .failure(ReadError(description: String(cString: strerror(errno)))) }
+            if count == 0 { return .success(bytes) }
+            bytes += chunk[..<count]
+            guard bytes.count <= largest else { return .failure(ReadError(description: "it is larger than 1 MiB")) }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+/// What is known about one upstream from its answers and its silence. Times in microseconds.
+struct ServerHealth: Sendable {
+    /// RTTs, smoothed, and their mean deviation (RFC 6298 2); 0 before the first.
+    private(set) var smoothedRTT: UInt64 = 0
+    private(set) var deviation: UInt64 = 0
+    /// Queries that went late since it was last heard of.
+    private(set) var lates = 0
+    /// Network errors since it was last heard of.
+    private(set) var refusals = 0
+    private(set) var isDown = false
+    /// It answers, but not what we ask (REFUSED, NOTIMP, malformed): others first.
+    private(set) var faults = 0
+    /// When the first query left that has not been followed by any sign of life; 0 when there is none.
+    private var silentSince: UInt64 = 0
+    /// When it came back from being down.
+    private var backSince: UInt64 = 0
+    private var probedAt: UInt64 = 0
+    private var probeInterval = Self.firstProbe
+    private(set) var everHeard = false
+    /// FORMERR to EDNS: plain DNS only, until this time (RFC 6891 7).
+    private var plainUntil: UInt64 = 0
+
+    static let firstProbe: UInt64 = 1_000_000
+    static let longestProbe: UInt64 = 30_000_000
+    /// How often a server is tried when there is no other.
+    static let lastResortProbe: UInt64 = 500_000
+    private static let downAfterLates = 3
+    private static let downAfterRefusals = 2
+    private static let downAfterSilence: UInt64 = 1_000_000
+    /// Silence shorter than this may be a change of networks: a client would rather wait than be told to go.
+    private static let failFastAfter: UInt64 = 3_000_000
+    private static let plainPeriod: UInt64 = 600_000_000
+    private static let unmeasuredRTT: UInt64 = 400_000
+
+    /// When the next server is asked too.
+    var patience: UInt64 {
+        smoothedRTT == 0 ? Self.unmeasuredRTT : min(max(smoothedRTT + 4 * deviation, 50_000), 1_000_000)
+    }
+
+    /// Lower is better.
+    var score: UInt64 {
+        (smoothedRTT == 0 ? Self.unmeasuredRTT : smoothedRTT) + UInt64(min(lates + faults + refusals, 10)) * 400_000
+    }
+
+    /// A query that need not be answered may be copied to it, to see how it is doing.
+    func isProbeDue(_ now: UInt64) -> Bool { probedAt == 0 || now >= probedAt + probeInterval }
+
+    /// When it may be tried although it is down and there is no other: again and again while its silence is new, then
+    /// one query at a time.
+    func lastResortAt(_ now: UInt64) -> UInt64 {
+        if refusals == 0, silentSince == 0 || now < silentSince + Self.failFastAfter { return now }
+        return probedAt + min(probeInterval, Self.lastResortProbe)
+    }
+
+    func usesEDNS(_ now: UInt64) -> Bool {
+        // Old middleboxes swallow EDNS queries without a word.
+        now >= plainUntil && (everHeard || lates < 2)
+    }
+
+    mutating func noteSent(_ now: UInt64) {
+        if silentSince == 0 { silentSince = max(now, 1) }
+        // Until it has answered, or is down, each further probe waits longer.
+        if isDown || isProbeDue(now) {
+            if probedAt != 0 { probeInterval = min(probeInterval * 2, Self.longestProbe) }
+            probedAt = max(now, 1)
+        }
+    }
+
+    /// A message that fits a query came back.
+    mutating func noteHeard(_ now: UInt64) {
+        probeInterval = Self.longestProbe
+        if isDown {
+            // What waited out there says how long it was away, not how fast it is.
+            smoothedRTT = 0
+            deviation = 0
+            backSince = now
+            probeInterval = Self.firstProbe
+        }
+        lates = 0
+        refusals = 0
+        silentSince = 0
+        isDown = false
+        everHeard = true
+        probedAt = max(now, 1)
+    }
+
+    mutating func noteRTT(sent: UInt64, _ now: UInt64) {
+        faults = 0
+        guard sent >= backSince else { return }
+        let rtt = max(now - min(sent, now), 1)
+        if smoothedRTT == 0 {
+            smoothedRTT = rtt
+            deviation = rtt / 2
+        } else {
+            let distance = rtt > smoothedRTT ? rtt - smoothedRTT : smoothedRTT - rtt
+            deviation = (3 * deviation + distance) / 4
+            smoothedRTT = max((7 * smoothedRTT + rtt) / 8, 1)
+        }
+    }
+
+    mutating func noteFault() { faults = min(faults + 1, 5) }
+
+    mutating func notePlainOnly(_ now: UInt64) { plainUntil = now + Self.plainPeriod }
+
+    /// A query that left at `sent` has had no answer for as long as we wait before asking another.
+    mutating func noteLate(sent: UInt64, _ now: UInt64) {
+        // It has answered something since, so it lives, and only this datagram was lost or is slow.
+        guard silentSince != 0, silentSince <= max(sent, 1) else { return }
+        lates += 1
+        if lates == 1 {
+            // It is asked after others now; copies find out whether it was a passing thing.
+            probedAt = max(now, 1)
+            probeInterval = Self.firstProbe
+        }
+        if lates >= Self.downAfterLates, now >= silentSince + Self.downAfterSilence { goDown(now) }
+    }
+
+    /// The network says that it can't be reached.
+    mutating func noteRefusal(_ now: UInt64) {
+        refusals += 1
+        if refusals >= Self.downAfterRefusals { goDown(now) }
+    }
+
+    private mutating func goDown(_ now: UInt64) {
+        guard !isDown else { return }
+        isDown = true
+        probedAt = max(now, 1)
+        probeInterval = Self.firstProbe
+    }
+}
+
+/// The health of one upstream, for people.
+package struct UpstreamStatus: Sendable, Hashable {
+    package enum State: String, Sendable, Hashable {
+        /// Not heard of yet.
+        case untried
+        case up
+        /// Not asked while another is up; probed now and then.
+        case down
+    }
+
+    package let server: UpstreamServer
+    package let state: State
+    /// Smoothed round trip in microseconds; 0 before the first answer.
+    package let smoothedRTT: UInt64
+    /// Queries without an answer since the last sign of life.
+    package let failures: Int
+    /// Since start.
+    package let queries: UInt64
+    package let answers: UInt64
+    package let timeouts: UInt64
+    /// Answers that could not be used, SERVFAIL and REFUSED among them, and network errors.
+    package let errors: UInt64
+}
+
+/// The cookies between us and one server: ours, and the last it gave us.
+///
+/// - RFC: 7873 4 (client cookie 8 bytes, server cookie 8 to 32).
+struct CookieJar: Sendable {
+    let client: UInt64
+    private(set) var server: [UInt8] = []
+
+    init(client: UInt64) {
+        self.client = client
+    }
+
+    /// False when the option is not an echo of our cookie, and so the message not an answer to us.
+    mutating func take(_ option: UnsafeRawBufferPointer) -> Bool {
+        guard option.count >= 8, let base = option.baseAddress, base.loadUnaligned(as: UInt64.self) == client
+        else { return false }
+        let rest = option.count - 8
+        guard rest == 0 || (8...32).contains(rest) else { return false }
+        if rest > 0, !server.elementsEqual(option[8...]) { server = Array(option[8...]) }
+        return true
+    }
+}

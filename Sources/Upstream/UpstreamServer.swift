@@ -1,0 +1,123 @@
+package import DNSWire
+package import Platform
+
+/// A server that questions are forwarded to, and for which names.
+package struct UpstreamServer: Sendable, Hashable {
+    /// How it is spoken to.
+    package enum Transport: Sendable, Hashable {
+        /// UDP, and TCP for what does not fit (RFC 7766 5).
+        case udp
+        /// TCP only.
+        case tcp
+    }
+
+    package let address: SocketAddress
+    package let transport: Transport
+    /// The names it is asked about: this one and all below. The root for the default route.
+    package let domain: Name
+
+    package init(address: SocketAddress, transport: Transport = .udp, domain: Name = .root) {
+        self.address = address
+        self.transport = transport
+        self.domain = domain
+    }
+}
+
+extension UpstreamServer: CustomStringConvertible {
+    /// `10.0.0.53:53`, `tcp://10.0.0.53:53`, with `corp.example.=` in front where it has a route of its own.
+    package var description: String {
+        (domain.isRoot ? "" : "\(domain)=") + (transport == .tcp ? "tcp://" : "") + address.description
+    }
+}
+
+extension UpstreamServer {
+    /// Why a text is not a server.
+    package struct ParseError: Error, Hashable, CustomStringConvertible {
+        /// What is wrong and how to mend it; what it quotes is escaped.
+        package let description: String
+
+        init(_ description: String) {
+            self.description = description
+        }
+    }
+
+    /// Reads `[DOMAIN=]SERVER`, where SERVER is `ADDR[:PORT]`, `[V6]:PORT`, or either behind `tcp://` or `udp://`.
+    package init(parsing text: String) throws(ParseError) {
+        var rest = text[...]
+        var domain = Name.root
+        if let equals = rest.firstIndex(of: "=") {
+            let word = rest[..<equals]
+            do {
+                domain = try Name(parsing: word.utf8)
+            } catch {
+                throw ParseError("\(quoted(text.utf8)): the domain in front of '=' is not a name: \(error)")
+            }
+            rest = rest[rest.index(after: equals)...]
+        }
+        var transport = Transport.udp
+        if let scheme = rest.range(of: "://") {
+            let word = rest[..<scheme.lowerBound].lowercased()
+            rest = rest[scheme.upperBound...]
+            switch word {
+            case "udp": break
+            case "tcp": transport = .tcp
+            case "tls", "https":
+                throw ParseError(
+                    "\(quoted(text.utf8)): \(word):// to an upstream is not supported yet; give ADDR or tcp://ADDR")
+            default:
+                throw ParseError(
+                    "\(quoted(text.utf8)): \(quoted("\(word)://".utf8)) is no transport; give ADDR[:PORT] or tcp://ADDR[:PORT]"
+                )
+            }
+        }
+        self.init(
+            address: try Self.address(String(rest), of: text), transport: transport, domain: domain)
+    }
+
+    private static func address(_ text: String, of whole: String) throws(ParseError) -> SocketAddress {
+        var ip = text
+        var port: UInt16 = 53
+        if text.hasPrefix("[") {
+            guard let close = text.firstIndex(of: "]") else {
+                throw ParseError("\(quoted(whole.utf8)): ']' is missing")
+            }
+            ip = String(text[text.index(after: text.startIndex)..<close])
+            let behind = text[text.index(after: close)...]
+            if !behind.isEmpty {
+                guard behind.first == ":" else {
+                    throw ParseError("\(quoted(whole.utf8)): after ']' only :PORT may follow")
+                }
+                port = try number(behind.dropFirst(), of: whole)
+            }
+        } else if let colon = text.firstIndex(of: ":"), colon == text.lastIndex(of: ":") {
+            ip = String(text[..<colon])
+            port = try number(text[text.index(after: colon)...], of: whole)
+        }
+        guard let address = SocketAddress(ip: ip, port: port), !address.isUnspecified else {
+            throw ParseError(
+                "\(quoted(whole.utf8)): \(quoted(ip.utf8)) is not an IP address; a server is given as ADDR[:PORT] or [V6]:PORT"
+            )
+        }
+        return address
+    }
+
+    private static func number(_ text: Substring, of whole: String) throws(ParseError) -> UInt16 {
+        guard !text.isEmpty, text.utf8.allSatisfy(ASCII.isDigit), let port = UInt16(text), port > 0 else {
+            throw ParseError(
+                "\(quoted(whole.utf8)): \(quoted(text.utf8)) is not a port; one is a number from 1 to 65535")
+        }
+        return port
+    }
+}
+
+extension Substring {
+    /// Where `word` first stands. (Foundation's would do; it is not linked for three lines.)
+    fileprivate func range(of word: String) -> Range<Index>? {
+        var start = startIndex
+        while start < endIndex {
+            if self[start...].hasPrefix(word) { return start..<index(start, offsetBy: word.count) }
+            start = index(after: start)
+        }
+        return nil
+    }
+}
