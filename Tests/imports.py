@@ -2,8 +2,8 @@
 """The import graph of the modules, and circles of files inside them.
 
     imports.py             one line for each module, then the circles of its files; exit code 1 where modules form a
-                           circle, where Package.swift names more or less than a module imports, and where two modules
-                           have a type of the same name
+                           circle or are not in the order that Architecture.md gives them, where Package.swift names
+                           more or less than a module imports, and where two modules have a type of the same name
     imports.py --most 3    exit code 1 also where a circle has more than three files
     imports.py --arrows    for each circle which file needs which other, and for what
 
@@ -171,6 +171,13 @@ def circles(arrows):
     return sorted(found, key=lambda members: (-len(members), members))
 
 
+def documented():
+    """The groups of modules in Architecture.md, in their order: each uses only what stands to its left."""
+    text = (TOP / "Sources/stub53/Documentation.docc/Architecture.md").read_text()
+    order, = (part for part in text.split("\n\n") if part.startswith("`") and " · " in part)
+    return [re.findall(r"`(\w+)`", group) for group in order.split(" · ")]
+
+
 def layers(arrows):
     """The modules from the ground up: each line uses only those above it."""
     left, done = dict(arrows), []
@@ -212,6 +219,13 @@ def main():
             size = f"{len(modules[name])} files" if modules[name] else "C"
             print(f"  {name:13} {size:>9}   {' '.join(sorted(arrows[name]))}")
         print()
+    place = {name: number for number, group in enumerate(documented()) for name in group}
+    for name in sorted(set(arrows) ^ set(place)):
+        faults.append(f"{name} is in Package.swift or in Architecture.md, and not in the other")
+    for name, used in sorted(arrows.items()):
+        for other in sorted(used):
+            if place.get(other, -1) >= place.get(name, len(place)):
+                faults.append(f"{name} imports {other}, which does not stand to its left in Architecture.md")
     for circle in circles(arrows):
         faults.append("circle of modules: " + " ".join(circle))
 
