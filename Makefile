@@ -73,12 +73,16 @@ docs: links
 		--fallback-bundle-identifier stub53 --warnings-as-errors
 	@echo "python3 -m http.server --directory $(DOCS) serves them: http://localhost:8000/documentation/stub53"
 
-# How many lines of each module the tests run, those of started daemons among them.
+# How many lines of each module the tests run, those of started daemons among them; in a build of its own.
 coverage: test-tools script-tools
-	swift test --enable-code-coverage --scratch-path .build-coverage $(UNIT_TESTS)
-	Tests/coverage.py .build-coverage/debug
+	swift build --build-tests --enable-code-coverage --scratch-path .build-coverage
+	rm -rf .build-coverage/profiles
+	export LLVM_PROFILE_FILE=$(CURDIR)/.build-coverage/profiles/%m.%p.profraw; \
+	swift test --skip-build --scratch-path .build-coverage $(UNIT_TESTS) && \
+	swift test --skip-build --scratch-path .build-coverage --filter EndToEndTests
+	Tests/coverage.py .build-coverage
 
-# The same, on builds that watch memory or threads; each has a folder of its own.
+# Unit tests on builds that watch memory or threads; each has a folder of its own.
 sanitize: test-tools
 	for kind in $(SANITIZERS); do \
 		swift build --build-tests --sanitize=$$kind --scratch-path .build-$$kind && \

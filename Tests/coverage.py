@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The share of lines that tests have run: a line for each module under Sources, and the total.
 
-    coverage.py FOLDER    FOLDER is where `swift test --enable-code-coverage` has built, such as .build-coverage/debug
+    coverage.py FOLDER    FOLDER is the scratch path of a build with --enable-code-coverage; FOLDER/profiles holds what
+                          the tests and the programs that they started have left (LLVM_PROFILE_FILE)
 """
 
 import json
@@ -12,11 +13,16 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 built = Path(sys.argv[1])
 target = json.loads(subprocess.run(["swift", "-print-target-info"], check=True, capture_output=True).stdout)
-llvm_cov = Path(target["paths"]["runtimeResourcePath"]).parent.parent / "bin/llvm-cov"
-tests, = built.glob("*.xctest")
-report = subprocess.run(
-    [llvm_cov, "export", "-summary-only", f"-instr-profile={built / 'codecov/default.profdata'}",
-     tests, "-object", built / "stub53"], check=True, capture_output=True, text=True).stdout
+tools = Path(target["paths"]["runtimeResourcePath"]).parent.parent / "bin"
+
+# A program that was killed may leave half a profile: that one counts for nothing.
+profiles = sorted((built / "profiles").glob("*.profraw"))
+(built / "profiles.txt").write_text("\n".join(map(str, profiles)))
+subprocess.run([tools / "llvm-profdata", "merge", "-sparse", "-failure-mode=all", "-o", built / "all.profdata",
+                "-input-files", built / "profiles.txt"], check=True, stderr=subprocess.DEVNULL)
+tests, = (built / "debug").glob("*.xctest")
+report = subprocess.run([tools / "llvm-cov", "export", "-summary-only", f"-instr-profile={built / 'all.profdata'}",
+                         tests, "-object", built / "debug/stub53"], check=True, capture_output=True, text=True).stdout
 
 lines = {}
 for file in json.loads(report)["data"][0]["files"]:

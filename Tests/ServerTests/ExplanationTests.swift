@@ -137,7 +137,7 @@ struct ExplanationTests {
         let after = await world.control.why(try name("www.example.net."), .a)
         #expect(after.answer.source == "cache" && after.rows[3].decides)
         let entry = try #require(after.cached.first)
-        #expect(entry.ttl == 60 && entry.remaining + entry.age <= 61 && !entry.isStale && entry.hits == 0)
+        #expect(entry.ttl == 3600 && entry.remaining + entry.age <= 3601 && !entry.isStale && entry.hits == 0)
         #expect(entry.upstream == "127.0.0.1:\(world.upstream.port)" && entry.upstreamMicroseconds ?? 0 > 0)
         #expect(after.browser?.addresses == ["192.0.2.1"])
         let statistics = world.daemon.store.current().data.chain.cache.statistics

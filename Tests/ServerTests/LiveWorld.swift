@@ -53,7 +53,8 @@ final class LiveWorld: Sendable {
     init(hosts: String = hosts, options: [(key: String, value: String)] = [], serves: Bool = false) throws {
         let folder = try TemporaryFolder()
         self.folder = folder
-        upstream = try TestSupport.ScriptedServer { query, _ in .send(Reply.addresses(query)) }
+        // What it says is held for as long as the slowest machine takes for all tests.
+        upstream = try TestSupport.ScriptedServer { query, _ in .send(Reply.addresses(query, ttl: 3600)) }
         try folder.write(hosts, to: "hosts")
         try folder.write(Self.zone, to: "zones/acme.org.zone")
         var all: [Configuration.Option] = [

@@ -177,12 +177,12 @@ package enum Reply {
         ]
     }
 
-    private static func a(_ octets: [UInt8], ttl: UInt8) -> [UInt8] {
-        [0xC0, 12, 0, 1, 0, 1, 0, 0, 0, ttl, 0, 4] + octets
+    private static func a(_ octets: [UInt8], ttl: UInt16) -> [UInt8] {
+        [0xC0, 12, 0, 1, 0, 1, 0, 0, UInt8(ttl >> 8), UInt8(ttl & 0xFF), 0, 4] + octets
     }
 
     /// Addresses for the name asked, whatever it is; no data for types other than A.
-    package static func addresses(_ query: [UInt8], _ addresses: [[UInt8]] = [[192, 0, 2, 1]], ttl: UInt8 = 60)
+    package static func addresses(_ query: [UInt8], _ addresses: [[UInt8]] = [[192, 0, 2, 1]], ttl: UInt16 = 60)
         -> [UInt8]
     {
         let end = questionEnd(query)
