@@ -1,6 +1,5 @@
 package import DNSWire
 import Glibc
-import LocalData
 package import Lookup
 
 /// What the cache holds for one question, for people: a copy, taken without a trace.
