@@ -1,4 +1,5 @@
 import DNSWire
+import LocalData
 import Testing
 
 @testable import Lookup

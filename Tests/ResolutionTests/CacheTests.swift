@@ -1,4 +1,5 @@
 import DNSWire
+import Lookup
 import Testing
 
 @testable import Upstream

@@ -1,4 +1,6 @@
 import DNSWire
+import Lookup
+import Platform
 import Testing
 
 @testable import LocalData

@@ -1,4 +1,7 @@
 import DNSWire
+import LocalData
+import Lookup
+import Platform
 import Testing
 
 /// What a question is answered with: `NOERROR aa`, the answer section, and the authority section.

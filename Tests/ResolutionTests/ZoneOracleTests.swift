@@ -1,6 +1,7 @@
 import DNSWire
 import LDNS
 import LocalData
+import Lookup
 import Platform
 import Testing
 

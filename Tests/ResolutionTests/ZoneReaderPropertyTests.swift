@@ -2,6 +2,7 @@ import DNSWire
 import Glibc
 import LDNS
 import LocalData
+import Platform
 import Testing
 
 private let example = Name("example.")

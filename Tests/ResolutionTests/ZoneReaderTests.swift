@@ -1,5 +1,6 @@
 import DNSWire
 import LocalData
+import Platform
 import Testing
 
 private let example = Name("example.")

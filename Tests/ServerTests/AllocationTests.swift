@@ -5,6 +5,8 @@ import LookupLog
 import TestSupport
 import Testing
 
+@testable import Transports
+
 @Suite(
     "The fast lane allocates nothing", .enabled(if: allocation_count_works() == 1, "a sanitizer has its own allocator"))
 struct AllocationTests {

@@ -1,11 +1,15 @@
 import DNSWire
 import Foundation
+import Lookup
 import LookupLog
 import TestSupport
 import Testing
+import Upstream
 
 @testable import Daemon
 @testable import LocalData
+@testable import Platform
+@testable import Transports
 
 @Suite("Settings come from defaults, a file, and options, in this order")
 struct ConfigurationTests {

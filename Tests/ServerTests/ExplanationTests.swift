@@ -2,8 +2,12 @@ import DNSWire
 import Foundation
 import TestSupport
 import Testing
+import Upstream
 
 @testable import Daemon
+@testable import Pipeline
+@testable import Platform
+@testable import Transports
 
 @Suite("Why a name is answered as it is")
 struct ExplanationTests {

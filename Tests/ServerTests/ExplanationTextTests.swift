@@ -2,6 +2,7 @@ import DNSWire
 import TestSupport
 import Testing
 
+@testable import Daemon
 @testable import stub53
 
 @Suite("The text of a live explanation")

@@ -3,9 +3,11 @@ import Foundation
 import LookupLog
 import TestSupport
 import Testing
+import Upstream
 
 @testable import Daemon
 @testable import Lookup
+@testable import Platform
 @testable import Transports
 
 /// All parts of a running service in this process, but for the threads that serve: with a hosts file, a zone, and an

@@ -1,6 +1,7 @@
 import DNSWire
 import Foundation
 import LDNS
+import Lookup
 import LookupLog
 import TestSupport
 import Testing

@@ -1,5 +1,6 @@
 import DNSWire
 import LDNS
+import Lookup
 import LookupLog
 import TestSupport
 import Testing

@@ -1,5 +1,6 @@
 import DNSWire
 import Foundation
+import Lookup
 import TestSupport
 import Testing
 

@@ -1,6 +1,7 @@
 import CLinux
 import DNSWire
 import Foundation
+import LocalData
 import LookupLog
 import Synchronization
 import TestSupport

@@ -4,6 +4,9 @@ import TestSupport
 import Testing
 
 @testable import Daemon
+@testable import Pipeline
+@testable import Platform
+@testable import Transports
 
 /// Messages on a stream, without a socket.
 @Suite("A stream of messages")

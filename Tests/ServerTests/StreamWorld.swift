@@ -6,6 +6,7 @@ import Testing
 
 @testable import Daemon
 @testable import Pipeline
+@testable import Platform
 @testable import Transports
 @testable import Upstream
 
