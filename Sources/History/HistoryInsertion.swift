@@ -42,12 +42,14 @@ final class HistoryInsertion {
         try insertLoss.run()
     }
 
-    /// Bits of the column `marks`.
+    /// Bits of the column `marks`, which files of earlier versions hold, too.
     enum Mark {
         static let masked = 1
         static let truncated = 2
         static let dnssecOK = 4
-        static let upstreamOverTCP = 8
+        /// Three bits from here: the raw value of `UpstreamTransport`.
+        static let upstreamTransport = 8
+        static let upstreamTransports = 7 * upstreamTransport
     }
 
     /// - Parameter upstreams: the servers that the record's index means.
@@ -68,7 +70,7 @@ final class HistoryInsertion {
         if record.isMasked { marks |= Mark.masked }
         if record.isTruncated { marks |= Mark.truncated }
         if record.dnssecOK { marks |= Mark.dnssecOK }
-        if record.upstreamOverTCP { marks |= Mark.upstreamOverTCP }
+        marks |= Int(record.upstreamTransport.rawValue) * Mark.upstreamTransport & Mark.upstreamTransports
         insert.bind(marks, 9)
         insert.bind(record.durationMicroseconds, 10)
         let place = record.place

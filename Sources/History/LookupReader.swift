@@ -67,7 +67,9 @@ struct LookupReader {
         fields.isMasked = marks & HistoryInsertion.Mark.masked != 0
         fields.isTruncated = marks & HistoryInsertion.Mark.truncated != 0
         fields.dnssecOK = marks & HistoryInsertion.Mark.dnssecOK != 0
-        fields.upstreamOverTCP = marks & HistoryInsertion.Mark.upstreamOverTCP != 0
+        let upstreamTransport =
+            (marks & HistoryInsertion.Mark.upstreamTransports) / HistoryInsertion.Mark.upstreamTransport
+        fields.upstreamTransport = UpstreamTransport(rawValue: UInt8(upstreamTransport)) ?? .udp
         fields.durationMicroseconds = row.value(7) ?? 0
         if let file = row.value(8, Int64.self) { fields.place = try place(file, line: row.value(9) ?? 0) }
         if let upstream = row.value(10, Int64.self) {

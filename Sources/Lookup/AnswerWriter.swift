@@ -111,7 +111,7 @@ extension UpstreamAnswer {
         decision.authenticData = trustAuthenticData && authenticData && nameOffset == Header.length
         decision.upstream = origin.upstream
         decision.upstreamMicroseconds = origin.microseconds
-        decision.upstreamOverTCP = origin.overTCP
+        decision.upstreamTransport = origin.transport
         if let extendedError { decision.explain(extendedError, "as upstream said") }
         switch responseCode {
         case .noError, .nxDomain, .serverFailure, .yxDomain: break

@@ -42,8 +42,8 @@ package struct Decision: Sendable, BitwiseCopyable {
     package var upstream: Int16 = -1
     /// How long that upstream took, in microseconds.
     package var upstreamMicroseconds: UInt32 = 0
-    /// The upstream's answer came over TCP.
-    package var upstreamOverTCP = false
+    /// How its answer came.
+    package var upstreamTransport = UpstreamTransport.udp
     package private(set) var hopCount = 0
     private var hops = InlineArray<17, Hop>(repeating: Hop(nameOffset: 0, source: .none, place: .nowhere))
 
@@ -61,7 +61,7 @@ package struct Decision: Sendable, BitwiseCopyable {
         wantsPrefetch = false
         upstream = -1
         upstreamMicroseconds = 0
-        upstreamOverTCP = false
+        upstreamTransport = .udp
         if !keepingHops { hopCount = 0 }
     }
 

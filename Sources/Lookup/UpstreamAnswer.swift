@@ -1,4 +1,5 @@
 package import DNSWire
+package import Platform
 
 /// One response of an upstream server, checked and put in order: the only form in which it goes any further.
 ///
@@ -28,12 +29,12 @@ package final class UpstreamAnswer: Sendable {
         /// Its number in the log; -1: none.
         package var upstream: Int16
         package var microseconds: UInt32
-        package var overTCP: Bool
+        package var transport: UpstreamTransport
 
-        package init(upstream: Int16 = -1, microseconds: UInt32 = 0, overTCP: Bool = false) {
+        package init(upstream: Int16 = -1, microseconds: UInt32 = 0, transport: UpstreamTransport = .udp) {
             self.upstream = upstream
             self.microseconds = microseconds
-            self.overTCP = overTCP
+            self.transport = transport
         }
     }
 

@@ -23,13 +23,13 @@ package struct ForwardedExchange: BitwiseCopyable {
         static let sent = 16
         static let server = 24  // SocketAddress, 24 bytes
         static let local = 48
-        static let end = 72
+        static let transport = 72
+        static let end = 80
     }
 
     private enum Mark {
         static let response: UInt8 = 1
-        static let overTCP: UInt8 = 2
-        static let local: UInt8 = 4
+        static let local: UInt8 = 2
     }
 
     init(_ record: LookupRecord) { base = record.base }
@@ -41,7 +41,7 @@ package struct ForwardedExchange: BitwiseCopyable {
     /// Microseconds since 1970 when the query left.
     package var queryTime: UInt64 { load(Field.sent) }
     package var isResponse: Bool { marks & Mark.response != 0 }
-    package var overTCP: Bool { marks & Mark.overTCP != 0 }
+    package var transport: UpstreamTransport { UpstreamTransport(rawValue: load(Field.transport)) ?? .udp }
     package var server: SocketAddress { load(Field.server) }
     /// Our end of it; nil where the system did not tell.
     package var local: SocketAddress? { marks & Mark.local != 0 ? load(Field.local) : nil }
@@ -63,7 +63,6 @@ package struct ForwardedExchange: BitwiseCopyable {
     static func write(to base: UnsafeMutableRawPointer, size: Int, _ message: UpstreamMessage, clock: UInt64) {
         var marks: UInt8 = 0
         if message.received != nil { marks |= Mark.response }
-        if message.overTCP { marks |= Mark.overTCP }
         if message.local != nil { marks |= Mark.local }
         let bytes = UnsafeRawBufferPointer(rebasing: message.bytes.prefix(maximumMessageLength))
         base.storeBytes(of: UInt32(truncatingIfNeeded: size), toByteOffset: Field.size, as: UInt32.self)
@@ -73,6 +72,7 @@ package struct ForwardedExchange: BitwiseCopyable {
         base.storeBytes(
             of: (message.received ?? message.sent) &+ clock, toByteOffset: Field.time, as: UInt64.self)
         base.storeBytes(of: message.sent &+ clock, toByteOffset: Field.sent, as: UInt64.self)
+        base.storeBytes(of: message.transport.rawValue, toByteOffset: Field.transport, as: UInt8.self)
         base.storeBytes(of: message.server, toByteOffset: Field.server, as: SocketAddress.self)
         base.storeBytes(of: message.local ?? message.server, toByteOffset: Field.local, as: SocketAddress.self)
         if let start = bytes.baseAddress { (base + Field.end).copyMemory(from: start, byteCount: bytes.count) }

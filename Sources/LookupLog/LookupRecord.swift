@@ -41,6 +41,7 @@ package struct LookupRecord: BitwiseCopyable {
         static let answers = 72
         static let messageLength = 74
         static let hopCount = 76
+        static let upstreamTransport = 77
         static let payloadSize = 78
         static let process = 80  // UInt32, filled in on the log thread
         static let end = 88
@@ -50,9 +51,8 @@ package struct LookupRecord: BitwiseCopyable {
         let rawValue: UInt8
         static let masked = Marks(rawValue: 1)
         static let dnssecOK = Marks(rawValue: 2)
-        static let upstreamOverTCP = Marks(rawValue: 4)
-        static let extendedError = Marks(rawValue: 8)
-        static let truncated = Marks(rawValue: 16)
+        static let extendedError = Marks(rawValue: 4)
+        static let truncated = Marks(rawValue: 8)
     }
 
     enum Kind {
@@ -114,7 +114,9 @@ package struct LookupRecord: BitwiseCopyable {
         return index < 0 ? nil : Int(index)
     }
     package var upstreamMicroseconds: UInt32 { load(Field.upstreamTime) }
-    package var upstreamOverTCP: Bool { marks.contains(.upstreamOverTCP) }
+    package var upstreamTransport: UpstreamTransport {
+        UpstreamTransport(rawValue: load(Field.upstreamTransport)) ?? .udp
+    }
     /// How long the answer took, in microseconds.
     package var durationMicroseconds: UInt32 { load(Field.duration) }
     package var extendedError: ExtendedError? {
@@ -189,7 +191,6 @@ package struct LookupRecord: BitwiseCopyable {
         var marks = Marks()
         if decision.masked { marks.insert(.masked) }
         if query.dnssecOK { marks.insert(.dnssecOK) }
-        if decision.upstreamOverTCP { marks.insert(.upstreamOverTCP) }
         if truncated { marks.insert(.truncated) }
         if decision.extendedError != nil { marks.insert(.extendedError) }
         let textLength = textLength(decision)
@@ -206,6 +207,8 @@ package struct LookupRecord: BitwiseCopyable {
         base.storeBytes(of: decision.place, toByteOffset: Field.place, as: Place.self)
         base.storeBytes(of: decision.upstreamMicroseconds, toByteOffset: Field.upstreamTime, as: UInt32.self)
         base.storeBytes(of: decision.upstream, toByteOffset: Field.upstream, as: Int16.self)
+        base.storeBytes(
+            of: decision.upstreamTransport.rawValue, toByteOffset: Field.upstreamTransport, as: UInt8.self)
         base.storeBytes(of: decision.extendedError?.rawValue ?? 0, toByteOffset: Field.extendedError, as: UInt16.self)
         base.storeBytes(of: UInt16(truncatingIfNeeded: textLength), toByteOffset: Field.textLength, as: UInt16.self)
         base.storeBytes(

@@ -250,7 +250,8 @@ struct UpstreamTexts: Sendable {
     func append(_ record: LookupRecord, to line: inout LineBuffer) -> Bool {
         guard let index = record.upstream, names.indices.contains(index) else { return false }
         line.append(names[index])
-        line.append(record.upstreamOverTCP ? "/tcp" : "/udp")
+        line.append(UInt8(ascii: "/"))
+        line.append(record.upstreamTransport.word)
         return true
     }
 }

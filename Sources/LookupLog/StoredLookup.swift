@@ -26,7 +26,7 @@ package struct LookupFields: Sendable {
     /// An index into the list of servers that goes along with the lookup.
     package var upstream: Int?
     package var upstreamMicroseconds: UInt32 = 0
-    package var upstreamOverTCP = false
+    package var upstreamTransport = UpstreamTransport.udp
     package var durationMicroseconds: UInt32 = 0
     package var extendedError: ExtendedError?
     /// Printable ASCII.
@@ -85,7 +85,7 @@ extension LookupFields {
         isTruncated = record.isTruncated
         upstream = record.upstream
         upstreamMicroseconds = record.upstreamMicroseconds
-        upstreamOverTCP = record.upstreamOverTCP
+        upstreamTransport = record.upstreamTransport
         durationMicroseconds = record.durationMicroseconds
         extendedError = record.extendedError
         extendedText = Array(record.extendedText)
@@ -109,7 +109,6 @@ extension LookupRecord {
         var marks = Marks()
         if fields.isMasked { marks.insert(.masked) }
         if fields.dnssecOK { marks.insert(.dnssecOK) }
-        if fields.upstreamOverTCP { marks.insert(.upstreamOverTCP) }
         if fields.isTruncated { marks.insert(.truncated) }
         if fields.extendedError != nil { marks.insert(.extendedError) }
         let hops = fields.hops.prefix(Decision.maximumHops)
@@ -128,6 +127,7 @@ extension LookupRecord {
         store(fields.recordClass.rawValue, Field.recordClass)
         store(fields.responseCode.rawValue, Field.responseCode)
         store(fields.source.rawValue, Field.source)
+        store(fields.upstreamTransport.rawValue, Field.upstreamTransport)
         store(marks.rawValue, Field.marks)
         store(fields.place, Field.place)
         store(fields.upstreamMicroseconds, Field.upstreamTime)

@@ -198,7 +198,7 @@ private final class Responder: @unchecked Sendable {
         switch event {
         case .answered(let answer, let reply):
             let origin = UpstreamAnswer.Origin(
-                upstream: number(of: reply.address), microseconds: reply.microseconds, overTCP: reply.overTCP)
+                upstream: number(of: reply.address), microseconds: reply.microseconds, transport: reply.transport)
             snapshot.data.chain.cache.insert(answer, now: now, from: origin)
             for waiter in waiters {
                 if case .report(let tell) = waiter.reply {

@@ -71,7 +71,8 @@ struct ReasonText {
     private mutating func appendServer(_ decision: borrowing Decision, _ upstream: borrowing [[UInt8]]) {
         let number = Int(decision.upstream)
         guard number >= 0, number < upstream.count else { return }
-        append(decision.upstreamOverTCP ? " tcp://" : " ")
+        append(" ")
+        append(decision.upstreamTransport.scheme)
         upstream[number].withUnsafeBytes { append($0) }
         append(UInt8(ascii: " "))
         let tenths = decision.upstreamMicroseconds / 100

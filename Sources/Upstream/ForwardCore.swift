@@ -138,14 +138,15 @@ struct ForwardCore: ~Copyable {
         let isStream = attempt.isStream
         noteReply(attempt, rtt: code == .noError || code == .nxDomain, now)
         let reply = UpstreamReply(
-            server: attempt.server, address: settings.servers[attempt.server].address, overTCP: isStream,
+            server: attempt.server, address: settings.servers[attempt.server].address,
+            transport: attempt.channel.transport,
             microseconds: UInt32(clamping: now - min(now, attempt.sent)))
 
         if flags.contains(.truncated), !isStream {
             forget(number, now)
             // What does not fit is fetched from who has it.
             flights[flight].latest = send(
-                flight, attempt.server, overTCP: true, edns: attempt.edns, isSecondTry: attempt.isSecondTry, now)
+                flight, attempt.server, over: .tcp, edns: attempt.edns, isSecondTry: attempt.isSecondTry, now)
             flights[flight].retryAt = now + Self.streamPatience
             schedule(flight)
             return
@@ -166,14 +167,14 @@ struct ForwardCore: ~Copyable {
             servers[attempt.server].health.notePlainOnly(now)
             forget(number, now)
             flights[flight].latest = send(
-                flight, attempt.server, overTCP: isStream, edns: false, isSecondTry: true, now)
+                flight, attempt.server, over: attempt.channel.transport, edns: false, isSecondTry: true, now)
             schedule(flight)
             return
         case .badCookie where attempt.edns && !isStream:
             forget(number, now)
             // The cookie it wants came along; if that does not please it either, TCP does (RFC 7873 5.3).
             flights[flight].latest = send(
-                flight, attempt.server, overTCP: attempt.isSecondTry, edns: true, isSecondTry: true, now)
+                flight, attempt.server, over: attempt.isSecondTry ? .tcp : .udp, edns: true, isSecondTry: true, now)
             schedule(flight)
             return
         case .serverFailure:
@@ -227,7 +228,7 @@ struct ForwardCore: ~Copyable {
             if wasReused, !attempt.isSecondTry {
                 // The server was free to close an idle connection; the question is sent over a new one.
                 flights[attempt.flight].latest = send(
-                    attempt.flight, server, overTCP: true, edns: attempt.edns, isSecondTry: true, now)
+                    attempt.flight, server, over: .tcp, edns: attempt.edns, isSecondTry: true, now)
                 schedule(attempt.flight)
                 continue
             }
@@ -467,11 +468,11 @@ struct ForwardCore: ~Copyable {
 
     private mutating func ask(_ flight: Int, _ server: Int, _ now: UInt64) {
         flights[flight].tried |= 1 << UInt64(server)
-        let overTCP = settings.servers[server].transport == .tcp
+        let transport = settings.servers[server].transport
         let edns = servers[server].health.usesEDNS(now)
-        flights[flight].latest = send(flight, server, overTCP: overTCP, edns: edns, isSecondTry: false, now)
+        flights[flight].latest = send(flight, server, over: transport, edns: edns, isSecondTry: false, now)
         let patience = servers[server].health.patience
-        let base = overTCP ? max(patience, Self.streamPatience) : patience
+        let base = transport == .tcp ? max(patience, Self.streamPatience) : patience
         flights[flight].retryAt = now + min(base << UInt64(min(flights[flight].round, 5)), Self.longestRetry)
     }
 
@@ -482,7 +483,7 @@ struct ForwardCore: ~Copyable {
         where server != chosen && servers[server].health.isProbeDue(now) && settings.servers[server].transport == .udp {
             flights[flight].tried |= 1 << UInt64(server)
             send(
-                flight, server, overTCP: false, edns: servers[server].health.usesEDNS(now), isSecondTry: false, now)
+                flight, server, over: .udp, edns: servers[server].health.usesEDNS(now), isSecondTry: false, now)
             return
         }
     }
@@ -509,18 +510,19 @@ struct ForwardCore: ~Copyable {
 
     @discardableResult
     private mutating func send(
-        _ flight: Int, _ server: Int, overTCP: Bool, edns: Bool, isSecondTry: Bool, _ now: UInt64
+        _ flight: Int, _ server: Int, over transport: UpstreamTransport, edns: Bool, isSecondTry: Bool, _ now: UInt64
     ) -> Int {
         // TCP repeats by itself what gets lost.
-        if overTCP, let attempt = attempt(of: flight, on: .stream(server: server)) { return attempt }
+        if transport == .tcp, let attempt = attempt(of: flight, on: .stream(server: server)) { return attempt }
         let channel: Channel
-        if overTCP {
+        switch transport {
+        case .tcp:
             channel = .stream(server: server)
             servers[server].streamIsOpen = true
             if servers[server].streamOutstanding == 0 { servers[server].streamSilentSince = now }
             servers[server].streamOutstanding += 1
             servers[server].streamUsed = now
-        } else {
+        case .udp:
             var avoided = -1
             let latest = flights[flight].latest
             if latest >= 0, case .port(let port) = attempts[latest].channel { avoided = port }
@@ -545,14 +547,14 @@ struct ForwardCore: ~Copyable {
 
         let start = outbox.count
         outbox.append(contentsOf: Self.blank)
-        let prefix = overTCP ? 2 : 0
+        let prefix = transport == .tcp ? 2 : 0
         let cookie = settings.usesCookies ? servers[server].cookies : nil
         let key = flights[flight].key
         let length = outbox.withUnsafeMutableBytes { bytes in
             let base = bytes.baseAddress.unsafelyUnwrapped + start
             let length = UpstreamQuery.write(
                 key, id: id, caseMask: caseMask, edns: edns, cookie: cookie, to: base + prefix)
-            if overTCP { base.write(UInt16(length), at: 0) }
+            if prefix > 0 { base.write(UInt16(length), at: 0) }
             return length + prefix
         }
         outbox.removeLast(outbox.count - start - length)

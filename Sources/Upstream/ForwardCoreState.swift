@@ -51,6 +51,13 @@ extension ForwardCore {
             case .stream(let server): 1 << 40 | UInt64(server)
             }
         }
+
+        var transport: UpstreamTransport {
+            switch self {
+            case .port: .udp
+            case .stream: .tcp
+            }
+        }
     }
 
     struct Flight {
@@ -76,7 +83,7 @@ extension ForwardCore {
         /// A SERVFAIL, in case nothing better comes.
         var fallback: [UInt8] = []
         var fallbackReply = UpstreamReply(
-            server: 0, address: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), overTCP: false,
+            server: 0, address: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .udp,
             microseconds: 0)
         var error = ExtendedError.noReachableAuthority
         var errorText: StaticString = "no upstream answered in time"
@@ -123,7 +130,5 @@ extension ForwardCore {
 
 extension ForwardCore.Attempt {
     var isOrphan: Bool { flight == -1 }
-    var isStream: Bool {
-        if case .stream = channel { true } else { false }
-    }
+    var isStream: Bool { channel.transport == .tcp }
 }

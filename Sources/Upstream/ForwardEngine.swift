@@ -376,11 +376,10 @@ package final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
         _ watch: Engine.Watch, _ message: UnsafeRawBufferPointer, _ channel: ForwardCore.Channel,
         _ server: SocketAddress, _ local: SocketAddress?, sent: UInt64, received: UInt64?
     ) {
-        var overTCP = false
-        if case .stream = channel { overTCP = true }
         watch(
             UpstreamMessage(
-                server: server, local: local, overTCP: overTCP, sent: sent, received: received, bytes: message))
+                server: server, local: local, transport: channel.transport, sent: sent, received: received,
+                bytes: message))
     }
 
     /// All datagrams of a port in one system call.

@@ -6,7 +6,7 @@ package struct UpstreamReply: Hashable, Sendable, BitwiseCopyable {
     /// Index into the servers of the settings, which may be replaced.
     package let server: Int
     package let address: SocketAddress
-    package let overTCP: Bool
+    package let transport: UpstreamTransport
     /// From the query that it answers.
     package let microseconds: UInt32
 }

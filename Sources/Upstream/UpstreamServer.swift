@@ -3,20 +3,12 @@ package import Platform
 
 /// A server that questions are forwarded to, and for which names.
 package struct UpstreamServer: Sendable, Hashable {
-    /// How it is spoken to.
-    package enum Transport: Sendable, Hashable {
-        /// UDP, and TCP for what does not fit (RFC 7766 5).
-        case udp
-        /// TCP only.
-        case tcp
-    }
-
     package let address: SocketAddress
-    package let transport: Transport
+    package let transport: UpstreamTransport
     /// The names it is asked about: this one and all below. The root for the default route.
     package let domain: Name
 
-    package init(address: SocketAddress, transport: Transport = .udp, domain: Name = .root) {
+    package init(address: SocketAddress, transport: UpstreamTransport = .udp, domain: Name = .root) {
         self.address = address
         self.transport = transport
         self.domain = domain
@@ -26,7 +18,7 @@ package struct UpstreamServer: Sendable, Hashable {
 extension UpstreamServer: CustomStringConvertible {
     /// `10.0.0.53:53`, `tcp://10.0.0.53:53`, with `corp.example.=` in front where it has a route of its own.
     package var description: String {
-        (domain.isRoot ? "" : "\(domain)=") + (transport == .tcp ? "tcp://" : "") + address.description
+        (domain.isRoot ? "" : "\(domain)=") + "\(transport.scheme)\(address)"
     }
 }
 
@@ -54,7 +46,7 @@ extension UpstreamServer {
             }
             rest = rest[rest.index(after: equals)...]
         }
-        var transport = Transport.udp
+        var transport = UpstreamTransport.udp
         if let scheme = rest.range(of: "://") {
             let word = rest[..<scheme.lowerBound].lowercased()
             rest = rest[scheme.upperBound...]

@@ -9,7 +9,8 @@ import Platform
 /// the strict walk; anything else is as if it had not come.
 struct DNSExchange {
     struct Options {
-        var overTCP = false
+        /// `.udp`: TCP follows where the response is truncated.
+        var transport = UpstreamTransport.udp
         var wantsSignatures = false
         var recursionDesired = true
         var checkingDisabled = false
@@ -22,7 +23,8 @@ struct DNSExchange {
     struct Result {
         var message: [UInt8]
         var duration: Duration
-        var overTCP: Bool
+        /// How the message came.
+        var transport: UpstreamTransport
         /// The response over UDP was truncated.
         var wasTruncated: Bool
     }
@@ -52,16 +54,17 @@ struct DNSExchange {
         }
         let start = ContinuousClock.now
         let deadline = start + options.timeout
-        if !options.overTCP {
+        if options.transport == .udp {
             let message = try askUDP(query, deadline: deadline)
             if message[2] & 0x02 == 0 {
                 return Result(
-                    message: message, duration: ContinuousClock.now - start, overTCP: false, wasTruncated: false)
+                    message: message, duration: ContinuousClock.now - start, transport: .udp, wasTruncated: false)
             }
         }
         let message = try askTCP(query, deadline: deadline)
         return Result(
-            message: message, duration: ContinuousClock.now - start, overTCP: true, wasTruncated: !options.overTCP)
+            message: message, duration: ContinuousClock.now - start, transport: .tcp,
+            wasTruncated: options.transport == .udp)
     }
 
     // MARK: UDP

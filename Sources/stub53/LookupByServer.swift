@@ -12,7 +12,7 @@ struct LookupByServer: NameLookup {
 
     func ask(_ name: Name, _ type: RecordType) throws(LookupFailure) -> LookupAnswer {
         var options = DNSExchange.Options()
-        options.overTCP = server.transport == .tcp
+        options.transport = server.transport
         options.timeout = timeout
         options.mend = "start 'stub53 serve' there, or name another server with --server"
         let result: DNSExchange.Result

@@ -78,7 +78,7 @@ struct LookupBySources: NameLookup {
             throw LookupFailure("no upstream server is known for \(name); name one with --upstream")
         }
         var options = DNSExchange.Options()
-        options.overTCP = server.transport == .tcp
+        options.transport = server.transport
         options.timeout = timeout
         options.mend = "check the address, or name another with --upstream"
         do {

@@ -78,7 +78,7 @@ struct Query: ParsableCommand {
     private func request() throws -> Request {
         var request = Request()
         request.short = short
-        request.options.overTCP = tcp
+        if tcp { request.options.transport = .tcp }
         request.options.wantsSignatures = dnssec
         request.options.timeout = .seconds(timeout)
         for word in words {
@@ -86,7 +86,7 @@ struct Query: ParsableCommand {
                 do {
                     let server = try UpstreamServer(parsing: String(word.dropFirst()))
                     guard server.domain.isRoot else { throw ValidationError("@SERVER takes no domain.") }
-                    if server.transport == .tcp { request.options.overTCP = true }
+                    if server.transport == .tcp { request.options.transport = .tcp }
                     request.server = server
                 } catch let error as UpstreamServer.ParseError {
                     throw ValidationError("\(error).")
@@ -94,7 +94,7 @@ struct Query: ParsableCommand {
             } else if word.hasPrefix("+") {
                 switch word {
                 case "+short": request.short = true
-                case "+tcp", "+vc": request.options.overTCP = true
+                case "+tcp", "+vc": request.options.transport = .tcp
                 case "+dnssec", "+do": request.options.wantsSignatures = true
                 case "+norecurse", "+norec": request.options.recursionDesired = false
                 case "+noedns": request.options.usesEDNS = false

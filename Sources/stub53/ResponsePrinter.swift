@@ -45,7 +45,7 @@ struct ResponsePrinter {
         let microseconds = result.duration / .microseconds(1)
         let time = microseconds < 1000 ? "\(Int(microseconds)) usec" : "\(Int(microseconds / 1000)) msec"
         lines.append(";; Query time: \(time)")
-        lines.append(";; SERVER: \(server.ip)#\(server.port) (\(result.overTCP ? "TCP" : "UDP"))")
+        lines.append(";; SERVER: \(server.ip)#\(server.port) (\("\(result.transport)".uppercased()))")
         lines.append(";; WHEN: \(Self.now)")
         lines.append(";; MSG SIZE  rcvd: \(bytes.count)")
         return lines.joined(separator: "\n") + "\n"

@@ -71,7 +71,7 @@ struct RandomLookups {
         if chance(30) {
             fields.upstream = number(0...3)
             fields.upstreamMicroseconds = UInt32(number(0...5_000_000))
-            fields.upstreamOverTCP = chance(30)
+            fields.upstreamTransport = chance(30) ? .tcp : .udp
         }
         fields.durationMicroseconds = UInt32(number(0...5_000_000))
         if chance(10) {

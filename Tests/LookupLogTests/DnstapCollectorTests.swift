@@ -113,7 +113,7 @@ struct DnstapCollectorTests {
         message.withUnsafeBytes {
             for _ in 0..<count {
                 ring.append(
-                    UpstreamMessage(server: server, local: nil, overTCP: true, sent: 0, received: 1, bytes: $0),
+                    UpstreamMessage(server: server, local: nil, transport: .tcp, sent: 0, received: 1, bytes: $0),
                     clock: 0)
             }
         }

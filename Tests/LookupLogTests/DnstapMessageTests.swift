@@ -241,9 +241,9 @@ struct DnstapMessageTests {
                     [],
                     upstream: [
                         UpstreamMessage(
-                            server: server, local: local, overTCP: false, sent: 1000, received: nil, bytes: query),
+                            server: server, local: local, transport: .udp, sent: 1000, received: nil, bytes: query),
                         UpstreamMessage(
-                            server: server, local: nil, overTCP: true, sent: 1000, received: 12_200, bytes: response),
+                            server: server, local: nil, transport: .tcp, sent: 1000, received: 12_200, bytes: response),
                     ])
             }
         }
@@ -271,7 +271,7 @@ struct DnstapMessageTests {
             SampleLookup().message.withUnsafeBytes {
                 exchanges.append(
                     UpstreamMessage(
-                        server: server, local: nil, overTCP: false, sent: lookup.time + 5, received: nil, bytes: $0),
+                        server: server, local: nil, transport: .udp, sent: lookup.time + 5, received: nil, bytes: $0),
                     clock: 0)
             }
             lookup.append(to: ring)

@@ -26,7 +26,7 @@ struct JSONLineTests {
             $0.upstreamMicroseconds = 11_200
         }
         var overTCP = lookup
-        overTCP.decision.upstreamOverTCP = true
+        overTCP.decision.upstreamTransport = .tcp
         let lines = try logged([lookup, overTCP], as: .json, upstreams: ["192.0.2.1:53", "[2001:db8::53]:53"])
         #expect(lines[0].contains(#""source":"upstream","rule":null"#))
         #expect(lines[0].contains(#""upstream":"[2001:db8::53]:53/udp""#))

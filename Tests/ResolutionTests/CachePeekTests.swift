@@ -3,6 +3,7 @@ import Testing
 
 @testable import LocalData
 @testable import Lookup
+import Platform
 @testable import Upstream
 
 @Suite("A look at the cache")
@@ -16,7 +17,7 @@ struct CachePeekTests {
     @Test("tells age, rest, origin and hits, and leaves no trace")
     func peek() throws {
         let cache = AnswerCache()
-        let origin = UpstreamAnswer.Origin(upstream: 3, microseconds: 11_234, overTCP: true)
+        let origin = UpstreamAnswer.Origin(upstream: 3, microseconds: 11_234, transport: .tcp)
         cache.insert(
             try client.check(AnswerMessage("n.test.", .a, [.a("n.test.", 300, 1)])), now: microseconds(100),
             from: origin)
@@ -25,7 +26,7 @@ struct CachePeekTests {
         let held = try #require(cache.peek(try key("N.test."), now: microseconds(110.5)))
         #expect(held.entry.age == 10 && held.entry.remaining == 290 && held.entry.ttl == 300)
         #expect(held.entry.hits == 1 && !held.entry.isStale && held.entry.isUsable && !held.entry.isPrefetched)
-        #expect(held.entry.origin.upstream == 3 && held.entry.origin.overTCP)
+        #expect(held.entry.origin.upstream == 3 && held.entry.origin.transport == .tcp)
         #expect((11_230...11_234).contains(held.entry.origin.microseconds))
         #expect(cache.statistics == before)
         #expect(cache.peek(try key("n.test."), now: microseconds(110))?.entry.hits == 1)

@@ -37,7 +37,7 @@ extension DaemonControl {
                 case .answered(let answer, let origin):
                     asked = AskedReply(
                         upstream: daemon.forwarding.numbers.server(origin.upstream).map { "\($0)" },
-                        transport: origin.overTCP ? "tcp" : "udp", roundTripMicroseconds: origin.microseconds,
+                        transport: "\(origin.transport)", roundTripMicroseconds: origin.microseconds,
                         responseCode: "\(answer.responseCode)")
                     memory.fetched.append(UpstreamMemory.Known(answer: answer, origin: origin, source: .upstream))
                 case .failed(let why):

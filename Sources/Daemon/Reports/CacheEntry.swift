@@ -62,7 +62,7 @@ package struct CacheEntry: Sendable, Hashable, Codable {
         bytes = entry.bytes
         guard let server = numbers.server(entry.origin.upstream) else { return }
         upstream = "\(server)"
-        upstreamTransport = entry.origin.overTCP ? "tcp" : "udp"
+        upstreamTransport = "\(entry.origin.transport)"
         upstreamMicroseconds = entry.origin.microseconds
     }
 }

@@ -34,7 +34,7 @@ package struct UpstreamReport: Sendable, Hashable, Codable {
     init(_ status: UpstreamStatus) {
         server = "\(status.server)"
         address = "\(status.server.address)"
-        transport = status.server.transport == .tcp ? "tcp" : "udp"
+        transport = "\(status.server.transport)"
         domain = "\(status.server.domain)"
         state = status.state.rawValue
         roundTripMicroseconds = status.smoothedRTT == 0 ? nil : status.smoothedRTT

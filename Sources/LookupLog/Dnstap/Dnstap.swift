@@ -6,6 +6,30 @@ import Platform
 /// Every frame is `Dnstap { identity, version, message, type = MESSAGE }` with its length in front, as Frame Streams
 /// want it. See dnstap.proto, and "Encoding" of the protocol buffers' documentation.
 struct DnstapEncoder: ~Copyable {
+    /// `SocketProtocol`.
+    private enum SocketProtocol: UInt8 {
+        case udp = 1
+        case tcp, dot, doh
+
+        init(_ transport: Transport) {
+            self =
+                switch transport {
+                case .udp: .udp
+                case .tcp: .tcp
+                case .dot: .dot
+                case .doh: .doh
+                }
+        }
+
+        init(_ transport: UpstreamTransport) {
+            self =
+                switch transport {
+                case .udp: .udp
+                case .tcp: .tcp
+                }
+        }
+    }
+
     /// `Message.Type`.
     private enum Kind: UInt8 {
         case clientQuery = 5
@@ -37,14 +61,14 @@ struct DnstapEncoder: ~Copyable {
         let client = record.client.unmapped
         message.cut(to: 0)
         record.appendQuery(to: &message)
-        begin(.clientQuery, isIPv6: client.isIPv6, over: record.transport)
+        begin(.clientQuery, isIPv6: client.isIPv6, over: SocketProtocol(record.transport))
         appendAddress(client, isQuery: true)
         appendTime(record.time, isQuery: true)
         finish(message.bytes, isQuery: true, to: &frames)
 
         message.cut(to: 0)
         record.appendResponse(to: &message)
-        begin(.clientResponse, isIPv6: client.isIPv6, over: record.transport)
+        begin(.clientResponse, isIPv6: client.isIPv6, over: SocketProtocol(record.transport))
         appendAddress(client, isQuery: true)
         appendTime(record.time, isQuery: true)
         appendTime(record.time &+ UInt64(record.durationMicroseconds), isQuery: false)
@@ -56,7 +80,7 @@ struct DnstapEncoder: ~Copyable {
     mutating func append(_ exchange: ForwardedExchange, to frames: inout LineBuffer) {
         begin(
             exchange.isResponse ? .forwarderResponse : .forwarderQuery, isIPv6: exchange.server.isIPv6,
-            over: exchange.overTCP ? .tcp : .udp)
+            over: SocketProtocol(exchange.transport))
         if let local = exchange.local { appendAddress(local, isQuery: true) }
         appendAddress(exchange.server, isQuery: false)
         appendTime(exchange.queryTime, isQuery: true)
@@ -67,21 +91,14 @@ struct DnstapEncoder: ~Copyable {
     // MARK: Fields
 
     /// `type`, `socket_family`, `socket_protocol`.
-    private mutating func begin(_ kind: Kind, isIPv6: Bool, over transport: Transport) {
+    private mutating func begin(_ kind: Kind, isIPv6: Bool, over socketProtocol: SocketProtocol) {
         fields.cut(to: 0)
         fields.append(0x08)
         fields.append(kind.rawValue)
         fields.append(0x10)
         fields.append(isIPv6 ? 2 : 1)
         fields.append(0x18)
-        let number: UInt8 =
-            switch transport {
-            case .udp: 1
-            case .tcp: 2
-            case .dot: 3
-            case .doh: 4
-            }
-        fields.append(number)
+        fields.append(socketProtocol.rawValue)
     }
 
     /// `query_address` and `query_port`, or `response_address` and `response_port`.

@@ -70,7 +70,7 @@ package final class AnswerCache: @unchecked Sendable {
         var retry: UInt64
         var ttl: UInt32
         var hits: UInt32
-        var messageLength: UInt32
+        var messageLength: UInt16
         var questionEnd: UInt16
         var answers: UInt16
         var authority: UInt16
@@ -83,10 +83,11 @@ package final class AnswerCache: @unchecked Sendable {
         // Where it came from: in what would be padding.
         var upstream: Int16
         var roundTrip: ShortMicroseconds
+        var transport: UpstreamTransport
 
         var origin: UpstreamAnswer.Origin {
             UpstreamAnswer.Origin(
-                upstream: upstream, microseconds: roundTrip.value, overTCP: flags.contains(.overTCP))
+                upstream: upstream, microseconds: roundTrip.value, transport: transport)
         }
 
         struct Flags: OptionSet, BitwiseCopyable {
@@ -98,7 +99,6 @@ package final class AnswerCache: @unchecked Sendable {
             static let prefetched = Flags(rawValue: 16)
             static let hasError = Flags(rawValue: 32)
             static let used = Flags(rawValue: 64)
-            static let overTCP = Flags(rawValue: 128)
             static let key: Flags = [.dnssecOK, .checkingDisabled]
         }
 
@@ -129,14 +129,14 @@ package final class AnswerCache: @unchecked Sendable {
         if answer.hasAlias { flags.insert(.alias) }
         if answer.authenticData { flags.insert(.authenticData) }
         if answer.extendedError != nil { flags.insert(.hasError) }
-        if origin.overTCP { flags.insert(.overTCP) }
         let head = Head(
             hash: key.hash, inserted: now, expiry: now + UInt64(answer.ttl) * 1_000_000, retry: 0, ttl: answer.ttl,
-            hits: 0, messageLength: UInt32(answer.message.count), questionEnd: UInt16(answer.questionEnd),
+            hits: 0, messageLength: UInt16(answer.message.count), questionEnd: UInt16(answer.questionEnd),
             answers: answer.answers, authority: answer.authority, ttlCount: UInt16(answer.ttlOffsets.count),
             type: key.type, responseCode: answer.responseCode,
             extendedError: answer.extendedError?.rawValue ?? 0, nameLength: UInt8(key.name.count), flags: flags,
-            upstream: origin.upstream, roundTrip: ShortMicroseconds(origin.microseconds))
+            upstream: origin.upstream, roundTrip: ShortMicroseconds(origin.microseconds),
+            transport: origin.transport)
         let staleWindow = settings.serveStale ? UInt64(settings.staleWindow) * 1_000_000 : 0
         shard(key.hash).pointee.withLock { state in
             let old = key.name.withUnsafeBytes { wire in

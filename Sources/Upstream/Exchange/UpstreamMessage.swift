@@ -5,7 +5,7 @@ package struct UpstreamMessage {
     package var server: SocketAddress
     /// Our end of it; nil where the system does not tell.
     package var local: SocketAddress?
-    package var overTCP: Bool
+    package var transport: UpstreamTransport
     /// When the query left, in microseconds of the engine's clock.
     package var sent: UInt64
     /// When the response came; nil: this is the query.
@@ -14,12 +14,12 @@ package struct UpstreamMessage {
     package var bytes: UnsafeRawBufferPointer
 
     package init(
-        server: SocketAddress, local: SocketAddress?, overTCP: Bool, sent: UInt64, received: UInt64?,
+        server: SocketAddress, local: SocketAddress?, transport: UpstreamTransport, sent: UInt64, received: UInt64?,
         bytes: UnsafeRawBufferPointer
     ) {
         self.server = server
         self.local = local
-        self.overTCP = overTCP
+        self.transport = transport
         self.sent = sent
         self.received = received
         self.bytes = bytes

@@ -2,7 +2,7 @@ import DNSWire
 import Testing
 
 @testable import Lookup
-@testable import Transports
+import Platform
 @testable import Upstream
 
 @Suite("Forwarding decides")
@@ -293,7 +293,7 @@ struct ForwardCoreTests {
             Issue.record("not answered")
             return
         }
-        #expect(reply.overTCP && reply.server == 0)
+        #expect(reply.transport == .tcp && reply.server == 0)
         network.pass(11_000)
         #expect(network.closedStreams == [0])
     }

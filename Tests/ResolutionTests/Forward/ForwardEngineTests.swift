@@ -1,4 +1,5 @@
 import DNSWire
+import Lookup
 import Synchronization
 import Testing
 
@@ -9,7 +10,7 @@ import Testing
 struct ForwardEngineTests {
     private struct Event: Sendable {
         enum Kind: Sendable, Equatable {
-            case answered(tcp: Bool)
+            case answered(UpstreamTransport)
             case failed(ExtendedError)
             case late
         }
@@ -32,7 +33,7 @@ struct ForwardEngineTests {
             completion: { key, waiters, event in
                 let kind: Event.Kind =
                     switch event {
-                    case .answered(_, let reply): .answered(tcp: reply.overTCP)
+                    case .answered(_, let reply): .answered(reply.transport)
                     case .failed(let error, _): .failed(error)
                     case .late: .late
                     }
@@ -65,7 +66,7 @@ struct ForwardEngineTests {
             var seen: Set<Int> = []
             for _ in 0..<1_000 {
                 let event = try #require(await events.next())
-                #expect(event.kind == .answered(tcp: false))
+                #expect(event.kind == .answered(.udp))
                 #expect(event.waiters.map { Name("n\($0).example")!.wire } == [event.name])
                 seen.formUnion(event.waiters)
             }
@@ -80,7 +81,7 @@ struct ForwardEngineTests {
             for number in 0..<50 { #expect(engine.fetch(ForwardNetwork.key("n\(number).example"), for: number)) }
             for _ in 0..<50 {
                 let event = try #require(await events.next())
-                #expect(event.kind == .answered(tcp: true))
+                #expect(event.kind == .answered(.tcp))
             }
         }
     }
@@ -89,7 +90,7 @@ struct ForwardEngineTests {
     private struct Told: Sendable {
         var port: UInt16
         var local: SocketAddress?
-        var overTCP: Bool
+        var transport: UpstreamTransport
         var sent: UInt64
         var received: UInt64?
         var bytes: [UInt8]
@@ -102,7 +103,7 @@ struct ForwardEngineTests {
         let told = Mutex<[Told]>([])
         let watch: ForwardEngine<Int, Int>.Watch = { message in
             let one = Told(
-                port: message.server.port, local: message.local, overTCP: message.overTCP, sent: message.sent,
+                port: message.server.port, local: message.local, transport: message.transport, sent: message.sent,
                 received: message.received, bytes: Array(message.bytes))
             told.withLock { $0.append(one) }
         }
@@ -110,19 +111,19 @@ struct ForwardEngineTests {
             ["127.0.0.1:\(silent.port)", "127.0.0.1:\(upstream.port)"], watch: watch
         ) { engine, events in
             #expect(engine.fetch(ForwardNetwork.key("a.example"), for: 1))
-            #expect(await events.next()?.kind == .answered(tcp: true))
+            #expect(await events.next()?.kind == .answered(.tcp))
         }
         let all = told.withLock { $0 }
         let queries = all.filter { $0.received == nil }
-        #expect(queries.contains { $0.port == silent.port && !$0.overTCP })
-        #expect(queries.filter { $0.port == upstream.port }.map(\.overTCP) == [false, true])
+        #expect(queries.contains { $0.port == silent.port && $0.transport == .udp })
+        #expect(queries.filter { $0.port == upstream.port }.map(\.transport) == [.udp, .tcp])
         let responses = all.filter { $0.received != nil }
-        #expect(responses.map(\.overTCP) == [false, true] && responses.allSatisfy { $0.port == upstream.port })
+        #expect(responses.map(\.transport) == [.udp, .tcp] && responses.allSatisfy { $0.port == upstream.port })
         for response in responses {
             // Its query has the same ID, left at the time that it tells, and from the same end.
             let query = try #require(queries.first { $0.bytes.prefix(2) == response.bytes.prefix(2) })
             #expect(query.sent == response.sent && query.local == response.local && query.local?.isLoopback == true)
-            #expect((response.received ?? 0) >= response.sent && query.overTCP == response.overTCP)
+            #expect((response.received ?? 0) >= response.sent && query.transport == response.transport)
         }
         for message in all {
             #expect(message.bytes.withUnsafeBytes { MessageReader.walk($0) } != nil)
@@ -136,7 +137,7 @@ struct ForwardEngineTests {
             for number in 0..<20 {
                 #expect(engine.fetch(ForwardNetwork.key("n\(number).example"), for: number))
                 let event = try #require(await events.next())
-                #expect(event.kind == .answered(tcp: true) && event.waiters == [number])
+                #expect(event.kind == .answered(.tcp) && event.waiters == [number])
             }
         }
     }
@@ -149,7 +150,7 @@ struct ForwardEngineTests {
         gone = nil
         try await withEngine(["127.0.0.1:\(closed)", "127.0.0.1:\(upstream.port)"]) { engine, events in
             #expect(engine.fetch(ForwardNetwork.key("a.example"), for: 1))
-            #expect(await events.next()?.kind == .answered(tcp: false))
+            #expect(await events.next()?.kind == .answered(.udp))
         }
         for server in ["127.0.0.1:\(closed)", "tcp://127.0.0.1:\(closed)"] {
             try await withEngine([server]) { engine, events in
