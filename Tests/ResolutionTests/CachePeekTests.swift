@@ -1,9 +1,9 @@
 import DNSWire
+import Platform
 import Testing
 
 @testable import LocalData
 @testable import Lookup
-import Platform
 @testable import Upstream
 
 @Suite("A look at the cache")

@@ -1,8 +1,8 @@
 import DNSWire
+import Platform
 import Testing
 
 @testable import Lookup
-import Platform
 @testable import Upstream
 
 @Suite("Forwarding decides")
