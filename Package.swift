@@ -38,7 +38,7 @@ let package = Package(
             name: "Upstream", dependencies: ["CLinux", "DNSWire", "LDNS", "Lookup", "Platform"],
             swiftSettings: settings),
         .target(
-            name: "Pipeline", dependencies: ["DNSWire", "LocalData", "Lookup", "Platform", "Upstream"],
+            name: "Pipeline", dependencies: ["CLinux", "DNSWire", "LocalData", "Lookup", "Platform", "Upstream"],
             swiftSettings: settings),
         .target(
             name: "LookupLog",

@@ -50,6 +50,20 @@ package struct ResponseBuilder {
         base.copyMemory(from: message.baseAddress.unsafelyUnwrapped, byteCount: questionEnd)
     }
 
+    /// The response to nothing, which takes no record: what stands in until there is a query.
+    package static var nowhere: ResponseBuilder { ResponseBuilder() }
+
+    /// Room for the header that `finish` would write; nobody reads it.
+    private nonisolated(unsafe) static let blank = UnsafeMutableRawPointer.allocate(
+        byteCount: Header.length, alignment: 8)
+
+    private init() {
+        base = Self.blank
+        capacity = Header.length
+        questionEnd = Header.length
+        length = Header.length
+    }
+
     /// The message so far.
     package var message: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: length) }
 

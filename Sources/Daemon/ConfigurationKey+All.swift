@@ -1,6 +1,7 @@
 import DNSWire
 import LocalData
 import Lookup
+package import Pipeline
 import Platform
 import Transports
 import Upstream

@@ -102,7 +102,7 @@ final class RunningDaemon: Sendable {
         self.asked = asked
         let configuration = loaded.configuration
         let workers = max(1, configuration.workers ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-        store = ServedDataStore(loaded.localData(cookie))
+        store = ServedDataStore(loaded.servedData(cookie))
         totals = LookupTotals()
         dnstap = try Self.makeDnstap(configuration)
         log = try Self.makeLog(configuration, observers: observers + (dnstap.map { [$0] } ?? []), totals)
@@ -153,7 +153,7 @@ final class RunningDaemon: Sendable {
                         url: one.service == .https ? "https://\(one.address)\(DoHRequest.path)" : nil))
             }
             loaded.designated = encrypted.designations(served)
-            store.replace(loaded.localData(cookie))
+            store.replace(loaded.servedData(cookie))
         }
         self.addresses = addresses
         self.sockets = sockets

@@ -37,18 +37,18 @@ struct LoadedState: Sendable {
         return settings
     }
 
-    func localData(_ cookie: ServerCookie) -> ServedData {
+    func servedData(_ cookie: ServerCookie) -> ServedData {
         ServedData(
-            chain: SourceChain(
+            pipeline: Pipeline(
                 hosts: sources.hosts, leases: leases.table, zones: sources.zones,
-                special: sources.special.announcing(designated),
-                cache: cache,
-                routes: ForwardRoutes(sources.upstream)),
+                special: sources.special.announcing(designated), cache: cache, routes: ForwardRoutes(sources.upstream),
+                access: configuration.accessList,
+                identity: ServerIdentity(
+                    identity: Array(configuration.identity.utf8.prefix(255)),
+                    version: Array(configuration.version.utf8.prefix(255)))),
             service: ServiceSettings(
-                access: configuration.accessList, cookie: cookie,
-                identity: Array(configuration.identity.utf8.prefix(255)),
-                version: Array(configuration.version.utf8.prefix(255)), streams: configuration.streams,
-                explains: configuration.explains),
+                cookie: cookie, identity: Array(configuration.identity.utf8.prefix(255)),
+                streams: configuration.streams, explains: configuration.explains),
             recursionAvailable: !sources.upstream.isEmpty)
     }
 }
@@ -82,7 +82,7 @@ extension RunningDaemon {
             next.leases = state.leases
             next.leases.answer(by: next.configuration.hosts)
             state = next
-            store.replace(next.localData(cookie))
+            store.replace(next.servedData(cookie))
         }
         refreshWorkers()
         watcher.watch(next.sources.watched, since: next.since)

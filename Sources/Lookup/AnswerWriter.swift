@@ -31,27 +31,28 @@ package struct AnswerWriter: BitwiseCopyable {
         self.fixedTTL = fixedTTL
     }
 
-    /// The answer for the name at `nameOffset`; `.chase` where an alias leads to a name that `isLocal` claims.
-    package func write(
-        nameOffset: Int, builder: inout ResponseBuilder, target: inout LookupName,
-        isLocal: (borrowing LookupName) -> Bool
-    ) -> Outcome {
+    /// The answer for the lookup's current name; `.chase` where an alias leads to a name that `isLocal` claims.
+    package func write(_ lookup: inout Lookup, isLocal: (borrowing LookupName) -> Bool) -> Outcome {
         var stop: Int?
         if hasAlias {
             var cursor = questionEnd
             for index in 0..<Int(answers) {
                 guard let record = MessageReader.record(message, at: cursor) else { break }
-                if record.type == .cname, target.assign(message: message, at: record.rdata) > 0, isLocal(target) {
+                if record.type == .cname, lookup.scratch.assign(message: message, at: record.rdata) > 0,
+                    isLocal(lookup.scratch)
+                {
                     stop = index
                     break
                 }
                 cursor = record.end
             }
         }
-        if stop == nil, nameOffset == Header.length, builder.length == questionEnd, builder.answers == 0 {
-            return writeWhole(&builder)
+        if stop == nil, lookup.nameOffset == Header.length, lookup.builder.length == questionEnd,
+            lookup.builder.answers == 0
+        {
+            return writeWhole(&lookup.builder)
         }
-        return writeEach(upTo: stop, nameOffset, &builder)
+        return writeEach(upTo: stop, lookup.nameOffset, &lookup.builder)
     }
 
     /// Copy, then patch: the way of nearly every hit.
@@ -101,27 +102,27 @@ package struct AnswerWriter: BitwiseCopyable {
 extension UpstreamAnswer {
     /// Writes the answer as upstream gave it, for the lookup that waited for it.
     package func write(
-        from origin: Origin, nameOffset: Int, builder: inout ResponseBuilder, decision: inout Decision,
-        target: inout LookupName, trustAuthenticData: Bool, isLocal: (borrowing LookupName) -> Bool
+        _ lookup: inout Lookup, from origin: Origin, trustAuthenticData: Bool,
+        isLocal: (borrowing LookupName) -> Bool
     ) -> Outcome {
-        decision.source = .upstream
-        decision.place = .nowhere
-        decision.authoritative = false
-        decision.responseCode = responseCode
-        decision.authenticData = trustAuthenticData && authenticData && nameOffset == Header.length
-        decision.upstream = origin.upstream
-        decision.upstreamMicroseconds = origin.microseconds
-        decision.upstreamTransport = origin.transport
-        if let extendedError { decision.explain(extendedError, "as upstream said") }
+        lookup.decision.source = .upstream
+        lookup.decision.place = .nowhere
+        lookup.decision.authoritative = false
+        lookup.decision.responseCode = responseCode
+        lookup.decision.authenticData = trustAuthenticData && authenticData && lookup.nameOffset == Header.length
+        lookup.decision.upstream = origin.upstream
+        lookup.decision.upstreamMicroseconds = origin.microseconds
+        lookup.decision.upstreamTransport = origin.transport
+        if let extendedError { lookup.decision.explain(extendedError, "as upstream said") }
         switch responseCode {
         case .noError, .nxDomain, .serverFailure, .yxDomain: break
         default:
             // Upstream's trouble with us is none of the client's doing.
-            decision.responseCode = .serverFailure
+            lookup.decision.responseCode = .serverFailure
             if responseCode == .refused {
-                decision.explain(extendedError ?? .prohibited, "upstream refused")
+                lookup.decision.explain(extendedError ?? .prohibited, "upstream refused")
             } else {
-                decision.explain(extendedError ?? .invalidData, "upstream answered with an error code")
+                lookup.decision.explain(extendedError ?? .invalidData, "upstream answered with an error code")
             }
         }
         return message.withUnsafeBytes { message in
@@ -129,9 +130,9 @@ extension UpstreamAnswer {
                 AnswerWriter(
                     message: message, questionEnd: questionEnd, answers: answers, authority: authority,
                     hasAlias: hasAlias, ttlOffsets: offsets, age: 0, fixedTTL: nil
-                ).write(nameOffset: nameOffset, builder: &builder, target: &target, isLocal: isLocal)
+                ).write(&lookup, isLocal: isLocal)
             }
-        }.resetting(&decision)
+        }.resetting(&lookup.decision)
     }
 }
 

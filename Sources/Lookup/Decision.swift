@@ -36,8 +36,6 @@ package struct Decision: Sendable, BitwiseCopyable {
     package var extendedText: StaticString = ""
     /// An override hides the records of this type (HTTPS, SVCB): NODATA on purpose.
     package var masked = false
-    /// The cache asks for a fresh copy before this one runs out.
-    package var wantsPrefetch = false
     /// The upstream that gave the answer: an index into the configured servers, or -1.
     package var upstream: Int16 = -1
     /// How long that upstream took, in microseconds.
@@ -58,7 +56,6 @@ package struct Decision: Sendable, BitwiseCopyable {
         authenticData = false
         extendedError = nil
         masked = false
-        wantsPrefetch = false
         upstream = -1
         upstreamMicroseconds = 0
         upstreamTransport = .udp

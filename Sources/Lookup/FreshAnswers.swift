@@ -4,9 +4,9 @@ package import DNSWire
 ///
 /// An answer may have TTL 0 or be an error, and so never reach the cache; the lookup that waited for it still gets it.
 package struct FreshAnswers: Sendable {
-    private struct Fresh {
-        var answer: UpstreamAnswer
-        var origin: UpstreamAnswer.Origin
+    package struct Fresh: Sendable {
+        package var answer: UpstreamAnswer
+        package var origin: UpstreamAnswer.Origin
     }
 
     // One is what most lookups need: it costs no array.
@@ -25,17 +25,8 @@ package struct FreshAnswers: Sendable {
         if first == nil { first = fresh } else { more.append(fresh) }
     }
 
-    package func answer(
-        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
-        decision: inout Decision, target: inout LookupName, trustAuthenticData: Bool,
-        isLocal: (borrowing LookupName) -> Bool
-    ) -> Outcome {
-        guard let fresh = fresh(name, question) else { return .pass }
-        return fresh.answer.write(
-            from: fresh.origin, nameOffset: nameOffset, builder: &builder, decision: &decision, target: &target,
-            trustAuthenticData: trustAuthenticData, isLocal: isLocal)
-    }
-    private func fresh(_ name: borrowing LookupName, _ question: Question) -> Fresh? {
+    /// What was said about `name`.
+    package func answer(to question: Question, about name: borrowing LookupName) -> Fresh? {
         guard let first else { return nil }
         return first.answer.matches(name, question)
             ? first : more.first { $0.answer.matches(name, question) }

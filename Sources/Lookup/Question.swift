@@ -17,15 +17,3 @@ package struct Question: Hashable, Sendable, BitwiseCopyable {
         self.checkingDisabled = checkingDisabled
     }
 }
-
-/// What a source did about a name. The vocabulary of `SourceChain`.
-package enum Outcome: Hashable, Sendable, BitwiseCopyable {
-    /// The name is not the source's: the next one is asked. Nothing was written.
-    case pass
-    /// The response holds the answer (or NODATA, NXDOMAIN, a referral); the decision says which.
-    case answered
-    /// A CNAME was written; its target stands at this offset of the message and is to be looked up next.
-    case chase(Int)
-    /// The name is beyond a zone cut of ours: only cache and upstream know it. Nothing was written.
-    case forward
-}

@@ -1,4 +1,5 @@
 import DNSWire
+import Lookup
 import LookupLog
 import NIOCore
 import Platform
@@ -136,7 +137,7 @@ struct DoHResponder {
         case .failure(let status): return DoHResponse(failure: status)
         case .success(let bytes): message = bytes
         }
-        let query = QueryHandler.Request(client: connection.client, transport: .doh, arrival: Moment.now())
+        let query = Lookup.Request(client: connection.client, transport: .doh, arrival: Moment.now())
         let loop = connection.channel.eventLoop
         let answer = message.withUnsafeBytes {
             responder.answer($0, query) {

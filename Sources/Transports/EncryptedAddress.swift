@@ -1,3 +1,4 @@
+import Pipeline
 package import Platform
 
 /// An address where DNS is served over TLS or HTTPS.

@@ -1,14 +1,14 @@
-package import Glibc
+import Glibc
 package import LocalData
 package import LookupLog
-package import NIOCore
-package import NIOHTTP1
-package import NIOHTTP2
-package import NIOPosix
-package import NIOSSL
+import NIOCore
+import NIOHTTP1
+import NIOHTTP2
+import NIOPosix
+import NIOSSL
 import NIOTLS
-package import Platform
-package import Synchronization
+import Platform
+import Synchronization
 
 /// Serves DNS over TLS and over HTTPS, on event loops of SwiftNIO. Answers come from the same `QueryHandler` as UDP's.
 ///

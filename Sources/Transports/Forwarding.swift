@@ -1,9 +1,9 @@
-package import DNSWire
+import DNSWire
 package import Lookup
 package import LookupLog
-package import Pipeline
+import Pipeline
 package import Platform
-package import Synchronization
+import Synchronization
 package import Upstream
 
 /// A query that waits for upstream: its bytes, who asked, and the way back.
@@ -17,35 +17,38 @@ package final class ParkedQuery: @unchecked Sendable {
         /// Into the connection; empty bytes mean that there is no answer.
         case stream(@Sendable (UnsafeRawBufferPointer) -> Void)
         /// To nobody: somebody wants to know what upstream says.
-        case report(@Sendable (UpstreamWord) -> Void)
+        case report(@Sendable (UpstreamStatement) -> Void)
     }
 
     let message: UnsafeRawBufferPointer
+    /// What upstream was asked for first.
+    let key: FetchKey
     let reply: Reply
     /// When to give up on upstream, by the engine's clock.
     let deadline: UInt64
-    fileprivate var request: QueryHandler.Request
+    fileprivate var request: Lookup.Request
     /// What upstream has said for it so far.
-    fileprivate var upstream = UpstreamState.none
-    private let room: ParkedRoom
+    fileprivate var upstream = UpstreamState()
+    private let memory: ParkedMemory
 
     init(
-        _ query: UnsafeRawBufferPointer, _ request: QueryHandler.Request, reply: Reply, deadline: UInt64,
-        in room: ParkedRoom
+        _ query: UnsafeRawBufferPointer, _ request: Lookup.Request, key: FetchKey, reply: Reply, deadline: UInt64,
+        in memory: ParkedMemory
     ) {
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: query.count, alignment: 8)
         copy.copyMemory(from: query)
         message = UnsafeRawBufferPointer(copy)
         self.request = request
+        self.key = key
         self.reply = reply
         self.deadline = deadline
-        self.room = room
-        room.take(message.count)
+        self.memory = memory
+        memory.take(message.count)
     }
 
     deinit {
         message.deallocate()
-        room.giveBack(message.count)
+        memory.giveBack(message.count)
     }
 }
 
@@ -58,7 +61,7 @@ package final class Forwarding: Sendable {
 
     private let engine: Engine
     private let responder: Responder
-    private let room = ParkedRoom()
+    private let memory = ParkedMemory()
     package let numbers = UpstreamNumbers()
 
     package init(settings: ForwardSettings, store: ServedDataStore, log: LookupLog?) throws(SystemError) {
@@ -80,12 +83,12 @@ package final class Forwarding: Sendable {
 
     /// Asks upstream for `key`, which the answer to `message` needs; by way of `lane` on the thread that has it.
     func park(
-        _ message: UnsafeRawBufferPointer, _ request: QueryHandler.Request, reply: ParkedQuery.Reply,
+        _ message: UnsafeRawBufferPointer, _ request: Lookup.Request, reply: ParkedQuery.Reply,
         key: FetchKey, lane: Lane? = nil, deadline: UInt64? = nil
     ) {
         let deadline = deadline ?? request.now + engine.patience
-        let query = ParkedQuery(message, request, reply: reply, deadline: deadline, in: room)
-        if room.isFull { return responder.refuse(query) }
+        let query = ParkedQuery(message, request, key: key, reply: reply, deadline: deadline, in: memory)
+        if memory.isFull { return responder.refuse(query) }
         if let lane {
             lane.fetch(key, for: query, deadline: deadline, now: request.now)
         } else if !engine.fetch(key, for: query, deadline: deadline) {
@@ -93,13 +96,16 @@ package final class Forwarding: Sendable {
         }
     }
 
-    func prefetch(_ key: FetchKey) { engine.prefetch(key) }
+    /// Fetches anew what a lookup used and what runs out soon.
+    func renew(_ keys: borrowing [FetchKey]) {
+        for index in keys.indices { engine.prefetch(keys[index]) }
+    }
 
     /// Asks upstream for `key` as a lookup would, and waits for what it says until `deadline`, by the engine's clock.
-    package func ask(_ key: FetchKey, until deadline: UInt64) async -> UpstreamWord {
+    package func ask(_ key: FetchKey, until deadline: UInt64) async -> UpstreamStatement {
         await withCheckedContinuation { continuation in
             let client = SocketAddress(high: 0, low: 0x7F00_0001, port: 0, isIPv6: false)
-            let request = QueryHandler.Request(client: client, transport: .tcp, arrival: .now())
+            let request = Lookup.Request(client: client, transport: .tcp, arrival: .now())
             park(
                 UnsafeRawBufferPointer(start: nil, count: 0), request,
                 reply: .report { continuation.resume(returning: $0) }, key: key, deadline: deadline)
@@ -123,13 +129,13 @@ package final class Forwarding: Sendable {
 }
 
 /// What upstream said to a question, or why it said nothing.
-package enum UpstreamWord: Sendable {
+package enum UpstreamStatement: Sendable {
     case answered(UpstreamAnswer, UpstreamAnswer.Origin)
     case failed(String)
 }
 
 /// How much memory the queries take that wait: clients must not fill ours by asking what upstream is slow to answer.
-final class ParkedRoom: Sendable {
+final class ParkedMemory: Sendable {
     private let bytes = Atomic<Int>(0)
     private static let most = 64 << 20
     /// What a query takes besides its message.
@@ -150,6 +156,7 @@ private final class Responder: @unchecked Sendable {
     private let log: LookupLog?
     private var snapshot: ServedDataStore.Snapshot
     private var handler: QueryHandler
+    private var lookup = Lookup()
     private let numbers: UpstreamNumbers
     private var scrubber = AnswerScrubber()
     private var outbox = DatagramOutbox(capacity: 64)
@@ -160,13 +167,18 @@ private final class Responder: @unchecked Sendable {
     private let refusals: Mutex<Refusals>
 
     private struct Refusals: ~Copyable {
-        var handler: QueryHandler
+        let handler: QueryHandler
+        var lookup = Lookup()
         var outbox = DatagramOutbox(capacity: 1)
         let store: ServedDataStore
 
-        init(_ service: ServiceSettings, _ store: ServedDataStore, ring: LookupRing?) {
-            handler = QueryHandler(service: service, ring: ring)
+        init(_ store: ServedDataStore, ring: LookupRing?) {
+            handler = QueryHandler(ring: ring)
             self.store = store
+        }
+
+        mutating func answer(_ query: ParkedQuery, _ buffer: UnsafeMutableRawBufferPointer) -> FetchKey? {
+            Responder.answer(query, with: handler, &lookup, store.current().data, &outbox, buffer)
         }
     }
 
@@ -175,9 +187,8 @@ private final class Responder: @unchecked Sendable {
         self.log = log
         self.numbers = numbers
         snapshot = store.current()
-        let service = snapshot.data.service
-        handler = QueryHandler(service: service, ring: log?.makeRing())
-        refusals = Mutex(Refusals(service, store, ring: log?.makeRing()))
+        handler = QueryHandler(ring: log?.makeRing())
+        refusals = Mutex(Refusals(store, ring: log?.makeRing()))
     }
 
     deinit { buffer.deallocate() }
@@ -189,7 +200,7 @@ private final class Responder: @unchecked Sendable {
         _ key: FetchKey, _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary
     ) -> UpstreamAnswer? {
         refresh()
-        return try? scrubber.check(message, summary, for: key, ttls: snapshot.data.chain.cache.settings.ttls)
+        return try? scrubber.check(message, summary, for: key, ttls: snapshot.data.pipeline.cache.settings.ttls)
     }
 
     func complete(_ key: FetchKey, _ waiters: inout [ParkedQuery], _ event: FetchEvent<UpstreamAnswer>) {
@@ -199,7 +210,7 @@ private final class Responder: @unchecked Sendable {
         case .answered(let answer, let reply):
             let origin = UpstreamAnswer.Origin(
                 upstream: number(of: reply.address), microseconds: reply.microseconds, transport: reply.transport)
-            snapshot.data.chain.cache.insert(answer, now: now, from: origin)
+            snapshot.data.pipeline.cache.insert(answer, now: now, from: origin)
             for waiter in waiters {
                 if case .report(let tell) = waiter.reply {
                     tell(.answered(answer, origin))
@@ -212,14 +223,14 @@ private final class Responder: @unchecked Sendable {
             for waiter in waiters {
                 // What was once true is better than nothing (RFC 8767 5).
                 waiter.upstream.allowStale = true
-                waiter.upstream.failure = UpstreamState.Failure(error: error, text: text)
+                waiter.upstream.failure = UpstreamState.Failure(error, text)
                 proceed(waiter, now)
             }
         case .late:
             waiters.removeAll { waiter in
                 waiter.upstream.allowStale = true
                 defer { waiter.upstream.allowStale = false }
-                return answer(waiter, now)
+                return answer(waiter, now) == nil
             }
         }
     }
@@ -227,7 +238,6 @@ private final class Responder: @unchecked Sendable {
     private func refresh() {
         guard store.generation != snapshot.generation else { return }
         snapshot = store.current()
-        handler.service = snapshot.data.service
     }
 
     /// Sends what has gathered.
@@ -251,58 +261,60 @@ private final class Responder: @unchecked Sendable {
 
     /// Answers, or asks for the next name of the chain.
     private func proceed(_ query: ParkedQuery, _ now: UInt64) {
-        if answer(query, now) { return }
-        let key = handler.missedKey
+        guard let key = answer(query, now) else { return }
         // A chain that hops between our data and upstream has an end too.
         let isBounded = query.upstream.answers.count <= Decision.maximumHops
         if isBounded, engine?.fetch(key, for: query, deadline: query.deadline) == true { return }
         query.upstream.failure = UpstreamState.Failure(
-            error: .other, text: isBounded ? "too many queries wait for upstream" : "the chain of CNAMEs is too long")
+            .other, isBounded ? "too many queries wait for upstream" : "the chain of CNAMEs is too long")
         _ = answer(query, now)
     }
 
-    /// Whether the query could be answered with what there is.
-    private func answer(_ query: ParkedQuery, _ now: UInt64) -> Bool {
+    /// What upstream still has to be asked for; nil: the query is answered.
+    private func answer(_ query: ParkedQuery, _ now: UInt64) -> FetchKey? {
         query.request.now = now
-        return Self.answer(query, with: &handler, snapshot.data, &outbox, buffer)
+        let key = Self.answer(query, with: handler, &lookup, snapshot.data, &outbox, buffer)
+        for key in lookup.renewals { engine?.prefetch(key) }
+        return key
     }
 
     private static func answer(
-        _ query: ParkedQuery, with handler: inout QueryHandler, _ local: ServedData, _ outbox: inout DatagramOutbox,
-        _ buffer: UnsafeMutableRawBufferPointer
-    ) -> Bool {
+        _ query: ParkedQuery, with handler: borrowing QueryHandler, _ lookup: inout Lookup, _ served: ServedData,
+        _ outbox: inout DatagramOutbox, _ buffer: UnsafeMutableRawBufferPointer
+    ) -> FetchKey? {
+        if case .report(let tell) = query.reply {
+            // Only a failure is worth telling; a late answer is waited for.
+            guard let failure = query.upstream.failure else { return query.key }
+            tell(.failed("\(failure.text)"))
+            return nil
+        }
+        swap(&lookup.upstream, &query.upstream)
+        defer { swap(&lookup.upstream, &query.upstream) }
         switch query.reply {
         case .datagram(let socket, let source):
-            switch handler.handle(
-                query.message, query.request, local: local, upstream: query.upstream, into: outbox.room)
-            {
+            switch handler.handle(query.message, query.request, &lookup, served, into: outbox.room) {
             case .reply(let length): outbox.commit(length, on: socket, to: query.request.client, from: source)
-            case .miss: return false
+            case .needs(let key): return key
             case .nothing, .transfer: break
             }
         case .stream(let send):
-            switch handler.handle(query.message, query.request, local: local, upstream: query.upstream, into: buffer) {
+            switch handler.handle(query.message, query.request, &lookup, served, into: buffer) {
             case .reply(let length): send(UnsafeRawBufferPointer(rebasing: buffer[..<length]))
-            case .miss: return false
+            case .needs(let key): return key
             case .nothing, .transfer: send(UnsafeRawBufferPointer(start: nil, count: 0))
             }
-        case .report(let tell):
-            // Only a failure is worth telling; a late answer is waited for.
-            guard let failure = query.upstream.failure else { return false }
-            tell(.failed("\(failure.text)"))
+        case .report: break
         }
-        return true
+        return nil
     }
 
     /// SERVFAIL for a query that can't wait, from whichever thread it came on.
     func refuse(_ query: ParkedQuery) {
         query.upstream.allowStale = true
-        query.upstream.failure = UpstreamState.Failure(error: .other, text: "too many queries wait for upstream")
+        query.upstream.failure = UpstreamState.Failure(.other, "too many queries wait for upstream")
         refusals.withLock { refusals in
             withUnsafeTemporaryAllocation(byteCount: 65535, alignment: 8) { buffer in
-                let local = refusals.store.current().data
-                refusals.handler.service = local.service
-                _ = Self.answer(query, with: &refusals.handler, local, &refusals.outbox, buffer)
+                _ = refusals.answer(query, buffer)
             }
             refusals.outbox.flush()
         }

@@ -1,4 +1,4 @@
-package import Synchronization
+import Synchronization
 
 /// Where serving threads find the newest snapshot: one atomic read per batch, a lock only after a reload.
 package final class ServedDataStore: Sendable {

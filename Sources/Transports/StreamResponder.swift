@@ -1,4 +1,5 @@
 import DNSWire
+import Lookup
 import LookupLog
 
 /// Answers the messages of streams: what all streams of one thread share.
@@ -13,23 +14,23 @@ final class StreamResponder {
     private let store: ServedDataStore
     private let forwarding: Forwarding
     private var snapshot: ServedDataStore.Snapshot
-    private var handler: QueryHandler
+    private let handler: QueryHandler
+    private var lookup = Lookup()
 
     init(store: ServedDataStore, forwarding: Forwarding, ring: LookupRing?) {
         self.store = store
         self.forwarding = forwarding
         self.ring = ring
         snapshot = store.current()
-        handler = QueryHandler(service: snapshot.data.service, ring: ring)
+        handler = QueryHandler(ring: ring)
     }
 
-    var limits: StreamLimits { handler.service.streams }
+    var limits: StreamLimits { snapshot.data.service.streams }
 
     /// Takes the newest data.
     func refresh() {
         guard store.generation != snapshot.generation else { return }
         snapshot = store.current()
-        handler.service = snapshot.data.service
     }
 
     enum Answer {
@@ -43,20 +44,18 @@ final class StreamResponder {
 
     /// Answers one message; `output` has room.
     func answer(
-        _ message: UnsafeRawBufferPointer, _ request: QueryHandler.Request, replyLater: () -> ParkedQuery.Reply
+        _ message: UnsafeRawBufferPointer, _ request: Lookup.Request, replyLater: () -> ParkedQuery.Reply
     ) -> Answer {
-        switch handler.handle(message, request, local: snapshot.data, into: output.room) {
+        switch handler.handle(message, request, &lookup, snapshot.data, into: output.room) {
         case .reply(let length):
             output.commit(length)
-            if handler.wantsPrefetch { forwarding.prefetch(handler.missedKey) }
+            forwarding.renew(lookup.renewals)
             return .written
-        case .miss:
-            forwarding.park(message, request, reply: replyLater(), key: handler.missedKey)
+        case .needs(let key):
+            forwarding.park(message, request, reply: replyLater(), key: key)
             return .parked
-        case .transfer:
-            guard let transfer = ZoneTransfer(of: handler.transferredName, in: snapshot.data, message, request) else {
-                return .nothing
-            }
+        case .transfer(let apex):
+            guard let transfer = ZoneTransfer(of: apex, in: snapshot.data, message, request) else { return .nothing }
             return .transfer(transfer)
         case .nothing: return .nothing
         }

@@ -1,4 +1,5 @@
 import DNSWire
+import Lookup
 import LookupLog
 import Platform
 
@@ -105,7 +106,7 @@ struct StreamSession {
     private mutating func answerMessages(
         in bytes: UnsafeRawBufferPointer, _ responder: StreamResponder, _ replyLater: () -> ParkedQuery.Reply
     ) -> Int {
-        let request = QueryHandler.Request(client: client, transport: transport, arrival: Moment.now())
+        let request = Lookup.Request(client: client, transport: transport, arrival: Moment.now())
         var done = 0
         hasMessage = false
         while let base = bytes.baseAddress, bytes.count - done >= 2 {

@@ -1,11 +1,12 @@
-package import CLinux
-package import DNSWire
-package import Glibc
+import CLinux
+import DNSWire
+import Glibc
+import Lookup
 package import LookupLog
-package import Pipeline
+import Pipeline
 package import Platform
-package import Synchronization
-package import Upstream
+import Synchronization
+import Upstream
 
 /// One thread that serves UDP: epoll, one `recvmmsg`, answers, one `sendmmsg`.
 ///
@@ -19,7 +20,8 @@ package struct UDPWorker: ~Copyable {
     private let lane: Forwarding.Lane?
     private let signal: WakeSignal
     private var snapshot: ServedDataStore.Snapshot
-    private var handler: QueryHandler
+    private let handler: QueryHandler
+    private var lookup = Lookup()
     private var batch = DatagramBatch()
     /// The queries of a batch, by slot.
     private let parsed = UnsafeMutablePointer<ParsedQuery>.allocate(capacity: DatagramBatch.count)
@@ -38,7 +40,7 @@ package struct UDPWorker: ~Copyable {
         self.lane = lane
         self.signal = signal
         snapshot = store.current()
-        handler = QueryHandler(service: snapshot.data.service, ring: ring)
+        handler = QueryHandler(ring: ring)
         for slot in 0..<DatagramBatch.count { (parsed + slot).initialize(to: ParsedQuery()) }
     }
 
@@ -101,36 +103,33 @@ package struct UDPWorker: ~Copyable {
     private mutating func refresh() {
         guard store.generation != snapshot.generation else { return }
         snapshot = store.current()
-        handler.service = snapshot.data.service
     }
 
     /// Answers one batch; returns how many datagrams there were.
     private mutating func serve(_ socket: DatagramSocket) -> Int {
         let count = batch.receive(from: socket.descriptor, withLocalAddress: socket.isWildcard)
         guard count > 0 else { return 0 }
-        let local = snapshot.data
-        var request = QueryHandler.Request(
+        let served = snapshot.data
+        var request = Lookup.Request(
             client: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .udp, arrival: Moment.now())
         for slot in 0..<count { parsed[slot].read(batch.query(slot)) }
         if count > 1 {
-            for step in 0..<SourceChain.prefetchSteps {
-                for slot in 0..<count { parsed[slot].prefetch(local.chain, step: step) }
+            for step in 0..<Pipeline.prefetchSteps {
+                for slot in 0..<count { parsed[slot].prefetch(served.pipeline, step: step) }
             }
         }
         for slot in 0..<count {
             guard let client = batch.client(slot) else { continue }
             request.client = client
             let message = batch.query(slot)
-            switch handler.handle(&parsed[slot], message, request, local: local, into: batch.answer(slot)) {
+            switch handler.handle(&parsed[slot], message, request, &lookup, served, into: batch.answer(slot)) {
             case .reply(let length):
                 batch.enqueue(slot, length: length, withLocalAddress: socket.isWildcard)
-                if handler.wantsPrefetch {
-                    forwarding.prefetch(handler.missedKey)
-                }
-            case .miss:
+                forwarding.renew(lookup.renewals)
+            case .needs(let key):
                 let reply = ParkedQuery.Reply.datagram(
                     socket, from: socket.isWildcard ? batch.localAddress(slot) : nil)
-                forwarding.park(message, request, reply: reply, key: handler.missedKey, lane: lane)
+                forwarding.park(message, request, reply: reply, key: key, lane: lane)
             case .nothing, .transfer: break
             }
         }

@@ -14,7 +14,7 @@ struct ZoneTransfer {
     private let soa: Zone.RecordView
     private let query: [UInt8]
     private let questionLength: Int
-    private let request: QueryHandler.Request
+    private let request: Lookup.Request
     private var cursor = Zone.Cursor()
     private var isFirst = true
     private(set) var isFinished = false
@@ -23,8 +23,8 @@ struct ZoneTransfer {
     private static let messageSize = 16_384
 
     /// Nil when the zone is not there (any more).
-    init?(of apex: Name, in local: ServedData, _ message: UnsafeRawBufferPointer, _ request: QueryHandler.Request) {
-        guard let zone = local.chain.zones.zone(apex: apex), let soa = zone.soaRecord else { return nil }
+    init?(of apex: Name, in local: ServedData, _ message: UnsafeRawBufferPointer, _ request: Lookup.Request) {
+        guard let zone = local.pipeline.zones.zone(apex: apex), let soa = zone.soaRecord else { return nil }
         self.zone = zone
         self.soa = soa
         self.request = request

@@ -3,16 +3,18 @@ package import DNSWire
 /// The names that some upstream server is asked about: all, or only those of the routes where no server is for the rest.
 package struct ForwardRoutes: Sendable {
     /// Of the routes, where not everything is forwarded.
-    private let domains: [Name]
+    private let domains: [Domain]
     private let coversAll: Bool
 
     package static let everything = ForwardRoutes(domains: [], coversAll: true)
 
     package init(_ servers: [UpstreamServer]) {
-        self.init(domains: servers.map(\.domain), coversAll: servers.contains { $0.domain.isRoot })
+        let coversAll = servers.contains { $0.domain.isRoot }
+        let domains = servers.map { Domain($0.domain) }
+        self.init(domains: coversAll ? [] : domains, coversAll: coversAll)
     }
 
-    private init(domains: [Name], coversAll: Bool) {
+    private init(domains: [Domain], coversAll: Bool) {
         self.domains = domains
         self.coversAll = coversAll
     }
@@ -20,13 +22,7 @@ package struct ForwardRoutes: Sendable {
     /// Whether somebody is asked about `name`.
     package func covers(_ name: borrowing LookupName) -> Bool {
         if coversAll { return true }
-        for domain in domains where domain.labelCount <= name.labelCount {
-            let label = name.labelCount - domain.labelCount
-            let isSuffix = domain.canonicalWire.withUnsafeBytes {
-                name.suffixEquals(label, $0.baseAddress.unsafelyUnwrapped, length: $0.count)
-            }
-            if isSuffix { return true }
-        }
+        for index in domains.indices where domains[index].start(in: name) != nil { return true }
         return false
     }
 }

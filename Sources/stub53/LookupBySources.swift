@@ -18,7 +18,7 @@ struct LookupBySources: NameLookup {
         // Aliases lead from local data to upstream's and back, as in the daemon.
         for _ in 0..<Decision.maximumHops {
             let local = configured.resolve(asked, type)
-            guard local.outcome == .needsUpstream else {
+            guard local.outcome == .needs else {
                 var decided = Self.join(answer, Self.answer(local))
                 decided.hidden = hidden(asked, type, local)
                 return decided

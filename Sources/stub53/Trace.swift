@@ -99,6 +99,6 @@ struct Trace: AsyncParsableCommand {
             Terminal.error("stub53: \(Terminal.count(errors, "problem")) in the files; 'stub53 check' lists them")
         }
         return LookupBySources(
-            configured: ConfiguredSources(sources: loaded, configuration: configuration), timeout: .seconds(timeout))
+            configured: ConfiguredSources(sources: loaded), timeout: .seconds(timeout))
     }
 }

@@ -81,6 +81,6 @@ struct Why: AsyncParsableCommand {
         if errors > 0 {
             Terminal.error("stub53: \(Terminal.count(errors, "problem")) in the files; 'stub53 check' lists them")
         }
-        return ConfiguredSources(sources: loaded, configuration: configuration).explain(name, type)
+        return ConfiguredSources(sources: loaded).explain(name, type)
     }
 }

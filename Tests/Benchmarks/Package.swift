@@ -20,17 +20,17 @@ let package = Package(
         .target(name: "Platform", dependencies: ["CLinux"], swiftSettings: settings),
         .target(name: "Lookup", dependencies: ["DNSWire", "Platform"], swiftSettings: settings),
         .target(
-            name: "ServedData", dependencies: ["CLinux", "DNSWire", "LDNS", "Lookup", "Platform"],
+            name: "LocalData", dependencies: ["CLinux", "DNSWire", "LDNS", "Lookup", "Platform"],
             swiftSettings: settings),
         .target(
             name: "Upstream", dependencies: ["CLinux", "DNSWire", "LDNS", "Lookup", "Platform"],
             swiftSettings: settings),
         .target(
-            name: "Pipeline", dependencies: ["DNSWire", "ServedData", "Lookup", "Platform", "Upstream"],
+            name: "Pipeline", dependencies: ["CLinux", "DNSWire", "LocalData", "Lookup", "Platform", "Upstream"],
             swiftSettings: settings),
         .target(
             name: "LookupLog",
-            dependencies: ["CLinux", "DNSWire", "LDNS", "ServedData", "Lookup", "Platform", "Upstream"],
+            dependencies: ["CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "Platform", "Upstream"],
             swiftSettings: settings),
         .target(name: "CFixedSeed"),
         .executableTarget(name: "Echo"),
@@ -39,7 +39,7 @@ let package = Package(
         .executableTarget(
             name: "Instructions",
             dependencies: [
-                "CFixedSeed", "DNSWire", "ServedData", "Lookup", "LookupLog", "Pipeline", "Platform", "Upstream",
+                "CFixedSeed", "DNSWire", "LocalData", "Lookup", "LookupLog", "Pipeline", "Platform", "Upstream",
             ],
             swiftSettings: settings),
     ],

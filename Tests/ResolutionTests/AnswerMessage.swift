@@ -90,6 +90,8 @@ struct ReadAnswer {
     var authority: [String] = []
     var decision: Decision
     var truncated: Bool
+    /// The answer should be fetched anew.
+    var wantsRenewal = false
     /// The response passed the strict walk.
     var isWhole = false
 
@@ -136,10 +138,9 @@ struct AnswerClient {
     func read(
         _ cache: AnswerCache, _ text: String, _ type: RecordType, at now: Double, allowStale: Bool = false
     ) -> ReadAnswer {
-        ask(text, type) { name, offset, builder, decision, target, isLocal in
-            cache.answer(
-                name, nameOffset: offset, question: question(type), now: microseconds(now), allowStale: allowStale,
-                builder: &builder, decision: &decision, target: &target, isLocal: isLocal)
+        ask(text, type) { lookup, isLocal in
+            lookup.request.now = microseconds(now)
+            return cache.answer(&lookup, allowStale: allowStale, isLocal: isLocal)
         }
     }
 
@@ -147,49 +148,37 @@ struct AnswerClient {
     func read(_ answer: UpstreamAnswer, _ text: String, _ type: RecordType) -> ReadAnswer {
         var fresh = FreshAnswers()
         fresh.append(answer)
-        return ask(text, type) { name, offset, builder, decision, target, isLocal in
-            fresh.answer(
-                name, nameOffset: offset, question: question(type), builder: &builder, decision: &decision,
-                target: &target, trustAuthenticData: trustAuthenticData, isLocal: isLocal)
+        return ask(text, type) { lookup, isLocal in
+            guard let found = fresh.answer(to: lookup.question, about: lookup.name) else { return .pass }
+            return found.answer.write(
+                &lookup, from: found.origin, trustAuthenticData: trustAuthenticData, isLocal: isLocal)
         }
     }
 
     private func ask(
-        _ text: String, _ type: RecordType,
-        _ source: (
-            borrowing LookupName, Int, inout ResponseBuilder, inout Decision, inout LookupName,
-            (borrowing LookupName) -> Bool
-        ) -> Outcome
+        _ text: String, _ type: RecordType, _ source: (inout Lookup, (borrowing LookupName) -> Bool) -> Outcome
     ) -> ReadAnswer {
-        let asked = alias ?? text
-        let query =
-            bytes(1) + bytes(0x0100) + bytes(1) + [0, 0, 0, 0, 0, 0] + wireName(asked) + bytes(type.rawValue) + bytes(1)
-        var parsed = Query()
-        var name = LookupName()
-        var target = LookupName()
-        var decision = Decision()
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: limit, alignment: 8)
-        defer { buffer.deallocate() }
-        return query.withUnsafeBytes { message in
-            _ = parsed.parse(message, name: &name)
-            var builder = ResponseBuilder(buffer: buffer, query: parsed, message: message, reserved: 0)
-            var offset = Header.length
+        Lookup.asking(alias ?? text, type, limit: limit) { lookup in
+            lookup.question = question(type)
             if alias != nil {
-                name.assign(Name(text) ?? .root)
-                offset = wireName(text).withUnsafeBytes {
-                    builder.appendCNAME(owner: .at(Header.length), ttl: 1, target: $0) ?? Header.length
+                lookup.name.assign(Name(text) ?? .root)
+                lookup.nameOffset = wireName(text).withUnsafeBytes {
+                    lookup.builder.appendCNAME(owner: .at(Header.length), ttl: 1, target: $0) ?? Header.length
                 }
             }
-            let outcome = source(name, offset, &builder, &decision, &target) { local.contains($0.name.description) }
-            builder.finish(flags: .response, questions: 1)
-            var result = ReadAnswer(outcome: outcome, decision: decision, truncated: builder.truncated)
-            guard let summary = MessageReader.walk(builder.message) else { return result }
+            let outcome = source(&lookup) { local.contains($0.name.description) }
+            lookup.builder.finish(flags: .response, questions: 1)
+            let message = lookup.builder.message
+            var result = ReadAnswer(
+                outcome: outcome, decision: lookup.decision, truncated: lookup.builder.truncated,
+                wantsRenewal: !lookup.renewals.isEmpty)
+            guard let summary = MessageReader.walk(message) else { return result }
             result.isWhole = true
             var cursor = summary.records
             for index in 0..<(summary.answers + summary.authority) {
-                guard let record = MessageReader.record(builder.message, at: cursor) else { break }
+                guard let record = MessageReader.record(message, at: cursor) else { break }
                 cursor = record.end
-                let line = describe(record, builder.message)
+                let line = describe(record, message)
                 if index < summary.answers { result.answers.append(line) } else { result.authority.append(line) }
             }
             return result

@@ -30,7 +30,7 @@ struct CacheTests {
         let cache = try filled(AnswerMessage("n.test.", .a, [.a("n.test.", 300, 1)]))
         let read = client.read(cache, "n.test.", .a, at: 99.999)
         #expect(read.answers == ["n.test. 300 A 192.0.2.1"])
-        #expect(!read.decision.wantsPrefetch)
+        #expect(!read.wantsRenewal)
     }
 
     @Test("An answer is for its name, type, DO and CD alone")
@@ -151,11 +151,11 @@ struct CacheTests {
     func prefetch() throws {
         let cache = try filled(AnswerMessage("n.test.", .a, [.a("n.test.", 100, 1)]))
         let wants = [101.0, 102, 103, 189, 190, 191, 199].map {
-            client.read(cache, "n.test.", .a, at: $0).decision.wantsPrefetch
+            client.read(cache, "n.test.", .a, at: $0).wantsRenewal
         }
         #expect(wants == [false, false, false, false, true, false, false])
         let unpopular = try filled(AnswerMessage("n.test.", .a, [.a("n.test.", 100, 1)]))
-        #expect(!client.read(unpopular, "n.test.", .a, at: 195).decision.wantsPrefetch)
+        #expect(!client.read(unpopular, "n.test.", .a, at: 195).wantsRenewal)
     }
 
     @Test("Flushing forgets a name, a tree, or all")

@@ -123,12 +123,12 @@ struct HostsAnswerTests {
         settings.nullAddress = .nxdomain
         settings.otherTypes = .forward
         let table = HostsExchange(Self.lines, settings).table
-        let answer = LocalAnswer("four.test.", .mx) { name, question, builder, decision in
-            decision.responseCode = .nxDomain
-            decision.authenticData = true
-            decision.upstream = 1
-            decision.explain(.staleAnswer, "of the answer that was dropped")
-            table.answerNoData(name, nameOffset: 12, question: question, builder: &builder, decision: &decision)
+        let answer = LocalAnswer("four.test.", .mx) { lookup in
+            lookup.decision.responseCode = .nxDomain
+            lookup.decision.authenticData = true
+            lookup.decision.upstream = 1
+            lookup.decision.explain(.staleAnswer, "of the answer that was dropped")
+            table.answerNoData(&lookup)
             return "answered"
         }
         #expect(answer.summary == "NODATA")
@@ -142,8 +142,8 @@ struct HostsAnswerTests {
     func truncation() {
         let hosts = HostsExchange((1...200).map { "10.0.0.\($0) many.test" }.joined(separator: "\n"))
         #expect(hosts.data("many.test.", .a).count == 200)
-        let small = LocalAnswer("many.test.", .a, limit: 512) { name, question, builder, decision in
-            _ = hosts.table.answer(name, nameOffset: 12, question: question, builder: &builder, decision: &decision)
+        let small = LocalAnswer("many.test.", .a, limit: 512) { lookup in
+            _ = hosts.table.answer(&lookup)
             return "answered"
         }
         #expect(small.truncated && small.authority.isEmpty)

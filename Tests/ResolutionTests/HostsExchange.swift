@@ -25,8 +25,8 @@ struct HostsExchange {
     var problems: [String] { diagnostics.list.map { "\($0.place.line): \($0.message)" } }
 
     func ask(_ name: String, _ type: RecordType) -> LocalAnswer {
-        LocalAnswer(name, type) { name, question, builder, decision in
-            switch table.answer(name, nameOffset: 12, question: question, builder: &builder, decision: &decision) {
+        LocalAnswer(name, type) { lookup in
+            switch table.answer(&lookup) {
             case .pass: "pass"
             case .answered: "answered"
             case .exists(zonesOnly: true): "exists in zones"
@@ -59,21 +59,15 @@ struct LocalAnswer {
 
     init(
         _ text: String, _ type: RecordType, limit: Int = 4096,
-        _ source: (borrowing LookupName, Question, inout ResponseBuilder, inout Decision) -> String
+        _ source: (inout Lookup) -> String
     ) {
-        let query =
-            bytes(1) + bytes(0x0100) + bytes(1) + [0, 0, 0, 0, 0, 0] + wireName(text) + bytes(type.rawValue) + bytes(1)
-        var parsed = DNSWire.Query()
-        var name = LookupName()
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: limit, alignment: 8)
-        defer { buffer.deallocate() }
-        let response = query.withUnsafeBytes { message in
-            _ = parsed.parse(message, name: &name)
-            var builder = ResponseBuilder(buffer: buffer, query: parsed, message: message, reserved: 0)
-            outcome = source(name, Question(type: type), &builder, &decision)
-            truncated = builder.truncated
-            builder.finish(flags: .response, questions: 1)
-            return MessageReader.walk(builder.message) == nil ? [] : Array(builder.message)
+        let response = Lookup.asking(text, type, limit: limit) { lookup in
+            outcome = source(&lookup)
+            decision = lookup.decision
+            truncated = lookup.builder.truncated
+            lookup.builder.finish(flags: .response, questions: 1)
+            let message = lookup.builder.message
+            return MessageReader.walk(message) == nil ? [] : Array(message)
         }
         guard let message = try? Message(wire: response) else {
             outcome = "unreadable"

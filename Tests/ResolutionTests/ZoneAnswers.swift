@@ -28,6 +28,8 @@ struct ZoneAnswers {
     struct Answer {
         var outcome = Outcome.pass
         var decision = Decision()
+        /// Only upstream knows the name.
+        var isBelowCut = false
         var isTruncated = false
         /// Records as `owner ttl type rdata`, in lower case and sorted: neither case nor order has a meaning.
         var answer: [String] = []
@@ -68,39 +70,32 @@ struct ZoneAnswers {
         wire: [UInt8], dnssecOK: Bool? = nil, mayForward: Bool = false, limit: Int, follow: Bool = true
     ) throws -> (Answer, [UInt8]) {
         var result = Answer()
-        var lookup = LookupName()
-        var query = DNSWire.Query()
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: max(limit, 512), alignment: 8)
-        defer { buffer.deallocate() }
-        let limited = UnsafeMutableRawBufferPointer(rebasing: buffer[..<max(limit, 512)])
-        let message = wire.withUnsafeBytes { wire in
-            #expect(query.parse(wire, name: &lookup) == .resolve)
-            let question = Question(
-                type: query.type, mayForward: mayForward, dnssecOK: dnssecOK ?? query.dnssecOK)
-            var builder = ResponseBuilder(buffer: limited, query: query, message: wire, reserved: 0)
-            var offset = Header.length
+        let message = Lookup.asking(wire, limit: max(limit, 512)) { lookup in
+            lookup.question = Question(
+                type: lookup.query.type, mayForward: mayForward, dnssecOK: dnssecOK ?? lookup.query.dnssecOK)
             var links: [Int] = []
             for hop in 0..<17 {
-                let aa = result.decision.authoritative
-                result.outcome = zones.answer(
-                    lookup, nameOffset: offset, question: question, builder: &builder, decision: &result.decision)
-                if hop > 0 { result.decision.authoritative = aa }
+                let aa = lookup.decision.authoritative
+                result.outcome = zones.answer(&lookup)
+                if hop > 0 { lookup.decision.authoritative = aa }
                 guard follow, case .chase(let target) = result.outcome else { break }
-                links.append(offset)
-                #expect(lookup.assign(message: builder.message, at: target) > 0)
-                offset = builder.resolvePointer(at: target)
+                links.append(lookup.nameOffset)
+                #expect(lookup.name.assign(message: lookup.builder.message, at: target) > 0)
+                lookup.nameOffset = lookup.builder.resolvePointer(at: target)
             }
-            for offset in links where question.dnssecOK {
-                #expect(lookup.assign(message: builder.message, at: offset) > 0)
-                zones.proveWildcard(lookup, builder: &builder)
+            for offset in links where lookup.question.dnssecOK {
+                #expect(lookup.scratch.assign(message: lookup.builder.message, at: offset) > 0)
+                zones.proveWildcard(lookup.scratch, builder: &lookup.builder)
             }
-            result.isTruncated = builder.truncated
-            result.size = builder.length
+            result.decision = lookup.decision
+            result.isBelowCut = lookup.isBelowCut
+            result.isTruncated = lookup.builder.truncated
+            result.size = lookup.builder.length
             var flags = Header.Flags.response.rawValue | result.decision.responseCode.rawValue & 0xF
             if result.decision.authoritative { flags |= Header.Flags.authoritative.rawValue }
-            if builder.truncated { flags |= Header.Flags.truncated.rawValue }
-            builder.finish(flags: Header.Flags(rawValue: flags), questions: 1)
-            return Array(builder.message)
+            if result.isTruncated { flags |= Header.Flags.truncated.rawValue }
+            lookup.builder.finish(flags: Header.Flags(rawValue: flags), questions: 1)
+            return Array(lookup.builder.message)
         }
         #expect(message.withUnsafeBytes { MessageReader.walk($0) } != nil, "a malformed response: \(message)")
         let parsed = try Message(wire: message)

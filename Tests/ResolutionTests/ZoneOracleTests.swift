@@ -167,10 +167,10 @@ extension ZoneAnswers {
             code: answer.code, authoritative: answer.decision.authoritative, answer: answer.answer,
             authority: answer.authority)
         switch answer.outcome {
-        case .pass: said.kind = "pass"
+        case .pass: said.kind = answer.isBelowCut ? "forward" : "pass"
         case .answered: said.kind = "answered"
         case .chase: said.kind = "chase"
-        case .forward: said.kind = "forward"
+        case .needs, .transfer: said.kind = "unexpected"
         }
         return said
     }

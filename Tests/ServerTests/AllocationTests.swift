@@ -10,7 +10,7 @@ import Testing
 @Suite(
     "The fast lane allocates nothing", .enabled(if: allocation_count_works() == 1, "a sanitizer has its own allocator"))
 struct AllocationTests {
-    struct Lookup: Sendable, CustomTestStringConvertible {
+    struct Case: Sendable, CustomTestStringConvertible {
         var testDescription: String
         var packet: Packet
         var code = ResponseCode.noError
@@ -23,7 +23,7 @@ struct AllocationTests {
             self.answers = answers
         }
 
-        static let all: [Lookup] = [
+        static let all: [Case] = [
             .init("hosts, A", Packet("over.acme.org.")),
             .init("hosts, AAAA", Packet("over.acme.org.", .aaaa)),
             .init("hosts, wildcard", Packet("a.b.wild.acme.org.")),
@@ -40,8 +40,11 @@ struct AllocationTests {
             .init("zone, NODATA", Packet("acme.org.", .aaaa), answers: 0),
             .init("zone, NXDOMAIN", Packet("nothing.acme.org."), code: .nxDomain, answers: 0),
             .init("special name", Packet("localhost.")),
-            .init("cache", Packet("cached.example.", flags: 0x0100)),
-            .init("ANY of a forwarded name", Packet("cached.example.", .any, flags: 0x0100)),
+            .init("special name below a route's", Packet("1.2.3.11.in-addr.arpa."), code: .refused, answers: 0),
+            .init("special name that announces", Packet("_dns.resolver.arpa.", .svcb), answers: 0),
+            .init("beyond all routes", Packet("far.example.", flags: 0x0000), code: .refused, answers: 0),
+            .init("cache", Packet("cached.corp.example.", flags: 0x0100)),
+            .init("ANY of a forwarded name", Packet("cached.corp.example.", .any, flags: 0x0100)),
             .init(
                 "with EDNS, DO, a cookie and NSID",
                 Packet(
@@ -54,7 +57,7 @@ struct AllocationTests {
             .init("explained: zone", Packet("acme.org.", additional: [Packet.opt()])),
             .init("explained: a chain", Packet("x.moved.acme.org.", additional: [Packet.opt()]), answers: 3),
             .init("explained: special name", Packet("localhost.", additional: [Packet.opt()])),
-            .init("explained: cache", Packet("cached.example.", flags: 0x0100, additional: [Packet.opt()])),
+            .init("explained: cache", Packet("cached.corp.example.", flags: 0x0100, additional: [Packet.opt()])),
             .init("truncated", Packet("big.acme.org.", .txt), answers: 0),
             .init(
                 "refused, with an extended error", Packet("far.example.", additional: [Packet.opt()]), code: .refused,
@@ -65,15 +68,18 @@ struct AllocationTests {
         ]
     }
 
-    @Test("from query to response, the log record with it", arguments: Lookup.all)
-    func handle(lookup: Lookup) throws {
+    @Test(
+        "from query to response, the log record with it", arguments: Case.all,
+        [[], ["corp.example=127.0.0.1:1", "10.in-addr.arpa=127.0.0.1:1"]])
+    func handle(lookup: Case, routes: [String]) throws {
         let folder = try TemporaryFolder()
         let log = try LookupLog(sinks: [LookupSink(.json, to: .file(path: folder.file("log")))])
         log.start()
         defer { log.stop() }
         var world = try WireWorld(
-            forwards: true, explains: .loopback, leased: ["127.0.0.77 leased.acme.org"], ring: log.makeRing())
-        try world.fill("cached.example.")
+            forwards: true, explains: .loopback, leased: ["127.0.0.77 leased.acme.org"], routes: routes,
+            ring: log.makeRing())
+        try world.fill("cached.corp.example.")
         // What is asked is answered as it should be; and what Swift makes once, at the first call, is made.
         let response = try world.ask(lookup.packet)
         #expect(response.code == lookup.code)

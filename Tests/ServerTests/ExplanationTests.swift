@@ -24,7 +24,7 @@ struct ExplanationTests {
                 .init("--no-upstream", "upstream.servers", ["none"]),
             ])
         try #require(!problems.hasErrors, "\(problems.list)")
-        let sources = ConfiguredSources(sources: configuration.load(), configuration: configuration)
+        let sources = ConfiguredSources(sources: configuration.load())
         // The files are looked at once more: they stay until the test ends.
         kept.append(folder)
         return sources
@@ -144,7 +144,7 @@ struct ExplanationTests {
         #expect(entry.ttl == 3600 && entry.remaining + entry.age <= 3601 && !entry.isStale && entry.hits == 0)
         #expect(entry.upstream == "127.0.0.1:\(world.upstream.port)" && entry.upstreamMicroseconds ?? 0 > 0)
         #expect(after.browser?.addresses == ["192.0.2.1"])
-        let statistics = world.daemon.store.current().data.chain.cache.statistics
+        let statistics = world.daemon.store.current().data.pipeline.cache.statistics
         #expect(statistics.hits == 0 && statistics.misses == 0)
         #expect(world.upstream.count() == 1)
     }

@@ -19,7 +19,7 @@ struct ExplanationTextTests {
         #expect(text.hasPrefix("www.example.net. A = 192.0.2.1    (cache)\n"), "\(text)")
         #expect(
             text.contains(
-                /\n  cache    www\.example\.net\. A: NOERROR, \d+ s old, \d+ s left of 60, 0 hits, from [0-9.:]+ in \d+\.\d ms\n/
+                /\n  cache    www\.example\.net\. A: NOERROR, \d+ s old, \d+ s left of 3600, 0 hits, from [0-9.:]+ in \d+\.\d ms\n/
             ), "\(text)")
         #expect(text.contains("\n  server   \(server): "), "\(text)")
         #expect(text.contains("  browser  connects to 192.0.2.1; upstream's HTTPS record"), "\(text)")

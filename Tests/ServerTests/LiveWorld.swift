@@ -108,15 +108,16 @@ final class LiveWorld: Sendable {
     /// What the data that is served now says to one query of 127.0.0.1.
     func ask(_ name: String, _ type: RecordType = .a) throws -> (response: WireResponse, decision: Decision) {
         let data = daemon.store.current().data
-        var handler = QueryHandler(service: data.service, ring: nil)
+        let handler = QueryHandler(ring: nil)
+        var lookup = Lookup()
         var buffer = [UInt8](repeating: 0, count: 65_535)
-        let request = QueryHandler.Request(client: WireWorld.loopback, transport: .tcp, arrival: .now())
+        let request = Lookup.Request(client: WireWorld.loopback, transport: .tcp, arrival: .now())
         let packet = Packet(name, type, flags: 0x0100, additional: [Packet.opt()])
         let result = packet.wire.withUnsafeBytes { message in
-            buffer.withUnsafeMutableBytes { handler.handle(message, request, local: data, into: $0) }
+            buffer.withUnsafeMutableBytes { handler.handle(message, request, &lookup, data, into: $0) }
         }
         guard case .reply(let length) = result else { throw WireResponse.Malformed(description: "\(result)") }
-        return (try WireResponse(Array(buffer[..<length])), handler.decision)
+        return (try WireResponse(Array(buffer[..<length])), lookup.decision)
     }
 
     /// Handed to the one thread that uses it.

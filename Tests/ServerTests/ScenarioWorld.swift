@@ -102,28 +102,22 @@ struct ScriptedUpstream {
     /// The whole answer, aliases followed through all its zones.
     func answer(_ message: [UInt8], mood: Scenario.UpstreamMood) -> [UInt8]? {
         guard mood != .dead else { return nil }
-        var name = LookupName()
-        var scratch = LookupName()
-        var query = DNSWire.Query()
+        var lookup = Lookup()
         return message.withUnsafeBytes { bytes -> [UInt8]? in
-            guard query.parse(bytes, name: &name) == .resolve else { return nil }
+            guard lookup.query.parse(bytes, name: &lookup.name) == .resolve else { return nil }
             return withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 8) { buffer -> [UInt8] in
-                var builder = ResponseBuilder(buffer: buffer, query: query, message: bytes, reserved: 0)
-                var decision = Decision()
+                lookup.builder = ResponseBuilder(buffer: buffer, query: lookup.query, message: bytes, reserved: 0)
+                lookup.takeQuestion()
                 if mood == .servfail {
-                    decision.responseCode = .serverFailure
+                    lookup.decision.responseCode = .serverFailure
                 } else {
-                    let chain = SourceChain(
-                        hosts: .empty(), zones: zones, special: .none, cache: AnswerCache())
-                    let question = Question(type: query.type, mayForward: false, dnssecOK: query.dnssecOK)
-                    _ = chain.resolve(
-                        &name, question, now: 0, fresh: .none, builder: &builder, decision: &decision,
-                        scratch: &scratch)
+                    let pipeline = Pipeline(hosts: .empty(), zones: zones, special: .none, cache: AnswerCache())
+                    _ = pipeline.resolve(&lookup)
                 }
-                let code = decision.responseCode.rawValue
-                builder.finish(
+                let code = lookup.decision.responseCode.rawValue
+                lookup.builder.finish(
                     flags: Header.Flags(rawValue: Header.Flags.response.rawValue | 0x0180 | code), questions: 1)
-                return Array(builder.message)
+                return Array(lookup.builder.message)
             }
         }
     }
@@ -133,7 +127,8 @@ struct ScriptedUpstream {
 struct InProcessWorld: ~Copyable {
     private let configuration: Configuration
     private let cache: AnswerCache
-    private var handler: QueryHandler
+    private let handler: QueryHandler
+    private var lookup = Lookup()
     private var local: ServedData
     private let upstream: ScriptedUpstream
     private var mood = Scenario.UpstreamMood.alive
@@ -156,12 +151,10 @@ struct InProcessWorld: ~Copyable {
         let loaded = configuration.load()
         for problem in loaded.diagnostics.list where problem.severity == .error { Issue.record("\(problem)") }
         cache = AnswerCache(configuration.cache)
-        let service = ServiceSettings(
-            access: AccessList(allowing: []), cookie: ServerCookie(), identity: [], version: [])
         local = ServedData(
-            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
-            service: service, recursionAvailable: hasUpstream)
-        handler = QueryHandler(service: service, ring: nil)
+            pipeline: Pipeline(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
+            service: ServiceSettings(cookie: ServerCookie()), recursionAvailable: hasUpstream)
+        handler = QueryHandler(ring: nil)
     }
 
     mutating func pass(seconds: UInt64) { now += seconds * 1_000_000 }
@@ -170,35 +163,34 @@ struct InProcessWorld: ~Copyable {
     mutating func reload() {
         let loaded = configuration.load()
         local = ServedData(
-            chain: SourceChain(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
+            pipeline: Pipeline(hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: cache),
             service: local.service, recursionAvailable: local.recursionAvailable)
     }
 
     mutating func ask(_ message: [UInt8]) throws -> ScenarioAnswer {
-        var request = QueryHandler.Request(
+        var request = Lookup.Request(
             client: SocketAddress(high: 0, low: 0x7F00_0001, port: 40_000, isIPv6: false), transport: .tcp,
             arrival: Moment(wall: 0, monotonic: now))
         request.now = now
-        var state = UpstreamState.none
+        lookup.upstream = UpstreamState()
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
         defer { buffer.deallocate() }
         for _ in 0..<20 {
             let result = message.withUnsafeBytes {
-                handler.handle($0, request, local: local, upstream: state, into: buffer)
+                handler.handle($0, request, &lookup, local, into: buffer)
             }
             switch result {
             case .reply(let length):
-                return try ScenarioAnswer(message: Array(buffer[..<length]), decision: handler.decision)
-            case .miss:
+                return try ScenarioAnswer(message: Array(buffer[..<length]), decision: lookup.decision)
+            case .needs(let key):
                 upstreamQueries += 1
-                let key = handler.missedKey
                 guard let answer = try fetch(key) else {
-                    state.allowStale = true
-                    state.failure = UpstreamState.Failure(error: .noReachableAuthority, text: "no upstream answers")
+                    lookup.upstream.allowStale = true
+                    lookup.upstream.failure = UpstreamState.Failure(.noReachableAuthority, "no upstream answers")
                     continue
                 }
                 cache.insert(answer, now: now)
-                state.answers.append(answer)
+                lookup.upstream.answers.append(answer)
             case .nothing, .transfer: throw Scenario.SyntaxError(description: "no answer")
             }
         }

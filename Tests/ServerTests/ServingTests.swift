@@ -18,9 +18,8 @@ import Testing
 struct ServingTests {
     private func data() -> ServedData {
         ServedData(
-            chain: SourceChain(hosts: .empty(), zones: .empty, special: .none, cache: AnswerCache()),
-            service: ServiceSettings(
-                access: AccessList(allowing: []), cookie: ServerCookie(), identity: [], version: []),
+            pipeline: Pipeline(hosts: .empty(), zones: .empty, special: .none, cache: AnswerCache()),
+            service: ServiceSettings(cookie: ServerCookie()),
             recursionAvailable: true)
     }
 
@@ -59,7 +58,7 @@ struct ServingTests {
         let question = Question(type: .a)
         let refused = RefusalCount()
         for _ in 0..<1500 {
-            let request = QueryHandler.Request(client: client, transport: .tcp, arrival: Moment.now())
+            let request = Lookup.Request(client: client, transport: .tcp, arrival: Moment.now())
             message.withUnsafeBytes { bytes in
                 let reply = ParkedQuery.Reply.stream { response in
                     #expect(response.count > 12 && response[3] & 0xF == 2)

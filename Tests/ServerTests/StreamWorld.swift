@@ -44,11 +44,9 @@ struct StreamWorld {
         try #require(!loaded.diagnostics.hasErrors, "\(loaded.diagnostics.list)")
         store = ServedDataStore(
             ServedData(
-                chain: SourceChain(
+                pipeline: Pipeline(
                     hosts: loaded.hosts, zones: loaded.zones, special: loaded.special, cache: AnswerCache()),
-                service: ServiceSettings(
-                    access: AccessList(allowing: []), cookie: ServerCookie(), identity: [], version: [],
-                    streams: limits),
+                service: ServiceSettings(cookie: ServerCookie(), streams: limits),
                 recursionAvailable: true))
         let server = try UpstreamServer(parsing: "127.0.0.1:1")
         // Never run: the test itself answers what is parked.

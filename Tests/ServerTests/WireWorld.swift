@@ -50,7 +50,8 @@ struct WireWorld: ~Copyable {
 
     let cache: AnswerCache
     private let local: ServedData
-    private var handler: QueryHandler
+    private let handler: QueryHandler
+    private var lookup: Lookup
     private let ring: LookupRing?
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_535 + guardLength, alignment: 8)
     /// Bytes behind the response's room, which nobody may write to.
@@ -59,8 +60,10 @@ struct WireWorld: ~Copyable {
 
     init(
         forwards: Bool = false, trustAuthenticData: Bool = false, explains: Explains = .off,
-        serves network: String? = nil, leased: [String] = [], ring: LookupRing? = nil
+        serves network: String? = nil, leased: [String] = [], routes: [String] = [],
+        ring: LookupRing? = nil
     ) throws {
+        let servers = try routes.map(UpstreamServer.init(parsing:))
         let folder = try TemporaryFolder()
         let hosts = try folder.write(Self.hosts, to: "hosts")
         try folder.write(Self.zone, to: "zones/acme.org.zone")
@@ -76,25 +79,28 @@ struct WireWorld: ~Copyable {
         var settings = configuration.cache
         settings.trustAuthenticData = trustAuthenticData
         cache = AnswerCache(settings)
-        let service = ServiceSettings(
-            access: AccessList(allowing: network.flatMap { AccessList.Network($0) }.map { [$0] } ?? []),
-            cookie: ServerCookie(), identity: Array(Self.identity.utf8),
-            version: Array("stub53 test".utf8), explains: explains)
         local = ServedData(
-            chain: SourceChain(
+            pipeline: Pipeline(
                 hosts: loaded.hosts,
                 leases: HostsReader.table(
                     leased.map { (Array($0.utf8), 1) }, path: "override", settings: configuration.hosts
                 ).table,
-                zones: loaded.zones, special: loaded.special, cache: cache),
-            service: service, recursionAvailable: forwards)
+                zones: loaded.zones, special: loaded.special, cache: cache,
+                routes: servers.isEmpty ? .everything : ForwardRoutes(servers),
+                access: AccessList(allowing: network.flatMap { AccessList.Network($0) }.map { [$0] } ?? []),
+                identity: ServerIdentity(
+                    identity: Array(Self.identity.utf8), version: Array("stub53 test".utf8))),
+            service: ServiceSettings(
+                cookie: ServerCookie(), identity: Array(Self.identity.utf8), explains: explains),
+            recursionAvailable: forwards)
         self.ring = ring
-        handler = QueryHandler(service: service, ring: ring)
+        handler = QueryHandler(ring: ring)
+        lookup = Lookup()
     }
 
     deinit { buffer.deallocate() }
 
-    var decision: Decision { handler.decision }
+    var decision: Decision { lookup.decision }
 
     enum Reaction {
         case reply([UInt8])
@@ -114,15 +120,16 @@ struct WireWorld: ~Copyable {
         let room = transport == .udp ? DatagramBatch.answerCapacity : 65_535
         let guarded = UnsafeMutableRawBufferPointer(rebasing: buffer[room..<(room + Self.guardLength)])
         _ = guarded.initializeMemory(as: UInt8.self, repeating: Self.guardByte)
-        let request = QueryHandler.Request(client: client, transport: transport, arrival: Self.now)
+        let request = Lookup.Request(client: client, transport: transport, arrival: Self.now)
         let result = message.withUnsafeBytes {
-            handler.handle($0, request, local: local, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<room]))
+            handler.handle(
+                $0, request, &lookup, local, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<room]))
         }
         if !guarded.allSatisfy({ $0 == Self.guardByte }) { Issue.record("wrote behind its buffer for \(hex(message))") }
         switch result {
         case .reply(let length): return .reply(Array(buffer[..<length]))
         case .nothing: return .nothing
-        case .miss: return .miss
+        case .needs: return .miss
         case .transfer: return .transfer
         }
     }
@@ -131,9 +138,9 @@ struct WireWorld: ~Copyable {
     mutating func handle(
         _ message: UnsafeRawBufferPointer, over transport: Transport = .udp
     ) -> QueryHandler.Result {
-        let request = QueryHandler.Request(client: Self.loopback, transport: transport, arrival: Self.now)
+        let request = Lookup.Request(client: Self.loopback, transport: transport, arrival: Self.now)
         return handler.handle(
-            message, request, local: local,
+            message, request, &lookup, local,
             into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<DatagramBatch.answerCapacity]))
     }
 

@@ -8,7 +8,7 @@ package import Upstream
 /// All sources of a configuration, asked beside the service, as the daemon asks them, and without a trace.
 package struct ConfiguredSources: Sendable {
     /// With a cache that is empty: what a daemon remembers is in `memory`.
-    let chain: SourceChain
+    let pipeline: Pipeline
     /// The hosts files that were read, in their order.
     let hostsFiles: [String]
     let upstream: [UpstreamServer]
@@ -20,25 +20,25 @@ package struct ConfiguredSources: Sendable {
     let trial = SourceTrial()
 
     /// What the files say: nobody's cache is known.
-    package init(sources: ConfigurationSources, configuration: Configuration) {
-        chain = SourceChain(
-            hosts: sources.hosts, zones: sources.zones, special: sources.special, cache: Self.emptyCache)
+    package init(sources: ConfigurationSources) {
+        pipeline = Pipeline(
+            hosts: sources.hosts, zones: sources.zones, special: sources.special, cache: Self.emptyCache,
+            routes: ForwardRoutes(sources.upstream))
         hostsFiles = sources.hostsFiles
         upstream = sources.upstream
-        mayForward = configuration.upstream != .none
+        mayForward = !sources.upstream.isEmpty
         memory = nil
     }
 
     /// What the daemon says now.
     init(
-        _ chain: SourceChain, hostsFiles: [String], upstream: [UpstreamServer], memory: UpstreamMemory,
+        _ pipeline: Pipeline, hostsFiles: [String], upstream: [UpstreamServer], memory: UpstreamMemory,
         leases: [OverrideLease]
     ) {
         self.leases = leases
-        self.chain = SourceChain(
-            hosts: chain.hosts, leases: chain.leases, zones: chain.zones, special: chain.special,
-            cache: Self.emptyCache,
-            routes: chain.routes)
+        self.pipeline = Pipeline(
+            hosts: pipeline.overrides.hosts, leases: pipeline.overrides.leases, zones: pipeline.zones,
+            special: pipeline.special, cache: Self.emptyCache, routes: pipeline.routes)
         self.hostsFiles = hostsFiles
         self.upstream = upstream
         mayForward = !upstream.isEmpty
@@ -56,7 +56,7 @@ package struct ConfiguredSources: Sendable {
         var fresh = FreshAnswers.none
         var remembered: [Name: SourceKind] = [:]
         var answer = resolve(name, type, fresh)
-        while answer.outcome == .needsUpstream, let memory, remembered.count <= Decision.maximumHops,
+        while answer.outcome == .needs, let memory, remembered.count <= Decision.maximumHops,
             remembered[answer.lastName] == nil, let known = memory.answer(answer.lastName, type)
         {
             fresh.append(known.answer, from: known.origin)
@@ -79,10 +79,9 @@ package struct ConfiguredSources: Sendable {
     }
 
     private func resolve(_ name: Name, _ type: RecordType, _ fresh: FreshAnswers) -> SourceTrial.Answer {
-        trial.ask(name, type, mayForward: mayForward) { lookup, question, builder, decision, scratch in
-            let resolution = chain.resolve(
-                &lookup, question, now: 0, fresh: fresh, builder: &builder, decision: &decision, scratch: &scratch)
-            return resolution == .needsUpstream ? .needsUpstream : .answered
+        trial.ask(name, type, mayForward: mayForward) { lookup in
+            lookup.upstream.answers = fresh
+            return pipeline.resolve(&lookup)
         }
     }
 
@@ -90,24 +89,17 @@ package struct ConfiguredSources: Sendable {
     package func isLocal(_ name: Name) -> Bool {
         var lookup = LookupName()
         lookup.assign(name)
-        return chain.isLocal(lookup)
+        return pipeline.isLocal(lookup)
     }
 
     /// What zones alone say.
     package func askZones(_ name: Name, _ type: RecordType) -> SourceTrial.Answer {
-        ask(chain.zones, name, type)
+        ask(ZoneStage(pipeline.zones), name, type)
     }
 
-    func ask(_ zones: ZoneSet, _ name: Name, _ type: RecordType) -> SourceTrial.Answer {
-        trial.ask(name, type, mayForward: mayForward) { lookup, question, builder, decision, _ in
-            switch zones.answer(
-                lookup, nameOffset: Header.length, question: question, builder: &builder, decision: &decision)
-            {
-            case .pass: .passed
-            case .forward: .needsUpstream
-            case .answered, .chase: .answered
-            }
-        }
+    /// What one stage alone says.
+    func ask(_ stage: some Stage, _ name: Name, _ type: RecordType) -> SourceTrial.Answer {
+        trial.ask(name, type, mayForward: mayForward) { stage.answer(&$0) }
     }
 
     /// The upstream servers for `name`: those of the longest domain that it is in (the root's have no domain).

@@ -13,8 +13,6 @@ struct ExplanationBuilder {
     let type: RecordType
     private let answer: SourceTrial.Answer
 
-    private var trial: SourceTrial { configured.trial }
-    private var chain: SourceChain { configured.chain }
     private var mayForward: Bool { configured.mayForward }
     private var winner: SourceKind { answer.firstSource }
 
@@ -28,7 +26,7 @@ struct ExplanationBuilder {
     /// The name that upstream is asked about, or would be.
     var lastName: Name { answer.lastName }
     /// Upstream has to be asked.
-    var needsUpstream: Bool { answer.outcome == .needsUpstream }
+    var needsUpstream: Bool { answer.outcome == .needs }
     /// The chain's end is what upstream said earlier.
     var isRemembered: Bool { answer.decision.source == .cache || answer.decision.source == .stale }
 
@@ -47,7 +45,7 @@ struct ExplanationBuilder {
                 Explanation.Hop(
                     name: "\($0.name)", source: "\($0.source)", rule: $0.place.isNowhere ? nil : "\($0.place)")
             },
-            rows: [hostsRow(), zonesRow(), specialRow(), cacheRow(), upstreamRow()], family: family, browser: browser)
+            rows: rows(), family: family, browser: browser)
     }
 
     private static func rule(_ place: String) -> String? { place.isEmpty ? nil : place }
@@ -61,38 +59,52 @@ struct ExplanationBuilder {
             source: "\(source)", rule: Self.rule(place), text: text, comment: comment, decides: source == winner)
     }
 
-    private func hostsRow() -> Explanation.Row {
-        let entries = OverrideEntries(configured, name, type)
-        var exists: Bool?
-        let own = trial.ask(name, type, mayForward: mayForward) { lookup, question, builder, decision, _ in
-            var outcome = chain.leases.answer(
-                lookup, nameOffset: Header.length, question: question, before: chain.hosts, builder: &builder,
-                decision: &decision)
-            if outcome == .pass {
-                outcome = chain.hosts.answer(
-                    lookup, nameOffset: Header.length, question: question, builder: &builder, decision: &decision)
-            }
-            switch outcome {
-            case .pass: return .passed
-            case .answered: return .answered
-            case .exists(let zonesOnly):
-                exists = zonesOnly
-                return .answered
-            }
+    /// One for each source, in the order in which the pipeline asks them.
+    private func rows() -> [Explanation.Row] {
+        var visitor = RowVisitor(builder: self)
+        configured.pipeline.sources.visit(&visitor)
+        return visitor.rows
+    }
+
+    private struct RowVisitor: StageVisitor {
+        let builder: ExplanationBuilder
+        var rows: [Explanation.Row] = []
+
+        mutating func visit(_ stage: some Stage) {
+            guard let kind = Swift.type(of: stage).kind else { return }
+            rows.append(builder.row(kind, of: stage))
         }
+    }
+
+    private func row(_ kind: SourceKind, of stage: some Stage) -> Explanation.Row {
+        switch kind {
+        case .cache: return cacheRow()
+        case .upstream: return upstreamRow()
+        default: break
+        }
+        let own = configured.ask(stage, name, type)
+        switch kind {
+        case .hosts: return hostsRow(own)
+        case .zone: return zonesRow(own)
+        default: return localRow(kind, own)
+        }
+    }
+
+    private func hostsRow(_ own: SourceTrial.Answer) -> Explanation.Row {
+        let entries = OverrideEntries(configured, name, type)
         var row: Explanation.Row
-        if own.outcome != .answered {
-            row = self.row(.hosts, "", "", "no override for the name")
-        } else if let exists {
+        if own.reach != .everything {
             row = self.row(
                 .hosts, own.place, winner == .hosts ? "NODATA" : "overridden",
                 winner == .hosts
                     ? "answers: the name is overridden, and no zone has \(type)"
-                    : "says nothing about \(type): \(exists ? "local zones only" : "asks on")")
-        } else {
+                    : "says nothing about \(type): \(own.reach == .zonesOnly ? "local zones only" : "asks on")")
+        } else if own.outcome == .answered {
             row = self.row(
                 .hosts, own.place, own.summary(type),
                 own.decision.masked ? "answers: an override hides \(type) (hosts.https = mask)" : own.comment)
+        } else {
+            row = self.row(.hosts, "", "", "no override for the name")
         }
         row.records = entries.used
         row.shadowed = entries.shadowed
@@ -103,36 +115,30 @@ struct ExplanationBuilder {
         return row
     }
 
-    private func zonesRow() -> Explanation.Row {
-        let own = configured.askZones(name, type)
+    private func zonesRow(_ own: SourceTrial.Answer) -> Explanation.Row {
         let entries = ZoneEntries(configured, name, type, own)
         var row: Explanation.Row
-        switch own.outcome {
-        case .passed: row = self.row(.zone, "", "", "no zone above the name")
-        case .needsUpstream: row = self.row(.zone, "", "", "the name is beyond a zone cut")
-        default:
+        if own.outcome != .pass {
             row = self.row(.zone, own.place, own.summary(type), winner == .zone ? own.comment : "shadowed by 1")
+        } else {
+            row = self.row(.zone, "", "", own.isBelowCut ? "the name is beyond a zone cut" : "no zone above the name")
         }
         row.records = entries.used
         row.shadowed = entries.shadowed
         return row
     }
 
-    private func specialRow() -> Explanation.Row {
-        let own = trial.ask(name, type, mayForward: mayForward) { lookup, question, builder, decision, _ in
-            let outcome = chain.special.answer(
-                lookup, nameOffset: Header.length, question: question, builder: &builder, decision: &decision)
-            return outcome == .pass ? .passed : .answered
-        }
-        guard own.outcome == .answered else { return row(.special, "", "", "not a special-use name") }
+    /// Of a source about which no more is known than what it says.
+    private func localRow(_ kind: SourceKind, _ own: SourceTrial.Answer) -> Explanation.Row {
+        guard own.outcome != .pass else { return row(kind, "", "", "not a special-use name") }
         let comment: String
         switch winner {
-        case .special: comment = own.comment
+        case kind: comment = own.comment
         case .hosts: comment = "shadowed by 1"
         case .zone: comment = "shadowed by 2"
         default: comment = "not asked: the name is beyond a zone cut"
         }
-        return row(.special, own.place, own.summary(type), comment)
+        return row(kind, own.place, own.summary(type), comment)
     }
 
     private func cacheRow() -> Explanation.Row {
@@ -198,7 +204,7 @@ struct ExplanationBuilder {
     private func member(_ type: RecordType, _ answer: SourceTrial.Answer) -> Explanation.Member {
         var member = Explanation.Member(
             type: "\(type)", state: .none, text: answer.summary(type), rule: Self.rule(answer.place))
-        if answer.outcome == .needsUpstream {
+        if answer.outcome == .needs {
             member.state = .upstream
             member.text = ""
         } else if answer.decision.masked {
@@ -218,7 +224,7 @@ struct ExplanationBuilder {
     ) -> Explanation.Browser {
         let addresses = aaaa.data(.aaaa) + a.data(.a)
         guard let first = addresses.first else {
-            let isOpen = a.outcome == .needsUpstream || aaaa.outcome == .needsUpstream
+            let isOpen = a.outcome == .needs || aaaa.outcome == .needs
             return Explanation.Browser(
                 addresses: [], upgrade: .unknown, canBeDowngraded: false,
                 sentence: isOpen
@@ -228,7 +234,7 @@ struct ExplanationBuilder {
         var browser = Explanation.Browser(
             addresses: addresses, upgrade: .none, canBeDowngraded: true,
             sentence: "connects to \(target), plain http first: no HTTPS record, so a downgrade is possible")
-        if https.outcome == .needsUpstream {
+        if https.outcome == .needs {
             browser.upgrade = .unknown
             browser.sentence =
                 "connects to \(target); upstream's HTTPS record, if there is one, says whether https comes first"

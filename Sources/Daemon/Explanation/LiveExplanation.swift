@@ -21,9 +21,9 @@ extension DaemonControl {
             )
         }
         func sources(_ memory: UpstreamMemory) -> ConfiguredSources {
-            ConfiguredSources(data.chain, hostsFiles: files, upstream: upstream, memory: memory, leases: leases)
+            ConfiguredSources(data.pipeline, hostsFiles: files, upstream: upstream, memory: memory, leases: leases)
         }
-        var memory = UpstreamMemory(cache: data.chain.cache, now: Moment.monotonicMicroseconds())
+        var memory = UpstreamMemory(cache: data.pipeline.cache, now: Moment.monotonicMicroseconds())
         var asked: AskedReply?
         var builder = ExplanationBuilder(sources(memory), name, type)
         if asks, type != .any {
@@ -60,7 +60,9 @@ extension DaemonControl {
             let key = FetchKey(
                 builder.lastName,
                 Question(type: type, dnssecOK: variant.dnssecOK, checkingDisabled: variant.checkingDisabled))
-            return data.chain.cache.peek(key, now: memory.now).map { CacheEntry($0.entry, daemon.forwarding.numbers) }
+            return data.pipeline.cache.peek(key, now: memory.now).map {
+                CacheEntry($0.entry, daemon.forwarding.numbers)
+            }
         }
         let servers = builder.configured.servers(for: builder.lastName)
         explanation.upstreams = daemon.forwarding.status.filter { servers.contains($0.server) }.map(UpstreamReport.init)

@@ -1,6 +1,7 @@
 import DNSWire
 import LDNS
 import LocalData
+import Lookup
 import Pipeline
 
 /// The lines of hosts files that speak of a name: those that answer, and those that others have beaten.
@@ -9,7 +10,7 @@ struct OverrideEntries {
     private(set) var shadowed: [Explanation.Entry] = []
 
     init(_ configured: ConfiguredSources, _ name: Name, _ type: RecordType) {
-        let hosts = configured.chain.hosts
+        let hosts = configured.pipeline.overrides.hosts
         // HTTPS of _8443._https.NAME belongs to NAME, the shortest first.
         var names = [name]
         if type == .https || type == .svcb {
@@ -17,7 +18,7 @@ struct OverrideEntries {
                 !base.isRoot
             { names.insert(base, at: 0) }
         }
-        let leases = configured.chain.leases
+        let leases = configured.pipeline.overrides.leases
         let leased = names.lazy.map { leases.lines(for: $0) }.first { !$0.isEmpty } ?? []
         let governed = names.first { !hosts.lines(for: $0).isEmpty } ?? name
         let lines = hosts.lines(for: governed)
@@ -59,7 +60,7 @@ struct ZoneEntries {
     /// `own` is what all zones together say.
     init(_ configured: ConfiguredSources, _ name: Name, _ type: RecordType, _ own: SourceTrial.Answer) {
         self.type = type
-        let above = configured.chain.zones.zones.filter { name.isAtOrBelow($0.apex) }
+        let above = configured.pipeline.zones.zones.filter { name.isAtOrBelow($0.apex) }
             .sorted { $0.apex.labelCount > $1.apex.labelCount }
         guard let zone = above.first else { return }
         let exact = records(zone, name)
@@ -78,7 +79,7 @@ struct ZoneEntries {
             }
         }
         for other in above.dropFirst() {
-            let hidden = configured.ask(ZoneSet([other]), name, type)
+            let hidden = configured.ask(ZoneStage(ZoneSet([other])), name, type)
             guard hidden.outcome == .answered, !hidden.records.isEmpty else { continue }
             let reason = "shadowed by the zone \(zone.apex) (\(zone.path)), whose apex is closer"
             let found = records(other, name)

@@ -3,15 +3,8 @@ package import LDNS
 package import Lookup
 package import Platform
 
-/// Asks a source, or the chain of them, as the daemon would for a query over TCP; and reads what it wrote.
+/// Asks a stage, or the whole pipeline, as the daemon would for a query over TCP; and reads what it wrote.
 package struct SourceTrial: Sendable {
-    package enum Outcome: Sendable {
-        /// The source does not own the name.
-        case passed
-        case answered
-        case needsUpstream
-    }
-
     package struct Hop: Sendable {
         package var name: Name
         package var source: SourceKind
@@ -22,6 +15,9 @@ package struct SourceTrial: Sendable {
     package struct Answer: Sendable {
         package var outcome: Outcome
         package var decision: Decision
+        /// Which stages may speak of the name behind the one that was asked.
+        var reach: Lookup.Reach
+        var isBelowCut: Bool
         /// The answer section.
         package var records: [LDNS.Message.Record]
         /// Names of the authority section's NS records: a referral's.
@@ -39,7 +35,7 @@ package struct SourceTrial: Sendable {
         /// Who answered for the name of the question, the first of a chain.
         var firstSource: SourceKind {
             if let first = hops.first { return first.source }
-            return outcome == .needsUpstream ? .upstream : decision.source
+            return outcome == .needs ? .upstream : decision.source
         }
 
         package func has(_ type: RecordType) -> Bool { records.contains { $0.type == type } }
@@ -81,30 +77,27 @@ package struct SourceTrial: Sendable {
         }
     }
 
-    typealias Body = (
-        inout LookupName, Question, inout ResponseBuilder, inout Decision, inout LookupName
-    ) -> Outcome
-
-    func ask(_ name: Name, _ type: RecordType, mayForward: Bool, _ body: Body) -> Answer {
-        var lookup = LookupName()
-        lookup.assign(name)
-        var scratch = LookupName()
-        var decision = Decision()
-        let question = Question(type: type, mayForward: mayForward)
+    func ask(_ name: Name, _ type: RecordType, mayForward: Bool, _ body: (inout Lookup) -> Outcome) -> Answer {
+        var lookup = Lookup()
+        lookup.request.transport = .tcp
+        lookup.recursionAvailable = mayForward
         var answer = Answer(
-            outcome: .passed, decision: decision, records: [], referral: [], hops: [], lastName: name)
+            outcome: .pass, decision: lookup.decision, reach: .everything, isBelowCut: false, records: [],
+            referral: [], hops: [], lastName: name)
         // A query as it would have come: the response's first bytes are its.
         let message = (try? LDNS.Query.wire(name: name, type: type, id: 0, payloadSize: nil)) ?? []
         message.withUnsafeBytes { message in
-            var query = DNSWire.Query()
-            guard query.parse(message, name: &lookup) == .resolve else { return }
+            guard lookup.query.parse(message, name: &lookup.name) == .resolve else { return }
             withUnsafeTemporaryAllocation(byteCount: 65535, alignment: 8) { buffer in
-                var builder = ResponseBuilder(buffer: buffer, query: query, message: message, reserved: 0)
-                answer.outcome = body(&lookup, question, &builder, &decision, &scratch)
-                builder.finish(flags: .response, questions: 1)
-                answer.decision = decision
-                answer.lastName = lookup.name
-                Self.read(builder.message, decision, into: &answer)
+                lookup.builder = ResponseBuilder(buffer: buffer, query: lookup.query, message: message, reserved: 0)
+                lookup.takeQuestion()
+                answer.outcome = body(&lookup)
+                lookup.builder.finish(flags: .response, questions: 1)
+                answer.decision = lookup.decision
+                answer.reach = lookup.reach
+                answer.isBelowCut = lookup.isBelowCut
+                answer.lastName = lookup.name.name
+                Self.read(lookup.builder.message, lookup.decision, into: &answer)
             }
         }
         return answer

@@ -37,7 +37,7 @@ extension RunningDaemon {
         let result = state.withLock { state -> Result<R, OverrideProblem> in
             do throws(OverrideProblem) {
                 let result = try change(&state.leases)
-                store.replace(state.localData(cookie))
+                store.replace(state.servedData(cookie))
                 return .success(result)
             } catch {
                 return .failure(error)
@@ -53,7 +53,7 @@ extension RunningDaemon {
     func endLeases(at now: UInt64 = Moment.monotonicMicroseconds()) -> UInt64? {
         let (ended, next) = state.withLock { state in
             let ended = state.leases.end(at: now)
-            if !ended.isEmpty { store.replace(state.localData(cookie)) }
+            if !ended.isEmpty { store.replace(state.servedData(cookie)) }
             return (ended, state.leases.nextEnd)
         }
         if !ended.isEmpty { refreshWorkers() }

@@ -33,7 +33,7 @@ package struct CacheStatistics: Sendable, Hashable, Codable {
 }
 
 extension DaemonControl {
-    private var cache: AnswerCache { daemon.store.current().data.chain.cache }
+    private var cache: AnswerCache { daemon.store.current().data.pipeline.cache }
 
     /// Entries whose names hold `text`, or are below acme.org for `*.acme.org`.
     package func cacheEntries(matching text: String = "", limit: Int = 100) -> CacheListing {

@@ -105,11 +105,11 @@ extension DaemonControl {
 
     /// Overrides whose names hold `text`, or are below acme.org for `*.acme.org`.
     package func overrideLines(matching text: String = "", limit: Int = 100) -> OverrideListing {
-        let chain = daemon.store.current().data.chain
+        let overrides = daemon.store.current().data.pipeline.overrides
         let pattern = NameSearch(text)
         let limit = max(0, limit)
-        let leased = chain.leases.lines(matching: pattern, limit: limit)
-        let filed = chain.hosts.lines(matching: pattern, limit: limit - leased.lines.count)
+        let leased = overrides.leases.lines(matching: pattern, limit: limit)
+        let filed = overrides.hosts.lines(matching: pattern, limit: limit - leased.lines.count)
         return OverrideListing(
             lines: (leased.lines + filed.lines).map { line in
                 OverrideListing.Line(name: "\(line.name)", address: line.address, rule: "\(line.place)")

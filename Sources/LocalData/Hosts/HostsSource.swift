@@ -14,36 +14,24 @@ package enum HostsOutcome: Sendable, Hashable, BitwiseCopyable {
 
 /// Answers from overrides. One line governs the whole way a browser reaches a name: A, AAAA, HTTPS, SVCB.
 extension HostsTable {
-    /// Answers for `name`, which stands at `nameOffset` of the message.
-    package func answer(
-        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
-        decision: inout Decision
-    ) -> HostsOutcome {
+    /// Answers for the lookup's current name.
+    package func answer(_ lookup: inout Lookup) -> HostsOutcome {
         guard nameCount > 0 else { return .pass }
-        let forward = answerForward(
-            name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
+        let forward = answerForward(&lookup)
         guard forward == .pass else { return forward }
-        return answerReverse(
-            name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+        return answerReverse(&lookup)
     }
 
     /// The same for a table that is asked before `others`: an address that both have has the names of both.
-    package func answer(
-        _ name: borrowing LookupName, nameOffset: Int, question: Question, before others: HostsTable,
-        builder: inout ResponseBuilder, decision: inout Decision
-    ) -> HostsOutcome {
-        let forward = answerForward(
-            name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
-        guard forward == .pass, let range = reverseRange(name) else { return forward }
-        guard question.type == .ptr || question.type == .any,
-            others.answer(name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
-                == .answered
-        else {
-            return answerReverse(
-                name, nameOffset: nameOffset, question: question, builder: &builder, decision: &decision)
+    package func answer(_ lookup: inout Lookup, before others: HostsTable) -> HostsOutcome {
+        let forward = answerForward(&lookup)
+        guard forward == .pass, let range = reverseRange(lookup.name) else { return forward }
+        guard lookup.question.type == .ptr || lookup.question.type == .any, others.answer(&lookup) == .answered else {
+            return answerReverse(&lookup)
         }
-        for index in range where !others.hasReverse(name, entryName(reverse[index])) {
-            builder.append(owner: .at(nameOffset), type: .ptr, ttl: settings.ttl, rdata: entryName(reverse[index]))
+        for index in range where !others.hasReverse(lookup.name, entryName(reverse[index])) {
+            lookup.builder.append(
+                owner: .at(lookup.nameOffset), type: .ptr, ttl: settings.ttl, rdata: entryName(reverse[index]))
         }
         return .answered
     }
@@ -54,20 +42,12 @@ extension HostsTable {
     }
 
     @inline(__always)
-    private func answerForward(
-        _ name: borrowing LookupName, nameOffset: Int, _ question: Question, builder: inout ResponseBuilder,
-        decision: inout Decision
-    ) -> HostsOutcome {
+    private func answerForward(_ lookup: inout Lookup) -> HostsOutcome {
         // Before the name itself, which a wildcard may cover: the addresses are at the name behind the underscores.
-        if question.type == .https || question.type == .svcb, let family = findFamily(name) {
-            return answer(
-                family.override, base: family.base, name, nameOffset: nameOffset, question, builder: &builder,
-                decision: &decision)
+        if lookup.question.type == .https || lookup.question.type == .svcb, let family = findFamily(lookup.name) {
+            return answer(family.override, base: family.base, &lookup)
         }
-        if let override = find(name) {
-            return answer(
-                override, base: 0, name, nameOffset: nameOffset, question, builder: &builder, decision: &decision)
-        }
+        if let override = find(lookup.name) { return answer(override, base: 0, &lookup) }
         return .pass
     }
 
@@ -77,52 +57,46 @@ extension HostsTable {
     }
 
     /// NODATA for a name that an override governs: after `.exists`, when nobody beyond had the type.
-    package func answerNoData(
-        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
-        decision: inout Decision
-    ) {
+    package func answerNoData(_ lookup: inout Lookup) {
         // Nothing of what was heard beyond is left in the response; neither may its reasons be.
-        decision.reset(keepingHops: true)
-        decision.source = .hosts
-        if let override = find(name) ?? findFamily(name)?.override {
+        lookup.decision.reset(keepingHops: true)
+        lookup.decision.source = .hosts
+        if let override = find(lookup.name) ?? findFamily(lookup.name)?.override {
             let entry = entry(override)
-            decision.place = place(entry.file, entry.line)
-        } else if let range = reverseRange(name) {
-            decision.place = reversePlace(range.lowerBound)
+            lookup.decision.place = place(entry.file, entry.line)
+        } else if let range = reverseRange(lookup.name) {
+            lookup.decision.place = reversePlace(range.lowerBound)
         }
-        writeNegative(nameOffset, &builder, &decision)
+        writeNegative(&lookup)
     }
 
-    private func answer(
-        _ override: UInt32, base: Int, _ name: borrowing LookupName, nameOffset: Int, _ question: Question,
-        builder: inout ResponseBuilder, decision: inout Decision
-    ) -> HostsOutcome {
+    private func answer(_ override: UInt32, base: Int, _ lookup: inout Lookup) -> HostsOutcome {
         let entry = entry(override)
-        decision.source = .hosts
-        decision.place = place(entry.file, entry.line)
-        decision.authoritative = true
+        lookup.decision.source = .hosts
+        lookup.decision.place = place(entry.file, entry.line)
+        lookup.decision.authoritative = true
         if settings.nullAddress != .literal, isNull(entry) {
-            writeNegative(nameOffset, &builder, &decision, settings.nullAddress == .nxdomain ? .nxDomain : .noError)
+            writeNegative(&lookup, settings.nullAddress == .nxdomain ? .nxDomain : .noError)
             return .answered
         }
-        switch question.type {
+        switch lookup.question.type {
         case .a, .aaaa, .any:
-            let before = builder.answers
-            writeAddresses(entry, nameOffset, question.type, &builder, &decision)
-            if builder.answers == before, !builder.truncated { writeNegative(nameOffset, &builder, &decision) }
+            let before = lookup.builder.answers
+            writeAddresses(entry, &lookup)
+            if lookup.builder.answers == before, !lookup.builder.truncated { writeNegative(&lookup) }
             return .answered
         case .https, .svcb:
             if settings.https == .pass { return .exists(zonesOnly: false) }
-            if settings.https == .synthesize, question.type == .https, !isNull(entry) {
-                writeHTTPS(entry, base: base, name, nameOffset, &builder)
+            if settings.https == .synthesize, lookup.question.type == .https, !isNull(entry) {
+                writeHTTPS(entry, base: base, &lookup)
             } else {
-                decision.masked = true
-                writeNegative(nameOffset, &builder, &decision)
+                lookup.decision.masked = true
+                writeNegative(&lookup)
             }
             return .answered
         case .cname, .dname:
             // An alias would lead around the override.
-            writeNegative(nameOffset, &builder, &decision)
+            writeNegative(&lookup)
             return .answered
         default:
             return .exists(zonesOnly: settings.otherTypes == .nodata)
@@ -150,35 +124,31 @@ extension HostsTable {
         }
     }
 
-    private func writeAddresses(
-        _ entry: Entry, _ nameOffset: Int, _ type: RecordType, _ builder: inout ResponseBuilder,
-        _ decision: inout Decision
-    ) {
+    private func writeAddresses(_ entry: Entry, _ lookup: inout Lookup) {
+        let type = lookup.question.type
+        let owner = ResponseBuilder.Owner.at(lookup.nameOffset)
         var isFirst = true
         forEachUse(entry) { use in
             let address = addresses[use.address]
             guard type == .any || address.isIPv6 == (type == .aaaa) else { return }
-            if isFirst { decision.place = place(use.file, use.line) }
+            if isFirst { lookup.decision.place = place(use.file, use.line) }
             isFirst = false
             withUnsafeTemporaryAllocation(byteCount: 16, alignment: 8) { rdata in
                 let length = address.write(to: rdata.baseAddress.unsafelyUnwrapped)
-                builder.append(
-                    owner: .at(nameOffset), type: address.isIPv6 ? .aaaa : .a, ttl: settings.ttl,
+                lookup.builder.append(
+                    owner: owner, type: address.isIPv6 ? .aaaa : .a, ttl: settings.ttl,
                     rdata: UnsafeRawBufferPointer(rebasing: rdata[..<length]))
             }
         }
     }
 
     /// No such data; the SOA lets a client cache that for as long as an address (RFC 2308 3).
-    private func writeNegative(
-        _ nameOffset: Int, _ builder: inout ResponseBuilder, _ decision: inout Decision,
-        _ responseCode: ResponseCode = .noError
-    ) {
-        decision.authoritative = true
-        decision.responseCode = responseCode
-        builder.begin(.authority)
+    private func writeNegative(_ lookup: inout Lookup, _ responseCode: ResponseCode = .noError) {
+        lookup.decision.authoritative = true
+        lookup.decision.responseCode = responseCode
+        lookup.builder.begin(.authority)
         negativeSOA.withUnsafeBytes {
-            _ = builder.append(owner: .at(nameOffset), type: .soa, ttl: settings.ttl, rdata: $0)
+            _ = lookup.builder.append(owner: .at(lookup.nameOffset), type: .soa, ttl: settings.ttl, rdata: $0)
         }
     }
 
@@ -203,16 +173,13 @@ extension HostsTable {
     /// `1 TARGET alpn=h2 ipv4hint=... ipv6hint=...`: sends a browser straight to https, at the override's addresses.
     ///
     /// - RFC: 9460 2.2, 7.1.1, 7.3, 9.
-    private func writeHTTPS(
-        _ entry: Entry, base: Int, _ name: borrowing LookupName, _ nameOffset: Int,
-        _ builder: inout ResponseBuilder
-    ) {
+    private func writeHTTPS(_ entry: Entry, base: Int, _ lookup: inout Lookup) {
         withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 8) { buffer in
             let rdata = buffer.baseAddress.unsafelyUnwrapped
             rdata.write(UInt16(1), at: 0)
             var length = 2
             // "." is the owner itself; below an underscore the addresses are at the name behind it.
-            let target = name.suffix(at: base == 0 ? name.labelCount : base)
+            let target = lookup.name.suffix(at: base == 0 ? lookup.name.labelCount : base)
             (rdata + length).copyMemory(from: target.baseAddress.unsafelyUnwrapped, byteCount: target.count)
             length += target.count
             rdata.write(UInt16(1), at: length)
@@ -238,31 +205,30 @@ extension HostsTable {
                 rdata.write(key, at: start)
                 rdata.write(UInt16(length - start - 4), at: start + 2)
             }
-            builder.append(
-                owner: .at(nameOffset), type: .https, ttl: settings.ttl,
+            lookup.builder.append(
+                owner: .at(lookup.nameOffset), type: .https, ttl: settings.ttl,
                 rdata: UnsafeRawBufferPointer(start: rdata, count: length))
         }
     }
 
     // MARK: Reverse names
 
-    private func answerReverse(
-        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
-        decision: inout Decision
-    ) -> HostsOutcome {
-        guard let range = reverseRange(name) else { return .pass }
-        decision.source = .hosts
-        decision.authoritative = true
-        decision.place = reversePlace(range.lowerBound)
-        guard question.type == .ptr || question.type == .any else {
-            if question.type == .cname || question.type == .dname {
-                writeNegative(nameOffset, &builder, &decision)
+    private func answerReverse(_ lookup: inout Lookup) -> HostsOutcome {
+        guard let range = reverseRange(lookup.name) else { return .pass }
+        lookup.decision.source = .hosts
+        lookup.decision.authoritative = true
+        lookup.decision.place = reversePlace(range.lowerBound)
+        let type = lookup.question.type
+        guard type == .ptr || type == .any else {
+            if type == .cname || type == .dname {
+                writeNegative(&lookup)
                 return .answered
             }
             return .exists(zonesOnly: settings.otherTypes == .nodata)
         }
         for index in range {
-            builder.append(owner: .at(nameOffset), type: .ptr, ttl: settings.ttl, rdata: entryName(reverse[index]))
+            lookup.builder.append(
+                owner: .at(lookup.nameOffset), type: .ptr, ttl: settings.ttl, rdata: entryName(reverse[index]))
         }
         return .answered
     }

@@ -29,7 +29,7 @@ package struct SpecialNames: Sendable {
     }
 
     private struct Rule: Sendable {
-        let name: Name
+        let domain: Domain
         let group: Group
         let treatment: Treatment
         let place: Place
@@ -37,21 +37,23 @@ package struct SpecialNames: Sendable {
 
     private let rules: [Rule]
     /// Names that stay upstream's, because a route is configured for them.
-    private let routed: [Name]
+    private let routed: [Domain]
     private let negativeSOA: [UInt8]
-    /// The last labels of all rules: most names end here, after one comparison.
+    /// Seconds.
     private let ttl: UInt32 = 10_800
 
     package static let none = SpecialNames(without: Set(Group.allCases), routed: [])
 
     /// Encrypted transports that are announced (RFC 9462 4).
     private var designated: [DesignatedResolver] = []
-    private static let designation = Name("_dns.resolver.arpa.") ?? .root
+    private static let designation = Domain(Name("_dns.resolver.arpa.") ?? .root)
+
+    private static func isDesignation(_ name: borrowing LookupName) -> Bool { designation.start(in: name) == 0 }
 
     /// All groups but those in `without`. A name at or below one of `routed` is left to upstream.
     package init(without: Set<Group>, routed: [Name]) {
         rules = Self.registry.filter { !without.contains($0.group) }
-        self.routed = routed.filter { !$0.isRoot }
+        self.routed = routed.filter { !$0.isRoot }.map(Domain.init)
         negativeSOA = NegativeSOA.rdata(minimum: 10_800)
     }
 
@@ -64,56 +66,53 @@ package struct SpecialNames: Sendable {
 
     package func owns(_ name: borrowing LookupName) -> Bool { rule(for: name) != nil }
 
-    /// Answers for `name`, which stands at `nameOffset` of the message.
-    package func answer(
-        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
-        decision: inout Decision
-    ) -> Outcome {
-        guard let match = rule(for: name) else { return .pass }
+    /// Answers for the lookup's current name.
+    package func answer(_ lookup: inout Lookup) -> Outcome {
+        guard let match = rule(for: lookup.name) else { return .pass }
         let rule = rules[match.index]
-        decision.source = .special
-        decision.place = rule.place
-        decision.authoritative = true
+        lookup.decision.source = .special
+        lookup.decision.place = rule.place
+        lookup.decision.authoritative = true
         // DS belongs to the parent, which proves nothing about these names: NODATA, never an error.
         switch rule.treatment {
         case .loopback:
-            switch question.type {
-            case .a: append(.a, Self.loopback4, nameOffset, &builder)
-            case .aaaa: append(.aaaa, Self.loopback6, nameOffset, &builder)
+            switch lookup.question.type {
+            case .a: append(.a, Self.loopback4, &lookup)
+            case .aaaa: append(.aaaa, Self.loopback6, &lookup)
             case .any:
-                append(.a, Self.loopback4, nameOffset, &builder)
-                append(.aaaa, Self.loopback6, nameOffset, &builder)
-            default: writeNegative(rule, match.label, name, nameOffset, &builder)
+                append(.a, Self.loopback4, &lookup)
+                append(.aaaa, Self.loopback6, &lookup)
+            default: writeNegative(match.label, &lookup)
             }
         case .absent:
-            decision.responseCode = .nxDomain
-            writeNegative(rule, match.label, name, nameOffset, &builder)
+            lookup.decision.responseCode = .nxDomain
+            writeNegative(match.label, &lookup)
         case .empty:
-            if question.type == .svcb || question.type == .any, !designated.isEmpty, match.label == 1,
-                name.name == Self.designation
+            if lookup.question.type == .svcb || lookup.question.type == .any, !designated.isEmpty, match.label == 1,
+                Self.isDesignation(lookup.name)
             {
-                for resolver in designated { append(.svcb, resolver.rdata, nameOffset, &builder) }
+                for resolver in designated { append(.svcb, resolver.rdata, &lookup) }
             } else {
-                writeNegative(rule, match.label, name, nameOffset, &builder)
+                writeNegative(match.label, &lookup)
             }
         case .emptyZone, .loopbackReverse:
             if match.label == 0 {
-                switch question.type {
-                case .soa: append(.soa, negativeSOA, nameOffset, &builder)
-                case .ns: append(.ns, Self.localhost, nameOffset, &builder)
-                case .ptr where isLoopbackReverse(name), .any where isLoopbackReverse(name):
-                    append(.ptr, Self.localhost, nameOffset, &builder)
-                default: writeNegative(rule, match.label, name, nameOffset, &builder)
+                switch lookup.question.type {
+                case .soa: append(.soa, negativeSOA, &lookup)
+                case .ns: append(.ns, Self.localhost, &lookup)
+                case .ptr where isLoopbackReverse(lookup.name), .any where isLoopbackReverse(lookup.name):
+                    append(.ptr, Self.localhost, &lookup)
+                default: writeNegative(match.label, &lookup)
                 }
-            } else if rule.treatment == .loopbackReverse, isLoopbackReverse(name) {
-                if question.type == .ptr || question.type == .any {
-                    append(.ptr, Self.localhost, nameOffset, &builder)
+            } else if rule.treatment == .loopbackReverse, isLoopbackReverse(lookup.name) {
+                if lookup.question.type == .ptr || lookup.question.type == .any {
+                    append(.ptr, Self.localhost, &lookup)
                 } else {
-                    writeNegative(rule, match.label, name, nameOffset, &builder)
+                    writeNegative(match.label, &lookup)
                 }
             } else {
-                decision.responseCode = .nxDomain
-                writeNegative(rule, match.label, name, nameOffset, &builder)
+                lookup.decision.responseCode = .nxDomain
+                writeNegative(match.label, &lookup)
             }
         }
         return .answered
@@ -123,19 +122,19 @@ package struct SpecialNames: Sendable {
     private static let loopback6: [UInt8] = [UInt8](repeating: 0, count: 15) + [1]
     private static let localhost: [UInt8] = Name("localhost.")?.wire ?? [0]
 
-    private func append(_ type: RecordType, _ rdata: [UInt8], _ nameOffset: Int, _ builder: inout ResponseBuilder) {
-        _ = rdata.withUnsafeBytes { builder.append(owner: .at(nameOffset), type: type, ttl: ttl, rdata: $0) }
+    private func append(_ type: RecordType, _ rdata: [UInt8], _ lookup: inout Lookup) {
+        _ = rdata.withUnsafeBytes {
+            lookup.builder.append(owner: .at(lookup.nameOffset), type: type, ttl: ttl, rdata: $0)
+        }
     }
 
-    private func writeNegative(
-        _ rule: Rule, _ label: Int, _ name: borrowing LookupName, _ nameOffset: Int, _ builder: inout ResponseBuilder
-    ) {
-        builder.begin(.authority)
-        let owner = name.suffix(at: label)
+    private func writeNegative(_ label: Int, _ lookup: inout Lookup) {
+        lookup.builder.begin(.authority)
+        let owner = lookup.name.suffix(at: label)
         negativeSOA.withUnsafeBytes {
-            _ = builder.append(
+            _ = lookup.builder.append(
                 owner: label == 0
-                    ? .at(nameOffset) : .name(owner.baseAddress.unsafelyUnwrapped, length: owner.count),
+                    ? .at(lookup.nameOffset) : .name(owner.baseAddress.unsafelyUnwrapped, length: owner.count),
                 type: .soa, ttl: ttl, rdata: $0)
         }
     }
@@ -150,19 +149,13 @@ package struct SpecialNames: Sendable {
         guard name.labelCount > 0, Self.mayBeSpecial(name) else { return nil }
         var best: (index: Int, label: Int)?
         for index in rules.indices {
-            let wire = rules[index].name.wire
-            guard wire.count <= name.length else { continue }
-            let labels = rules[index].name.labelCount
-            guard labels <= name.labelCount else { continue }
-            let label = name.labelCount - labels
-            guard wire.withUnsafeBytes({ name.suffixEquals(label, $0.baseAddress.unsafelyUnwrapped, length: $0.count) })
-            else { continue }
+            guard let label = rules[index].domain.start(in: name) else { continue }
             if best == nil || label < best?.label ?? 0 { best = (index, label) }
         }
-        guard best != nil else { return nil }
-        for route in routed where name.name.isAtOrBelow(route) {
+        guard let found = best else { return nil }
+        for index in routed.indices where routed[index].start(in: name) != nil {
             // The longer suffix wins: a route for 10.in-addr.arpa. beats the registry's rule for it.
-            if let found = best, route.labelCount >= rules[found.index].name.labelCount { return nil }
+            if routed[index].labelCount >= rules[found.index].domain.labelCount { return nil }
         }
         return best
     }
@@ -188,7 +181,8 @@ package struct SpecialNames: Sendable {
         func add(_ names: [String], _ group: Group, _ treatment: Treatment, _ document: String) {
             for text in names {
                 guard let name = Name(text) else { continue }
-                rules.append(Rule(name: name, group: group, treatment: treatment, place: Place(path: document)))
+                rules.append(
+                    Rule(domain: Domain(name), group: group, treatment: treatment, place: Place(path: document)))
             }
         }
         add(["localhost."], .localhost, .loopback, "RFC 6761 6.3")

@@ -49,27 +49,25 @@ struct ZoneLookup {
         return position
     }
 
-    func answer(
-        _ name: borrowing LookupName, _ builder: inout ResponseBuilder, _ decision: inout Decision
-    ) -> Outcome {
-        let position = Self.place(of: name, in: view, apexLabel: apexLabel)
+    func answer(_ lookup: inout Lookup) -> Outcome {
+        let position = Self.place(of: lookup.name, in: view, apexLabel: apexLabel)
         if let cut = position.cut {
             // At the cut itself, DS is this side's.
-            if !(question.type == .ds && position.exact == cut) { return referral(cut, name, &builder, &decision) }
+            if !(question.type == .ds && position.exact == cut) { return referral(cut, &lookup) }
         } else if let dname = position.dname {
-            return redirect(by: dname, name, &builder, &decision)
+            return redirect(by: dname, lookup.name, &lookup.builder, &lookup.decision)
         }
-        decision.source = .zone
-        decision.authoritative = true
+        lookup.decision.source = .zone
+        lookup.decision.authoritative = true
         if let exact = position.exact {
-            return answerFrom(exact, position, isWildcard: false, name, &builder, &decision)
+            return answerFrom(exact, position, isWildcard: false, lookup.name, &lookup.builder, &lookup.decision)
         }
-        if let wildcard = view.probeWildcard(name, at: position.encloserLabel) {
-            return answerFrom(wildcard, position, isWildcard: true, name, &builder, &decision)
+        if let wildcard = view.probeWildcard(lookup.name, at: position.encloserLabel) {
+            return answerFrom(wildcard, position, isWildcard: true, lookup.name, &lookup.builder, &lookup.decision)
         }
-        decision.responseCode = .nxDomain
-        writeSOA(name, &builder, &decision)
-        if question.dnssecOK { proofs.nameError(name, position.encloserLabel, &builder) }
+        lookup.decision.responseCode = .nxDomain
+        writeSOA(lookup.name, &lookup.builder, &lookup.decision)
+        if question.dnssecOK { proofs.nameError(lookup.name, position.encloserLabel, &lookup.builder) }
         return .answered
     }
 
@@ -232,26 +230,27 @@ struct ZoneLookup {
 
     // MARK: Zone cuts
 
-    private func referral(
-        _ number: UInt32, _ name: borrowing LookupName, _ builder: inout ResponseBuilder,
-        _ decision: inout Decision
-    ) -> Outcome {
-        if question.mayForward { return .forward }
+    /// The name servers beyond the cut; where recursion is wanted and there is an upstream, they are its to ask.
+    private func referral(_ number: UInt32, _ lookup: inout Lookup) -> Outcome {
+        if question.mayForward {
+            lookup.isBelowCut = true
+            return .pass
+        }
         let cut = view.nodes[Int(number)]
         guard let set = view.rrset(cut, .ns) else { return .pass }
-        decision.source = .zone
-        decision.authoritative = false
-        decision.place = view.records[Int(set.records)].place
-        builder.begin(.authority)
+        lookup.decision.source = .zone
+        lookup.decision.authoritative = false
+        lookup.decision.place = view.records[Int(set.records)].place
+        lookup.builder.begin(.authority)
         let cutName = view.name(cut)
         let owner = ResponseBuilder.Owner.name(cutName.baseAddress.unsafelyUnwrapped, length: cutName.count)
-        write(set, of: cut, owner, &builder)
+        write(set, of: cut, owner, &lookup.builder)
         if question.dnssecOK, view.isSigned {
             if let ds = view.rrset(cut, .ds) {
-                write(ds, of: cut, owner, &builder)
-                view.writeSignatures(cut, of: .ds, owner, &builder)
+                write(ds, of: cut, owner, &lookup.builder)
+                view.writeSignatures(cut, of: .ds, owner, &lookup.builder)
             } else {
-                proofs.insecureDelegation(cut, name, &builder)
+                proofs.insecureDelegation(cut, lookup.name, &lookup.builder)
             }
         }
         // Names at or below the cut can't be found without their glue (RFC 9471 3.1): all of it, before any other's.
@@ -262,8 +261,8 @@ struct ZoneLookup {
                 guard target != Zone.none else { continue }
                 let node = view.nodes[Int(target)]
                 guard Self.isAtOrBelow(view.name(node), cutName) == isInDomain else { continue }
-                if !writeAddresses(node, &builder) {
-                    if isInDomain { builder.requireWhole() }
+                if !writeAddresses(node, &lookup.builder) {
+                    if isInDomain { lookup.builder.requireWhole() }
                     return .answered
                 }
             }

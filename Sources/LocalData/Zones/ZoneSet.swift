@@ -19,17 +19,17 @@ package final class ZoneSet: Sendable {
 
     package var isEmpty: Bool { zones.isEmpty }
 
-    /// Answers for `name`, which stands at `nameOffset` of the message: one name, no chain.
-    package func answer(
-        _ name: borrowing LookupName, nameOffset: Int, question: Question, builder: inout ResponseBuilder,
-        decision: inout Decision
-    ) -> Outcome {
-        guard var found = apexes.find(name) else { return .pass }
+    /// Answers for the lookup's current name: one name, no chain. Beyond a zone cut, where more can be asked, it passes.
+    package func answer(_ lookup: inout Lookup) -> Outcome {
+        guard var found = apexes.find(lookup.name) else { return .pass }
         // DS at an apex is the parent's, where the parent is ours too (RFC 4035 3.1.4.1).
-        if question.type == .ds, found.label == 0, let parent = apexes.find(name, from: 1) { found = parent }
+        if lookup.question.type == .ds, found.label == 0, let parent = apexes.find(lookup.name, from: 1) {
+            found = parent
+        }
         return ZoneLookup(
-            view: apexes.views[found.zone], apexLabel: found.label, nameOffset: nameOffset, question: question
-        ).answer(name, &builder, &decision)
+            view: apexes.views[found.zone], apexLabel: found.label, nameOffset: lookup.nameOffset,
+            question: lookup.question
+        ).answer(&lookup)
     }
 
     /// Brings near what a lookup of `name` will look at, where zones are few: finding out which would be the lookup.

@@ -159,21 +159,19 @@ package final class AnswerCache: @unchecked Sendable {
         }
     }
 
-    /// Answers for `name`, which stands at `nameOffset` of the message, from a live entry (or a stale one, if allowed).
-    ///
-    /// `target` is scratch memory for the names of aliases.
+    /// Answers for the lookup's current name from a live entry (or a stale one, if allowed), up to an alias that leads
+    /// to a name that `isLocal` claims.
     package func answer(
-        _ name: borrowing LookupName, nameOffset: Int, question: Question, now: UInt64, allowStale: Bool,
-        builder: inout ResponseBuilder, decision: inout Decision, target: inout LookupName,
-        isLocal: (borrowing LookupName) -> Bool
+        _ lookup: inout Lookup, allowStale: Bool, isLocal: (borrowing LookupName) -> Bool
     ) -> Outcome {
+        let now = lookup.request.now
         var key: Head.Flags = []
-        if question.dnssecOK { key.insert(.dnssecOK) }
-        if question.checkingDisabled { key.insert(.checkingDisabled) }
+        if lookup.question.dnssecOK { key.insert(.dnssecOK) }
+        if lookup.question.checkingDisabled { key.insert(.checkingDisabled) }
         let staleWindow = settings.serveStale ? UInt64(settings.staleWindow) * 1_000_000 : 0
-        return shard(name.hash).pointee.withLock { state in
-            let found = state.find(name.hash, type: question.type, key: key) {
-                name.suffixEquals(0, $0, length: $1)
+        return shard(lookup.name.hash).pointee.withLock { state in
+            let found = state.find(lookup.name.hash, type: lookup.question.type, key: key) {
+                lookup.name.suffixEquals(0, $0, length: $1)
             }
             guard let index = found else {
                 state.statistics.misses += 1
@@ -190,39 +188,37 @@ package final class AnswerCache: @unchecked Sendable {
                     return .pass
                 }
             }
-            return hit(
-                head, isStale: isStale, nameOffset: nameOffset, now: now, state: &state, builder: &builder,
-                decision: &decision, target: &target, isLocal: isLocal)
+            return hit(head, isStale: isStale, now: now, state: &state, &lookup, isLocal: isLocal)
         }
     }
 
     private func hit(
-        _ head: UnsafeMutablePointer<Head>, isStale: Bool, nameOffset: Int, now: UInt64, state: inout ShardState,
-        builder: inout ResponseBuilder, decision: inout Decision, target: inout LookupName,
-        isLocal: (borrowing LookupName) -> Bool
+        _ head: UnsafeMutablePointer<Head>, isStale: Bool, now: UInt64, state: inout ShardState,
+        _ lookup: inout Lookup, isLocal: (borrowing LookupName) -> Bool
     ) -> Outcome {
         head.pointee.flags.insert(.used)
         head.pointee.hits &+= 1
         // Another thread may have put the answer in after this one has read its clock.
         let age = UInt32(clamping: (max(now, head.pointee.inserted) - head.pointee.inserted) / 1_000_000)
-        decision.source = isStale ? .stale : .cache
-        decision.place = .nowhere
-        decision.authoritative = false
-        decision.responseCode = head.pointee.responseCode
+        lookup.decision.source = isStale ? .stale : .cache
+        lookup.decision.place = .nowhere
+        lookup.decision.authoritative = false
+        lookup.decision.responseCode = head.pointee.responseCode
         // AD speaks of the whole response (RFC 4035 3.2.3), and an alias of ours in front is not signed.
-        decision.authenticData =
-            settings.trustAuthenticData && head.pointee.flags.contains(.authenticData) && nameOffset == Header.length
+        lookup.decision.authenticData =
+            settings.trustAuthenticData && head.pointee.flags.contains(.authenticData)
+            && lookup.nameOffset == Header.length
         if isStale {
             state.statistics.stale += 1
-            decision.explain(
+            lookup.decision.explain(
                 head.pointee.responseCode == .nxDomain ? .staleNXDomainAnswer : .staleAnswer,
                 "upstream did not answer in time")
         } else {
             state.statistics.hits += 1
             if head.pointee.responseCode == .serverFailure {
-                decision.explain(.cachedError, "upstream failed a moment ago")
+                lookup.decision.explain(.cachedError, "upstream failed a moment ago")
             } else if head.pointee.flags.contains(.hasError) {
-                decision.explain(ExtendedError(rawValue: head.pointee.extendedError), "as upstream said")
+                lookup.decision.explain(ExtendedError(rawValue: head.pointee.extendedError), "as upstream said")
             }
             // Near its end, and asked for again and again: fetched anew before anyone has to wait.
             if settings.prefetch, head.pointee.hits >= 3, head.pointee.ttl >= 10,
@@ -230,7 +226,7 @@ package final class AnswerCache: @unchecked Sendable {
             {
                 head.pointee.flags.insert(.prefetched)
                 state.statistics.prefetches += 1
-                decision.wantsPrefetch = true
+                lookup.renew()
             }
         }
         let base = UnsafeRawPointer(head)
@@ -243,7 +239,7 @@ package final class AnswerCache: @unchecked Sendable {
             ttlOffsets: UnsafeBufferPointer(
                 start: offsets.assumingMemoryBound(to: UInt16.self), count: Int(head.pointee.ttlCount)),
             age: age, fixedTTL: isStale ? 30 : nil
-        ).write(nameOffset: nameOffset, builder: &builder, target: &target, isLocal: isLocal).resetting(&decision)
+        ).write(&lookup, isLocal: isLocal).resetting(&lookup.decision)
     }
 
     // MARK: Flush, statistics

@@ -4,6 +4,7 @@ import LocalData
 import Lookup
 import LookupLog
 import Pipeline
+import Platform
 import Upstream
 
 /// The steps of a query's way that are counted.
@@ -30,7 +31,7 @@ enum Operation: String, CaseIterable {
         case .json: return try logLookups(count, queries, writing: true)
         case .hosts, .zone, .wildcard, .nxdomain, .cache:
             let lane = try Lane(self)
-            return queries.repeatAnswering(count, lane.chain) { decision in
+            return queries.repeatAnswering(count, lane.pipeline) { decision in
                 decision.source == expectedSource
                     && decision.responseCode == (self == .nxdomain ? ResponseCode.nxDomain : .noError)
             }
@@ -70,7 +71,7 @@ enum Operation: String, CaseIterable {
 
 /// Local data and a cache of some size, from files as the server reads them.
 struct Lane {
-    let chain: SourceChain
+    let pipeline: Pipeline
 
     struct Failure: Error {
         let description: String
@@ -107,7 +108,7 @@ struct Lane {
         if operation == .cache {
             for index in 0..<1000 { try Self.fill(cache, "www.site\(index).cache.example.") }
         }
-        chain = SourceChain(
+        pipeline = Pipeline(
             hosts: overrides.table, zones: ZoneSet([Zone(apex: apex, records: read.records, path: "zone")]),
             special: SpecialNames(without: [], routed: []), cache: cache)
     }

@@ -41,22 +41,22 @@ struct QuerySet {
     }
 
     /// The way of a query through all sources, as `QueryHandler` goes it, without its transport's part.
-    func repeatAnswering(_ count: Int, _ chain: SourceChain, _ isExpected: (Decision) -> Bool) -> Int {
-        var query = Query()
-        var name = LookupName()
-        var scratch = LookupName()
-        var decision = Decision()
+    func repeatAnswering(_ count: Int, _ pipeline: Pipeline, _ isExpected: (borrowing Decision) -> Bool) -> Int {
+        let client = SocketAddress(high: 0, low: 0x7F00_0001, port: 54321, isIPv6: false)
+        let request = Lookup.Request(
+            client: client, transport: .udp, arrival: Moment(wall: 1_000_000, monotonic: 1_000_000))
+        var lookup = Lookup()
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1232, alignment: 16)
         defer { buffer.deallocate() }
         return forEach(count) { message in
-            decision.reset()
-            guard query.parse(message, name: &name) == .resolve else { return false }
-            var builder = ResponseBuilder(buffer: buffer, query: query, message: message, reserved: 0)
-            let resolution = chain.resolve(
-                &name, Question(type: query.type), now: 1_000_000, fresh: .none, builder: &builder,
-                decision: &decision, scratch: &scratch)
-            builder.finish(flags: .response, questions: 1)
-            return resolution == .answered && isExpected(decision)
+            lookup.begin(request)
+            guard lookup.query.parse(message, name: &lookup.name) == .resolve else { return false }
+            lookup.takeQuestion()
+            lookup.question.mayForward = true
+            lookup.builder = ResponseBuilder(buffer: buffer, query: lookup.query, message: message, reserved: 0)
+            let outcome = pipeline.answer(&lookup)
+            lookup.builder.finish(flags: .response, questions: 1)
+            return outcome == .answered && isExpected(lookup.decision)
         }
     }
 

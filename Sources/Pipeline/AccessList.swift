@@ -1,7 +1,7 @@
 import CLinux
 import DNSWire
 import Glibc
-import Platform
+package import Platform
 
 /// Which clients are served: by default this machine and the networks it is directly connected to.
 ///
@@ -50,11 +50,14 @@ package struct AccessList: Sendable {
 
     private let networks: [Network]
 
+    /// This machine alone.
+    package static let loopback = AccessList(allowing: [])
+
     package init(allowing networks: [Network]) {
         self.networks = networks
     }
 
-    func allows(_ client: SocketAddress) -> Bool {
+    package func allows(_ client: SocketAddress) -> Bool {
         if client.isLoopback { return true }
         // Of a socket for both families, which only a service manager opens.
         let client = client.unmapped
@@ -68,7 +71,7 @@ package struct AccessList: Sendable {
     }
 
     /// The addresses of this machine's interfaces, as they are now.
-    static func interfaceAddresses() -> [(address: SocketAddress, prefixLength: Int)] {
+    package static func interfaceAddresses() -> [(address: SocketAddress, prefixLength: Int)] {
         var list: UnsafeMutablePointer<ifaddrs>?
         guard getifaddrs(&list) == 0 else { return [] }
         defer { freeifaddrs(list) }

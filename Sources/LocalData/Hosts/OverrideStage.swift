@@ -1,0 +1,86 @@
+package import DNSWire
+package import Lookup
+
+/// The stage of overrides: those that were added at run time, then those of hosts files.
+///
+/// A name that is overridden is overridden for every type. What an override leaves to others comes through `review`,
+/// where neither absence nor an alias may lead around it.
+package struct OverrideStage: Stage {
+    package let hosts: HostsTable
+    /// Overrides that were added at run time: asked before all others.
+    package let leases: HostsTable
+    private let hasLeases: Bool
+
+    package init(hosts: HostsTable, leases: HostsTable?) {
+        self.hosts = hosts
+        self.leases = leases ?? .empty()
+        hasLeases = self.leases.nameCount > 0
+    }
+
+    package static var kind: SourceKind? { .hosts }
+
+    package func prefetch(_ name: borrowing LookupName, step: Int) {
+        if hasLeases { leases.prefetch(name, step: step) }
+        hosts.prefetch(name, step: step)
+    }
+
+    package func owns(_ name: borrowing LookupName) -> Bool { hasLeases && leases.owns(name) || hosts.owns(name) }
+
+    package func answer(_ lookup: inout Lookup) -> Outcome {
+        var outcome = HostsOutcome.pass
+        if hasLeases { outcome = leases.answer(&lookup, before: hosts) }
+        if outcome == .pass { outcome = hosts.answer(&lookup) }
+        switch outcome {
+        case .pass: return .pass
+        case .answered: return .answered
+        case .exists(let zonesOnly):
+            lookup.reach = zonesOnly ? .zonesOnly : .beyondOverride
+            lookup.mark = lookup.builder.mark
+            return .pass
+        }
+    }
+
+    /// The name exists, so that neither its absence beyond the override nor an alias that leads around it may come
+    /// through: both become NODATA. Additional addresses of an overridden name are left out.
+    package func review(_ outcome: Outcome, _ lookup: inout Lookup) -> Outcome {
+        if lookup.builder.additional > 0, outcome == .answered, lookup.decision.authoritative {
+            dropOverriddenAddresses(&lookup)
+        }
+        guard lookup.reach != .everything else { return outcome }
+        switch outcome {
+        case .needs, .transfer: return outcome
+        case .answered:
+            let code = lookup.decision.responseCode
+            if code == .serverFailure || code == .noError && lookup.builder.answers > lookup.mark.answers {
+                return outcome
+            }
+        case .chase:
+            // Whoever has a type passed on wants what is there, a CDN's aliases included.
+            if lookup.reach == .beyondOverride { return outcome }
+        case .pass: break
+        }
+        lookup.builder.rollback(to: lookup.mark)
+        if hasLeases, leases.owns(lookup.name) {
+            leases.answerNoData(&lookup)
+        } else {
+            hosts.answerNoData(&lookup)
+        }
+        return .answered
+    }
+
+    /// A zone's additional addresses would lead around an override of the name they belong to.
+    private func dropOverriddenAddresses(_ lookup: inout Lookup) {
+        var cursor = lookup.builder.questionEnd
+        var start = cursor
+        let others = Int(lookup.builder.answers) + Int(lookup.builder.authority)
+        for index in 0..<(others + Int(lookup.builder.additional)) {
+            guard let record = MessageReader.record(lookup.builder.message, at: cursor) else { return }
+            if index == others { start = cursor }
+            cursor = record.end
+            guard index >= others, lookup.scratch.assign(message: lookup.builder.message, at: record.start) > 0 else {
+                continue
+            }
+            if owns(lookup.scratch) { return lookup.builder.dropAdditional(from: start) }
+        }
+    }
+}

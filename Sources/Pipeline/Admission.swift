@@ -1,0 +1,124 @@
+import DNSWire
+package import LocalData
+package import Lookup
+package import Platform
+
+/// Turns away clients from networks that are not served.
+package struct AccessStage: Stage {
+    private let list: AccessList
+
+    package init(_ list: AccessList) { self.list = list }
+
+    package func admits(_ client: SocketAddress) -> Bool { list.allows(client) }
+
+    package func answer(_ lookup: inout Lookup) -> Outcome {
+        if admits(lookup.request.client) { return .pass }
+        lookup.decision.fail(.refused, .prohibited, "clients from this network are not served")
+        return .answered
+    }
+}
+
+/// How the server names itself to clients.
+package struct ServerIdentity: Sendable {
+    /// Answer to `id.server. CH TXT`; empty: refused. 255 bytes at most.
+    package var identity: [UInt8]
+    /// Answer to `version.bind. CH TXT`; empty: refused. 255 bytes at most.
+    package var version: [UInt8]
+
+    package static let none = ServerIdentity(identity: [], version: [])
+
+    package init(identity: [UInt8], version: [UInt8]) {
+        self.identity = identity
+        self.version = version
+    }
+}
+
+/// Answers the questions about the server itself, of class CH; and refuses all classes but IN.
+///
+/// - RFC: 4892 3.1.
+package struct IdentityStage: Stage {
+    private let server: ServerIdentity
+
+    package init(_ server: ServerIdentity) { self.server = server }
+
+    package static let document = Place(path: "RFC 4892 3.1")
+
+    private static let versionNames = [Domain("version.bind."), Domain("version.server.")]
+    private static let identityNames = [Domain("id.server."), Domain("hostname.bind.")]
+
+    package func answer(_ lookup: inout Lookup) -> Outcome {
+        guard lookup.query.recordClass != .in else { return .pass }
+        guard lookup.query.recordClass == .ch else {
+            lookup.decision.fail(.refused, .notSupported, "only the classes IN and CH are served")
+            return .answered
+        }
+        let isVersion = Self.names(Self.versionNames, lookup.name)
+        let text = isVersion ? server.version : server.identity
+        guard isVersion || Self.names(Self.identityNames, lookup.name), !text.isEmpty else {
+            lookup.decision.fail(.refused, .notSupported, "of class CH only version.bind and id.server are served")
+            return .answered
+        }
+        lookup.decision.source = .special
+        lookup.decision.place = Self.document
+        lookup.decision.authoritative = true
+        if lookup.query.type == .txt || lookup.query.type == .any {
+            ([UInt8(text.count)] + text).withUnsafeBytes {
+                _ = lookup.builder.append(owner: .at(Header.length), type: .txt, recordClass: .ch, ttl: 0, rdata: $0)
+            }
+        }
+        return .answered
+    }
+
+    private static func names(_ domains: [Domain], _ name: borrowing LookupName) -> Bool {
+        for index in domains.indices where domains[index].start(in: name) == 0 { return true }
+        return false
+    }
+}
+
+/// Refuses types that nobody can ask for.
+package struct QueryTypeStage: Stage {
+    package init() {}
+
+    package func answer(_ lookup: inout Lookup) -> Outcome {
+        switch lookup.query.type {
+        case .opt: lookup.decision.fail(.formatError)
+        case .nxname:  // RFC 9824 3.5
+            lookup.decision.fail(.formatError, .invalidQueryType, "NXNAME is not a type to ask for")
+        case .tkey, .tsig, .maila, .mailb, RecordType(rawValue: 0): lookup.decision.fail(.notImplemented)
+        default: return .pass
+        }
+        return .answered
+    }
+}
+
+/// Zone transfers, which are a stream's matter.
+///
+/// IXFR gets the SOA alone where that says enough: the client has this zone or a newer one, or, over UDP, is to come
+/// back with TCP.
+/// - RFC: 5936 2.2.1, 4.2; 1995 2, 4; 1982 3.2.
+package struct TransferStage: Stage {
+    private let zones: ZoneSet
+
+    package init(_ zones: ZoneSet) { self.zones = zones }
+
+    package func answer(_ lookup: inout Lookup) -> Outcome {
+        let type = lookup.query.type
+        guard type == .axfr || type == .ixfr else { return .pass }
+        // Over HTTPS too an answer is one message (RFC 8484 4.2.1).
+        let transport = lookup.request.transport
+        let isDatagram = transport == .udp || transport == .doh
+        if isDatagram, type == .axfr {
+            lookup.decision.fail(.formatError, .notSupported, "zone transfers need TCP")
+        } else if !lookup.request.client.isLoopback {
+            lookup.decision.fail(.refused, .prohibited, "zones are transferred to loopback clients only")
+        } else if let zone = zones.zone(apex: lookup.name) {
+            let isCurrent = Int32(bitPattern: lookup.query.heldSerial &- zone.serial) >= 0
+            guard isDatagram || type == .ixfr && isCurrent else { return .transfer }
+            lookup.question = Question(type: .soa, mayForward: false)
+            _ = zones.answer(&lookup)
+        } else {
+            lookup.decision.fail(.notAuth, .notAuthoritative, "no zone with this apex is served")
+        }
+        return .answered
+    }
+}

@@ -1,0 +1,45 @@
+package import DNSWire
+package import Lookup
+
+/// The stage of what upstream has said: just now for this very lookup, or earlier.
+///
+/// `local` are the sources before it: an alias that leads to one of their names is followed there.
+package struct RememberedStage<Local: Stage>: Stage {
+    package let cache: AnswerCache
+    private let local: Local
+
+    package init(_ cache: AnswerCache, behind local: Local) {
+        self.cache = cache
+        self.local = local
+    }
+
+    package static var kind: SourceKind? { .cache }
+
+    package func answer(_ lookup: inout Lookup) -> Outcome {
+        guard lookup.question.mayForward, lookup.reach != .zonesOnly else { return .pass }
+        if lookup.upstream.answers.count > 0 {
+            let outcome = answerFresh(&lookup)
+            if outcome != .pass { return outcome }
+        }
+        return cache.answer(&lookup, allowStale: lookup.upstream.allowStale) { local.owns($0) }
+    }
+
+    private func answerFresh(_ lookup: inout Lookup) -> Outcome {
+        guard let fresh = lookup.upstream.answers.answer(to: lookup.question, about: lookup.name) else { return .pass }
+        let mark = lookup.builder.mark
+        let outcome = fresh.answer.write(
+            &lookup, from: fresh.origin, trustAuthenticData: cache.settings.trustAuthenticData
+        ) { local.owns($0) }
+        guard outcome == .answered, lookup.decision.responseCode == .serverFailure, cache.settings.serveStale else {
+            return outcome
+        }
+        // A failure is no better than silence: what is held, however old, comes before it (RFC 8767 4).
+        let failure = lookup.decision
+        lookup.builder.rollback(to: mark)
+        let held = cache.answer(&lookup, allowStale: true) { local.owns($0) }
+        if held != .pass, lookup.decision.source == .stale { return held }
+        lookup.builder.rollback(to: mark)
+        lookup.decision = failure
+        return .answered
+    }
+}
