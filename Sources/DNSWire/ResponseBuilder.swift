@@ -16,7 +16,7 @@ package struct ResponseBuilder {
     }
 
     /// The start of the message. Valid as long as the caller's buffer is.
-    package let base: UnsafeMutableRawPointer
+    package private(set) var base: UnsafeMutableRawPointer
     /// Bytes that records may fill: the client's limit without what is kept back for OPT.
     package private(set) var capacity: Int
     /// Bytes written.
@@ -43,10 +43,24 @@ package struct ResponseBuilder {
     package init(
         buffer: UnsafeMutableRawBufferPointer, query: borrowing Query, message: UnsafeRawBufferPointer, reserved: Int
     ) {
+        self.init()
+        begin(buffer, query: query, message: message, reserved: reserved)
+    }
+
+    /// Starts the response to another query, in the same value: what the last one has left is not looked at again.
+    package mutating func begin(
+        _ buffer: UnsafeMutableRawBufferPointer, query: borrowing Query, message: UnsafeRawBufferPointer, reserved: Int
+    ) {
         base = buffer.baseAddress.unsafelyUnwrapped
         capacity = buffer.count - reserved
         questionEnd = Header.length + query.questionLength
         length = questionEnd
+        section = .answer
+        truncated = false
+        answers = 0
+        authority = 0
+        additional = 0
+        suffixCount = 0
         base.copyMemory(from: message.baseAddress.unsafelyUnwrapped, byteCount: questionEnd)
     }
 

@@ -61,8 +61,8 @@ struct QueryHandler: ~Copyable {
         lookup.takeQuestion()
         let limit = responseLimit(message, verdict, lookup, served, buffer.count)
         let writer = EDNSWriter(lookup, served, limit: limit)
-        lookup.builder = ResponseBuilder(
-            buffer: UnsafeMutableRawBufferPointer(rebasing: buffer[..<limit]), query: lookup.query, message: message,
+        lookup.builder.begin(
+            UnsafeMutableRawBufferPointer(rebasing: buffer[..<limit]), query: lookup.query, message: message,
             reserved: writer.reserved)
 
         switch verdict {

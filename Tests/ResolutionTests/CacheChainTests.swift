@@ -35,4 +35,26 @@ struct CacheChainTests {
         #expect(held.1.responseCode == .noError)
         #expect(held.1.extendedError == .staleAnswer)
     }
+
+    @Test("A renewal asks for the alias that was held, never for its target, which is overridden")
+    func renewal() throws {
+        let client = AnswerClient()
+        let pipeline = Pipeline(
+            hosts: HostsExchange("127.0.0.99 over.ours.example").table, zones: .empty, special: .none,
+            cache: AnswerCache())
+        let alias = AnswerMessage(
+            "www.cdn.example.", .a,
+            [.cname("www.cdn.example.", 10, "over.ours.example."), .a("over.ours.example.", 10, 7)])
+        pipeline.cache.insert(try client.check(alias), now: microseconds(100))
+        let renewed = [101.0, 102, 103, 104, 105, 109.2].map { now in
+            Lookup.asking("www.cdn.example.", .a) { lookup in
+                lookup.request.now = microseconds(now)
+                #expect(pipeline.resolve(&lookup) == .answered)
+                #expect(lookup.decision.source == .hosts)
+                return lookup.renewals
+            }
+        }
+        let key = FetchKey(try #require(Name("www.cdn.example.")), Question(type: .a))
+        #expect(renewed == [[], [], [], [], [], [key]])
+    }
 }

@@ -11,7 +11,9 @@ import Upstream
 
 @Suite("Why a name is answered as it is")
 struct ExplanationTests {
-    private func offline(hosts: String, zones: [String: String] = [:]) throws -> ConfiguredSources {
+    private func offline(
+        hosts: String, zones: [String: String] = [:], upstream: [String] = ["none"]
+    ) throws -> ConfiguredSources {
         let folder = try TemporaryFolder()
         try folder.write(hosts, to: "hosts")
         try folder.write("", to: "zones/none")
@@ -21,7 +23,7 @@ struct ExplanationTests {
             options: [
                 .init("--hosts", "hosts.files", [folder.file("hosts")]),
                 .init("--zones", "zones.folders", [folder.file("zones")]),
-                .init("--no-upstream", "upstream.servers", ["none"]),
+                .init("--upstream", "upstream.servers", upstream),
             ])
         try #require(!problems.hasErrors, "\(problems.list)")
         let sources = ConfiguredSources(sources: configuration.load())
@@ -40,6 +42,19 @@ struct ExplanationTests {
     private func name(_ text: String) throws -> Name { try #require(Name(text)) }
 
     private func line(_ rule: String?) -> String { rule.map { String($0.split(separator: "/").last ?? "") } ?? "-" }
+
+    @Test("without a daemon, too, a name that no route covers is refused, and one that a route covers is asked there")
+    func routes() throws {
+        let sources = try offline(hosts: "", upstream: ["corp.example=127.0.0.1:1"])
+        let refused = sources.explain(try name("www.google.example."), .a)
+        #expect(refused.answer.responseCode == "REFUSED" && !refused.answer.needsUpstream)
+        #expect(
+            refused.rows.map(\.comment).suffix(2) == ["not asked: nothing is forwarded", "no server for this name"])
+        let asked = sources.explain(try name("app.corp.example."), .a)
+        #expect(asked.answer.needsUpstream)
+        #expect(asked.rows.last?.comment == "is asked")
+        #expect(asked.rows.map(\.source) == ["hosts", "zone", "special", "cache", "upstream"])
+    }
 
     @Test("every line for the name that does not count is told, with the reason")
     func shadowedLines() throws {

@@ -92,6 +92,9 @@ package struct ConfiguredSources: Sendable {
         return pipeline.isLocal(lookup)
     }
 
+    /// Whether an upstream server is there to be asked about `name`.
+    func forwards(_ name: Name) -> Bool { mayForward && !servers(for: name).isEmpty }
+
     /// What zones alone say.
     package func askZones(_ name: Name, _ type: RecordType) -> SourceTrial.Answer {
         ask(ZoneStage(pipeline.zones), name, type)

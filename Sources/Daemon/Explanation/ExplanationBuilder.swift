@@ -142,7 +142,9 @@ struct ExplanationBuilder {
     }
 
     private func cacheRow() -> Explanation.Row {
-        guard mayForward else { return row(.cache, "", "", "not asked: nothing is forwarded") }
+        guard configured.forwards(answer.lastName) else {
+            return row(.cache, "", "", "not asked: nothing is forwarded")
+        }
         switch winner {
         case .hosts: return row(.cache, "", "", "not asked: nothing caches in front of overrides")
         case .zone: return row(.cache, "", "", "not asked: nothing caches in front of zones")

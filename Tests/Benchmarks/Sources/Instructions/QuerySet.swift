@@ -53,8 +53,8 @@ struct QuerySet {
             guard lookup.query.parse(message, name: &lookup.name) == .resolve else { return false }
             lookup.takeQuestion()
             lookup.question.mayForward = true
-            lookup.builder = ResponseBuilder(buffer: buffer, query: lookup.query, message: message, reserved: 0)
-            let outcome = pipeline.answer(&lookup)
+            lookup.builder.begin(buffer, query: lookup.query, message: message, reserved: 0)
+            let outcome = pipeline.resolve(&lookup)
             lookup.builder.finish(flags: .response, questions: 1)
             return outcome == .answered && isExpected(lookup.decision)
         }
