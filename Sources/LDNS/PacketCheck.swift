@@ -1,9 +1,9 @@
 internal import CLdns
 
 /// libldns's judgement of a message that has passed our own strict walk.
-package enum PacketCheck {
+public enum PacketCheck {
     /// Whether libldns can read all of it.
-    package static func accepts(_ message: UnsafeRawBufferPointer) -> Bool {
+    public static func accepts(_ message: UnsafeRawBufferPointer) -> Bool {
         guard let base = message.baseAddress else { return false }
         var packet: UnsafeMutablePointer<ldns_pkt>?
         let status = ldns_wire2pkt(&packet, base.assumingMemoryBound(to: UInt8.self), message.count)

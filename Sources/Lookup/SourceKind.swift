@@ -1,10 +1,10 @@
 /// Who answered.
-package enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
+public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
     /// Nobody: an error or a refusal.
     case none, hosts, zone, special, cache, stale, upstream
 
     /// The word of the lookup log.
-    package var description: String {
+    public var description: String {
         switch self {
         case .none: "none"
         case .hosts: "hosts"

@@ -2,12 +2,12 @@ import DNSWire
 import Lookup
 
 /// What an answer is, for people: NOERROR without the data asked for is something else.
-package enum AnswerKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable {
+public enum AnswerKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable {
     case answer, noData, referral
     /// There was no answer.
     case dropped
 
-    package init(_ record: LookupRecord) {
+    public init(_ record: LookupRecord) {
         guard let code = record.responseCode else {
             self = .dropped
             return

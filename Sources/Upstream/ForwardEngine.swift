@@ -1,7 +1,7 @@
 import CLinux
-package import DNSWire
+public import DNSWire
 import Glibc
-package import Lookup
+public import Lookup
 import Platform
 import Synchronization
 
@@ -10,14 +10,14 @@ import Synchronization
 /// Any thread hands a question over with `fetch` and goes on. The lane joins it to an equal one in flight or asks the
 /// best server (`ForwardCore` decides), and calls `completion` on its own thread once there is an end, with everyone who
 /// waited. The completion may call `fetch` again.
-package final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
+public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     /// Makes an answer of a message that has passed the strict walk, or nil when it can't be used. The ID and the
     /// question have been compared.
-    package typealias Check = @Sendable (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Answer?
+    public typealias Check = @Sendable (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Answer?
     /// After `.late` those that are left in the list go on waiting; after the other events all are done with.
-    package typealias Completion = @Sendable (FetchKey, inout [Waiter], FetchEvent<Answer>) -> Void
+    public typealias Completion = @Sendable (FetchKey, inout [Waiter], FetchEvent<Answer>) -> Void
     /// Is told of each message to and from upstream.
-    package typealias Watch = @Sendable (UpstreamMessage) -> Void
+    public typealias Watch = @Sendable (UpstreamMessage) -> Void
 
     fileprivate let check: Check
     fileprivate let completion: Completion
@@ -49,7 +49,7 @@ package final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable 
     ///
     /// `roundEnds` is called on the lane's thread after each round: what completions have gathered can be sent. `watch` is
     /// called there, too.
-    package init?(
+    public init?(
         settings: ForwardSettings, check: @escaping Check, completion: @escaping Completion,
         roundEnds: @escaping @Sendable () -> Void = {}, watch: Watch? = nil
     ) {
@@ -75,13 +75,13 @@ package final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable 
     }
 
     /// How it asks, and whom: as it was made, or as `replace` has last said.
-    package var settings: ForwardSettings { mailbox.withLock { $0.settings } }
+    public var settings: ForwardSettings { mailbox.withLock { $0.settings } }
 
     /// How long a client is kept waiting, in microseconds.
-    package var patience: UInt64 { mailbox.withLock { $0.settings.patience } }
+    public var patience: UInt64 { mailbox.withLock { $0.settings.patience } }
 
     /// From now on it asks other servers, or in another way. What is in flight is asked anew. From any thread.
-    package func replace(_ settings: ForwardSettings) {
+    public func replace(_ settings: ForwardSettings) {
         mailbox.withLock { mailbox in
             mailbox.settings = settings.bounded
             mailbox.isChanged = true
@@ -90,7 +90,7 @@ package final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable 
     }
 
     /// The engine's clock: monotonic, in microseconds.
-    package static var now: UInt64 {
+    public static var now: UInt64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return UInt64(time.tv_sec) * 1_000_000 + UInt64(time.tv_nsec) / 1_000
@@ -99,13 +99,13 @@ package final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable 
     /// Asks for `waiter`, until `deadline` at most (by `now`; the settings' patience when nil). From any thread.
     ///
     /// False when too many wait already, or the engine is stopping; then nothing is called back.
-    package func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64? = nil) -> Bool {
+    public func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64? = nil) -> Bool {
         post(Letter(key: key, waiter: waiter, deadline: deadline ?? Self.now + patience))
     }
 
     /// Asks for the cache's sake: the completion gets the answer and no waiters. From any thread.
     @discardableResult
-    package func prefetch(_ key: FetchKey) -> Bool {
+    public func prefetch(_ key: FetchKey) -> Bool {
         post(Letter(key: key, waiter: nil, deadline: Self.now + patience))
     }
 
@@ -123,13 +123,13 @@ package final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable 
     }
 
     /// Lets what is in flight come to its end until `deadline` (by `now`), fails the rest, and ends `run`.
-    package func stop(deadline: UInt64 = 0) {
+    public func stop(deadline: UInt64 = 0) {
         mailbox.withLock { $0.stopAt = deadline }
         wake()
     }
 
     /// How each server does, in the order of the settings; at most a tenth of a second old while there is traffic.
-    package var status: [UpstreamStatus] { published.withLock { $0 } }
+    public var status: [UpstreamStatus] { published.withLock { $0 } }
 
     private func wake() {
         var one: UInt64 = 1
@@ -137,15 +137,15 @@ package final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable 
     }
 
     /// Does all the work, on this thread, until `stop`. Called once, where no thread has its lane otherwise.
-    package func run() { ForwardLane(self).run() }
+    public func run() { ForwardLane(self).run() }
 }
 
 /// What the one thread holds that does an engine's work. It may have other work too: it waits for `descriptor` among
 /// others, `milliseconds` at most, and gives the lane a `round` then.
 ///
 /// Not `Sendable`: all of it belongs to that thread.
-package final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
-    package typealias Engine = ForwardEngine<Waiter, Answer>
+public final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
+    public typealias Engine = ForwardEngine<Waiter, Answer>
 
     private let engine: Engine
     private var sockets: ForwardSockets
@@ -161,7 +161,7 @@ package final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
     private var stopAt: UInt64?
 
     /// The only one for `engine`.
-    package init(_ engine: Engine) {
+    public init(_ engine: Engine) {
         self.engine = engine
         let settings = engine.mailbox.withLock { mailbox in
             mailbox.isChanged = false
@@ -172,11 +172,11 @@ package final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
     }
 
     /// Readable when there is something to do.
-    package var descriptor: Int32 { engine.epoll }
+    public var descriptor: Int32 { engine.epoll }
 
     /// How long the thread may sleep before the next round; -1: until `descriptor` is readable. Called last before it
     /// sleeps, so that who comes then wakes it.
-    package var milliseconds: Int32 {
+    public var milliseconds: Int32 {
         let hasMail = engine.mailbox.withLock { mailbox in
             mailbox.needsWake = mailbox.letters.isEmpty
             return !mailbox.needsWake
@@ -190,22 +190,22 @@ package final class ForwardLane<Waiter: Sendable, Answer: Sendable> {
     }
 
     /// A `fetch` has left something to do.
-    package var hasAsked: Bool { !core.actions.isEmpty }
+    public var hasAsked: Bool { !core.actions.isEmpty }
 
     /// Asks for `waiter` until `deadline`, as the engine's `fetch` does from elsewhere; `now` is the engine's. The query
     /// leaves with the next round.
-    package func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64, now: UInt64) {
+    public func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64, now: UInt64) {
         take(Engine.Letter(key: key, waiter: waiter, deadline: deadline), now)
     }
 
     /// Works until the engine is stopped.
-    package func run() {
+    public func run() {
         while round(waiting: milliseconds) {}
     }
 
     /// Does all that there is to do, after waiting for it for so long (-1: for ever); false once the engine is stopped.
     @discardableResult
-    package func round(waiting milliseconds: Int32 = 0) -> Bool {
+    public func round(waiting milliseconds: Int32 = 0) -> Bool {
         let count = sockets.wait(milliseconds: milliseconds)
         var now = Engine.now
         let replacement = engine.mailbox.withLock { mailbox -> ForwardSettings? in
