@@ -84,6 +84,7 @@ coverage: test-tools script-tools
 
 # Unit tests on builds that watch memory or threads; each has a folder of its own.
 sanitize: test-tools
+	export LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/leaks.txt:print_suppressions=0; \
 	for kind in $(SANITIZERS); do \
 		swift build --build-tests --sanitize=$$kind --scratch-path .build-$$kind && \
 		swift test --skip-build --sanitize=$$kind --scratch-path .build-$$kind $(UNIT_TESTS) || exit 1; \
