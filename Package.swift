@@ -136,8 +136,8 @@ let package = Package(
             ],
             exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
         .testTarget(
-            name: "InspectorTests", dependencies: ["Inspector", "LookupLog", "DNSWire", "Lookup", "Platform"],
-            swiftSettings: settings),
+            name: "InspectorTests",
+            dependencies: ["DNSWire", "History", "Inspector", "Lookup", "LookupLog", "Platform"], swiftSettings: settings),
         .testTarget(
             name: "HistoryTests",
             dependencies: [

@@ -27,6 +27,8 @@ package struct Decision: Sendable, BitwiseCopyable {
     /// The line that decided: the override's, or the first record's of the RRset.
     package var place = Place.nowhere
     package var responseCode = ResponseCode.noError
+    /// What became of the lookup; set when the response is complete.
+    package var answerKind = AnswerKind.answer
     /// AA=1: the first name's data is ours (RFC 1034 6.2.7, for the owner that matches the question).
     package var authoritative = false
     /// AD=1, as upstream said, where it is trusted.
@@ -52,6 +54,7 @@ package struct Decision: Sendable, BitwiseCopyable {
         source = .none
         place = .nowhere
         responseCode = .noError
+        answerKind = .answer
         authoritative = false
         authenticData = false
         extendedError = nil

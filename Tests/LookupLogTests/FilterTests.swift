@@ -13,6 +13,7 @@ struct FilterTests {
         fields.type = .a
         fields.recordClass = .in
         fields.source = .upstream
+        fields.answerKind = .noData
         fields.process = ClientProcess(pid: 4711, command: "Firefox")
         set("www.acme.org.", &fields)
         change(&fields)
@@ -76,17 +77,21 @@ struct FilterTests {
     @Test("Everything else that is said of a lookup", arguments: others)
     func condition(_ words: String, _ expected: Bool) throws { #expect(try matches(words, fields()) == expected) }
 
-    @Test("NODATA is an answer without the data asked for, and nothing else")
-    func noData() throws {
-        let answered = fields {
-            $0.answers = 1
-            $0.message += [0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 10, 0, 0, 1]
+    @Test("Words for what became of a lookup mean that and nothing else", arguments: AnswerKind.allCases)
+    func kind(_ kind: AnswerKind) throws {
+        let lookup = fields { $0.answerKind = kind }
+        for other in AnswerKind.allCases {
+            guard let word = other.word else { continue }
+            for text in ["\(word)", "\(word)".uppercased(), "\(word)".lowercased()] {
+                #expect(try matches("rcode:\(text)", lookup) == (kind == other), "\(text)")
+            }
         }
-        let refused = fields { $0.responseCode = .refused }
-        let dropped = fields { $0.isDropped = true }
-        #expect(try !matches("rcode:NODATA", answered) && matches("rcode:NOERROR", answered))
+        #expect(try matches("rcode:NOERROR", lookup) == (kind != .dropped))
+        let refused = fields {
+            $0.answerKind = .answer
+            $0.responseCode = .refused
+        }
         #expect(try !matches("rcode:NODATA", refused) && matches("rcode:REFUSED,NODATA", refused))
-        #expect(try matches("rcode:DROPPED", dropped) && !matches("rcode:NOERROR", dropped))
     }
 
     private static func noTime(_ text: String) -> String {
@@ -104,7 +109,7 @@ struct FilterTests {
         ("source:chache", "'chache' is no source; did you mean cache?"),
         (
             "source:dunno",
-            "'dunno' is no source; there are none, hosts, zone, special, cache, stale, upstream"
+            "'dunno' is no source; there are hosts, zone, special, cache, stale, upstream, none"
         ),
         ("rcode:NXDOMIAN", "'NXDOMIAN' is no response code; did you mean NXDOMAIN?"),
         ("transport:quic", "'quic' is no transport; there are udp, tcp, dot, doh"),
