@@ -131,8 +131,12 @@ let package = Package(
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "AllocationCount", "TestSupport", "CLinux", "DNSWire", "Daemon", "LDNS", "LocalData", "Lookup",
+                "AllocationCount", "TestSupport", "CLinux", "DNSWire", "Daemon", "Inspector", "LDNS", "LocalData", "Lookup",
                 "LookupLog", "Pipeline", "Platform", "Transports", "Upstream", "stub53",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHPACK", package: "swift-nio-http2"),
+                .product(name: "NIOHTTP2", package: "swift-nio-http2"),
             ],
             exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
         .testTarget(

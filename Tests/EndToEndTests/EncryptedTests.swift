@@ -44,16 +44,15 @@ struct EncryptedTests {
     private func kdig(_ port: UInt16, _ words: String...) async throws -> String {
         try await Command.run(
             [
-                "@127.0.0.1", "-p", "\(port)", "+tls-ca=\(authority)", "+tls-hostname=localhost", "+timeout=10",
-                "+retry=0",
-            ]
-                + words, executable: URL(filePath: "/usr/bin/kdig")
+                "@127.0.0.1", "-p", "\(port)", "+tls-ca=\(authority)", "+tls-hostname=localhost",
+                "+timeout=\(longestWait)", "+retry=0",
+            ] + words, executable: URL(filePath: "/usr/bin/kdig")
         ).output
     }
 
     private func curl(_ words: String...) async throws -> Command.Result {
         try await Command.run(
-            ["--silent", "--show-error", "--max-time", "20", "--cacert", authority] + words,
+            ["--silent", "--show-error", "--max-time", "\(longestWait)", "--cacert", authority] + words,
             executable: URL(filePath: "/usr/bin/curl"))
     }
 
@@ -126,8 +125,10 @@ struct EncryptedTests {
             (["-H", "content-type: application/dns-message", "--data-binary", "short", url], "400"),
         ] {
             let result = try await Command.run(
-                ["--silent", "--max-time", "20", "--cacert", authority, flag, "-o", "/dev/null", "-w", "%{http_code}"]
-                    + words, executable: URL(filePath: "/usr/bin/curl"))
+                [
+                    "--silent", "--max-time", "\(longestWait)", "--cacert", authority, flag, "-o", "/dev/null", "-w",
+                    "%{http_code}",
+                ] + words, executable: URL(filePath: "/usr/bin/curl"))
             #expect(result.output == status, "\(words.prefix(2))")
         }
     }
@@ -151,8 +152,8 @@ struct EncryptedTests {
         }
         let result = try await Command.run(
             [
-                "--silent", "--http2", "--parallel", "--parallel-max", "60", "--max-time", "30", "--cacert", authority,
-                "-w", "%{http_code} %{num_connects}\\n",
+                "--silent", "--http2", "--parallel", "--parallel-max", "60", "--max-time", "\(longestWait)", "--cacert",
+                authority, "-w", "%{http_code} %{num_connects}\\n",
             ] + urls, executable: URL(filePath: "/usr/bin/curl"))
         let lines = result.output.split(separator: "\n")
         #expect(lines.count == 150 && lines.allSatisfy { $0.hasPrefix("200 ") }, "\(result.output.prefix(300))")

@@ -196,6 +196,7 @@ extension HistoryWriterFeed {
         for (index, fields) in lookups.enumerated() {
             let number = first + UInt64(index)
             StoredLookup(id: 0, number: number, fields).withRecord { writer.note($0, id: number) }
+            noted += 1
         }
         writer.flush()
     }

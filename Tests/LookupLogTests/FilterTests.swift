@@ -1,4 +1,5 @@
 import DNSWire
+import Foundation
 import Lookup
 import LookupLog
 import Platform
@@ -54,11 +55,17 @@ struct FilterTests {
     }
 
     @Test("A pattern of many stars is no way to hold the log up")
-    func stars() throws {
+    func stars() async throws {
         let name = String(repeating: "aaaaaaaaaa.", count: 20)
-        let started = ContinuousClock.now
-        #expect(try !matches("name:" + String(repeating: "*a", count: 100) + "*b", fields { set(name, &$0) }))
-        #expect(ContinuousClock.now - started < .seconds(1))
+        let lookup = fields { set(name, &$0) }
+        // Who tries every way to place the stars is not done in a lifetime.
+        let matching = Thread {
+            #expect(throws: Never.self) {
+                #expect(try !matches("name:" + String(repeating: "*a", count: 100) + "*b", lookup))
+            }
+        }
+        matching.start()
+        try await eventually("it is matched") { matching.isFinished }
     }
 
     static let others: [(String, Bool)] = [

@@ -56,6 +56,7 @@ package final class ScriptedServer: Sendable {
         self.port = port
         self.datagram = datagram
         self.stream = stream
+        enlargeReceiveBuffer(datagram)
         listen(stream, 16)
         Thread.detachNewThread { [weak self] in Self.serveDatagrams(datagram) { self } }
         Thread.detachNewThread { [weak self] in Self.serveStreams(stream) { self } }
@@ -75,6 +76,15 @@ package final class ScriptedServer: Sendable {
         let bytes = Array(text.utf8)
         return received.withLock { all in
             all.count { text.isEmpty || Data($0.1).range(of: Data(bytes)) != nil }
+        }
+    }
+
+    /// How many questions came for a name that holds `text`: each once, however often it was repeated because the answer
+    /// was late.
+    package func questions(_ text: String = "") -> Int {
+        let bytes = Data(text.utf8)
+        return received.withLock { all in
+            Set(all.map(\.1).filter { text.isEmpty || Data($0).range(of: bytes) != nil }.map(Reply.question)).count
         }
     }
 
@@ -164,6 +174,8 @@ package final class ScriptedServer: Sendable {
 
 /// What a server can make of a query's bytes.
 package enum Reply {
+    fileprivate static func question(_ query: [UInt8]) -> [UInt8] { Array(query[12..<questionEnd(query)]) }
+
     private static func questionEnd(_ query: [UInt8]) -> Int {
         var cursor = 12
         while cursor < query.count, query[cursor] != 0 { cursor += Int(query[cursor]) + 1 }

@@ -161,8 +161,7 @@ struct ForwardSockets: ~Copyable {
             return
         }
         // A burst of answers has to fit.
-        var size: Int32 = 1 << 20
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<Int32>.size))
+        ReceiveBuffer.enlarge(of: descriptor, to: 1 << 20)
         address.forbidFragments(of: descriptor)
         guard address.withSockaddr({ connect(descriptor, $0, $1) }) == 0,
             watch(descriptor, EPOLLIN.rawValue, UInt64(port))
