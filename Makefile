@@ -26,7 +26,7 @@ BENCH_PROGRAMS := .build/benchmarks/release
 # Of `make bench`: ROWS=zone,tcp (all), ROUNDS=5, SECONDS=5, and where results.json and results.svg go.
 OUT ?= .build/bench
 
-.PHONY: build run check test test-release test-browsers lint links structure docs coverage sanitize install clean bench \
+.PHONY: build run check test test-release test-browsers lint links structure reference docs coverage sanitize install clean bench \
 	bench-instructions build-tools test-tools browser-tools bench-tools instruction-tools script-tools
 
 # With Swift's libraries inside: it starts four times as fast, and runs where Swift is not.
@@ -65,6 +65,10 @@ links: script-tools
 # Which module imports which, and circles: of modules none, of files none of more than three.
 structure: script-tools
 	@Tests/imports.py --most 3
+
+# Writes the table of keys into the article on configuration; the tests hold it against the program.
+reference: build-tools
+	WRITE_REFERENCE=1 swift test --filter DocumentationTests
 
 # The articles as a web site; a warning is an error.
 docs: links

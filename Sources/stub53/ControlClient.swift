@@ -178,7 +178,10 @@ extension ControlClient {
 
 /// Which daemon is meant.
 struct ControlOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The daemon's control socket. (default: /run/stub53/control.sock)", valueName: "path"))
+    @Option(
+        help: ArgumentHelp(
+            "The daemon's control socket. (default: \(ConfigurationKey.find("control")?.initial ?? ""))",
+            valueName: "path"))
     var control: String?
 
     func client() throws -> ControlClient { try ControlClient.find(control) }

@@ -116,6 +116,20 @@ struct ReloadSettingsTests {
         #expect(!FileManager.default.fileExists(atPath: folder.file("log")))
     }
 
+    @Test("reopens the log in use on SIGHUP, although another one is configured by now")
+    func logInUse() async throws {
+        let (log, other) = (folder.file("log"), folder.file("other"))
+        let daemon = try await daemon("log.file: \(log)\n", "--no-upstream")
+        _ = try await change(daemon, "log.file: \(other)\n", saying: "log.file changed, which needs a restart")
+        #expect(rename(log, log + ".1") == 0)
+        daemon.program.signal(SIGHUP)
+        _ = try await daemon.errors.first(containing: "SIGHUP: ")
+        #expect(try await daemon.dig("over.test", "+short") == "127.0.0.14\n")
+        #expect(try await daemon.stop() == 0)
+        #expect(try String(contentsOfFile: log, encoding: .utf8).contains("over.test."))
+        #expect(!FileManager.default.fileExists(atPath: other))
+    }
+
     @Test("says that history, control socket and inspector need a restart, too; who is told reasons changes at once")
     func inspection() async throws {
         func configuration(_ more: String) -> String {
@@ -138,7 +152,7 @@ struct ReloadSettingsTests {
             to: "new")
         #expect(rename(beside, file) == 0)
         let said = try await program.errors.first { $0.hasPrefix("reload ") }
-        #expect(said.hasSuffix(", history, control, inspector changed, which needs a restart"), "\(said)")
+        #expect(said.hasSuffix(", history.max-age, control, inspector changed, which needs a restart"), "\(said)")
         #expect(try await !reason())
         #expect(!FileManager.default.fileExists(atPath: folder.file("c")))
         program.signal(SIGTERM)

@@ -70,7 +70,7 @@ struct OverrideLeaseTests {
         let world = try LiveWorld()
         try world.control.addOverride("www.example.net", ["127.0.0.31"], seconds: 60)
         try world.folder.write("127.0.0.15 over.acme.org\n", to: "hosts")
-        world.daemon.reload(reason: "a test")
+        world.daemon.reloading.reload(reason: "a test")
         #expect(try world.ask("over.acme.org.").response.lines == ["over.acme.org. 0 A 127.0.0.15"])
         #expect(try world.ask("www.example.net.").response.lines == ["www.example.net. 0 A 127.0.0.31"])
         var leases = OverrideLeases(HostsSettings())

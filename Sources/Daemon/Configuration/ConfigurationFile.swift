@@ -119,7 +119,7 @@ enum ConfigurationFile {
                 }
                 return .init([(scalar.string, self.place(node))])
             case .sequence(let sequence):
-                guard case .list = key.setter else {
+                guard key.isList else {
                     diagnostics.error(place, "\(key.path): takes one value (\(key.form)), not a list")
                     return nil
                 }

@@ -9,6 +9,8 @@ package struct ConfigurationSources: Sendable {
     package var hosts: HostsTable
     /// The hosts files that were read, in their order.
     package var hostsFiles: [String]
+    /// The files and folders that they were looked for in.
+    var hostsPaths: [String]?
     package var zones: ZoneSet
     /// Zone files that could not be loaded; their last good zone is in `zones`, where there was one.
     package var failedZones: [String]
@@ -36,16 +38,16 @@ extension Configuration {
 
     /// Reads all files again. A zone that can't be loaded keeps the one of `last` that came from the same file; what came
     /// through a pipe is gone from there, and stays too.
-    func load(last: LoadedState?, asksSystem: Bool = true) -> ConfigurationSources {
+    func load(last: ConfigurationSources?, asksSystem: Bool = true) -> ConfigurationSources {
         var diagnostics = Diagnostics()
-        var watched: [String] = file.map { [$0] } ?? []
-        if !encrypted.isEmpty { watched += [certificatePath, keyPath].compactMap { $0 } }
+        var watched: [String] = origin.file.map { [$0] } ?? []
+        if !listen.encrypted.isEmpty { watched += [certificatePath, keyPath].compactMap { $0 } }
         let hosts: HostsTable
         let hostsFiles: [String]
-        if let last, let hostsPaths, hostsPaths == last.configuration.hostsPaths,
+        if let last, let hostsPaths, hostsPaths == last.hostsPaths,
             hostsPaths.contains(where: Self.isPipe)
         {
-            (hosts, hostsFiles) = (last.sources.hosts, last.sources.hostsFiles)
+            (hosts, hostsFiles) = (last.hosts, last.hostsFiles)
         } else {
             let read = HostsReader.load(paths: hostsPaths ?? Self.existing(Self.systemHosts), settings: self.hosts)
             diagnostics.append(contentsOf: read.diagnostics)
@@ -53,7 +55,7 @@ extension Configuration {
             watched += read.watched
             if hostsPaths == nil && read.watched.isEmpty { watched.append(Self.systemHosts) }
         }
-        let last = last?.sources.zones
+        let last = last?.zones
 
         var zones: [Zone] = []
         var failed: [String] = []
@@ -80,7 +82,7 @@ extension Configuration {
 
         let (servers, origin) = upstreamServers(asksSystem: asksSystem, &diagnostics, &watched)
         return ConfigurationSources(
-            hosts: hosts, hostsFiles: hostsFiles, zones: ZoneSet(zones), failedZones: failed,
+            hosts: hosts, hostsFiles: hostsFiles, hostsPaths: hostsPaths, zones: ZoneSet(zones), failedZones: failed,
             special: SpecialNames(without: withoutSpecialNames, routed: servers.map(\.domain).filter { !$0.isRoot }),
             upstream: servers, upstreamOrigin: origin, diagnostics: diagnostics, watched: watched)
     }
