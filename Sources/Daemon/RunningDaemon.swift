@@ -183,7 +183,7 @@ final class RunningDaemon: Sendable {
             serving.enter()
             threads.start("udp") { [self] in
                 do {
-                    let lane = worker == 0 ? forwarding.makeLane() : nil
+                    let lane = worker == 0 ? try forwarding.makeLane() : nil
                     var udp = UDPWorker(
                         sockets: sockets, store: store, forwarding: forwarding, lane: lane, ring: log?.makeRing(),
                         signal: signals[worker])

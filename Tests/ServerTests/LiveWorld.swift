@@ -77,7 +77,7 @@ final class LiveWorld: Sendable {
             serving = Task { try await daemon.serveUntilShutdown(beside: [witness], notes: []) }
         } else {
             serving = nil
-            let lane = LaneBox(daemon.forwarding.makeLane())
+            let lane = LaneBox(try daemon.forwarding.makeLane())
             threads.start("forward") { lane.run() }
         }
     }

@@ -31,10 +31,14 @@ struct ServingTests {
         let signal = try WakeSignal()
         let threads = ThreadGroup()
         threads.start("udp") {
-            var worker = UDPWorker(
-                sockets: [], store: store, forwarding: forwarding, lane: forwarding.makeLane(), ring: nil,
-                signal: signal)
-            do { try worker.run() } catch { Issue.record(error) }
+            do {
+                var worker = UDPWorker(
+                    sockets: [], store: store, forwarding: forwarding, lane: try forwarding.makeLane(), ring: nil,
+                    signal: signal)
+                try worker.run()
+            } catch {
+                Issue.record(error)
+            }
         }
         store.replace(data())
         signal.wake()

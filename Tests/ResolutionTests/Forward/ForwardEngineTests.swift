@@ -30,9 +30,9 @@ struct ForwardEngineTests {
         settings.patience = 60_000_000
         adjust(&settings)
         let (events, continuation) = AsyncStream.makeStream(of: Event.self)
-        let running = ForwardEngine<Int, Int>(
+        let engine = try ForwardEngine<Int, Int>(
             settings: settings, check: { _, message, _ in message.count },
-            completion: { key, waiters, event in
+            completion: { key, waiters, event, _ in
                 let kind: Event.Kind =
                     switch event {
                     case .answered(_, let reply): .answered(reply.transport)
@@ -42,8 +42,13 @@ struct ForwardEngineTests {
                 continuation.yield(Event(kind: kind, name: key.name, waiters: waiters))
                 if kind == .late { waiters.removeAll { $0 < 0 } }
             }, watch: watch)
-        let engine = try #require(running)
-        let thread = TestThread { engine.run() }
+        let thread = TestThread {
+            do {
+                ForwardLane(engine, over: try SystemNetwork(wake: engine.wake)).run()
+            } catch {
+                Issue.record(error)
+            }
+        }
         defer {
             engine.stop()
             thread.join()
@@ -189,11 +194,18 @@ struct ForwardEngineTests {
         let upstream = ScriptedUpstream { _, _ in nil }
         try await withEngine(["127.0.0.1:\(upstream.port)"]) { engine, events in
             #expect(engine.fetch(ForwardNetwork.key("a.example"), for: 1))
-            #expect(engine.prefetch(ForwardNetwork.key("b.example")))
+            #expect(engine.prefetch(ForwardNetwork.key("b.example"), now: Moment.monotonicMicroseconds()))
             engine.stop(deadline: 0)
             let kinds = [await events.next()?.kind, await events.next()?.kind]
             #expect(kinds == [.failed(.notReady), .failed(.notReady)])
             #expect(!engine.fetch(ForwardNetwork.key("c.example"), for: 1))
         }
+    }
+}
+
+extension ForwardEngine {
+    /// Asks for as long as the settings say.
+    fileprivate func fetch(_ key: FetchKey, for waiter: Waiter) -> Bool {
+        fetch(key, for: waiter, deadline: Moment.monotonicMicroseconds() + patience)
     }
 }
