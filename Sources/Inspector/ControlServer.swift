@@ -1,10 +1,10 @@
-package import Daemon
+import Daemon
 import Glibc
 import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
-package import Platform
+import Platform
 import ServiceLifecycle
 import Synchronization
 

@@ -1,3 +1,4 @@
+import Lookup
 import DNSWire
 import Daemon
 import Glibc
