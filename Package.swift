@@ -131,7 +131,8 @@ let package = Package(
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "AllocationCount", "TestSupport", "CLinux", "DNSWire", "Daemon", "Inspector", "LDNS", "LocalData", "Lookup",
+                "AllocationCount", "TestSupport", "CLinux", "DNSWire", "Daemon", "Inspector", "LDNS", "LocalData",
+                "Lookup",
                 "LookupLog", "Pipeline", "Platform", "Transports", "Upstream", "stub53",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -141,7 +142,8 @@ let package = Package(
             exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
         .testTarget(
             name: "InspectorTests",
-            dependencies: ["DNSWire", "History", "Inspector", "Lookup", "LookupLog", "Platform"], swiftSettings: settings),
+            dependencies: ["DNSWire", "History", "Inspector", "Lookup", "LookupLog", "Platform"],
+            swiftSettings: settings),
         .testTarget(
             name: "HistoryTests",
             dependencies: [

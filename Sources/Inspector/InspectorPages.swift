@@ -1,4 +1,3 @@
-import Lookup
 import DNSWire
 import Daemon
 import Glibc
@@ -6,6 +5,7 @@ import HTTPTypes
 import History
 import Hummingbird
 import HummingbirdCore
+import Lookup
 import LookupLog
 import NIOCore
 import ServiceLifecycle

@@ -63,7 +63,9 @@ struct RandomLookups {
         if chance(50) { fields.payloadSize = UInt16(number(1...65_535)) }
         fields.source = one(SourceKind.allCases)
         fields.responseCode = one([.noError, .noError, .noError, .nxDomain, .serverFailure, .refused, .badVersion])
-        if fields.responseCode == .noError { fields.answerKind = one([.answer, .answer, .noData, .referral, .transfer]) }
+        if fields.responseCode == .noError {
+            fields.answerKind = one([.answer, .answer, .noData, .referral, .transfer])
+        }
         if chance(60) {
             fields.place = Place(path: one(["/etc/hosts", "zones/a \"b\".zone", "RFC 6761"]), line: number(0...99))
         }
@@ -134,7 +136,9 @@ struct RandomLookups {
         }
         if chance(30) { filter.types = [one([.a, .https, .mx, .txt])] }
         if chance(30) { filter.sources = [one(SourceKind.allCases), one(SourceKind.allCases)] }
-        if chance(30) { filter.codes = [one(AnswerKind.allCases.map { .kind($0) } + [.code(.nxDomain), .code(.noError)])] }
+        if chance(30) {
+            filter.codes = [one(AnswerKind.allCases.map { .kind($0) } + [.code(.nxDomain), .code(.noError)])]
+        }
         if chance(20) { filter.transports = [one(Transport.allCases)] }
         if chance(30) {
             filter.clients = [

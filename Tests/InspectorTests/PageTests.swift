@@ -157,11 +157,13 @@ struct PageTests {
 
     @Test("A row shows the record as it was kept: time, data and the rest of a long answer")
     func row() throws {
-        let addresses = (1...4).map { (RecordType.a, [10, 0, 0, $0]) }
+        let addresses = (1...4).map { (type: RecordType.a, data: [10, 0, 0, UInt8($0)]) }
         let lookup = Self.lookup(1_795_453_200_123_456, answers: addresses)
         let page = LookupsPage.list(
             Navigation.group([lookup]), losses: [], filter: "", older: nil, command: "")
-        for text in [">17:00:00.123<", ">10.0.0.1, 10.0.0.2 +2<", ">/<wbr>etc/<wbr>hosts:12<", ">127.0.0.1<", ">11 us "] {
+        for text in [
+            ">17:00:00.123<", ">10.0.0.1, 10.0.0.2 +2<", ">/<wbr>etc/<wbr>hosts:12<", ">127.0.0.1<", ">11 us ",
+        ] {
             #expect(page.text.contains(text), "\(text)")
         }
     }
@@ -176,7 +178,8 @@ struct PageTests {
         #expect(style.contains(".\(source) { --own: var(--\(source)); --tint: var(--\(source)-tint) }\n"))
     }
 
-    @Test("The text of every source stands out from what is behind it (WCAG 2.2, 1.4.3)", arguments: SourceKind.allCases)
+    @Test(
+        "The text of every source stands out from what is behind it (WCAG 2.2, 1.4.3)", arguments: SourceKind.allCases)
     func contrast(_ source: SourceKind) throws {
         for (ink, page) in [(source.lightInk, "#ffffff"), (source.darkInk, "#121417")] {
             let text = try Self.luminance("\(ink.text)")

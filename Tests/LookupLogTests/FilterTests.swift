@@ -54,18 +54,12 @@ struct FilterTests {
         #expect(try matches(words, fields { set(name, &$0) }) == expected)
     }
 
-    @Test("A pattern of many stars is no way to hold the log up")
-    func stars() async throws {
+    @Test("A pattern of many stars is no way to hold the log up", .timeLimit(.minutes(1)))
+    func stars() throws {
         let name = String(repeating: "aaaaaaaaaa.", count: 20)
         let lookup = fields { set(name, &$0) }
         // Who tries every way to place the stars is not done in a lifetime.
-        let matching = Thread {
-            #expect(throws: Never.self) {
-                #expect(try !matches("name:" + String(repeating: "*a", count: 100) + "*b", lookup))
-            }
-        }
-        matching.start()
-        try await eventually("it is matched") { matching.isFinished }
+        #expect(try !matches("name:" + String(repeating: "*a", count: 100) + "*b", lookup))
     }
 
     static let others: [(String, Bool)] = [

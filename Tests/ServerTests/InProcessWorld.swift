@@ -123,7 +123,7 @@ final class InProcessWorld: ScenarioWorld {
     }
 
     func reload() async throws {
-        daemon.reload(reason: "a scenario's step")
+        daemon.reloading.reload(reason: "a scenario's step")
         while step(until: now) {}
     }
 
