@@ -85,6 +85,8 @@ final class InProcessWorld: ScenarioWorld {
     func ask(
         _ query: [UInt8], _ transport: ScenarioQuery.Transport, wantsLog: Bool
     ) async throws -> (answer: [UInt8], line: String?) {
+        // The log puts lookups in the order of their times.
+        network.now += 1
         let request = Lookup.Request(
             client: SocketAddress(high: 0, low: 0x7F00_0001, port: 40_000, isIPv6: false),
             transport: transport == .udp ? .udp : .tcp,

@@ -139,8 +139,15 @@ struct LoggedLookup: Decodable {
     var source: String
     var rule: String?
     var rcode: String?
+    var answerKind: String?
     var upstream: String?
     var masked: Bool?
+
+    enum CodingKeys: String, CodingKey {
+        case name, type, source, rule, rcode
+        case answerKind = "answer_kind"
+        case upstream, masked
+    }
 
     init(line: String) throws { self = try JSONDecoder().decode(Self.self, from: Data(line.utf8)) }
 
@@ -150,7 +157,7 @@ struct LoggedLookup: Decodable {
             let rule = rule.map { $0.hasPrefix("/") ? $0.split(separator: "/").last.map(String.init) ?? $0 : $0 }
             #expect(([source] + (rule.map { [$0] } ?? [])).joined(separator: " ") == wanted, "\(place): the log")
         }
-        if let wanted = expected.logged { #expect(rcode == wanted, "\(place): the log") }
+        if let wanted = expected.logged { #expect((answerKind ?? rcode) == wanted, "\(place): the log") }
         if let wanted = expected.upstream {
             let parts = upstream?.split(separator: "/").map(String.init)
             let name = parts.map { parts in servers.first { $0.address == parts[0] }?.name ?? parts[0] }
