@@ -54,6 +54,14 @@ struct FilterTests {
         #expect(try matches(words, fields { set(name, &$0) }) == expected)
     }
 
+    @Test(
+        "A pattern reads back from its own text",
+        arguments: ["www.acme.org.", "*.acme.org.", "*..", ".", "*", "*a*", #"a\.b\000."#, #"*.a\.b."#])
+    func text(_ text: String) throws {
+        let pattern = try NamePattern(text)
+        #expect(try NamePattern(pattern.description) == pattern, "\(pattern)")
+    }
+
     @Test("A pattern of many stars is no way to hold the log up", .timeLimit(.minutes(1)))
     func stars() throws {
         let name = String(repeating: "aaaaaaaaaa.", count: 20)

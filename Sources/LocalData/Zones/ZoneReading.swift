@@ -92,10 +92,10 @@ struct ZoneReading: ~Copyable {
         do throws(ZoneFileBytes.OpenError) {
             file = try ZoneFileBytes(path: path, limit: limits.bytes - bytesRead)
         } catch {
-            return diagnostics.add(Diagnostic(place, .error, "can't read \(path): \(error.message)"))
+            return diagnostics.add(Diagnostic(place, .error, "can't read \(quoted(path.utf8)): \(error.message)"))
         }
         guard !openFiles.contains(file.identity) else {
-            return diagnostics.add(Diagnostic(place, .error, "\(path) includes itself"))
+            return diagnostics.add(Diagnostic(place, .error, "\(quoted(path.utf8)) includes itself"))
         }
         bytesRead += file.bytes.count
         if records.entries.isEmpty {
