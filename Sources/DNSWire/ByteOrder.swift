@@ -1,32 +1,32 @@
 /// Reads and writes of network byte order at unaligned addresses. The caller has checked that the bytes are there.
 extension UnsafeRawPointer {
     @inlinable
-    package func readUInt16(_ offset: Int) -> UInt16 {
+    public func readUInt16(_ offset: Int) -> UInt16 {
         UInt16(bigEndian: loadUnaligned(fromByteOffset: offset, as: UInt16.self))
     }
 
     @inlinable
-    package func readUInt32(_ offset: Int) -> UInt32 {
+    public func readUInt32(_ offset: Int) -> UInt32 {
         UInt32(bigEndian: loadUnaligned(fromByteOffset: offset, as: UInt32.self))
     }
 
     @inlinable
-    package func readByte(_ offset: Int) -> UInt8 { load(fromByteOffset: offset, as: UInt8.self) }
+    public func readByte(_ offset: Int) -> UInt8 { load(fromByteOffset: offset, as: UInt8.self) }
 }
 
 extension UnsafeMutableRawPointer {
     @inlinable
-    package func write(_ value: UInt16, at offset: Int) {
+    public func write(_ value: UInt16, at offset: Int) {
         storeBytes(of: value.bigEndian, toByteOffset: offset, as: UInt16.self)
     }
 
     @inlinable
-    package func write(_ value: UInt32, at offset: Int) {
+    public func write(_ value: UInt32, at offset: Int) {
         storeBytes(of: value.bigEndian, toByteOffset: offset, as: UInt32.self)
     }
 
     @inlinable
-    package func write(_ value: UInt8, at offset: Int) {
+    public func write(_ value: UInt8, at offset: Int) {
         storeBytes(of: value, toByteOffset: offset, as: UInt8.self)
     }
 }

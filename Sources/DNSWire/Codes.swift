@@ -1,19 +1,19 @@
 /// The kind of query, bits 1 to 4 of the second header word's first byte.
 ///
 /// - RFC: 1035 4.1.1; 1996 (NOTIFY); 2136 (UPDATE); 8490 (DSO).
-package struct Opcode: RawRepresentable, Hashable, Sendable, BitwiseCopyable, CustomStringConvertible {
-    package let rawValue: UInt8
+public struct Opcode: RawRepresentable, Hashable, Sendable, BitwiseCopyable, CustomStringConvertible {
+    public let rawValue: UInt8
 
     @inlinable
-    package init(rawValue: UInt8) {
+    public init(rawValue: UInt8) {
         self.rawValue = rawValue
     }
 
-    package static let query = Opcode(rawValue: 0)
-    package static let notify = Opcode(rawValue: 4)
-    package static let update = Opcode(rawValue: 5)
+    public static let query = Opcode(rawValue: 0)
+    public static let notify = Opcode(rawValue: 4)
+    public static let update = Opcode(rawValue: 5)
 
-    package var description: String {
+    public var description: String {
         switch rawValue {
         case 0: "QUERY"
         case 1: "IQUERY"
@@ -29,27 +29,27 @@ package struct Opcode: RawRepresentable, Hashable, Sendable, BitwiseCopyable, Cu
 /// The result of a query (RCODE), with the eight upper bits that EDNS adds.
 ///
 /// - RFC: 1035 4.1.1; 6891 6.1.3; IANA "DNS RCODEs".
-package struct ResponseCode: RawRepresentable, Hashable, Sendable, BitwiseCopyable, CustomStringConvertible {
+public struct ResponseCode: RawRepresentable, Hashable, Sendable, BitwiseCopyable, CustomStringConvertible {
     /// 12 bits: the upper eight travel in the OPT record.
-    package let rawValue: UInt16
+    public let rawValue: UInt16
 
     @inlinable
-    package init(rawValue: UInt16) {
+    public init(rawValue: UInt16) {
         self.rawValue = rawValue
     }
 
-    package static let noError = ResponseCode(rawValue: 0)
-    package static let formatError = ResponseCode(rawValue: 1)
-    package static let serverFailure = ResponseCode(rawValue: 2)
-    package static let nxDomain = ResponseCode(rawValue: 3)
-    package static let notImplemented = ResponseCode(rawValue: 4)
-    package static let refused = ResponseCode(rawValue: 5)
-    package static let yxDomain = ResponseCode(rawValue: 6)
-    package static let notAuth = ResponseCode(rawValue: 9)
-    package static let badVersion = ResponseCode(rawValue: 16)
-    package static let badCookie = ResponseCode(rawValue: 23)
+    public static let noError = ResponseCode(rawValue: 0)
+    public static let formatError = ResponseCode(rawValue: 1)
+    public static let serverFailure = ResponseCode(rawValue: 2)
+    public static let nxDomain = ResponseCode(rawValue: 3)
+    public static let notImplemented = ResponseCode(rawValue: 4)
+    public static let refused = ResponseCode(rawValue: 5)
+    public static let yxDomain = ResponseCode(rawValue: 6)
+    public static let notAuth = ResponseCode(rawValue: 9)
+    public static let badVersion = ResponseCode(rawValue: 16)
+    public static let badCookie = ResponseCode(rawValue: 23)
 
-    package var description: String {
+    public var description: String {
         switch rawValue {
         case 0: "NOERROR"
         case 1: "FORMERR"
@@ -79,32 +79,32 @@ package struct ResponseCode: RawRepresentable, Hashable, Sendable, BitwiseCopyab
 /// Why an answer is as it is (EDE INFO-CODE).
 ///
 /// - RFC: 8914 4; IANA "Extended DNS Error Codes".
-package struct ExtendedError: RawRepresentable, Hashable, Sendable, BitwiseCopyable, CustomStringConvertible {
-    package let rawValue: UInt16
+public struct ExtendedError: RawRepresentable, Hashable, Sendable, BitwiseCopyable, CustomStringConvertible {
+    public let rawValue: UInt16
 
     @inlinable
-    package init(rawValue: UInt16) {
+    public init(rawValue: UInt16) {
         self.rawValue = rawValue
     }
 
-    package static let other = ExtendedError(rawValue: 0)
-    package static let staleAnswer = ExtendedError(rawValue: 3)
-    package static let forgedAnswer = ExtendedError(rawValue: 4)
-    package static let cachedError = ExtendedError(rawValue: 13)
-    package static let notReady = ExtendedError(rawValue: 14)
-    package static let blocked = ExtendedError(rawValue: 15)
-    package static let filtered = ExtendedError(rawValue: 17)
-    package static let prohibited = ExtendedError(rawValue: 18)
-    package static let staleNXDomainAnswer = ExtendedError(rawValue: 19)
-    package static let notAuthoritative = ExtendedError(rawValue: 20)
-    package static let notSupported = ExtendedError(rawValue: 21)
-    package static let noReachableAuthority = ExtendedError(rawValue: 22)
-    package static let networkError = ExtendedError(rawValue: 23)
-    package static let invalidData = ExtendedError(rawValue: 24)
-    package static let invalidQueryType = ExtendedError(rawValue: 30)
+    public static let other = ExtendedError(rawValue: 0)
+    public static let staleAnswer = ExtendedError(rawValue: 3)
+    public static let forgedAnswer = ExtendedError(rawValue: 4)
+    public static let cachedError = ExtendedError(rawValue: 13)
+    public static let notReady = ExtendedError(rawValue: 14)
+    public static let blocked = ExtendedError(rawValue: 15)
+    public static let filtered = ExtendedError(rawValue: 17)
+    public static let prohibited = ExtendedError(rawValue: 18)
+    public static let staleNXDomainAnswer = ExtendedError(rawValue: 19)
+    public static let notAuthoritative = ExtendedError(rawValue: 20)
+    public static let notSupported = ExtendedError(rawValue: 21)
+    public static let noReachableAuthority = ExtendedError(rawValue: 22)
+    public static let networkError = ExtendedError(rawValue: 23)
+    public static let invalidData = ExtendedError(rawValue: 24)
+    public static let invalidQueryType = ExtendedError(rawValue: 30)
 
     /// The registry's name of the code.
-    package var description: String {
+    public var description: String {
         switch rawValue {
         case 0: "Other"
         case 3: "Stale Answer"

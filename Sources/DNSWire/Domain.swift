@@ -1,19 +1,19 @@
 /// A name and all below it, as a lookup's name is compared with it: that allocates nothing.
-package struct Domain: Sendable, Hashable {
+public struct Domain: Sendable, Hashable {
     /// Folded wire form.
-    package let wire: [UInt8]
-    package let labelCount: Int
+    public let wire: [UInt8]
+    public let labelCount: Int
 
-    package init(_ name: Name) {
+    public init(_ name: Name) {
         wire = name.canonicalWire
         labelCount = name.labelCount
     }
 
     /// Of a name that is written in the program; the root where it is no name.
-    package init(_ text: StaticString) { self.init(Name("\(text)") ?? .root) }
+    public init(_ text: StaticString) { self.init(Name("\(text)") ?? .root) }
 
     /// The label of `name` at which the domain's name starts; nil where `name` is neither it nor below it.
-    package func start(in name: borrowing LookupName) -> Int? {
+    public func start(in name: borrowing LookupName) -> Int? {
         guard wire.count <= name.length, labelCount <= name.labelCount else { return nil }
         let label = name.labelCount - labelCount
         let isSuffix = wire.withUnsafeBytes {

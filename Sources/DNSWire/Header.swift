@@ -1,33 +1,33 @@
 /// The twelve bytes that open every message.
 ///
 /// - RFC: 1035 4.1.1; 4035 3.2 for AD and CD.
-package enum Header {
+public enum Header {
     /// Bytes.
-    package static let length = 12
+    public static let length = 12
 
     /// The second 16-bit word: QR, Opcode, AA, TC, RD, RA, Z, AD, CD, RCODE.
-    package struct Flags: OptionSet, Sendable, Hashable, BitwiseCopyable {
-        package let rawValue: UInt16
+    public struct Flags: OptionSet, Sendable, Hashable, BitwiseCopyable {
+        public let rawValue: UInt16
 
         @inlinable
-        package init(rawValue: UInt16) {
+        public init(rawValue: UInt16) {
             self.rawValue = rawValue
         }
 
-        package static let response = Flags(rawValue: 0x8000)
-        package static let authoritative = Flags(rawValue: 0x0400)
-        package static let truncated = Flags(rawValue: 0x0200)
-        package static let recursionDesired = Flags(rawValue: 0x0100)
-        package static let recursionAvailable = Flags(rawValue: 0x0080)
-        package static let authenticData = Flags(rawValue: 0x0020)
-        package static let checkingDisabled = Flags(rawValue: 0x0010)
+        public static let response = Flags(rawValue: 0x8000)
+        public static let authoritative = Flags(rawValue: 0x0400)
+        public static let truncated = Flags(rawValue: 0x0200)
+        public static let recursionDesired = Flags(rawValue: 0x0100)
+        public static let recursionAvailable = Flags(rawValue: 0x0080)
+        public static let authenticData = Flags(rawValue: 0x0020)
+        public static let checkingDisabled = Flags(rawValue: 0x0010)
 
         @inlinable
-        package var opcode: Opcode { Opcode(rawValue: UInt8(rawValue >> 11 & 0xF)) }
+        public var opcode: Opcode { Opcode(rawValue: UInt8(rawValue >> 11 & 0xF)) }
 
         /// The four header bits only.
         @inlinable
-        package var responseCode: ResponseCode { ResponseCode(rawValue: rawValue & 0xF) }
+        public var responseCode: ResponseCode { ResponseCode(rawValue: rawValue & 0xF) }
     }
 
     static let questionCount = 4

@@ -2,14 +2,14 @@
 ///
 /// A worker owns one and reuses it for each query, so nothing is allocated per query.
 /// - RFC: 1035 3.1; 4343 3 for folding.
-package struct LookupName: ~Copyable {
-    package let key: NameHash
+public struct LookupName: ~Copyable {
+    public let key: NameHash
     /// The folded wire form; valid until the next `assign`. Eight bytes behind its end can be read.
-    package var bytes: UnsafePointer<UInt8> { UnsafePointer(storage) }
+    public var bytes: UnsafePointer<UInt8> { UnsafePointer(storage) }
     /// Of the wire form, 1 to 255 bytes.
-    package private(set) var length = 1
+    public private(set) var length = 1
     /// Without the root's label, 0 to 127.
-    package private(set) var labelCount = 0
+    public private(set) var labelCount = 0
 
     private let storage: UnsafeMutablePointer<UInt8>
     private let offsets: UnsafeMutablePointer<UInt8>
@@ -17,7 +17,7 @@ package struct LookupName: ~Copyable {
 
     private static let maximumLabels = 127
 
-    package init(key: NameHash = .process) {
+    public init(key: NameHash = .process) {
         self.key = key
         storage = .allocate(capacity: Name.maximumLength + 9)
         storage.initialize(repeating: 0, count: Name.maximumLength + 9)
@@ -35,42 +35,42 @@ package struct LookupName: ~Copyable {
 
     /// The hash of the whole name.
     @inlinable
-    package var hash: UInt64 { hash(at: 0) }
+    public var hash: UInt64 { hash(at: 0) }
 
     /// The hash of the suffix that starts at label `index`; at `labelCount`, of the root.
-    package func hash(at index: Int) -> UInt64 {
+    public func hash(at index: Int) -> UInt64 {
         assert(index >= 0 && index <= labelCount)
         return hashes[index]
     }
 
     /// Where label `index` starts in `bytes`; at `labelCount`, the root's zero.
-    package func offset(at index: Int) -> Int {
+    public func offset(at index: Int) -> Int {
         assert(index >= 0 && index <= labelCount)
         return Int(offsets[index])
     }
 
     /// The wire form of the suffix that starts at label `index`.
-    package func suffix(at index: Int) -> UnsafeRawBufferPointer {
+    public func suffix(at index: Int) -> UnsafeRawBufferPointer {
         let start = offset(at: index)
         return UnsafeRawBufferPointer(start: storage + start, count: length - start)
     }
 
     /// The hash of `*.` in front of the suffix that starts at label `index`.
-    package func wildcardHash(at index: Int) -> UInt64 { key.wildcard(below: hash(at: index)) }
+    public func wildcardHash(at index: Int) -> UInt64 { key.wildcard(below: hash(at: index)) }
 
-    package func labelLength(at index: Int) -> Int { Int(storage[offset(at: index)]) }
+    public func labelLength(at index: Int) -> Int { Int(storage[offset(at: index)]) }
 
     /// The bytes of label `index`, without its length.
-    package func label(at index: Int) -> UnsafeRawBufferPointer {
+    public func label(at index: Int) -> UnsafeRawBufferPointer {
         let start = offset(at: index)
         return UnsafeRawBufferPointer(start: storage + start + 1, count: Int(storage[start]))
     }
 
     /// An owned copy, in lower case.
-    package var name: Name { Name(uncheckedWire: Array(UnsafeBufferPointer(start: storage, count: length))) }
+    public var name: Name { Name(uncheckedWire: Array(UnsafeBufferPointer(start: storage, count: length))) }
 
     /// Whether the suffix that starts at label `index` is the folded name at `other`.
-    package func suffixEquals(_ index: Int, _ other: UnsafeRawPointer, length otherLength: Int) -> Bool {
+    public func suffixEquals(_ index: Int, _ other: UnsafeRawPointer, length otherLength: Int) -> Bool {
         let start = offset(at: index)
         guard length - start == otherLength else { return false }
         let mine = UnsafeRawPointer(storage + start)
@@ -90,7 +90,7 @@ package struct LookupName: ~Copyable {
     }
 
     /// Takes an owned name.
-    package mutating func assign(_ name: borrowing Name) {
+    public mutating func assign(_ name: borrowing Name) {
         name.wire.withUnsafeBytes { bytes in
             _ = assign(uncompressed: bytes)
         }
@@ -99,7 +99,7 @@ package struct LookupName: ~Copyable {
     /// Takes the uncompressed name at the start of `bytes`.
     ///
     /// Returns its length in bytes; 0 when it is no legal name, has a pointer, or does not end within `bytes`.
-    package mutating func assign(uncompressed bytes: UnsafeRawBufferPointer) -> Int {
+    public mutating func assign(uncompressed bytes: UnsafeRawBufferPointer) -> Int {
         var index = 0
         var labels = 0
         let limit = min(bytes.count, Name.maximumLength)
@@ -124,7 +124,7 @@ package struct LookupName: ~Copyable {
     ///
     /// Returns the bytes it takes up at `offset`; 0 when it is no legal name.
     /// - RFC: 1035 4.1.4.
-    package mutating func assign(message: UnsafeRawBufferPointer, at offset: Int) -> Int {
+    public mutating func assign(message: UnsafeRawBufferPointer, at offset: Int) -> Int {
         var cursor = offset
         var lowest = offset
         var consumed = 0

@@ -2,26 +2,26 @@
 ///
 /// Every message from upstream passes it before libldns or the cache sees a byte.
 /// - RFC: 1035 4.1; 6891 6.1.1 (one OPT); 8945 5.1 (TSIG last); 9619 4 (one question).
-package enum MessageReader {
+public enum MessageReader {
     /// One record: offsets into its message.
-    package struct Record: Sendable, BitwiseCopyable {
+    public struct Record: Sendable, BitwiseCopyable {
         /// Where the owner name starts.
-        package var start: Int
-        package var type: RecordType
-        package var recordClass: RecordClass
-        package var ttl: UInt32
+        public var start: Int
+        public var type: RecordType
+        public var recordClass: RecordClass
+        public var ttl: UInt32
         /// Where the RDATA starts.
-        package var rdata: Int
+        public var rdata: Int
         /// One past the RDATA.
-        package var end: Int
+        public var end: Int
 
-        package var rdataLength: Int { end - rdata }
+        public var rdataLength: Int { end - rdata }
     }
 
     private static let maximumJumps = 127
 
     /// The end of the name at `offset`: legal labels, pointers strictly backwards, at most 255 bytes in all. Nil when not.
-    package static func endOfName(_ message: UnsafeRawBufferPointer, at offset: Int) -> Int? {
+    public static func endOfName(_ message: UnsafeRawBufferPointer, at offset: Int) -> Int? {
         var cursor = offset
         var lowest = offset
         var end: Int?
@@ -49,7 +49,7 @@ package enum MessageReader {
     }
 
     /// The record at `offset`; nil when it does not fit into the message.
-    package static func record(_ message: UnsafeRawBufferPointer, at offset: Int) -> Record? {
+    public static func record(_ message: UnsafeRawBufferPointer, at offset: Int) -> Record? {
         guard let nameEnd = endOfName(message, at: offset), nameEnd + 10 <= message.count,
             let base = message.baseAddress
         else { return nil }
@@ -67,7 +67,7 @@ package enum MessageReader {
     ///
     /// - RFC: 3597 4; 1035 3.3.
     @inlinable
-    package static func compressibleNames(_ type: RecordType) -> (before: Int, names: Int, after: Int)? {
+    public static func compressibleNames(_ type: RecordType) -> (before: Int, names: Int, after: Int)? {
         switch type.rawValue {
         case 2, 3, 4, 5, 7, 8, 9, 12: (0, 1, 0)  // NS MD MF CNAME MB MG MR PTR
         case 6: (0, 2, 20)  // SOA
@@ -78,24 +78,24 @@ package enum MessageReader {
     }
 
     /// What a message holds, once it has been walked.
-    package struct Summary: Sendable, BitwiseCopyable {
-        package var questionEnd = Header.length
-        package var answers = 0
-        package var authority = 0
-        package var additional = 0
+    public struct Summary: Sendable, BitwiseCopyable {
+        public var questionEnd = Header.length
+        public var answers = 0
+        public var authority = 0
+        public var additional = 0
         /// Where the first record starts.
-        package var records: Int { questionEnd }
-        package var opt: Record?
+        public var records: Int { questionEnd }
+        public var opt: Record?
         /// The RDATA of all records is of types that the walk knows to the last byte.
-        package var isWhollyKnown = true
+        public var isWhollyKnown = true
 
-        package init() {}
+        public init() {}
     }
 
     /// Walks the whole message; nil when anything is out of order.
     ///
     /// At most one question. Names inside compressible RDATA are walked too, and must fill it exactly.
-    package static func walk(_ message: UnsafeRawBufferPointer) -> Summary? {
+    public static func walk(_ message: UnsafeRawBufferPointer) -> Summary? {
         guard message.count >= Header.length, let base = message.baseAddress else { return nil }
         var summary = Summary()
         let questions = base.readUInt16(Header.questionCount)
@@ -149,7 +149,7 @@ extension MessageReader {
     /// Whether the (maybe compressed) name at `offset` is the suffix of `other` from label `label` on.
     ///
     /// `offset` was walked before, so pointers are known to go backwards.
-    package static func name(
+    public static func name(
         _ message: UnsafeRawBufferPointer, at offset: Int, equals other: borrowing LookupName, from label: Int = 0
     ) -> Bool {
         let wanted = other.suffix(at: label)
@@ -178,7 +178,7 @@ extension MessageReader {
     }
 
     /// Appends the uncompressed form of the name at `offset`, case kept; false when it is no legal name.
-    package static func expandName(
+    public static func expandName(
         _ message: UnsafeRawBufferPointer, at offset: Int, into bytes: inout [UInt8]
     ) -> Bool {
         guard endOfName(message, at: offset) != nil else { return false }
@@ -199,7 +199,7 @@ extension MessageReader {
     ///
     /// Also for the later types whose names some senders compress although they must not.
     /// - RFC: 3597 4.
-    package static func expandRDATA(
+    public static func expandRDATA(
         _ message: UnsafeRawBufferPointer, _ record: Record, into bytes: inout [UInt8]
     ) -> Bool {
         let names: (before: Int, names: Int, after: Int)

@@ -2,24 +2,24 @@
 ///
 /// The owned form, for configuration, compiling and printing. The fast lane works on `LookupName` instead.
 /// - RFC: 1035 3.1; 4343 for case; 9499 2 for the words.
-package struct Name: Sendable {
+public struct Name: Sendable {
     /// Length-prefixed labels and the root's zero, 1 to 255 bytes.
-    package let wire: [UInt8]
+    public let wire: [UInt8]
 
     /// The largest name, in bytes of wire form (RFC 1035 2.3.4).
-    package static let maximumLength = 255
+    public static let maximumLength = 255
     /// The largest label, in bytes without its length (RFC 1035 2.3.4).
-    package static let maximumLabelLength = 63
+    public static let maximumLabelLength = 63
 
-    package static let root = Name(uncheckedWire: [0])
+    public static let root = Name(uncheckedWire: [0])
 
     /// Takes over bytes that are known to be a legal uncompressed name.
-    package init(uncheckedWire wire: [UInt8]) {
+    public init(uncheckedWire wire: [UInt8]) {
         self.wire = wire
     }
 
     /// Checks `wire`: labels of 1 to 63 bytes, a zero at the very end, at most 255 bytes.
-    package init?(wire: some Collection<UInt8>) {
+    public init?(wire: some Collection<UInt8>) {
         guard wire.count <= Self.maximumLength else { return nil }
         var index = wire.startIndex
         while index != wire.endIndex {
@@ -37,7 +37,7 @@ package struct Name: Sendable {
     }
 
     /// Labels from the left, the root's empty label left out.
-    package var labels: [ArraySlice<UInt8>] {
+    public var labels: [ArraySlice<UInt8>] {
         var result: [ArraySlice<UInt8>] = []
         var index = 0
         while wire[index] != 0 {
@@ -49,7 +49,7 @@ package struct Name: Sendable {
     }
 
     /// The number of labels without the root's.
-    package var labelCount: Int {
+    public var labelCount: Int {
         var count = 0
         var index = 0
         while wire[index] != 0 {
@@ -59,21 +59,21 @@ package struct Name: Sendable {
         return count
     }
 
-    package var isRoot: Bool { wire.count == 1 }
+    public var isRoot: Bool { wire.count == 1 }
 
     /// The name without its leftmost label; nil for the root.
-    package var parent: Name? {
+    public var parent: Name? {
         isRoot ? nil : Name(uncheckedWire: Array(wire[(Int(wire[0]) + 1)...]))
     }
 
     /// Whether the leftmost label is `*` (RFC 4592 2.1.1).
-    package var isWildcard: Bool { wire.count > 2 && wire[0] == 1 && wire[1] == UInt8(ascii: "*") }
+    public var isWildcard: Bool { wire.count > 2 && wire[0] == 1 && wire[1] == UInt8(ascii: "*") }
 
     /// The wire form in lower case: what two equal names have in common.
-    package var canonicalWire: [UInt8] { wire.map(ASCII.lowercased) }
+    public var canonicalWire: [UInt8] { wire.map(ASCII.lowercased) }
 
     /// `self` is `ancestor` or a name below it.
-    package func isAtOrBelow(_ ancestor: Name) -> Bool {
+    public func isAtOrBelow(_ ancestor: Name) -> Bool {
         guard wire.count >= ancestor.wire.count else { return false }
         let start = wire.count - ancestor.wire.count
         var index = 0
@@ -83,12 +83,12 @@ package struct Name: Sendable {
     }
 
     /// A strict descendant of `ancestor`.
-    package func isBelow(_ ancestor: Name) -> Bool {
+    public func isBelow(_ ancestor: Name) -> Bool {
         wire.count > ancestor.wire.count && isAtOrBelow(ancestor)
     }
 
     /// `label` put in front; nil when the result is longer than a name may be.
-    package func prepending(label: some Collection<UInt8>) -> Name? {
+    public func prepending(label: some Collection<UInt8>) -> Name? {
         guard (1...Self.maximumLabelLength).contains(label.count), wire.count + label.count + 1 <= Self.maximumLength
         else { return nil }
         return Name(uncheckedWire: [UInt8(label.count)] + label + wire)
@@ -96,19 +96,19 @@ package struct Name: Sendable {
 }
 
 extension Name: Hashable {
-    package static func == (left: Name, right: Name) -> Bool {
+    public static func == (left: Name, right: Name) -> Bool {
         left.wire.count == right.wire.count
             && zip(left.wire, right.wire).allSatisfy { ASCII.lowercased($0) == ASCII.lowercased($1) }
     }
 
-    package func hash(into hasher: inout Hasher) {
+    public func hash(into hasher: inout Hasher) {
         for byte in wire { hasher.combine(ASCII.lowercased(byte)) }
     }
 }
 
 extension Name: Comparable {
     /// Canonical DNS name order: by label from the right, as lower-case byte strings (RFC 4034 6.1).
-    package static func < (left: Name, right: Name) -> Bool {
+    public static func < (left: Name, right: Name) -> Bool {
         for (a, b) in zip(left.labels.reversed(), right.labels.reversed()) {
             let folded = (a.map(ASCII.lowercased), b.map(ASCII.lowercased))
             if folded.0 != folded.1 { return folded.0.lexicographicallyPrecedes(folded.1) }
@@ -119,7 +119,7 @@ extension Name: Comparable {
 
 extension Name: CustomStringConvertible {
     /// Presentation form with the trailing dot; every byte that is not a plain printable is escaped (RFC 4343 2.1).
-    package var description: String {
+    public var description: String {
         if isRoot { return "." }
         var text: [UInt8] = []
         text.reserveCapacity(wire.count)
@@ -131,10 +131,10 @@ extension Name: CustomStringConvertible {
     }
 
     /// Why a text is not a domain name.
-    package enum ParseError: Error, Equatable, CustomStringConvertible {
+    public enum ParseError: Error, Equatable, CustomStringConvertible {
         case empty, emptyLabel, labelTooLong, nameTooLong, badEscape
 
-        package var description: String {
+        public var description: String {
             switch self {
             case .empty: "the name is empty"
             case .emptyLabel: "the name has an empty label (two dots in a row, or one in front)"
@@ -148,7 +148,7 @@ extension Name: CustomStringConvertible {
     /// Reads presentation form: `\.` and `\DDD` escapes; a name without a trailing dot is completed with `origin`.
     ///
     /// - RFC: 1035 5.1.
-    package init(parsing text: some Sequence<UInt8>, origin: Name = .root) throws(ParseError) {
+    public init(parsing text: some Sequence<UInt8>, origin: Name = .root) throws(ParseError) {
         var wire: [UInt8] = [0]
         var labelStart = 0
         var absolute = false
@@ -201,25 +201,25 @@ extension Name: CustomStringConvertible {
     }
 
     /// Reads presentation form, completed with the root; nil when it is no name.
-    package init?(_ text: String) {
+    public init?(_ text: String) {
         guard let name = try? Name(parsing: text.utf8) else { return nil }
         self = name
     }
 }
 
 /// The few facts about ASCII that the DNS builds on.
-package enum ASCII {
+public enum ASCII {
     /// `A` to `Z` folded, every other byte as it is (RFC 4343 3).
     @inlinable
-    package static func lowercased(_ byte: UInt8) -> UInt8 {
+    public static func lowercased(_ byte: UInt8) -> UInt8 {
         byte &- 0x41 < 26 ? byte | 0x20 : byte
     }
 
     @inlinable
-    package static func isDigit(_ byte: UInt8) -> Bool { byte &- 0x30 < 10 }
+    public static func isDigit(_ byte: UInt8) -> Bool { byte &- 0x30 < 10 }
 
     /// Appends `byte` of a label as presentation text: plain, `\.`-escaped, or `\DDD`.
-    package static func appendEscaped(_ byte: UInt8, to text: inout [UInt8]) {
+    public static func appendEscaped(_ byte: UInt8, to text: inout [UInt8]) {
         switch byte {
         case UInt8(ascii: "."), UInt8(ascii: "\\"), UInt8(ascii: "\""), UInt8(ascii: ";"), UInt8(ascii: "("),
             UInt8(ascii: ")"), UInt8(ascii: "@"), UInt8(ascii: "$"):

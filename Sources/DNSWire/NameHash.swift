@@ -1,19 +1,19 @@
 /// The key of every name hash in the process: random, so that no one can choose names that collide.
-package struct NameHash: Sendable, BitwiseCopyable {
+public struct NameHash: Sendable, BitwiseCopyable {
     @usableFromInline let first: UInt64
     @usableFromInline let second: UInt64
 
     /// The process's own key, drawn once from the system's random numbers. Read it once and pass it on.
-    package static let process = NameHash(first: .random(in: 1...UInt64.max), second: .random(in: 1...UInt64.max) | 1)
+    public static let process = NameHash(first: .random(in: 1...UInt64.max), second: .random(in: 1...UInt64.max) | 1)
 
-    package init(first: UInt64, second: UInt64) {
+    public init(first: UInt64, second: UInt64) {
         self.first = first
         self.second = second
     }
 
     /// The hash of the root name.
     @inlinable
-    package var root: UInt64 { first }
+    public var root: UInt64 { first }
 
     /// The hash of the name `label` + (the name whose hash is `suffix`).
     ///
@@ -35,13 +35,13 @@ package struct NameHash: Sendable, BitwiseCopyable {
 
     /// The hash of the wildcard just below the name whose hash is `suffix`.
     @inlinable
-    package func wildcard(below suffix: UInt64) -> UInt64 {
+    public func wildcard(below suffix: UInt64) -> UInt64 {
         mix(suffix ^ UInt64(UInt8(ascii: "*")), second ^ 1)
     }
 
     /// The hash of 16 bytes that are no name.
     @inlinable
-    package func hash(_ a: UInt64, _ b: UInt64) -> UInt64 { mix(mix(first ^ a, second) ^ b, second) }
+    public func hash(_ a: UInt64, _ b: UInt64) -> UInt64 { mix(mix(first ^ a, second) ^ b, second) }
 
     @inlinable
     func mix(_ a: UInt64, _ b: UInt64) -> UInt64 {

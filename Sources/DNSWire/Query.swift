@@ -2,40 +2,40 @@
 ///
 /// The QNAME is in the `LookupName` that was filled beside it.
 /// - RFC: 1035 4.1; 6891 6.1; 7873 4; 7828 3.1; 7830 3; 1995 3.
-package struct Query: Sendable, BitwiseCopyable {
-    package var id: UInt16 = 0
-    package var flags = Header.Flags()
+public struct Query: Sendable, BitwiseCopyable {
+    public var id: UInt16 = 0
+    public var flags = Header.Flags()
     /// Bytes of QNAME, QTYPE and QCLASS behind the header; 0 when there was no readable question.
-    package var questionLength = 0
-    package var type = RecordType(rawValue: 0)
-    package var recordClass = RecordClass(rawValue: 0)
-    package var hasEDNS = false
-    package var ednsVersion: UInt8 = 0
+    public var questionLength = 0
+    public var type = RecordType(rawValue: 0)
+    public var recordClass = RecordClass(rawValue: 0)
+    public var hasEDNS = false
+    public var ednsVersion: UInt8 = 0
     /// What the client can take over UDP, in bytes: at least 512.
-    package var payloadSize: UInt16 = UInt16(EDNS.classicPayloadSize)
-    package var dnssecOK = false
+    public var payloadSize: UInt16 = UInt16(EDNS.classicPayloadSize)
+    public var dnssecOK = false
     /// Where the COOKIE option's data starts in the message; 0 when there is none.
-    package var cookieOffset = 0
+    public var cookieOffset = 0
     /// 8 (client cookie only), or 16 to 40.
-    package var cookieLength = 0
-    package var wantsKeepalive = false
-    package var wantsPadding = false
-    package var wantsNSID = false
+    public var cookieLength = 0
+    public var wantsKeepalive = false
+    public var wantsPadding = false
+    public var wantsNSID = false
     /// Of the zone that an IXFR client holds already.
-    package var heldSerial: UInt32 = 0
+    public var heldSerial: UInt32 = 0
 
-    package init() {}
+    public init() {}
 
     @inlinable
-    package var recursionDesired: Bool { flags.contains(.recursionDesired) }
+    public var recursionDesired: Bool { flags.contains(.recursionDesired) }
     /// The client understands AD in the response (RFC 6840 5.7).
     @inlinable
-    package var wantsAuthenticData: Bool { dnssecOK || flags.contains(.authenticData) }
+    public var wantsAuthenticData: Bool { dnssecOK || flags.contains(.authenticData) }
     @inlinable
-    package var checkingDisabled: Bool { flags.contains(.checkingDisabled) }
+    public var checkingDisabled: Bool { flags.contains(.checkingDisabled) }
 
     /// What is to be done with a message that came in.
-    package enum Verdict: Sendable, Hashable, BitwiseCopyable {
+    public enum Verdict: Sendable, Hashable, BitwiseCopyable {
         /// A well-formed query with one question.
         case resolve
         /// A query without question that only asks for a server cookie (RFC 7873 5.4).
@@ -49,7 +49,7 @@ package struct Query: Sendable, BitwiseCopyable {
     /// Reads a message that came in as a query. The one list of what is dropped and what is answered with which RCODE.
     ///
     /// Never traps, whatever the bytes. On `.fail`, what could be read is in `self` and in `name`.
-    package mutating func parse(_ message: UnsafeRawBufferPointer, name: inout LookupName) -> Verdict {
+    public mutating func parse(_ message: UnsafeRawBufferPointer, name: inout LookupName) -> Verdict {
         self = Query()
         guard message.count >= Header.length, let base = message.baseAddress else { return .drop }
         id = base.readUInt16(0)

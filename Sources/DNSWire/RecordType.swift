@@ -1,57 +1,57 @@
 /// The type of a resource record (TYPE, QTYPE): an open set, so a struct and not an enum.
 ///
 /// - RFC: 1035 3.2.2 and 3.2.3; IANA "DNS Parameters"; RFC 3597 5 for `TYPE123`.
-package struct RecordType: RawRepresentable, Hashable, Sendable, BitwiseCopyable {
-    package let rawValue: UInt16
+public struct RecordType: RawRepresentable, Hashable, Sendable, BitwiseCopyable {
+    public let rawValue: UInt16
 
     @inlinable
-    package init(rawValue: UInt16) {
+    public init(rawValue: UInt16) {
         self.rawValue = rawValue
     }
 
-    package static let a = RecordType(rawValue: 1)
-    package static let ns = RecordType(rawValue: 2)
-    package static let cname = RecordType(rawValue: 5)
-    package static let soa = RecordType(rawValue: 6)
-    package static let ptr = RecordType(rawValue: 12)
-    package static let mx = RecordType(rawValue: 15)
-    package static let txt = RecordType(rawValue: 16)
-    package static let aaaa = RecordType(rawValue: 28)
-    package static let srv = RecordType(rawValue: 33)
-    package static let dname = RecordType(rawValue: 39)
-    package static let opt = RecordType(rawValue: 41)
-    package static let ds = RecordType(rawValue: 43)
-    package static let rrsig = RecordType(rawValue: 46)
-    package static let nsec = RecordType(rawValue: 47)
-    package static let dnskey = RecordType(rawValue: 48)
-    package static let nsec3 = RecordType(rawValue: 50)
-    package static let nsec3param = RecordType(rawValue: 51)
-    package static let svcb = RecordType(rawValue: 64)
-    package static let https = RecordType(rawValue: 65)
-    package static let nxname = RecordType(rawValue: 128)
-    package static let tkey = RecordType(rawValue: 249)
-    package static let tsig = RecordType(rawValue: 250)
-    package static let ixfr = RecordType(rawValue: 251)
-    package static let axfr = RecordType(rawValue: 252)
-    package static let mailb = RecordType(rawValue: 253)
-    package static let maila = RecordType(rawValue: 254)
-    package static let any = RecordType(rawValue: 255)
-    package static let hinfo = RecordType(rawValue: 13)
-    package static let caa = RecordType(rawValue: 257)
+    public static let a = RecordType(rawValue: 1)
+    public static let ns = RecordType(rawValue: 2)
+    public static let cname = RecordType(rawValue: 5)
+    public static let soa = RecordType(rawValue: 6)
+    public static let ptr = RecordType(rawValue: 12)
+    public static let mx = RecordType(rawValue: 15)
+    public static let txt = RecordType(rawValue: 16)
+    public static let aaaa = RecordType(rawValue: 28)
+    public static let srv = RecordType(rawValue: 33)
+    public static let dname = RecordType(rawValue: 39)
+    public static let opt = RecordType(rawValue: 41)
+    public static let ds = RecordType(rawValue: 43)
+    public static let rrsig = RecordType(rawValue: 46)
+    public static let nsec = RecordType(rawValue: 47)
+    public static let dnskey = RecordType(rawValue: 48)
+    public static let nsec3 = RecordType(rawValue: 50)
+    public static let nsec3param = RecordType(rawValue: 51)
+    public static let svcb = RecordType(rawValue: 64)
+    public static let https = RecordType(rawValue: 65)
+    public static let nxname = RecordType(rawValue: 128)
+    public static let tkey = RecordType(rawValue: 249)
+    public static let tsig = RecordType(rawValue: 250)
+    public static let ixfr = RecordType(rawValue: 251)
+    public static let axfr = RecordType(rawValue: 252)
+    public static let mailb = RecordType(rawValue: 253)
+    public static let maila = RecordType(rawValue: 254)
+    public static let any = RecordType(rawValue: 255)
+    public static let hinfo = RecordType(rawValue: 13)
+    public static let caa = RecordType(rawValue: 257)
 
     /// A query-only or message-only type, which no zone may hold: OPT, TKEY to ANY, and type 0.
     ///
     /// - RFC: 6895 3.1 (128 to 255 are meta-types and QTYPEs).
     @inlinable
-    package var isMeta: Bool { rawValue == 0 || rawValue == 41 || (128...255).contains(rawValue) }
+    public var isMeta: Bool { rawValue == 0 || rawValue == 41 || (128...255).contains(rawValue) }
 }
 
 extension RecordType: CustomStringConvertible {
     /// The IANA mnemonic, or `TYPE123` where there is none.
-    package var description: String { Self.mnemonicOfNumber[rawValue] ?? "TYPE\(rawValue)" }
+    public var description: String { Self.mnemonicOfNumber[rawValue] ?? "TYPE\(rawValue)" }
 
     /// Reads a mnemonic or `TYPE123`, in any case; nil when it is neither.
-    package init?(mnemonic text: some StringProtocol) {
+    public init?(mnemonic text: some StringProtocol) {
         let upper = text.uppercased()
         if let number = Self.numberOfMnemonic[upper] {
             self.init(rawValue: number)
@@ -63,7 +63,7 @@ extension RecordType: CustomStringConvertible {
     }
 
     /// Every mnemonic of the registry with its number.
-    package static let mnemonics: [(String, UInt16)] = [
+    public static let mnemonics: [(String, UInt16)] = [
         ("A", 1), ("NS", 2), ("MD", 3), ("MF", 4), ("CNAME", 5), ("SOA", 6), ("MB", 7), ("MG", 8), ("MR", 9),
         ("NULL", 10), ("WKS", 11), ("PTR", 12), ("HINFO", 13), ("MINFO", 14), ("MX", 15), ("TXT", 16), ("RP", 17),
         ("AFSDB", 18), ("X25", 19), ("ISDN", 20), ("RT", 21), ("NSAP", 22), ("NSAP-PTR", 23), ("SIG", 24),
@@ -86,22 +86,22 @@ extension RecordType: CustomStringConvertible {
 /// The class of a resource record (CLASS, QCLASS).
 ///
 /// - RFC: 1035 3.2.4 and 3.2.5.
-package struct RecordClass: RawRepresentable, Hashable, Sendable, BitwiseCopyable, CustomStringConvertible {
-    package let rawValue: UInt16
+public struct RecordClass: RawRepresentable, Hashable, Sendable, BitwiseCopyable, CustomStringConvertible {
+    public let rawValue: UInt16
 
     @inlinable
-    package init(rawValue: UInt16) {
+    public init(rawValue: UInt16) {
         self.rawValue = rawValue
     }
 
-    package static let `in` = RecordClass(rawValue: 1)
-    package static let ch = RecordClass(rawValue: 3)
-    package static let hs = RecordClass(rawValue: 4)
-    package static let none = RecordClass(rawValue: 254)
-    package static let any = RecordClass(rawValue: 255)
+    public static let `in` = RecordClass(rawValue: 1)
+    public static let ch = RecordClass(rawValue: 3)
+    public static let hs = RecordClass(rawValue: 4)
+    public static let none = RecordClass(rawValue: 254)
+    public static let any = RecordClass(rawValue: 255)
 
     /// The mnemonic, or `CLASS123` (RFC 3597 5).
-    package var description: String {
+    public var description: String {
         switch rawValue {
         case 1: "IN"
         case 3: "CH"
@@ -113,7 +113,7 @@ package struct RecordClass: RawRepresentable, Hashable, Sendable, BitwiseCopyabl
     }
 
     /// Reads a mnemonic or `CLASS123`, in any case; nil when it is neither.
-    package init?(mnemonic text: some StringProtocol) {
+    public init?(mnemonic text: some StringProtocol) {
         switch text.uppercased() {
         case "IN": self = .in
         case "CH", "CHAOS": self = .ch

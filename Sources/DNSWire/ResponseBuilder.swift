@@ -2,13 +2,13 @@
 ///
 /// Records are appended section by section, in order. What does not fit is not written: `truncated` says so.
 /// - RFC: 1035 4.1.4; 2181 9 for truncation; 3597 4 for which names are compressed.
-package struct ResponseBuilder {
-    package enum Section: Int, Sendable, BitwiseCopyable { case answer, authority, additional }
+public struct ResponseBuilder {
+    public enum Section: Int, Sendable, BitwiseCopyable { case answer, authority, additional }
 
     /// A place to come back to with `rollback`.
-    package struct Mark: Sendable, BitwiseCopyable {
+    public struct Mark: Sendable, BitwiseCopyable {
         let length: Int
-        package let answers: UInt16
+        public let answers: UInt16
         let authority: UInt16
         let additional: UInt16
         let section: Section
@@ -16,20 +16,20 @@ package struct ResponseBuilder {
     }
 
     /// The start of the message. Valid as long as the caller's buffer is.
-    package private(set) var base: UnsafeMutableRawPointer
+    public private(set) var base: UnsafeMutableRawPointer
     /// Bytes that records may fill: the client's limit without what is kept back for OPT.
-    package private(set) var capacity: Int
+    public private(set) var capacity: Int
     /// Bytes written.
-    package private(set) var length: Int
+    public private(set) var length: Int
     /// One past the question section.
-    package private(set) var questionEnd: Int
+    public private(set) var questionEnd: Int
     /// The section that the next record goes to.
-    package private(set) var section = Section.answer
+    public private(set) var section = Section.answer
     /// A record of the answer or authority section did not fit (TC=1), or `requireWhole` was not met.
-    package private(set) var truncated = false
-    package private(set) var answers: UInt16 = 0
-    package private(set) var authority: UInt16 = 0
-    package private(set) var additional: UInt16 = 0
+    public private(set) var truncated = false
+    public private(set) var answers: UInt16 = 0
+    public private(set) var authority: UInt16 = 0
+    public private(set) var additional: UInt16 = 0
 
     // Suffixes that are already in the message: where, and how long they are uncompressed.
     private var suffixOffsets = InlineArray<32, UInt16>(repeating: 0)
@@ -40,7 +40,7 @@ package struct ResponseBuilder {
     ///
     /// `reserved` bytes of `buffer` are kept for the OPT record. `buffer` holds at least 512 bytes and more than the
     /// question with `reserved`.
-    package init(
+    public init(
         buffer: UnsafeMutableRawBufferPointer, query: borrowing Query, message: UnsafeRawBufferPointer, reserved: Int
     ) {
         self.init()
@@ -48,7 +48,7 @@ package struct ResponseBuilder {
     }
 
     /// Starts the response to another query, in the same value: what the last one has left is not looked at again.
-    package mutating func begin(
+    public mutating func begin(
         _ buffer: UnsafeMutableRawBufferPointer, query: borrowing Query, message: UnsafeRawBufferPointer, reserved: Int
     ) {
         base = buffer.baseAddress.unsafelyUnwrapped
@@ -65,7 +65,7 @@ package struct ResponseBuilder {
     }
 
     /// The response to nothing, which takes no record: what stands in until there is a query.
-    package static var nowhere: ResponseBuilder { ResponseBuilder() }
+    public static var nowhere: ResponseBuilder { ResponseBuilder() }
 
     /// Room for the header that `finish` would write; nobody reads it.
     private nonisolated(unsafe) static let blank = UnsafeMutableRawPointer.allocate(
@@ -79,16 +79,16 @@ package struct ResponseBuilder {
     }
 
     /// The message so far.
-    package var message: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: length) }
+    public var message: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: length) }
 
-    package var mark: Mark {
+    public var mark: Mark {
         Mark(
             length: length, answers: answers, authority: authority, additional: additional, section: section,
             suffixCount: suffixCount)
     }
 
     /// Drops all that was written since `mark`, the note of truncation included.
-    package mutating func rollback(to mark: Mark) {
+    public mutating func rollback(to mark: Mark) {
         length = mark.length
         answers = mark.answers
         authority = mark.authority
@@ -99,14 +99,14 @@ package struct ResponseBuilder {
     }
 
     /// Drops the additional records, the first of which starts at `offset`.
-    package mutating func dropAdditional(from offset: Int) {
+    public mutating func dropAdditional(from offset: Int) {
         length = offset
         additional = 0
         while suffixCount > 0, Int(suffixOffsets[suffixCount - 1]) >= offset { suffixCount -= 1 }
     }
 
     /// Drops all records; the response then tells the client to come back over TCP.
-    package mutating func truncate() {
+    public mutating func truncate() {
         length = questionEnd
         answers = 0
         authority = 0
@@ -117,13 +117,13 @@ package struct ResponseBuilder {
     }
 
     /// Moves on to a later section.
-    package mutating func begin(_ section: Section) {
+    public mutating func begin(_ section: Section) {
         assert(section.rawValue >= self.section.rawValue)
         self.section = section
     }
 
     /// Where the name at `offset` really starts: a name that is nothing but a pointer stands at its target.
-    package func resolvePointer(at offset: Int) -> Int {
+    public func resolvePointer(at offset: Int) -> Int {
         let first = Int(base.load(fromByteOffset: offset, as: UInt8.self))
         guard first >= 0xC0 else { return offset }
         return (first & 0x3F) << 8 | Int(base.load(fromByteOffset: offset + 1, as: UInt8.self))
@@ -132,7 +132,7 @@ package struct ResponseBuilder {
     // MARK: Records
 
     /// Who a record belongs to.
-    package enum Owner: BitwiseCopyable {
+    public enum Owner: BitwiseCopyable {
         /// The name that stands at this offset of the message (12 is the QNAME).
         case at(Int)
         /// An uncompressed name, compressed where it can be.
@@ -144,7 +144,7 @@ package struct ResponseBuilder {
     /// Appends one record; RDATA is in wire form with uncompressed names, and they are compressed where the type
     /// allows it. Returns whether it fitted.
     @discardableResult
-    package mutating func append(
+    public mutating func append(
         owner: Owner, type: RecordType, recordClass: RecordClass = .in, ttl: UInt32, rdata: UnsafeRawBufferPointer
     ) -> Bool {
         let start = mark
@@ -172,7 +172,7 @@ package struct ResponseBuilder {
     }
 
     /// Appends a CNAME to `target`; returns the offset of the target name in the message, nil when it did not fit.
-    package mutating func appendCNAME(
+    public mutating func appendCNAME(
         owner: Owner, ttl: UInt32, target: UnsafeRawBufferPointer
     ) -> Int? {
         let start = mark
@@ -236,7 +236,7 @@ package struct ResponseBuilder {
     }
 
     /// Says that something in the additional section had to be there and is not (RFC 9471 3: glue).
-    package mutating func requireWhole() { truncated = true }
+    public mutating func requireWhole() { truncated = true }
 
     private mutating func appendBytes(_ source: UnsafeRawBufferPointer, from cursor: inout Int, count: Int) -> Bool {
         guard count >= 0, cursor + count <= source.count, length + count <= capacity else { return false }
@@ -362,7 +362,7 @@ package struct ResponseBuilder {
     }
 
     /// Whether a record of this owner and type is in the authority section; for the few that may be asked for twice.
-    package func hasAuthority(owner: UnsafeRawBufferPointer, type: RecordType) -> Bool {
+    public func hasAuthority(owner: UnsafeRawBufferPointer, type: RecordType) -> Bool {
         var cursor = questionEnd
         for index in 0..<(Int(answers) + Int(authority)) {
             guard let record = MessageReader.record(message, at: cursor) else { return false }
@@ -379,10 +379,10 @@ package struct ResponseBuilder {
     // MARK: The end
 
     /// Lets the OPT record use the bytes that were kept back for it.
-    package mutating func release(reserved: Int) { capacity += reserved }
+    public mutating func release(reserved: Int) { capacity += reserved }
 
     /// Appends the bytes of a whole OPT record (or any additional record) as they are; false when they do not fit.
-    package mutating func appendAdditional(raw: UnsafeRawBufferPointer) -> Bool {
+    public mutating func appendAdditional(raw: UnsafeRawBufferPointer) -> Bool {
         section = .additional
         var cursor = 0
         guard appendBytes(raw, from: &cursor, count: raw.count) else { return false }
@@ -393,7 +393,7 @@ package struct ResponseBuilder {
     /// Appends already encoded records that were valid in a message with the same question: the cache's hit.
     ///
     /// Only for an empty response; `body` starts where the question ends.
-    package mutating func appendBody(
+    public mutating func appendBody(
         _ body: UnsafeRawBufferPointer, answers: UInt16, authority: UInt16, additional: UInt16
     ) -> Bool {
         assert(length == questionEnd)
@@ -412,7 +412,7 @@ package struct ResponseBuilder {
     }
 
     /// Writes flags and counts, which makes the message whole.
-    package mutating func finish(flags: Header.Flags, questions: UInt16) {
+    public mutating func finish(flags: Header.Flags, questions: UInt16) {
         base.write(flags.rawValue, at: 2)
         base.write(questions, at: Header.questionCount)
         base.write(answers, at: Header.answerCount)

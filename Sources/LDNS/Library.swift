@@ -1,20 +1,20 @@
 internal import CLdns
 
 /// libldns itself.
-package enum Library {
+public enum Library {
     /// The version of the library that is loaded, "1.8.3".
-    package static var version: String { String(cString: ldns_version()) }
+    public static var version: String { String(cString: ldns_version()) }
 }
 
 /// A status that libldns gave instead of a result.
-package struct LibraryError: Error, Hashable, CustomStringConvertible {
+public struct LibraryError: Error, Hashable, CustomStringConvertible {
     /// `ldns_status`; 0 where the library gave no object and no reason.
-    package let status: Int32
+    public let status: Int32
 
     init(_ status: ldns_status) { self.status = Int32(bitPattern: status.rawValue) }
 
     /// The library's own words.
-    package var description: String {
+    public var description: String {
         guard status != 0, let text = ldns_get_errorstr_by_id(ldns_status(UInt32(bitPattern: status))) else {
             return "no result"
         }

@@ -1,5 +1,5 @@
 internal import CLdns
-package import DNSWire
+public import DNSWire
 internal import Glibc
 
 /// One DNS message as libldns read it.
@@ -7,26 +7,26 @@ internal import Glibc
 /// Only for bytes that our own strict walk has passed: libldns follows pointers forwards, takes several OPT records
 /// and leaks on a second TSIG.
 /// - RFC: 1035 4.1.
-package struct Message: ~Copyable {
+public struct Message: ~Copyable {
     private let packet: UnsafeMutablePointer<ldns_pkt>
 
     /// The sections that hold records.
-    package enum Section: Sendable, CaseIterable {
+    public enum Section: Sendable, CaseIterable {
         case answer, authority, additional
     }
 
     /// One record; its RDATA is uncompressed.
-    package struct Record: Hashable, Sendable {
-        package let owner: Name
-        package let type: RecordType
-        package let recordClass: RecordClass
+    public struct Record: Hashable, Sendable {
+        public let owner: Name
+        public let type: RecordType
+        public let recordClass: RecordClass
         /// Seconds.
-        package let ttl: UInt32
-        package let rdata: [UInt8]
+        public let ttl: UInt32
+        public let rdata: [UInt8]
     }
 
     /// Reads a message.
-    package init(wire: [UInt8]) throws(LibraryError) {
+    public init(wire: [UInt8]) throws(LibraryError) {
         var packet: UnsafeMutablePointer<ldns_pkt>?
         try LibraryError.check(ldns_wire2pkt(&packet, wire, wire.count))
         guard let packet else { throw LibraryError(LDNS_STATUS_ERR) }
@@ -35,20 +35,20 @@ package struct Message: ~Copyable {
 
     deinit { ldns_pkt_free(packet) }
 
-    package var id: UInt16 { ldns_pkt_id(packet) }
+    public var id: UInt16 { ldns_pkt_id(packet) }
 
     /// With the upper bits that EDNS adds.
-    package var responseCode: ResponseCode {
+    public var responseCode: ResponseCode {
         let lower = UInt16(truncatingIfNeeded: ldns_pkt_get_rcode(packet).rawValue)
         return ResponseCode(rawValue: UInt16(ldns_pkt_edns_extended_rcode(packet)) << 4 | lower)
     }
 
-    package var isTruncated: Bool { ldns_pkt_tc(packet) != 0 }
-    package var isAuthoritative: Bool { ldns_pkt_aa(packet) != 0 }
-    package var isAuthenticated: Bool { ldns_pkt_ad(packet) != 0 }
+    public var isTruncated: Bool { ldns_pkt_tc(packet) != 0 }
+    public var isAuthoritative: Bool { ldns_pkt_aa(packet) != 0 }
+    public var isAuthenticated: Bool { ldns_pkt_ad(packet) != 0 }
 
     /// The records of a section in their order; OPT is not among them.
-    package func records(_ section: Section) -> [Record] {
+    public func records(_ section: Section) -> [Record] {
         let list =
             switch section {
             case .answer: ldns_pkt_answer(packet)
@@ -70,7 +70,7 @@ package struct Message: ~Copyable {
 }
 
 /// A query to send, as bytes.
-package enum Query {
+public enum Query {
     /// Builds a query with one question.
     ///
     /// - Parameters:
@@ -78,7 +78,7 @@ package enum Query {
     ///   - payloadSize: bytes that an answer over UDP may have; nil sends no OPT record.
     ///   - wantsSignatures: sets DO, which needs OPT.
     /// - RFC: 1035 4.1; 6891 6.1.2; 3225 3 (DO).
-    package static func wire(
+    public static func wire(
         name: Name, type: RecordType, recordClass: RecordClass = .in, id: UInt16, isRecursionDesired: Bool = true,
         isCheckingDisabled: Bool = false, payloadSize: UInt16? = 1232, wantsSignatures: Bool = false
     ) throws(LibraryError) -> [UInt8] {

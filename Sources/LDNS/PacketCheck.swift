@@ -2,12 +2,12 @@ internal import CLdns
 internal import DNSWire
 
 /// libldns's judgement of a message that has passed our own strict walk.
-package enum PacketCheck {
+public enum PacketCheck {
     /// Whether libldns can read all of it, and takes the data of each record to be the bytes that stand there.
     ///
     /// By itself it is lenient: it follows pointers in names that nobody may compress, and reads a name on beyond the
     /// end of its record.
-    package static func accepts(_ message: UnsafeRawBufferPointer) -> Bool {
+    public static func accepts(_ message: UnsafeRawBufferPointer) -> Bool {
         guard let base = message.baseAddress else { return false }
         var packet: UnsafeMutablePointer<ldns_pkt>?
         let status = ldns_wire2pkt(&packet, base.assumingMemoryBound(to: UInt8.self), message.count)

@@ -1,5 +1,5 @@
 internal import CLdns
-package import DNSWire
+public import DNSWire
 internal import Glibc
 
 /// Owns one `ldns_rr`, with the names and data in it.
@@ -43,9 +43,9 @@ func rdataBytes(_ record: UnsafeMutablePointer<ldns_rr>) -> [UInt8] {
 }
 
 /// Reading the RDATA of a master-file entry, for the types whose text form we don't read ourselves.
-package enum ZoneEntry {
+public enum ZoneEntry {
     /// Whether libldns has a text form of its own for `type`.
-    package static func knows(_ type: RecordType) -> Bool {
+    public static func knows(_ type: RecordType) -> Bool {
         guard let name = ldns_rr_descript(type.rawValue)?.pointee._name else { return false }
         return !String(cString: name).hasPrefix("TYPE")
     }
@@ -55,7 +55,7 @@ package enum ZoneEntry {
     /// The caller has tokenized it: no parentheses, comments or line ends are left. What libldns builds is
     /// what it prints again as the same bytes.
     /// - Parameter origin: completes relative names; empty means the root.
-    package static func rdata(
+    public static func rdata(
         type: RecordType, text: [UInt8], origin: [UInt8]
     ) throws(LibraryError) -> [UInt8] {
         guard !text.contains(0) else { throw LibraryError(LDNS_STATUS_SYNTAX_RDATA_ERR) }
@@ -79,17 +79,17 @@ package enum ZoneEntry {
 }
 
 /// The text of records, as dig prints them.
-package enum Presentation {
+public enum Presentation {
     /// RDATA in master-file form on one line; `\# LENGTH HEX` where libldns can't print it.
     ///
     /// Any bytes will do. The text is printable ASCII: everything else is escaped.
     /// - RFC: 1035 5.1; 3597 5.
-    package static func text(rdata: [UInt8], type: RecordType) -> String {
+    public static func text(rdata: [UInt8], type: RecordType) -> String {
         known(rdata, type) ?? generic(rdata)
     }
 
     /// `OWNER TTL CLASS TYPE RDATA`, a blank between each.
-    package static func text(
+    public static func text(
         owner: Name, ttl: UInt32, recordClass: RecordClass = .in, type: RecordType, rdata: [UInt8]
     ) -> String {
         "\(owner) \(ttl) \(recordClass) \(type) \(text(rdata: rdata, type: type))"

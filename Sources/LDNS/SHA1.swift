@@ -1,9 +1,9 @@
 internal import CLdns
 
 /// SHA-1, which NSEC3 hashes names with (RFC 5155 5). libldns's own.
-package enum SHA1 {
+public enum SHA1 {
     /// Twenty bytes.
-    package static func digest(_ bytes: [UInt8]) -> [UInt8] {
+    public static func digest(_ bytes: [UInt8]) -> [UInt8] {
         var bytes = bytes
         var digest = [UInt8](repeating: 0, count: Int(LDNS_SHA1_DIGEST_LENGTH))
         _ = ldns_sha1(&bytes, UInt32(bytes.count), &digest)

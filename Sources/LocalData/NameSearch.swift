@@ -1,12 +1,12 @@
 import DNSWire
 
 /// Picks names by a part of their text; by `*.acme.org` all that are below acme.org; by nothing all.
-package struct NameSearch: Sendable, Hashable {
+public struct NameSearch: Sendable, Hashable {
     private let part: [UInt8]
     private let isSuffix: Bool
 
     /// Capitals and small letters are the same; other letters are looked for as A-labels.
-    package init(_ text: String) {
+    public init(_ text: String) {
         var bytes = Array((InternationalName.toASCII(text) ?? text).utf8.map(ASCII.lowercased))
         isSuffix = bytes.starts(with: "*.".utf8)
         if isSuffix {
@@ -17,7 +17,7 @@ package struct NameSearch: Sendable, Hashable {
     }
 
     /// Of a folded, uncompressed name. Allocates nothing.
-    package func matches(_ wire: UnsafeRawBufferPointer) -> Bool {
+    public func matches(_ wire: UnsafeRawBufferPointer) -> Bool {
         guard !part.isEmpty, wire.count <= Name.maximumLength else { return part.isEmpty }
         // Its text without escapes is as long as its wire form without the first length.
         return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Name.maximumLength) { text in

@@ -1,9 +1,9 @@
-package import DNSWire
+public import DNSWire
 
 /// What became of a lookup. Decided once, when its response is complete: log, filter, page and history read it here.
 ///
 /// Histories keep the numbers: a new kind takes the next one.
-package enum AnswerKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable {
+public enum AnswerKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable {
     /// The response code says it all: the data asked for, or an error.
     case answer = 0
     /// NOERROR without the data asked for.
@@ -19,7 +19,7 @@ package enum AnswerKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterabl
     case transfer = 4
 
     /// The word of log, filter and page. Nil: the response code is the word.
-    package var word: StaticString? {
+    public var word: StaticString? {
         switch self {
         case .answer: nil
         case .noData: "NODATA"
@@ -32,7 +32,7 @@ package enum AnswerKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterabl
 
 extension AnswerKind {
     /// What a lookup's complete response is. Truncation and OPT come later: this is about what was found.
-    package init(_ lookup: borrowing Lookup) {
+    public init(_ lookup: borrowing Lookup) {
         guard lookup.decision.responseCode == .noError, lookup.decision.source != .none else {
             self = .answer
             return
@@ -58,7 +58,7 @@ extension AnswerKind {
     }
 
     /// What the records of a response with NOERROR are to a question of `type`.
-    package init(
+    public init(
         records message: UnsafeRawBufferPointer, from start: Int, answers: Int, authority: Int, _ type: RecordType
     ) {
         var cursor = start

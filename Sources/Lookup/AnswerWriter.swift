@@ -1,8 +1,8 @@
-package import DNSWire
+public import DNSWire
 import Platform
 
 /// Writes a stored answer into a response: whole where it can be, record by record where a chain crosses our own data.
-package struct AnswerWriter: BitwiseCopyable {
+public struct AnswerWriter: BitwiseCopyable {
     /// A whole message without OPT; its question is in lower case and as long as the one being answered.
     let message: UnsafeRawBufferPointer
     let questionEnd: Int
@@ -17,7 +17,7 @@ package struct AnswerWriter: BitwiseCopyable {
 
     private func aged(_ ttl: UInt32) -> UInt32 { fixedTTL ?? (ttl > age ? ttl - age : 0) }
 
-    package init(
+    public init(
         message: UnsafeRawBufferPointer, questionEnd: Int, answers: UInt16, authority: UInt16, hasAlias: Bool,
         ttlOffsets: UnsafeBufferPointer<UInt16>, age: UInt32, fixedTTL: UInt32?
     ) {
@@ -32,7 +32,7 @@ package struct AnswerWriter: BitwiseCopyable {
     }
 
     /// The answer for the lookup's current name; `.chase` where an alias leads to a name that `isLocal` claims.
-    package func write(_ lookup: inout Lookup, isLocal: (borrowing LookupName) -> Bool) -> Outcome {
+    public func write(_ lookup: inout Lookup, isLocal: (borrowing LookupName) -> Bool) -> Outcome {
         var stop: Int?
         if hasAlias {
             var cursor = questionEnd
@@ -101,7 +101,7 @@ package struct AnswerWriter: BitwiseCopyable {
 
 extension UpstreamAnswer {
     /// Writes the answer as upstream gave it, for the lookup that waited for it.
-    package func write(
+    public func write(
         _ lookup: inout Lookup, from origin: Origin, trustAuthenticData: Bool,
         isLocal: (borrowing LookupName) -> Bool
     ) -> Outcome {
@@ -138,7 +138,7 @@ extension UpstreamAnswer {
 
 extension Outcome {
     /// An alias that leads to our own data takes neither RCODE nor error nor AD along: the rest of the chain has its own.
-    package func resetting(_ decision: inout Decision) -> Outcome {
+    public func resetting(_ decision: inout Decision) -> Outcome {
         if case .chase = self {
             decision.responseCode = .noError
             decision.extendedError = nil
@@ -150,7 +150,7 @@ extension Outcome {
 
 extension MessageReader {
     /// Whether the name at `offset` is nothing but a pointer to `target`.
-    package static func isPointer(_ message: UnsafeRawBufferPointer, at offset: Int, to target: Int) -> Bool {
+    public static func isPointer(_ message: UnsafeRawBufferPointer, at offset: Int, to target: Int) -> Bool {
         offset + 1 < message.count
             && Int(message[offset]) << 8 | Int(message[offset + 1]) == 0xC000 | target
     }

@@ -1,18 +1,18 @@
-package import DNSWire
-package import Platform
+public import DNSWire
+public import Platform
 
 /// Why the answer is as it is: what a lookup's log line says, and what the header is made from.
 ///
 /// A worker owns one and reuses it. Fixed size, no references.
-package struct Decision: Sendable, BitwiseCopyable {
+public struct Decision: Sendable, BitwiseCopyable {
     /// One name of a chain, and who answered for it.
-    package struct Hop: Sendable, BitwiseCopyable {
+    public struct Hop: Sendable, BitwiseCopyable {
         /// Where the hop's name stands in the response.
-        package var nameOffset: UInt16
-        package var source: SourceKind
-        package var place: Place
+        public var nameOffset: UInt16
+        public var source: SourceKind
+        public var place: Place
 
-        package init(nameOffset: UInt16, source: SourceKind, place: Place) {
+        public init(nameOffset: UInt16, source: SourceKind, place: Place) {
             self.nameOffset = nameOffset
             self.source = source
             self.place = place
@@ -20,37 +20,37 @@ package struct Decision: Sendable, BitwiseCopyable {
     }
 
     /// The longest chain of CNAMEs that is followed.
-    package static let maximumHops = 16
+    public static let maximumHops = 16
 
     /// Who answered for the last name of the chain.
-    package var source = SourceKind.none
+    public var source = SourceKind.none
     /// The line that decided: the override's, or the first record's of the RRset.
-    package var place = Place.nowhere
-    package var responseCode = ResponseCode.noError
+    public var place = Place.nowhere
+    public var responseCode = ResponseCode.noError
     /// What became of the lookup; set when the response is complete.
-    package var answerKind = AnswerKind.answer
+    public var answerKind = AnswerKind.answer
     /// AA=1: the first name's data is ours (RFC 1034 6.2.7, for the owner that matches the question).
-    package var authoritative = false
+    public var authoritative = false
     /// AD=1, as upstream said, where it is trusted.
-    package var authenticData = false
-    package var extendedError: ExtendedError?
+    public var authenticData = false
+    public var extendedError: ExtendedError?
     /// Printable ASCII, for people.
-    package var extendedText: StaticString = ""
+    public var extendedText: StaticString = ""
     /// An override hides the records of this type (HTTPS, SVCB): NODATA on purpose.
-    package var masked = false
+    public var masked = false
     /// The upstream that gave the answer: an index into the configured servers, or -1.
-    package var upstream: Int16 = -1
+    public var upstream: Int16 = -1
     /// How long that upstream took, in microseconds.
-    package var upstreamMicroseconds: UInt32 = 0
+    public var upstreamMicroseconds: UInt32 = 0
     /// How its answer came.
-    package var upstreamTransport = UpstreamTransport.udp
-    package private(set) var hopCount = 0
+    public var upstreamTransport = UpstreamTransport.udp
+    public private(set) var hopCount = 0
     private var hops = InlineArray<17, Hop>(repeating: Hop(nameOffset: 0, source: .none, place: .nowhere))
 
-    package init() {}
+    public init() {}
 
     /// Ready for the next query, or (with `keepingHops`) for the next source; the hops' bytes are left as they are.
-    package mutating func reset(keepingHops: Bool = false) {
+    public mutating func reset(keepingHops: Bool = false) {
         source = .none
         place = .nowhere
         responseCode = .noError
@@ -65,7 +65,7 @@ package struct Decision: Sendable, BitwiseCopyable {
         if !keepingHops { hopCount = 0 }
     }
 
-    package mutating func fail(_ code: ResponseCode, _ error: ExtendedError? = nil, _ text: StaticString = "") {
+    public mutating func fail(_ code: ResponseCode, _ error: ExtendedError? = nil, _ text: StaticString = "") {
         responseCode = code
         source = .none
         place = .nowhere
@@ -73,18 +73,18 @@ package struct Decision: Sendable, BitwiseCopyable {
         extendedText = text
     }
 
-    package mutating func explain(_ error: ExtendedError, _ text: StaticString) {
+    public mutating func explain(_ error: ExtendedError, _ text: StaticString) {
         extendedError = error
         extendedText = text
     }
 
     /// Notes a link of the chain. False when the chain is as long as it may be.
-    package mutating func appendHop(_ hop: Hop) -> Bool {
+    public mutating func appendHop(_ hop: Hop) -> Bool {
         guard hopCount < Self.maximumHops else { return false }
         hops[hopCount] = hop
         hopCount += 1
         return true
     }
 
-    package func hop(_ index: Int) -> Hop { hops[index] }
+    public func hop(_ index: Int) -> Hop { hops[index] }
 }

@@ -1,21 +1,21 @@
-package import DNSWire
-package import Platform
+public import DNSWire
+public import Platform
 
 /// One lookup on its way from a client's question to the answer: all that is known of it, in one value.
 ///
 /// Stages read what is asked and write what they find; whoever started the lookup reads the outcome here. A thread owns
 /// one and begins it anew for each query, so that a query allocates nothing.
-package struct Lookup: ~Copyable {
+public struct Lookup: ~Copyable {
     /// Who asks, how, and when.
-    package struct Request: Sendable, BitwiseCopyable {
-        package var client: SocketAddress
-        package var transport: Transport
+    public struct Request: Sendable, BitwiseCopyable {
+        public var client: SocketAddress
+        public var transport: Transport
         /// When the query came in.
-        package var arrival: Moment
+        public var arrival: Moment
         /// Monotonic microseconds as it is handled: later than `arrival` where it waited for upstream.
-        package var now: UInt64
+        public var now: UInt64
 
-        package init(client: SocketAddress, transport: Transport, arrival: Moment) {
+        public init(client: SocketAddress, transport: Transport, arrival: Moment) {
             self.client = client
             self.transport = transport
             self.arrival = arrival
@@ -24,7 +24,7 @@ package struct Lookup: ~Copyable {
     }
 
     /// Which of the later stages may speak of the name.
-    package enum Reach: Sendable, BitwiseCopyable {
+    public enum Reach: Sendable, BitwiseCopyable {
         case everything
         /// An override governs the name and leaves this type to what lies behind it: zones, then upstream.
         case beyondOverride
@@ -32,44 +32,44 @@ package struct Lookup: ~Copyable {
         case zonesOnly
     }
 
-    package var request: Request
+    public var request: Request
 
     // MARK: What is asked
 
     /// The query as it was read.
-    package var query = Query()
+    public var query = Query()
     /// The name that is looked up now: the query's, then that of each alias.
-    package var name = LookupName()
+    public var name = LookupName()
     /// Where `name` stands in the response.
-    package var nameOffset = Header.length
-    package var question = Question(type: RecordType(rawValue: 0))
+    public var nameOffset = Header.length
+    public var question = Question(type: RecordType(rawValue: 0))
     /// RA: there is an upstream to ask.
-    package var recursionAvailable = false
+    public var recursionAvailable = false
 
     // MARK: What has been found
 
     /// The response.
-    package var builder = ResponseBuilder.nowhere
+    public var builder = ResponseBuilder.nowhere
     /// Why it is as it is.
-    package var decision = Decision()
-    package var reach = Reach.everything
+    public var decision = Decision()
+    public var reach = Reach.everything
     /// A zone cut of ours is above the name: only upstream knows it.
-    package var isBelowCut = false
+    public var isBelowCut = false
     /// Where the answer for `name` began, once `reach` is no longer everything.
-    package var mark = ResponseBuilder.nowhere.mark
+    public var mark = ResponseBuilder.nowhere.mark
     /// For the names of aliases, while they are looked at.
-    package var scratch = LookupName()
+    public var scratch = LookupName()
 
     // MARK: Upstream
 
     /// What upstream has said so far for this very lookup.
-    package var upstream = UpstreamState()
+    public var upstream = UpstreamState()
     /// After `.needs`: what upstream has to be asked for.
-    package private(set) var wanted: FetchKey?
+    public private(set) var wanted: FetchKey?
     /// What was used, runs out soon, and is asked for often: to be fetched anew, under the key it was found by.
-    package private(set) var renewals: [FetchKey] = []
+    public private(set) var renewals: [FetchKey] = []
 
-    package init(
+    public init(
         _ request: Request = Request(
             client: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .udp,
             arrival: Moment(wall: 0, monotonic: 0))
@@ -78,7 +78,7 @@ package struct Lookup: ~Copyable {
     }
 
     /// Forgets what the last lookup has left; `query` and `name` are read next.
-    package mutating func begin(_ request: Request) {
+    public mutating func begin(_ request: Request) {
         self.request = request
         nameOffset = Header.length
         decision.reset()
@@ -89,18 +89,18 @@ package struct Lookup: ~Copyable {
     }
 
     /// Takes the question from the query: what is not local may be forwarded where the client wants recursion.
-    package mutating func takeQuestion() {
+    public mutating func takeQuestion() {
         question = Question(
             type: query.type, mayForward: query.recursionDesired && recursionAvailable, dnssecOK: query.dnssecOK,
             checkingDisabled: query.checkingDisabled)
     }
 
     /// Has upstream asked for the current name and type.
-    package mutating func want() -> Outcome {
+    public mutating func want() -> Outcome {
         wanted = FetchKey(name, question)
         return .needs
     }
 
     /// Notes that what is held for the current name and type should be fetched anew.
-    package mutating func renew() { renewals.append(FetchKey(name, question)) }
+    public mutating func renew() { renewals.append(FetchKey(name, question)) }
 }

@@ -3,7 +3,7 @@
 ///
 /// Records, histories among them, keep the numbers: a new source stands at its place in the order and takes the next
 /// number.
-package enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
+public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
     case hosts = 1
     case zone = 2
     case special = 3
@@ -14,7 +14,7 @@ package enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterabl
     case none = 0
 
     /// A source's line of the table.
-    package struct Look: Sendable, BitwiseCopyable {
+    public struct Look: Sendable, BitwiseCopyable {
         /// In log, filter, metrics and JSON, and its class on the page.
         let word: StaticString
         /// In front of its row in `why`.
@@ -26,8 +26,8 @@ package enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterabl
     }
 
     /// Colours of a text and of what is behind it, as CSS writes them.
-    package struct Ink: Sendable, BitwiseCopyable {
-        package let text, tint: StaticString
+    public struct Ink: Sendable, BitwiseCopyable {
+        public let text, tint: StaticString
     }
 
     private var look: Look {
@@ -63,39 +63,39 @@ package enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterabl
         }
     }
 
-    package var word: StaticString { look.word }
-    package var heading: StaticString { look.heading }
-    package var terminalColor: StaticString { look.terminal }
-    package var lightInk: Ink { look.light }
-    package var darkInk: Ink { look.dark }
-    package var description: String { "\(look.word)" }
+    public var word: StaticString { look.word }
+    public var heading: StaticString { look.heading }
+    public var terminalColor: StaticString { look.terminal }
+    public var lightInk: Ink { look.light }
+    public var darkInk: Ink { look.dark }
+    public var description: String { "\(look.word)" }
 
     /// The source of a word, in any case.
-    package init?(word: some StringProtocol) {
+    public init?(word: some StringProtocol) {
         let wanted = word.lowercased()
         guard let source = Self.allCases.first(where: { $0.description == wanted }) else { return nil }
         self = source
     }
 
     /// Bytes of the longest word.
-    package static let longestWord = allCases.map(\.word.utf8CodeUnitCount).max() ?? 0
+    public static let longestWord = allCases.map(\.word.utf8CodeUnitCount).max() ?? 0
 }
 
 /// A value for each source.
-package struct BySource<Value: Sendable>: Sendable {
+public struct BySource<Value: Sendable>: Sendable {
     /// By number.
     private var values: [Value]
 
-    package init(repeating value: Value) {
+    public init(repeating value: Value) {
         values = Array(repeating: value, count: 1 + Int(SourceKind.allCases.map(\.rawValue).max() ?? 0))
     }
 
-    package subscript(_ source: SourceKind) -> Value {
+    public subscript(_ source: SourceKind) -> Value {
         get { values[Int(source.rawValue)] }
         _modify { yield &values[Int(source.rawValue)] }
     }
 }
 
 extension BySource where Value: AdditiveArithmetic {
-    package var sum: Value { values.reduce(.zero, +) }
+    public var sum: Value { values.reduce(.zero, +) }
 }

@@ -1,7 +1,7 @@
-package import DNSWire
+public import DNSWire
 
 /// What a stage did about a lookup.
-package enum Outcome: Hashable, Sendable, BitwiseCopyable {
+public enum Outcome: Hashable, Sendable, BitwiseCopyable {
     /// It is not the stage's: the next one is asked. Nothing was written.
     case pass
     /// The response holds the answer (or NODATA, NXDOMAIN, a referral, an error); the decision says which.
@@ -17,7 +17,7 @@ package enum Outcome: Hashable, Sendable, BitwiseCopyable {
 /// One step of a lookup's way: a source of answers, or what comes before and after the sources.
 ///
 /// Immutable; one value serves all threads. On the fast lane, so it neither allocates nor waits.
-package protocol Stage: Sendable {
+public protocol Stage: Sendable {
     /// The source it is; nil where it is none.
     static var kind: SourceKind? { get }
 
@@ -38,51 +38,51 @@ package protocol Stage: Sendable {
 }
 
 extension Stage {
-    package func visit(_ visitor: inout some StageVisitor) { visitor.visit(self) }
-    @inlinable package static var kind: SourceKind? { nil }
-    @inlinable package func review(_ outcome: Outcome, _ lookup: inout Lookup) -> Outcome { outcome }
-    @inlinable package func owns(_ name: borrowing LookupName) -> Bool { false }
-    @inlinable package func prefetch(_ name: borrowing LookupName, step: Int) {}
+    public func visit(_ visitor: inout some StageVisitor) { visitor.visit(self) }
+    @inlinable public static var kind: SourceKind? { nil }
+    @inlinable public func review(_ outcome: Outcome, _ lookup: inout Lookup) -> Outcome { outcome }
+    @inlinable public func owns(_ name: borrowing LookupName) -> Bool { false }
+    @inlinable public func prefetch(_ name: borrowing LookupName, step: Int) {}
 }
 
 /// Looks at each stage of a list in its order.
-package protocol StageVisitor {
+public protocol StageVisitor {
     mutating func visit(_ stage: some Stage)
 }
 
 /// Two stages, or lists of them, one after the other: the whole list is one type, known to the compiler.
-package struct Then<First: Stage, Second: Stage>: Stage {
-    package let first: First
-    package let second: Second
+public struct Then<First: Stage, Second: Stage>: Stage {
+    public let first: First
+    public let second: Second
 
     @inlinable
-    package init(_ first: First, _ second: Second) {
+    public init(_ first: First, _ second: Second) {
         self.first = first
         self.second = second
     }
 
     @inlinable @inline(__always)
-    package func answer(_ lookup: inout Lookup) -> Outcome {
+    public func answer(_ lookup: inout Lookup) -> Outcome {
         let outcome = first.answer(&lookup)
         guard outcome == .pass else { return outcome }
         return second.answer(&lookup)
     }
 
     @inlinable @inline(__always)
-    package func review(_ outcome: Outcome, _ lookup: inout Lookup) -> Outcome {
+    public func review(_ outcome: Outcome, _ lookup: inout Lookup) -> Outcome {
         first.review(second.review(outcome, &lookup), &lookup)
     }
 
     @inlinable @inline(__always)
-    package func owns(_ name: borrowing LookupName) -> Bool { first.owns(name) || second.owns(name) }
+    public func owns(_ name: borrowing LookupName) -> Bool { first.owns(name) || second.owns(name) }
 
     @inlinable @inline(__always)
-    package func prefetch(_ name: borrowing LookupName, step: Int) {
+    public func prefetch(_ name: borrowing LookupName, step: Int) {
         first.prefetch(name, step: step)
         second.prefetch(name, step: step)
     }
 
-    package func visit(_ visitor: inout some StageVisitor) {
+    public func visit(_ visitor: inout some StageVisitor) {
         first.visit(&visitor)
         second.visit(&visitor)
     }
@@ -90,11 +90,11 @@ package struct Then<First: Stage, Second: Stage>: Stage {
 
 /// Writes a list of stages as lines, first to last.
 @resultBuilder
-package enum StageList {
-    @inlinable package static func buildPartialBlock<S: Stage>(first: S) -> S { first }
+public enum StageList {
+    @inlinable public static func buildPartialBlock<S: Stage>(first: S) -> S { first }
 
     @inlinable
-    package static func buildPartialBlock<A: Stage, B: Stage>(accumulated: A, next: B) -> Then<A, B> {
+    public static func buildPartialBlock<A: Stage, B: Stage>(accumulated: A, next: B) -> Then<A, B> {
         Then(accumulated, next)
     }
 }

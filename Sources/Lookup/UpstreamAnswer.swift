@@ -1,5 +1,5 @@
-package import DNSWire
-package import Platform
+public import DNSWire
+public import Platform
 
 /// One response of an upstream server, checked and put in order: the only form in which it goes any further.
 ///
@@ -7,38 +7,38 @@ package import Platform
 /// the chain from the question to its answer is left out, so that no one can slip in data for other names.
 ///
 /// An object, since all who wait for it share it.
-package final class UpstreamAnswer: Sendable {
-    package let key: FetchKey
-    package let responseCode: ResponseCode
+public final class UpstreamAnswer: Sendable {
+    public let key: FetchKey
+    public let responseCode: ResponseCode
     /// What upstream said of DNSSEC; used only where it is trusted.
-    package let authenticData: Bool
+    public let authenticData: Bool
     /// A whole message without OPT: header, question, records.
-    package let message: [UInt8]
-    package let questionEnd: Int
-    package let answers: UInt16
-    package let authority: UInt16
+    public let message: [UInt8]
+    public let questionEnd: Int
+    public let answers: UInt16
+    public let authority: UInt16
     /// Where in `message` the TTLs stand.
-    package let ttlOffsets: [UInt16]
+    public let ttlOffsets: [UInt16]
     /// How long it may be kept, in seconds; 0: not at all.
-    package let ttl: UInt32
-    package let hasAlias: Bool
-    package let extendedError: ExtendedError?
+    public let ttl: UInt32
+    public let hasAlias: Bool
+    public let extendedError: ExtendedError?
 
     /// Which server it came from, how long it took, and how.
-    package struct Origin: Sendable, Hashable, BitwiseCopyable {
+    public struct Origin: Sendable, Hashable, BitwiseCopyable {
         /// Its number in the log; -1: none.
-        package var upstream: Int16
-        package var microseconds: UInt32
-        package var transport: UpstreamTransport
+        public var upstream: Int16
+        public var microseconds: UInt32
+        public var transport: UpstreamTransport
 
-        package init(upstream: Int16 = -1, microseconds: UInt32 = 0, transport: UpstreamTransport = .udp) {
+        public init(upstream: Int16 = -1, microseconds: UInt32 = 0, transport: UpstreamTransport = .udp) {
             self.upstream = upstream
             self.microseconds = microseconds
             self.transport = transport
         }
     }
 
-    package init(
+    public init(
         key: FetchKey, responseCode: ResponseCode, authenticData: Bool, message: [UInt8], questionEnd: Int,
         answers: UInt16, authority: UInt16, ttlOffsets: [UInt16], ttl: UInt32, hasAlias: Bool,
         extendedError: ExtendedError?
@@ -57,19 +57,19 @@ package final class UpstreamAnswer: Sendable {
     }
 
     /// Why a response is not used.
-    package enum Rejection: Error, Sendable, Hashable {
+    public enum Rejection: Error, Sendable, Hashable {
         case malformed, otherQuestion, notAResponse, refusedByLibrary, badAlias
     }
 
     /// How TTLs are bounded, in seconds.
-    package struct TTLs: Sendable, Hashable {
-        package var least: UInt32 = 0
-        package var most: UInt32 = 86_400
+    public struct TTLs: Sendable, Hashable {
+        public var least: UInt32 = 0
+        public var most: UInt32 = 86_400
         /// RFC 2308 5 advises one to three hours.
-        package var mostNegative: UInt32 = 10_800
+        public var mostNegative: UInt32 = 10_800
         /// RFC 9520 3.2: failures too are kept for a moment, between 1 s and 5 min.
-        package var failure: UInt32 = 5
-        package init() {}
+        public var failure: UInt32 = 5
+        public init() {}
     }
 
     func matches(_ other: borrowing LookupName, _ question: Question) -> Bool {

@@ -1,23 +1,23 @@
-package import DNSWire
+public import DNSWire
 
 /// What upstream has said so far for one lookup that waits, and how it failed.
-package struct UpstreamState: Sendable {
-    package var answers = FreshAnswers.none
+public struct UpstreamState: Sendable {
+    public var answers = FreshAnswers.none
     /// What is past its time may be given (RFC 8767 5).
-    package var allowStale = false
-    package var failure: Failure?
+    public var allowStale = false
+    public var failure: Failure?
 
-    package struct Failure: Sendable {
-        package var error: ExtendedError
+    public struct Failure: Sendable {
+        public var error: ExtendedError
         /// Printable ASCII, for people.
-        package var text: StaticString
+        public var text: StaticString
 
-        package init(_ error: ExtendedError, _ text: StaticString) {
+        public init(_ error: ExtendedError, _ text: StaticString) {
             self.error = error
             self.text = text
         }
     }
 
     /// Nobody was asked: what every lookup starts with.
-    package init() {}
+    public init() {}
 }

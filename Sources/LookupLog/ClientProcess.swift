@@ -1,17 +1,17 @@
 internal import Synchronization
 
 /// A process of this machine that asked.
-package struct ClientProcess: Sendable, Hashable, CustomStringConvertible {
-    package var pid: Int32
+public struct ClientProcess: Sendable, Hashable, CustomStringConvertible {
+    public var pid: Int32
     /// The command's name: bytes from another program, at most 15 (proc(5), comm).
-    package var command: String
+    public var command: String
 
-    package init(pid: Int32, command: String) {
+    public init(pid: Int32, command: String) {
         self.pid = pid
         self.command = command
     }
 
-    package var description: String { "\(command)[\(pid)]" }
+    public var description: String { "\(command)[\(pid)]" }
 
     // MARK: Numbers, which records carry
 

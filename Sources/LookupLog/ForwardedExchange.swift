@@ -1,10 +1,10 @@
-package import Platform
+public import Platform
 import Upstream
 
 /// A message to or from upstream, as the bytes that travel through a ring of their own.
 ///
 /// A view of memory that somebody else owns: good until the observer returns.
-package struct ForwardedExchange: BitwiseCopyable {
+public struct ForwardedExchange: BitwiseCopyable {
     private let base: UnsafeRawPointer
 
     /// Bytes of the longest message there is.
@@ -37,16 +37,16 @@ package struct ForwardedExchange: BitwiseCopyable {
     // MARK: Reading
 
     /// Microseconds since 1970 when the message left or came.
-    package var time: UInt64 { load(Field.time) }
+    public var time: UInt64 { load(Field.time) }
     /// Microseconds since 1970 when the query left.
-    package var queryTime: UInt64 { load(Field.sent) }
-    package var isResponse: Bool { marks & Mark.response != 0 }
-    package var transport: UpstreamTransport { UpstreamTransport(rawValue: load(Field.transport)) ?? .udp }
-    package var server: SocketAddress { load(Field.server) }
+    public var queryTime: UInt64 { load(Field.sent) }
+    public var isResponse: Bool { marks & Mark.response != 0 }
+    public var transport: UpstreamTransport { UpstreamTransport(rawValue: load(Field.transport)) ?? .udp }
+    public var server: SocketAddress { load(Field.server) }
     /// Our end of it; nil where the system did not tell.
-    package var local: SocketAddress? { marks & Mark.local != 0 ? load(Field.local) : nil }
+    public var local: SocketAddress? { marks & Mark.local != 0 ? load(Field.local) : nil }
     /// As it was sent or received: from a response, bytes that nobody has judged.
-    package var message: UnsafeRawBufferPointer {
+    public var message: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: base + Field.end, count: Int(load(Field.messageLength) as UInt16))
     }
 

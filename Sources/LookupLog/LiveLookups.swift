@@ -3,11 +3,11 @@ internal import Synchronization
 /// Lookups as they happen, for those who watch: lines of text, JSON or CSV, each subscriber with a filter of its own.
 ///
 /// Costs one look at a number while nobody watches. A watcher that does not keep up loses lines, and is told how many.
-package final class LiveLookups: LookupObserver {
+public final class LiveLookups: LookupObserver {
     /// Whole lines, each with its newline, and each line's number in the log; 0 for a line that tells of a loss.
-    package struct Lines: Sendable {
-        package let bytes: [UInt8]
-        package let ids: [UInt64]
+    public struct Lines: Sendable {
+        public let bytes: [UInt8]
+        public let ids: [UInt64]
         private let hold: Hold
 
         fileprivate init(bytes: [UInt8], ids: [UInt64], _ waiting: Waiting) {
@@ -17,7 +17,7 @@ package final class LiveLookups: LookupObserver {
         }
 
         /// Only the lines after number `last`: those before are known from the history.
-        package func after(_ last: UInt64) -> [UInt8] {
+        public func after(_ last: UInt64) -> [UInt8] {
             guard let first = ids.first(where: { $0 > 0 }), first <= last else { return bytes }
             var kept: [UInt8] = []
             for (id, line) in zip(ids, bytes.split(separator: 0x0A)) where id == 0 || id > last {
@@ -49,7 +49,7 @@ package final class LiveLookups: LookupObserver {
     }
 
     /// Watches until the sequence is let go of.
-    package typealias Subscription = AsyncStream<Lines>
+    public typealias Subscription = AsyncStream<Lines>
 
     /// `@unchecked`: touched under the lock only.
     private final class Subscriber: @unchecked Sendable {
@@ -93,15 +93,15 @@ package final class LiveLookups: LookupObserver {
     private static let mostWaiting = 2 << 20
     private static let pieceSize = 64 * 1024
     /// Watchers at once.
-    package static let most = 64
+    public static let most = 64
 
-    package init() {}
+    public init() {}
 
     /// Watches those lookups that `wants` takes, which is asked on the log thread; nil when too many watch already.
     ///
     /// - Parameters:
     ///   - rate: lines in a second; what is beyond is counted.
-    package func subscribe(
+    public func subscribe(
         _ form: LookupFormatter.Form, colors: Bool = false, rate: Int = 100_000,
         where wants: @escaping @Sendable (LookupRecord) -> Bool
     ) -> Subscription? {
@@ -126,7 +126,7 @@ package final class LiveLookups: LookupObserver {
         return stream
     }
 
-    package func note(_ record: LookupRecord, id: UInt64) {
+    public func note(_ record: LookupRecord, id: UInt64) {
         guard watchers.load(ordering: .relaxed) > 0 else { return }
         // Looked at under the lock, and not kept.
         nonisolated(unsafe) let record = record
@@ -150,7 +150,7 @@ package final class LiveLookups: LookupObserver {
         }
     }
 
-    package func note(lost count: UInt64, time: UInt64) {
+    public func note(lost count: UInt64, time: UInt64) {
         guard watchers.load(ordering: .relaxed) > 0 else { return }
         state.withLock { state in
             for subscriber in state.subscribers.values {
@@ -160,21 +160,21 @@ package final class LiveLookups: LookupObserver {
         }
     }
 
-    package func setUpstreams(_ names: [String]) {
+    public func setUpstreams(_ names: [String]) {
         state.withLock { state in
             state.upstreams = names
             for subscriber in state.subscribers.values { subscriber.lines.setUpstreams(names) }
         }
     }
 
-    package func flush() {
+    public func flush() {
         guard watchers.load(ordering: .relaxed) > 0 else { return }
         state.withLock { state in
             for subscriber in state.subscribers.values where subscriber.lines.count > 0 { Self.send(subscriber) }
         }
     }
 
-    package func finish() {
+    public func finish() {
         flush()
         for subscriber in state.withLock({ Array($0.subscribers.values) }) { subscriber.continuation.finish() }
     }

@@ -7,13 +7,13 @@ import Platform
 
 extension LookupFilter {
     /// What a condition is about: the word in front of the colon.
-    package enum Kind: String, Sendable, Hashable, CaseIterable {
+    public enum Kind: String, Sendable, Hashable, CaseIterable {
         case name, type, source, rcode, client, transport, since, until
     }
 
     /// Why a text is no filter: what is wrong and how to mend it, one sentence.
-    package struct Problem: Error, Sendable, Hashable, CustomStringConvertible {
-        package let description: String
+    public struct Problem: Error, Sendable, Hashable, CustomStringConvertible {
+        public let description: String
         init(_ description: String) { self.description = description }
     }
 
@@ -21,7 +21,7 @@ extension LookupFilter {
     ///
     /// A word without a kind means names that hold it; with `*` in it, names that fit it. `KIND:A,B` is one or the other.
     /// - Parameter now: where `since` and `until` count from, microseconds since 1970.
-    package init(words: String, now: UInt64 = Self.now) throws(Problem) {
+    public init(words: String, now: UInt64 = Self.now) throws(Problem) {
         self.init()
         for word in words.split(whereSeparator: \.isWhitespace) {
             guard let colon = word.firstIndex(of: ":") else {
@@ -46,7 +46,7 @@ extension LookupFilter {
     }
 
     /// Adds a condition, or several with commas between them, as they stand behind the colon.
-    package mutating func add(
+    public mutating func add(
         _ kind: Kind, _ values: some StringProtocol, now: UInt64 = Self.now
     ) throws(Problem) {
         let parts = values.split(separator: ",")
@@ -140,7 +140,7 @@ extension LookupFilter {
     // MARK: Times
 
     /// Microseconds since 1970.
-    package static var now: UInt64 {
+    public static var now: UInt64 {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return UInt64(time.tv_sec) * 1_000_000 + UInt64(time.tv_nsec) / 1000
@@ -241,10 +241,10 @@ extension LookupFilter {
 }
 
 extension LookupFilter.Kind: CustomStringConvertible {
-    package var description: String { rawValue }
+    public var description: String { rawValue }
 
     /// Values that are often meant, for completion.
-    package var usualValues: [String] {
+    public var usualValues: [String] {
         switch self {
         case .type: ["A", "AAAA", "HTTPS", "CNAME", "MX", "TXT", "PTR"]
         case .source: SourceKind.allCases.map(\.description)

@@ -1,20 +1,20 @@
-package import DNSWire
-package import Lookup
-package import Platform
+public import DNSWire
+public import Lookup
+public import Platform
 
 /// Which lookups are meant: of several conditions of one kind one has to hold, of the kinds all.
 ///
 /// People write it as words (`LookupFilter+Words.swift`); the log thread asks it of every lookup that somebody watches,
 /// and the history of every one that it holds.
-package struct LookupFilter: Sendable, Hashable {
+public struct LookupFilter: Sendable, Hashable {
     /// What the client was told: a response code, or what became of the lookup (`NODATA`, `referral` and so on).
-    package enum Code: Sendable, Hashable {
+    public enum Code: Sendable, Hashable {
         case code(ResponseCode)
         case kind(AnswerKind)
     }
 
     /// Who asked.
-    package enum Client: Sendable, Hashable {
+    public enum Client: Sendable, Hashable {
         /// Any port of it.
         case address(SocketAddress)
         case process(Int32)
@@ -22,24 +22,24 @@ package struct LookupFilter: Sendable, Hashable {
         case command([UInt8])
     }
 
-    package var names: [NamePattern] = []
-    package var types: [RecordType] = []
-    package var sources: [SourceKind] = []
-    package var codes: [Code] = []
-    package var clients: [Client] = []
-    package var transports: [Transport] = []
+    public var names: [NamePattern] = []
+    public var types: [RecordType] = []
+    public var sources: [SourceKind] = []
+    public var codes: [Code] = []
+    public var clients: [Client] = []
+    public var transports: [Transport] = []
     /// Microseconds since 1970: lookups at this time or later.
-    package var since: UInt64?
+    public var since: UInt64?
     /// Microseconds since 1970: lookups before this time.
-    package var until: UInt64?
+    public var until: UInt64?
 
     /// Every lookup.
-    package init() {}
+    public init() {}
 
-    package var isEmpty: Bool { self == LookupFilter() }
+    public var isEmpty: Bool { self == LookupFilter() }
 
     /// Whether the lookup is meant. Does not allocate.
-    package func matches(_ record: LookupRecord) -> Bool {
+    public func matches(_ record: LookupRecord) -> Bool {
         if let since, record.time < since { return false }
         if let until, record.time >= until { return false }
         if !types.isEmpty, !record.hasQuestion || !types.contains(record.type) { return false }
@@ -51,7 +51,7 @@ package struct LookupFilter: Sendable, Hashable {
     }
 
     /// Whether one of `codes` is this response code or this kind.
-    package func matches(_ code: ResponseCode?, _ kind: AnswerKind) -> Bool {
+    public func matches(_ code: ResponseCode?, _ kind: AnswerKind) -> Bool {
         codes.contains { wanted in
             switch wanted {
             case .code(let wanted): wanted == code
@@ -82,7 +82,7 @@ package struct LookupFilter: Sendable, Hashable {
     }
 
     /// Whether a client of this address and process is meant.
-    package func matches(client address: SocketAddress, _ process: ClientProcess?) -> Bool {
+    public func matches(client address: SocketAddress, _ process: ClientProcess?) -> Bool {
         clients.contains { client in
             if case .address(let wanted) = client { return Self.same(wanted, address) }
             return process.map { matches(client, $0) } ?? false

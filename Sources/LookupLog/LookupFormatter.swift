@@ -1,8 +1,8 @@
 /// Lookups as text outside of the log: for what is read back, exported, or sent to whoever watches.
-package struct LookupFormatter: ~Copyable {
-    package enum Form: String, Sendable, Hashable, CaseIterable { case text, json, csv }
+public struct LookupFormatter: ~Copyable {
+    public enum Form: String, Sendable, Hashable, CaseIterable { case text, json, csv }
 
-    package let form: Form
+    public let form: Form
     private var lines = LineBuffer(capacity: 16 * 1024)
     private var text: TextLines
     private var json = JSONLines()
@@ -11,13 +11,13 @@ package struct LookupFormatter: ~Copyable {
     /// - Parameters:
     ///   - colors: text form: a colour for the source.
     ///   - upstreams: the servers that answers come from, in the order of `LookupRecord.upstream`.
-    package init(_ form: Form, colors: Bool = false, upstreams: [String] = []) {
+    public init(_ form: Form, colors: Bool = false, upstreams: [String] = []) {
         self.form = form
         text = TextLines(colors: colors)
         setUpstreams(upstreams)
     }
 
-    package mutating func setUpstreams(_ names: [String]) {
+    public mutating func setUpstreams(_ names: [String]) {
         switch form {
         case .text: text.setUpstreams(names)
         case .json: json.setUpstreams(names)
@@ -26,12 +26,12 @@ package struct LookupFormatter: ~Copyable {
     }
 
     /// The first line of CSV; nothing in the other forms.
-    package mutating func appendHeader() {
+    public mutating func appendHeader() {
         if form == .csv { lines.append(CSVLines.header) }
     }
 
     /// - Parameter id: the number that the line shows.
-    package mutating func append(_ record: LookupRecord, id: UInt64) {
+    public mutating func append(_ record: LookupRecord, id: UInt64) {
         switch form {
         case .text: text.append(record, to: &lines)
         case .json: json.append(record, id: id, to: &lines)
@@ -40,10 +40,10 @@ package struct LookupFormatter: ~Copyable {
     }
 
     /// With the number that the log gave it.
-    package mutating func append(_ lookup: StoredLookup) { lookup.withRecord { append($0, id: lookup.number) } }
+    public mutating func append(_ lookup: StoredLookup) { lookup.withRecord { append($0, id: lookup.number) } }
 
     /// The line that says how many lookups are missing; CSV has none.
-    package mutating func append(lost count: UInt64, time: UInt64, reason: StaticString? = nil) {
+    public mutating func append(lost count: UInt64, time: UInt64, reason: StaticString? = nil) {
         switch form {
         case .text: text.append(lost: count, time: time, reason: reason, to: &lines)
         case .json: json.append(lost: count, time: time, reason: reason, to: &lines)
@@ -52,10 +52,10 @@ package struct LookupFormatter: ~Copyable {
     }
 
     /// How much there is.
-    package var count: Int { lines.count }
+    public var count: Int { lines.count }
 
     /// Calls `body` with all that was appended since the last time.
-    package mutating func take<Result, Failure: Error>(
+    public mutating func take<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
         defer { lines.removeFirst(lines.count) }
@@ -63,5 +63,5 @@ package struct LookupFormatter: ~Copyable {
     }
 
     /// All that was appended since the last time.
-    package mutating func take() -> [UInt8] { take { Array($0) } }
+    public mutating func take() -> [UInt8] { take { Array($0) } }
 }

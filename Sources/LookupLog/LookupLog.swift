@@ -7,7 +7,7 @@ internal import Synchronization
 /// Serving threads each fill a ring (`makeRing`) and never format, write or wait. The log thread drains the rings, puts
 /// their records in the order of time, numbers them from 1, and hands them to the sinks. A lookup that finds its ring
 /// full, or whose line a sink can't take, is counted in `lost`, and the count becomes a line of the log.
-package final class LookupLog: Sendable {
+public final class LookupLog: Sendable {
     /// What the log thread and the others share.
     private let shared: Shared
     private let ringCapacity: Int
@@ -26,7 +26,7 @@ package final class LookupLog: Sendable {
     ///   - ringCapacity: bytes for each serving thread, rounded up to a power of two. Half of it should hold what
     ///     comes in a few milliseconds; a lookup takes 120 to 300 bytes.
     ///   - report: told once when a sink fails and once when it works again; a sentence for the operator.
-    package init(
+    public init(
         sinks: [LookupSink], observers: [any LookupObserver] = [], ringCapacity: Int = 1 << 20,
         report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
     ) throws(LookupSink.Failure) {
@@ -41,7 +41,7 @@ package final class LookupLog: Sendable {
     deinit { stop() }
 
     /// A ring for a serving thread, which is the only one that may append to it. From any thread.
-    package func makeRing() -> LookupRing {
+    public func makeRing() -> LookupRing {
         let ring = LookupRing(
             capacity: ringCapacity, bell: shared.bell, clients: shared.attribution?.makeQueue())
         shared.rings.withLock { $0.append(ring) }
@@ -50,7 +50,7 @@ package final class LookupLog: Sendable {
     }
 
     /// A ring for the thread that speaks with upstream; nil when no observer wants to know what is said there.
-    package func makeExchangeRing() -> LookupRing? {
+    public func makeExchangeRing() -> LookupRing? {
         guard shared.wantsExchanges else { return nil }
         let ring = LookupRing(capacity: ringCapacity, bell: shared.bell, isForExchanges: true)
         shared.rings.withLock { $0.append(ring) }
@@ -59,13 +59,13 @@ package final class LookupLog: Sendable {
     }
 
     /// Names the servers that answers come from, in the order of `Decision.upstream`: `ADDR:PORT` each.
-    package func setUpstreams(_ names: [String]) {
+    public func setUpstreams(_ names: [String]) {
         shared.upstreams.withLock { $0 = names }
         shared.upstreamsSet.add(1, ordering: .releasing)
     }
 
     /// Starts the log thread; what was appended before is not lost. Once.
-    package func start() {
+    public func start() {
         thread.withLock { state in
             guard case .ready = state else { return }
             var thread = pthread_t()
@@ -116,7 +116,7 @@ package final class LookupLog: Sendable {
     static let batch: Int32 = 3
 
     /// Writes everything that was appended, waiting a second at most for readers, and ends the log thread.
-    package func stop() {
+    public func stop() {
         let running: pthread_t? = thread.withLock { state in
             defer { state = .ended }
             if case .running(let thread) = state { return thread }
@@ -130,19 +130,19 @@ package final class LookupLog: Sendable {
     }
 
     /// Has sinks and observers open their files again by their paths: after a log rotation has renamed them.
-    package func reopen() {
+    public func reopen() {
         shared.reopening.store(true, ordering: .releasing)
         shared.bell.poke()
     }
 
     /// Lookups that have no line in some sink, since the start.
-    package var lost: UInt64 { shared.lost.load(ordering: .relaxed) }
+    public var lost: UInt64 { shared.lost.load(ordering: .relaxed) }
 
     /// Lookups that were handed to the sinks, since the start.
-    package var count: UInt64 { shared.count.load(ordering: .relaxed) }
+    public var count: UInt64 { shared.count.load(ordering: .relaxed) }
 
     /// Returns when all that was appended before this call has been handed on; after a second at the latest.
-    package func catchUp() async {
+    public func catchUp() async {
         let start = shared.rounds.load(ordering: .acquiring)
         for _ in 0..<500 {
             // The round that is under way may have looked at the rings already; the next one has not.
@@ -152,7 +152,7 @@ package final class LookupLog: Sendable {
         }
     }
 
-    package static let reportToStandardError: @Sendable (String) -> Void = { text in
+    public static let reportToStandardError: @Sendable (String) -> Void = { text in
         let line = Array("stub53: \(text)\n".utf8)
         _ = write(STDERR_FILENO, line, line.count)
     }

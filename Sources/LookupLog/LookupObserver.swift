@@ -2,7 +2,7 @@
 ///
 /// All of it is called on the log thread, one call after the other, in the order of time. Nothing here may wait: what
 /// takes time is handed to a thread of the observer's own, within a bound, and what is beyond the bound is counted.
-package protocol LookupObserver: AnyObject, Sendable {
+public protocol LookupObserver: AnyObject, Sendable {
     /// One lookup. The record is good until the call returns.
     func note(_ record: LookupRecord, id: UInt64)
 
@@ -32,12 +32,12 @@ package protocol LookupObserver: AnyObject, Sendable {
 }
 
 extension LookupObserver {
-    package func note(lost count: UInt64, time: UInt64) {}
-    package var wantsExchanges: Bool { false }
-    package func noteExchange(_ exchange: ForwardedExchange) {}
-    package func noteExchanges(lost count: UInt64) {}
-    package func setUpstreams(_ names: [String]) {}
-    package func flush() {}
-    package func reopen() {}
-    package func finish() {}
+    public func note(lost count: UInt64, time: UInt64) {}
+    public var wantsExchanges: Bool { false }
+    public func noteExchange(_ exchange: ForwardedExchange) {}
+    public func noteExchanges(lost count: UInt64) {}
+    public func setUpstreams(_ names: [String]) {}
+    public func flush() {}
+    public func reopen() {}
+    public func finish() {}
 }

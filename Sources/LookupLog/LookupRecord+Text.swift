@@ -1,29 +1,29 @@
-package import DNSWire
+public import DNSWire
 import Lookup
 
 /// Parts of a record as text, for those who lay them out by themselves: as they stand in the lines of the log.
 extension LookupRecord {
     /// One record of the answer section.
-    package struct Answer: Sendable, Hashable {
-        package let type: RecordType
+    public struct Answer: Sendable, Hashable {
+        public let type: RecordType
         /// RDATA in presentation form.
-        package let data: String
+        public let data: String
         /// `OWNER TTL CLASS TYPE RDATA`.
-        package let line: String
+        public let line: String
     }
 
     /// The name that was asked for; empty where there was no question that could be read.
-    package var nameText: String {
+    public var nameText: String {
         hasQuestion ? Self.text { $0.append(nameIn: message, at: Header.length, .plain) } : ""
     }
 
     /// The name of a hop of the chain.
-    package func hopNameText(_ index: Int) -> String {
+    public func hopNameText(_ index: Int) -> String {
         Self.text { $0.append(nameIn: message, at: Int(hop(index).nameOffset), .plain) }
     }
 
     /// The answers that `message` holds whole.
-    package var answerTexts: [Answer] {
+    public var answerTexts: [Answer] {
         var found: [Answer] = []
         var cursor = answersStart
         while found.count < answers, let record = nextAnswer(&cursor) {
@@ -36,14 +36,14 @@ extension LookupRecord {
     }
 
     /// The flags of the query, as `rd`.
-    package var flagWords: [String] {
+    public var flagWords: [String] {
         var words: [String] = []
         forEachFlag { words.append("\($0)") }
         return words
     }
 
     /// What the extended error says: its own text where it has one.
-    package var extendedErrorText: String? {
+    public var extendedErrorText: String? {
         extendedError.map { error in
             extendedText.isEmpty ? error.description : String(decoding: extendedText, as: UTF8.self)
         }

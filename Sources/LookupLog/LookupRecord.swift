@@ -1,17 +1,17 @@
-package import DNSWire
-package import Lookup
-package import Platform
+public import DNSWire
+public import Lookup
+public import Platform
 
 /// What is known of one lookup, as the bytes that travel through a ring: the one definition of what is in a record.
 ///
 /// A view of memory that somebody else owns: in a sink, good until the sink returns. The serving thread copies and
 /// never formats; whoever reads walks the message here, which came from a query or from upstream, and is trusted with
 /// nothing: every offset is checked against what was copied.
-package struct LookupRecord: BitwiseCopyable {
+public struct LookupRecord: BitwiseCopyable {
     let base: UnsafeRawPointer
 
     /// Bytes of the response that are kept: enough for every answer that fits a datagram.
-    package static let maximumMessageLength = 4096
+    public static let maximumMessageLength = 4096
     /// Bytes of the largest record.
     static let maximumSize = Field.end + Decision.maximumHops * hopSize + maximumTextLength + maximumMessageLength + 8
 
@@ -66,10 +66,10 @@ package struct LookupRecord: BitwiseCopyable {
     // MARK: Reading
 
     /// The whole record, to be copied: what is 8-aligned and holds the same bytes is the same record.
-    package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: size) }
+    public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: size) }
 
     /// A record that stands in a copy; nil when none fits there. `memory` is 8-aligned.
-    package init?(copiedTo memory: UnsafeRawBufferPointer) {
+    public init?(copiedTo memory: UnsafeRawBufferPointer) {
         guard let base = memory.baseAddress, memory.count >= Field.end else { return nil }
         self.init(base: base)
         guard size >= Field.end, size <= memory.count else { return nil }
@@ -78,63 +78,63 @@ package struct LookupRecord: BitwiseCopyable {
     init(base: UnsafeRawPointer) { self.base = base }
 
     /// Microseconds since 1970 when the query came in.
-    package var time: UInt64 { load(Field.time) }
-    package var client: SocketAddress { base.load(fromByteOffset: Field.client, as: SocketAddress.self) }
-    package var transport: Transport { Transport(rawValue: load(Field.transport)) ?? .udp }
+    public var time: UInt64 { load(Field.time) }
+    public var client: SocketAddress { base.load(fromByteOffset: Field.client, as: SocketAddress.self) }
+    public var transport: Transport { Transport(rawValue: load(Field.transport)) ?? .udp }
     /// What became of it.
-    package var answerKind: AnswerKind { AnswerKind(rawValue: load(Field.answerKind)) ?? .answer }
+    public var answerKind: AnswerKind { AnswerKind(rawValue: load(Field.answerKind)) ?? .answer }
     /// The message was not answered: a response, or too short for a query.
-    package var isDropped: Bool { answerKind == .dropped }
+    public var isDropped: Bool { answerKind == .dropped }
     /// The query's flags.
-    package var flags: Header.Flags { Header.Flags(rawValue: load(Field.flags)) }
+    public var flags: Header.Flags { Header.Flags(rawValue: load(Field.flags)) }
     /// DO=1.
-    package var dnssecOK: Bool { marks.contains(.dnssecOK) }
+    public var dnssecOK: Bool { marks.contains(.dnssecOK) }
     /// There was a question that could be read: name, type and class mean something.
-    package var hasQuestion: Bool { questionLength > 0 }
-    package var type: RecordType { RecordType(rawValue: load(Field.type)) }
-    package var recordClass: RecordClass { RecordClass(rawValue: load(Field.recordClass)) }
+    public var hasQuestion: Bool { questionLength > 0 }
+    public var type: RecordType { RecordType(rawValue: load(Field.type)) }
+    public var recordClass: RecordClass { RecordClass(rawValue: load(Field.recordClass)) }
     /// Bytes that the client takes over UDP, as its OPT record says; nil: it sent none.
-    package var payloadSize: UInt16? {
+    public var payloadSize: UInt16? {
         let size: UInt16 = load(Field.payloadSize)
         return size == 0 ? nil : size
     }
     /// The process that asked, where it is of this machine and could be found.
-    package var process: ClientProcess? { ClientProcess.at(processNumber) }
+    public var process: ClientProcess? { ClientProcess.at(processNumber) }
     /// Zero: not known.
     var processNumber: UInt32 { load(Field.process) }
-    package var source: SourceKind { SourceKind(rawValue: load(Field.source)) ?? .none }
-    package var place: Place { base.load(fromByteOffset: Field.place, as: Place.self) }
+    public var source: SourceKind { SourceKind(rawValue: load(Field.source)) ?? .none }
+    public var place: Place { base.load(fromByteOffset: Field.place, as: Place.self) }
     /// What the client was told; nil when it was told nothing.
-    package var responseCode: ResponseCode? { isDropped ? nil : ResponseCode(rawValue: load(Field.responseCode)) }
+    public var responseCode: ResponseCode? { isDropped ? nil : ResponseCode(rawValue: load(Field.responseCode)) }
     /// An override hides the records of this type.
-    package var isMasked: Bool { marks.contains(.masked) }
+    public var isMasked: Bool { marks.contains(.masked) }
     /// The client was told to come back over TCP; `answers` are what was found.
-    package var isTruncated: Bool { marks.contains(.truncated) }
+    public var isTruncated: Bool { marks.contains(.truncated) }
     /// Index of the upstream that gave the answer; nil when none did.
-    package var upstream: Int? {
+    public var upstream: Int? {
         let index: Int16 = load(Field.upstream)
         return index < 0 ? nil : Int(index)
     }
-    package var upstreamMicroseconds: UInt32 { load(Field.upstreamTime) }
-    package var upstreamTransport: UpstreamTransport {
+    public var upstreamMicroseconds: UInt32 { load(Field.upstreamTime) }
+    public var upstreamTransport: UpstreamTransport {
         UpstreamTransport(rawValue: load(Field.upstreamTransport)) ?? .udp
     }
     /// How long the answer took, in microseconds.
-    package var durationMicroseconds: UInt32 { load(Field.duration) }
-    package var extendedError: ExtendedError? {
+    public var durationMicroseconds: UInt32 { load(Field.duration) }
+    public var extendedError: ExtendedError? {
         marks.contains(.extendedError) ? ExtendedError(rawValue: load(Field.extendedError)) : nil
     }
     /// The text that goes with `extendedError`: bytes of printable ASCII.
-    package var extendedText: UnsafeRawBufferPointer {
+    public var extendedText: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: base + textStart, count: textLength)
     }
     /// Records in the answer section, of which `message` may hold fewer.
-    package var answers: Int { Int(load(Field.answers) as UInt16) }
+    public var answers: Int { Int(load(Field.answers) as UInt16) }
 
     /// Names of the chain with who answered for them; 0 or at least 2.
-    package var hopCount: Int { Int(load(Field.hopCount) as UInt8) }
+    public var hopCount: Int { Int(load(Field.hopCount) as UInt8) }
 
-    package func hop(_ index: Int) -> Decision.Hop {
+    public func hop(_ index: Int) -> Decision.Hop {
         let hop = base + Field.end + index * Self.hopSize
         return Decision.Hop(
             nameOffset: hop.load(as: UInt16.self),
@@ -144,7 +144,7 @@ package struct LookupRecord: BitwiseCopyable {
 
     /// The response from its first byte through the answer section and what followed it, cut at
     /// `maximumMessageLength`. Its header is the answer's: ID, flags and counts of what was found.
-    package var message: UnsafeRawBufferPointer {
+    public var message: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: base + textStart + textLength, count: Int(load(Field.messageLength) as UInt16))
     }
 
@@ -158,7 +158,7 @@ package struct LookupRecord: BitwiseCopyable {
     var isExchange: Bool { load(Field.kind) == Kind.exchange }
 
     /// Bytes of the question behind the message's header; 0 when there was none that could be read.
-    package var questionLength: Int { Int(load(Field.questionLength) as UInt16) }
+    public var questionLength: Int { Int(load(Field.questionLength) as UInt16) }
 
     private var marks: Marks { Marks(rawValue: load(Field.marks)) }
     private var textLength: Int { Int(load(Field.textLength) as UInt16) }

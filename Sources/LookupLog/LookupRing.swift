@@ -1,16 +1,16 @@
 internal import CLinux
-package import DNSWire
+public import DNSWire
 internal import Glibc
-package import Lookup
-package import Platform
+public import Lookup
+public import Platform
 internal import Synchronization
-package import Upstream
+public import Upstream
 
 /// The way of one serving thread's lookups to the log thread: bounded bytes, one producer, one consumer.
 ///
 /// Appending copies and goes on: no allocation, no lock, no wait. When the log thread is behind by the whole ring, the
 /// lookup is counted as lost instead.
-package final class LookupRing: Sendable {
+public final class LookupRing: Sendable {
     /// Bytes of memory, a power of two. Positions count bytes since the start and never wrap; the low bits are the
     /// place in memory. A record is in one piece: where the end is too near, a gap fills it.
     let capacity: Int
@@ -63,7 +63,7 @@ package final class LookupRing: Sendable {
     ///     flags and counts say so.
     ///   - answers: how many records of `response` make the answer section.
     ///   - truncated: the client gets TC=1.
-    package func append(
+    public func append(
         time: UInt64, client: SocketAddress, transport: Transport, query: Query, decision: Decision,
         response: UnsafeRawBufferPointer, answers: Int, truncated: Bool = false, durationMicroseconds: UInt32
     ) {
@@ -79,7 +79,7 @@ package final class LookupRing: Sendable {
     }
 
     /// Notes a message that gets no answer.
-    package func appendDropped(time: UInt64, client: SocketAddress, transport: Transport) {
+    public func appendDropped(time: UInt64, client: SocketAddress, transport: Transport) {
         guard let free = reserve(LookupRecord.droppedSize) else { return }
         LookupRecord.writeDropped(to: free.memory, time: time, client: client, transport: transport)
         publish(free.head + LookupRecord.droppedSize)
@@ -88,7 +88,7 @@ package final class LookupRing: Sendable {
     /// Notes a message to or from upstream; only in a ring of `LookupLog.makeExchangeRing`.
     ///
     /// `clock` is what makes the message's times microseconds since 1970.
-    package func append(_ message: UpstreamMessage, clock: UInt64) {
+    public func append(_ message: UpstreamMessage, clock: UInt64) {
         let size = ForwardedExchange.size(
             messageLength: min(message.bytes.count, ForwardedExchange.maximumMessageLength))
         guard isForExchanges, let free = reserve(size) else { return }

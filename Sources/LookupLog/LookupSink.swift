@@ -1,29 +1,29 @@
 internal import Glibc
 
 /// Where lookups are written to, and how.
-package struct LookupSink: Sendable, Hashable {
-    package enum Form: Sendable, Hashable { case text, json }
+public struct LookupSink: Sendable, Hashable {
+    public enum Form: Sendable, Hashable { case text, json }
 
-    package enum Destination: Sendable, Hashable {
+    public enum Destination: Sendable, Hashable {
         case standardOutput
         /// Appended to; created with mode 0640 where it is missing; opened again by `LookupLog.reopen`.
         case file(path: String)
     }
 
-    package var form: Form
-    package var destination: Destination
+    public var form: Form
+    public var destination: Destination
     /// Text form: a colour for the source. Nil: on a terminal, unless NO_COLOR is set.
-    package var colors: Bool?
+    public var colors: Bool?
 
-    package init(_ form: Form, to destination: Destination, colors: Bool? = nil) {
+    public init(_ form: Form, to destination: Destination, colors: Bool? = nil) {
         self.form = form
         self.destination = destination
         self.colors = colors
     }
 
     /// Why a sink can't be used: one sentence.
-    package struct Failure: Error, Sendable, CustomStringConvertible {
-        package let description: String
+    public struct Failure: Error, Sendable, CustomStringConvertible {
+        public let description: String
     }
 }
 

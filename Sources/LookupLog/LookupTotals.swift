@@ -1,35 +1,35 @@
-package import DNSWire
-package import Lookup
-package import Platform
+public import DNSWire
+public import Lookup
+public import Platform
 internal import Synchronization
 
 /// Counts of all lookups since the start: by source, type and response code, and how long they took.
-package final class LookupTotals: LookupObserver {
+public final class LookupTotals: LookupObserver {
     /// One count, and what was counted.
-    package struct Count: Sendable {
-        package var source: SourceKind
+    public struct Count: Sendable {
+        public var source: SourceKind
         /// Nil: one of the types that hardly anybody asks for.
-        package var type: RecordType?
+        public var type: RecordType?
         /// Nil: not answered.
-        package var responseCode: ResponseCode?
-        package var transport: Transport
-        package var lookups: UInt64
+        public var responseCode: ResponseCode?
+        public var transport: Transport
+        public var lookups: UInt64
     }
 
     /// How often it took how long. The last bucket has no upper bound.
-    package struct Durations: Sendable {
+    public struct Durations: Sendable {
         /// Upper bounds of the buckets, in microseconds.
-        package static let bounds: [UInt32] = [
+        public static let bounds: [UInt32] = [
             10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
             1_000_000, 2_500_000, 5_000_000,
         ]
         /// One more than bounds.
-        package static let bucketCount = bounds.count + 1
-        package internal(set) var buckets = [UInt64](repeating: 0, count: bucketCount)
+        public static let bucketCount = bounds.count + 1
+        public internal(set) var buckets = [UInt64](repeating: 0, count: bucketCount)
         /// Microseconds.
-        package internal(set) var sum: UInt64 = 0
+        public internal(set) var sum: UInt64 = 0
 
-        package var count: UInt64 { buckets.reduce(0, +) }
+        public var count: UInt64 { buckets.reduce(0, +) }
 
         static func bucket(_ microseconds: UInt32) -> Int {
             var index = 0
@@ -43,7 +43,7 @@ package final class LookupTotals: LookupObserver {
         }
 
         /// The bound that this share of all were not above, in microseconds: an estimate.
-        package func quantile(_ share: Double) -> UInt32 {
+        public func quantile(_ share: Double) -> UInt32 {
             let wanted = Double(count) * share
             var seen: UInt64 = 0
             for (index, bucket) in buckets.enumerated() {
@@ -55,25 +55,25 @@ package final class LookupTotals: LookupObserver {
     }
 
     /// One second.
-    package struct Second: Sendable {
+    public struct Second: Sendable {
         /// Seconds since 1970.
-        package internal(set) var time: UInt64 = 0
-        package internal(set) var bySource = BySource<UInt32>(repeating: 0)
-        package internal(set) var failures: UInt32 = 0
-        package internal(set) var absent: UInt32 = 0
+        public internal(set) var time: UInt64 = 0
+        public internal(set) var bySource = BySource<UInt32>(repeating: 0)
+        public internal(set) var failures: UInt32 = 0
+        public internal(set) var absent: UInt32 = 0
         /// By the buckets of `Durations`.
-        package internal(set) var durations = [UInt32](repeating: 0, count: Durations.bucketCount)
+        public internal(set) var durations = [UInt32](repeating: 0, count: Durations.bucketCount)
     }
 
-    package struct Snapshot: Sendable {
-        package internal(set) var counts: [Count] = []
+    public struct Snapshot: Sendable {
+        public internal(set) var counts: [Count] = []
         /// By source; nil for those that have not answered.
-        package internal(set) var durations: [SourceKind: Durations] = [:]
+        public internal(set) var durations: [SourceKind: Durations] = [:]
         /// By server, `ADDR:PORT`: its round trips.
-        package internal(set) var upstreams: [(server: String, roundTrips: Durations)] = []
+        public internal(set) var upstreams: [(server: String, roundTrips: Durations)] = []
         /// Lookups that the log thread never saw.
-        package internal(set) var lost: UInt64 = 0
-        package internal(set) var lookups: UInt64 = 0
+        public internal(set) var lost: UInt64 = 0
+        public internal(set) var lookups: UInt64 = 0
     }
 
     private struct State {
@@ -87,15 +87,15 @@ package final class LookupTotals: LookupObserver {
     }
 
     /// Seconds of which `seconds` tells.
-    package static let remembered = 900
+    public static let remembered = 900
 
     private let state = Mutex(State())
 
-    package init() {}
+    public init() {}
 
     // MARK: On the log thread
 
-    package func note(_ record: LookupRecord, id: UInt64) {
+    public func note(_ record: LookupRecord, id: UInt64) {
         let source = record.source
         let code = record.responseCode
         let type = record.hasQuestion && Self.named.contains(record.type) ? record.type.rawValue : 0
@@ -123,9 +123,9 @@ package final class LookupTotals: LookupObserver {
         }
     }
 
-    package func note(lost count: UInt64, time: UInt64) { state.withLock { $0.lost += count } }
+    public func note(lost count: UInt64, time: UInt64) { state.withLock { $0.lost += count } }
 
-    package func setUpstreams(_ names: [String]) {
+    public func setUpstreams(_ names: [String]) {
         state.withLock { state in
             state.upstreamNames = names
             while state.upstreams.count < names.count { state.upstreams.append(Durations()) }
@@ -140,7 +140,7 @@ package final class LookupTotals: LookupObserver {
 
     // MARK: From any thread
 
-    package var snapshot: Snapshot {
+    public var snapshot: Snapshot {
         state.withLock { state in
             var snapshot = Snapshot()
             snapshot.lookups = state.lookups
@@ -163,7 +163,7 @@ package final class LookupTotals: LookupObserver {
     }
 
     /// The last seconds in which there were lookups, oldest first; `now` is in seconds since 1970.
-    package func seconds(_ count: Int, now: UInt64) -> [Second] {
+    public func seconds(_ count: Int, now: UInt64) -> [Second] {
         // A clock that nobody has set starts at 1970.
         let before = now - min(now, UInt64(min(count, Self.remembered)))
         return state.withLock { state in state.seconds.filter { $0.time > before && $0.time <= now } }

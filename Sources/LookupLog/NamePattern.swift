@@ -1,9 +1,9 @@
-package import DNSWire
+public import DNSWire
 
 /// Names that a lookup may be about: one, all below another, or those that fit a text with `*` in it.
 ///
 /// Case and a dot at the end make no difference.
-package enum NamePattern: Sendable, Hashable, CustomStringConvertible {
+public enum NamePattern: Sendable, Hashable, CustomStringConvertible {
     /// The name itself, its wire form in lower case.
     case exact(wire: [UInt8])
     /// Any depth below the name, never the name itself; `*.NAME`.
@@ -12,7 +12,7 @@ package enum NamePattern: Sendable, Hashable, CustomStringConvertible {
     case glob([UInt8])
 
     /// - Throws: what is wrong with `text` as a name.
-    package init(_ text: some StringProtocol) throws(Name.ParseError) {
+    public init(_ text: some StringProtocol) throws(Name.ParseError) {
         let bytes = Array(text.utf8.map(ASCII.lowercased))
         let star = UInt8(ascii: "*")
         let dot = UInt8(ascii: ".")
@@ -27,12 +27,12 @@ package enum NamePattern: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// Names that hold `text` anywhere.
-    package static func containing(_ text: some StringProtocol) -> NamePattern {
+    public static func containing(_ text: some StringProtocol) -> NamePattern {
         .glob([UInt8(ascii: "*")] + text.utf8.map(ASCII.lowercased) + [UInt8(ascii: "*")])
     }
 
     /// Whether the uncompressed name at `offset` of `message`, a legal one, fits.
-    package func matches(nameIn message: UnsafeRawBufferPointer, at offset: Int) -> Bool {
+    public func matches(nameIn message: UnsafeRawBufferPointer, at offset: Int) -> Bool {
         switch self {
         case .exact(let wire): Self.equals(message, offset, wire)
         case .below(let wire): Self.isBelow(message, offset, wire)
@@ -45,7 +45,7 @@ package enum NamePattern: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// Whether a name's lower-case presentation form fits, its dot at the end left out.
-    package func matches(text: UnsafeRawBufferPointer) -> Bool {
+    public func matches(text: UnsafeRawBufferPointer) -> Bool {
         switch self {
         case .glob(let pattern): Self.glob(pattern, text)
         case .exact, .below:
@@ -55,7 +55,7 @@ package enum NamePattern: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    package var description: String {
+    public var description: String {
         switch self {
         case .exact(let wire): Name(uncheckedWire: wire).description
         case .below(let wire): "*.\(Name(uncheckedWire: wire))"

@@ -1,6 +1,6 @@
 internal import DNSWire
 import Lookup
-package import Platform
+public import Platform
 
 /// Lookups as a pcapng file, for Wireshark and its kin: a query and a response packet each, the reason as the response's
 /// comment.
@@ -11,7 +11,7 @@ package import Platform
 ///
 /// Section Header, Interface Description (raw IP), Enhanced Packets, in little-endian order: see
 /// draft-ietf-opsawg-pcapng.
-package struct PacketCapture: Sendable {
+public struct PacketCapture: Sendable {
     private let application: String
     private let server: SocketAddress
     private let serverIPv6: SocketAddress
@@ -39,7 +39,7 @@ package struct PacketCapture: Sendable {
     ///   - application: what the file says it was made by.
     ///   - server: the address that clients over IPv4 are shown to ask; 127.0.0.53 when it is nil or no IPv4 address.
     ///   - serverIPv6: the same for IPv6; ::1.
-    package init(
+    public init(
         application: String = "stub53", server: SocketAddress? = nil, serverIPv6: SocketAddress? = nil
     ) {
         func fitting(_ address: SocketAddress?, isIPv6: Bool) -> SocketAddress? {
@@ -54,7 +54,7 @@ package struct PacketCapture: Sendable {
     }
 
     /// What the file starts with.
-    package func header() -> [UInt8] {
+    public func header() -> [UInt8] {
         var bytes: [UInt8] = []
         Self.appendBlock(Block.section, to: &bytes) { body in
             body.append(little: UInt32(0x1A2B_3C4D))
@@ -77,7 +77,7 @@ package struct PacketCapture: Sendable {
     }
 
     /// Appends the packets of one lookup. `upstreams` are the servers by `LookupRecord.upstream`.
-    package mutating func append(_ record: LookupRecord, id: UInt64, upstreams: [String], to bytes: inout [UInt8]) {
+    public mutating func append(_ record: LookupRecord, id: UInt64, upstreams: [String], to bytes: inout [UInt8]) {
         guard !record.isDropped else { return }
         if upstreams != upstreamNames {
             upstreamNames = upstreams

@@ -1,54 +1,54 @@
-package import DNSWire
-package import Lookup
-package import Platform
+public import DNSWire
+public import Lookup
+public import Platform
 
 /// One lookup as plain values: what is kept of a record outside of this process, where its indexes mean nothing.
-package struct LookupFields: Sendable {
+public struct LookupFields: Sendable {
     /// Microseconds since 1970.
-    package var time: UInt64 = 0
-    package var client: SocketAddress
-    package var process: ClientProcess?
-    package var transport = Transport.udp
+    public var time: UInt64 = 0
+    public var client: SocketAddress
+    public var process: ClientProcess?
+    public var transport = Transport.udp
     /// Of a dropped message, time, client and transport are all that is known.
-    package var answerKind = AnswerKind.answer
-    package var flags = Header.Flags()
-    package var dnssecOK = false
-    package var payloadSize: UInt16?
+    public var answerKind = AnswerKind.answer
+    public var flags = Header.Flags()
+    public var dnssecOK = false
+    public var payloadSize: UInt16?
     /// Bytes behind the message's header; 0 when there was no readable question.
-    package var questionLength = 0
-    package var type = RecordType(rawValue: 0)
-    package var recordClass = RecordClass(rawValue: 0)
-    package var responseCode = ResponseCode.noError
-    package var source = SourceKind.none
-    package var place = Place.nowhere
-    package var isMasked = false
-    package var isTruncated = false
+    public var questionLength = 0
+    public var type = RecordType(rawValue: 0)
+    public var recordClass = RecordClass(rawValue: 0)
+    public var responseCode = ResponseCode.noError
+    public var source = SourceKind.none
+    public var place = Place.nowhere
+    public var isMasked = false
+    public var isTruncated = false
     /// An index into the list of servers that goes along with the lookup.
-    package var upstream: Int?
-    package var upstreamMicroseconds: UInt32 = 0
-    package var upstreamTransport = UpstreamTransport.udp
-    package var durationMicroseconds: UInt32 = 0
-    package var extendedError: ExtendedError?
+    public var upstream: Int?
+    public var upstreamMicroseconds: UInt32 = 0
+    public var upstreamTransport = UpstreamTransport.udp
+    public var durationMicroseconds: UInt32 = 0
+    public var extendedError: ExtendedError?
     /// Printable ASCII.
-    package var extendedText: [UInt8] = []
-    package var hops: [Decision.Hop] = []
-    package var answers = 0
+    public var extendedText: [UInt8] = []
+    public var hops: [Decision.Hop] = []
+    public var answers = 0
     /// At most `LookupRecord.maximumMessageLength` bytes.
-    package var message: [UInt8] = []
+    public var message: [UInt8] = []
 
-    package init(client: SocketAddress) { self.client = client }
+    public init(client: SocketAddress) { self.client = client }
 }
 
 /// A lookup that was kept: its record, together with the memory it stands in.
-package struct StoredLookup: Sendable {
+public struct StoredLookup: Sendable {
     /// In the history: grows with every lookup, and no two have the same.
-    package let id: Int64
+    public let id: Int64
     /// In the log of the daemon that answered it.
-    package let number: UInt64
+    public let number: UInt64
     /// 8-aligned.
     private let words: [UInt64]
 
-    package init(id: Int64, number: UInt64, _ fields: LookupFields) {
+    public init(id: Int64, number: UInt64, _ fields: LookupFields) {
         self.id = id
         self.number = number
         var words = [UInt64](repeating: 0, count: LookupRecord.size(fields) / 8)
@@ -57,16 +57,16 @@ package struct StoredLookup: Sendable {
     }
 
     /// Calls `body` with the record, which is good until `body` returns.
-    package func withRecord<Result>(_ body: (LookupRecord) throws -> Result) rethrows -> Result {
+    public func withRecord<Result>(_ body: (LookupRecord) throws -> Result) rethrows -> Result {
         // Never empty: every record has its fixed part.
         try words.withUnsafeBytes { try body(LookupRecord(base: $0.baseAddress.unsafelyUnwrapped)) }
     }
 
-    package var fields: LookupFields { withRecord { LookupFields($0) } }
+    public var fields: LookupFields { withRecord { LookupFields($0) } }
 }
 
 extension LookupFields {
-    package init(_ record: LookupRecord) {
+    public init(_ record: LookupRecord) {
         self.init(client: record.client)
         time = record.time
         process = record.process

@@ -1,14 +1,14 @@
 import CLinux
 import DNSWire
 import Glibc
-package import Platform
+public import Platform
 
 /// Which clients are served: by default this machine and the networks it is directly connected to.
 ///
 /// An open resolver is a weapon for others (RFC 5358), so nobody else is, unless the configuration says so.
-package struct AccessList: Sendable {
+public struct AccessList: Sendable {
     /// A network: address bits and a mask of them.
-    package struct Network: Hashable, Sendable, BitwiseCopyable {
+    public struct Network: Hashable, Sendable, BitwiseCopyable {
         var high: UInt64
         var low: UInt64
         var highMask: UInt64
@@ -33,7 +33,7 @@ package struct AccessList: Sendable {
         }
 
         /// Reads `10.0.0.0/8`, `2001:db8::/32`, or one address; nil when it is none of them.
-        package init?(_ text: String) {
+        public init?(_ text: String) {
             let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
             guard let address = SocketAddress(ip: String(parts[0]), port: 0) else { return nil }
             let most = address.isIPv6 ? 128 : 32
@@ -51,13 +51,13 @@ package struct AccessList: Sendable {
     private let networks: [Network]
 
     /// This machine alone.
-    package static let loopback = AccessList(allowing: [])
+    public static let loopback = AccessList(allowing: [])
 
-    package init(allowing networks: [Network]) {
+    public init(allowing networks: [Network]) {
         self.networks = networks
     }
 
-    package func allows(_ client: SocketAddress) -> Bool {
+    public func allows(_ client: SocketAddress) -> Bool {
         if client.isLoopback { return true }
         // Of a socket for both families, which only a service manager opens.
         let client = client.unmapped
@@ -66,12 +66,12 @@ package struct AccessList: Sendable {
     }
 
     /// The networks of this machine's interfaces, as they are now.
-    package static func connectedNetworks() -> [Network] {
+    public static func connectedNetworks() -> [Network] {
         Array(Set(interfaceAddresses().map { Network($0.address, prefixLength: $0.prefixLength) }))
     }
 
     /// The addresses of this machine's interfaces, as they are now.
-    package static func interfaceAddresses() -> [(address: SocketAddress, prefixLength: Int)] {
+    public static func interfaceAddresses() -> [(address: SocketAddress, prefixLength: Int)] {
         var list: UnsafeMutablePointer<ifaddrs>?
         guard getifaddrs(&list) == 0 else { return [] }
         defer { freeifaddrs(list) }

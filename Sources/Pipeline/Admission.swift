@@ -1,17 +1,17 @@
 import DNSWire
-package import LocalData
-package import Lookup
-package import Platform
+public import LocalData
+public import Lookup
+public import Platform
 
 /// Turns away clients from networks that are not served.
-package struct AccessStage: Stage {
+public struct AccessStage: Stage {
     private let list: AccessList
 
-    package init(_ list: AccessList) { self.list = list }
+    public init(_ list: AccessList) { self.list = list }
 
-    package func admits(_ client: SocketAddress) -> Bool { list.allows(client) }
+    public func admits(_ client: SocketAddress) -> Bool { list.allows(client) }
 
-    package func answer(_ lookup: inout Lookup) -> Outcome {
+    public func answer(_ lookup: inout Lookup) -> Outcome {
         if admits(lookup.request.client) { return .pass }
         lookup.decision.fail(.refused, .prohibited, "clients from this network are not served")
         return .answered
@@ -19,15 +19,15 @@ package struct AccessStage: Stage {
 }
 
 /// How the server names itself to clients.
-package struct ServerIdentity: Sendable {
+public struct ServerIdentity: Sendable {
     /// Answer to `id.server. CH TXT`; empty: refused. 255 bytes at most.
-    package var identity: [UInt8]
+    public var identity: [UInt8]
     /// Answer to `version.bind. CH TXT`; empty: refused. 255 bytes at most.
-    package var version: [UInt8]
+    public var version: [UInt8]
 
-    package static let none = ServerIdentity(identity: [], version: [])
+    public static let none = ServerIdentity(identity: [], version: [])
 
-    package init(identity: [UInt8], version: [UInt8]) {
+    public init(identity: [UInt8], version: [UInt8]) {
         self.identity = identity
         self.version = version
     }
@@ -36,17 +36,17 @@ package struct ServerIdentity: Sendable {
 /// Answers the questions about the server itself, of class CH; and refuses all classes but IN.
 ///
 /// - RFC: 4892 3.1.
-package struct IdentityStage: Stage {
+public struct IdentityStage: Stage {
     private let server: ServerIdentity
 
-    package init(_ server: ServerIdentity) { self.server = server }
+    public init(_ server: ServerIdentity) { self.server = server }
 
-    package static let document = Place(path: "RFC 4892 3.1")
+    public static let document = Place(path: "RFC 4892 3.1")
 
     private static let versionNames = [Domain("version.bind."), Domain("version.server.")]
     private static let identityNames = [Domain("id.server."), Domain("hostname.bind.")]
 
-    package func answer(_ lookup: inout Lookup) -> Outcome {
+    public func answer(_ lookup: inout Lookup) -> Outcome {
         guard lookup.query.recordClass != .in else { return .pass }
         guard lookup.query.recordClass == .ch else {
             lookup.decision.fail(.refused, .notSupported, "only the classes IN and CH are served")
@@ -76,10 +76,10 @@ package struct IdentityStage: Stage {
 }
 
 /// Refuses types that nobody can ask for.
-package struct QueryTypeStage: Stage {
-    package init() {}
+public struct QueryTypeStage: Stage {
+    public init() {}
 
-    package func answer(_ lookup: inout Lookup) -> Outcome {
+    public func answer(_ lookup: inout Lookup) -> Outcome {
         switch lookup.query.type {
         case .opt: lookup.decision.fail(.formatError)
         case .nxname:  // RFC 9824 3.5
@@ -96,12 +96,12 @@ package struct QueryTypeStage: Stage {
 /// IXFR gets the SOA alone where that says enough: the client has this zone or a newer one, or, over UDP, is to come
 /// back with TCP.
 /// - RFC: 5936 2.2.1, 4.2; 1995 2, 4; 1982 3.2.
-package struct TransferStage: Stage {
+public struct TransferStage: Stage {
     private let zones: ZoneSet
 
-    package init(_ zones: ZoneSet) { self.zones = zones }
+    public init(_ zones: ZoneSet) { self.zones = zones }
 
-    package func answer(_ lookup: inout Lookup) -> Outcome {
+    public func answer(_ lookup: inout Lookup) -> Outcome {
         let type = lookup.query.type
         guard type == .axfr || type == .ixfr else { return .pass }
         // Over HTTPS too an answer is one message (RFC 8484 4.2.1).

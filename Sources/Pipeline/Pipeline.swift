@@ -1,8 +1,8 @@
-package import DNSWire
-package import LocalData
-package import Lookup
-package import Platform
-package import Upstream
+public import DNSWire
+public import LocalData
+public import Lookup
+public import Platform
+public import Upstream
 
 /// The way of every lookup: the stages before the sources, the sources in their order, what follows an alias.
 ///
@@ -11,24 +11,24 @@ package import Upstream
 ///
 /// Immutable: a reload builds another beside it.
 /// - RFC: 1034 4.3.2.
-package struct Pipeline: Sendable {
-    package typealias Admission = Then<Then<Then<AccessStage, IdentityStage>, QueryTypeStage>, TransferStage>
-    package typealias Local = Then<Then<OverrideStage, ZoneStage>, SpecialStage>
-    package typealias Sources = Then<Then<Local, RememberedStage<Local>>, ForwardStage>
+public struct Pipeline: Sendable {
+    public typealias Admission = Then<Then<Then<AccessStage, IdentityStage>, QueryTypeStage>, TransferStage>
+    public typealias Local = Then<Then<OverrideStage, ZoneStage>, SpecialStage>
+    public typealias Sources = Then<Then<Local, RememberedStage<Local>>, ForwardStage>
 
     /// Once a query: who may ask, and what is no lookup.
-    package let admission: Admission
+    public let admission: Admission
     /// For each name: the order of the sources. Those of `Local` answer from this machine's own data.
-    package let sources: Sources
+    public let sources: Sources
 
-    package let access: AccessStage
-    package let overrides: OverrideStage
-    package let zones: ZoneSet
-    package let special: SpecialNames
-    package let cache: AnswerCache
-    package let routes: ForwardRoutes
+    public let access: AccessStage
+    public let overrides: OverrideStage
+    public let zones: ZoneSet
+    public let special: SpecialNames
+    public let cache: AnswerCache
+    public let routes: ForwardRoutes
 
-    package init(
+    public init(
         hosts: HostsTable, leases: HostsTable? = nil, zones: ZoneSet, special: SpecialNames, cache: AnswerCache,
         routes: ForwardRoutes = .everything, access: AccessList = .loopback, identity: ServerIdentity = .none
     ) {
@@ -66,32 +66,32 @@ package struct Pipeline: Sendable {
     }
 
     /// The places that stages name and no file has: known from the start, so that serving threads find their texts.
-    package static let documents = [SpecialStage.document, IdentityStage.document]
+    public static let documents = [SpecialStage.document, IdentityStage.document]
 
     // MARK: Prefetch
 
     /// How many steps `prefetch` has.
-    package static let prefetchSteps = 4
+    public static let prefetchSteps = 4
 
     /// Brings near the memory that a lookup of `name` will look at: one more of its steps with each `step`, from 0 on.
     ///
     /// One after the other, each step of a lookup waits for memory; step by step for all queries of a batch, the waits
     /// run beside each other.
-    package func prefetch(_ name: borrowing LookupName, step: Int) { sources.prefetch(name, step: step) }
+    public func prefetch(_ name: borrowing LookupName, step: Int) { sources.prefetch(name, step: step) }
 
     /// Whether a source other than cache and upstream answers for `name`.
-    package func isLocal(_ name: borrowing LookupName) -> Bool { sources.owns(name) }
+    public func isLocal(_ name: borrowing LookupName) -> Bool { sources.owns(name) }
 
     // MARK: The way
 
     /// Answers the query of `lookup`, if it may be asked: `.answered`, `.needs` or `.transfer`.
-    package func answer(_ lookup: inout Lookup) -> Outcome {
+    public func answer(_ lookup: inout Lookup) -> Outcome {
         let outcome = admission.answer(&lookup)
         return outcome == .pass ? resolve(&lookup) : outcome
     }
 
     /// Asks the sources for the lookup's name, and for each alias's target: `.answered` or `.needs`.
-    package func resolve(_ lookup: inout Lookup) -> Outcome {
+    public func resolve(_ lookup: inout Lookup) -> Outcome {
         var authoritative = false
         var seen = InlineArray<17, UInt64>(repeating: 0)
         let mayForward = lookup.question.mayForward

@@ -4,23 +4,23 @@ import Glibc
 /// The bytes of a file from outside: read once, whole, with a bound.
 ///
 /// Read and not mapped: a mapped file that is cut short while we read it would end the process.
-package struct SourceText: ~Copyable {
-    package let bytes: UnsafeRawBufferPointer
+public struct SourceText: ~Copyable {
+    public let bytes: UnsafeRawBufferPointer
     private let memory: UnsafeMutableRawPointer
 
     /// Bytes.
-    package static let maximumSize = 1 << 30
+    public static let maximumSize = 1 << 30
     /// A pipe may pause for so long, in milliseconds.
     static let longestPause: Int32 = 10_000
     /// And take so long in all, in seconds.
     static let longestRead = 60
 
     /// Why a file can't be read: one sentence.
-    package struct Failure: Error, Sendable, CustomStringConvertible {
-        package let description: String
+    public struct Failure: Error, Sendable, CustomStringConvertible {
+        public let description: String
     }
 
-    package init(path: String) throws(Failure) {
+    public init(path: String) throws(Failure) {
         let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard file >= 0 else { throw Failure(description: "can't be read: \(String(cString: strerror(errno)))") }
         defer { close(file) }

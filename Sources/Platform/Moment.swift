@@ -2,24 +2,24 @@ import CLinux
 import Glibc
 
 /// A point in time, read once per batch.
-package struct Moment: Sendable, BitwiseCopyable {
+public struct Moment: Sendable, BitwiseCopyable {
     /// Microseconds since 1970.
-    package var wall: UInt64
+    public var wall: UInt64
     /// Microseconds of the monotonic clock.
-    package var monotonic: UInt64
+    public var monotonic: UInt64
 
-    package init(wall: UInt64, monotonic: UInt64) {
+    public init(wall: UInt64, monotonic: UInt64) {
         self.wall = wall
         self.monotonic = monotonic
     }
 
-    package static func now() -> Moment {
+    public static func now() -> Moment {
         Moment(wall: microseconds(CLOCK_REALTIME), monotonic: monotonicMicroseconds())
     }
 
-    package static func monotonicMicroseconds() -> UInt64 { microseconds(CLOCK_MONOTONIC) }
+    public static func monotonicMicroseconds() -> UInt64 { microseconds(CLOCK_MONOTONIC) }
 
-    package static func microseconds(since start: Moment) -> UInt32 {
+    public static func microseconds(since start: Moment) -> UInt32 {
         UInt32(clamping: monotonicMicroseconds() &- start.monotonic)
     }
 

@@ -3,35 +3,35 @@ import Synchronization
 /// Where a rule stands: a file and a line, or a document such as an RFC.
 ///
 /// Eight plain bytes, so that every record of a table and every entry of a ring can carry one.
-package struct Place: Hashable, Sendable, BitwiseCopyable {
+public struct Place: Hashable, Sendable, BitwiseCopyable {
     /// 0 is "nowhere"; else an index into the process's list of files.
-    package let file: UInt32
+    public let file: UInt32
     /// From 1; 0 when the whole file is meant.
-    package let line: UInt32
+    public let line: UInt32
 
-    package static let nowhere = Place(file: 0, line: 0)
+    public static let nowhere = Place(file: 0, line: 0)
 
     @inlinable
-    package init(file: UInt32, line: UInt32) {
+    public init(file: UInt32, line: UInt32) {
         self.file = file
         self.line = line
     }
 
     /// The place of `line` in `path`, as the user wrote the path.
-    package init(path: String, line: Int = 0) {
+    public init(path: String, line: Int = 0) {
         self.init(file: Self.intern(path), line: UInt32(clamping: line))
     }
 
     /// Another line of the same file.
-    package func line(_ line: Int) -> Place { Place(file: file, line: UInt32(clamping: line)) }
+    public func line(_ line: Int) -> Place { Place(file: file, line: UInt32(clamping: line)) }
 
-    package var isNowhere: Bool { file == 0 }
+    public var isNowhere: Bool { file == 0 }
 
     /// The file's path, or the document's name.
-    package var path: String { Self.files.withLock { $0.paths[Int(file)] } }
+    public var path: String { Self.files.withLock { $0.paths[Int(file)] } }
 
     /// All files and documents named so far, by `file`.
-    package static var paths: [String] { files.withLock { $0.paths } }
+    public static var paths: [String] { files.withLock { $0.paths } }
 
     private struct Files {
         var paths = [""]
@@ -54,47 +54,47 @@ package struct Place: Hashable, Sendable, BitwiseCopyable {
 
 extension Place: CustomStringConvertible {
     /// `FILE:LINE`, or `FILE` for the whole of it.
-    package var description: String { line == 0 ? path : "\(path):\(line)" }
+    public var description: String { line == 0 ? path : "\(path):\(line)" }
 }
 
 /// One thing that is wrong with a file: `FILE:LINE: why`.
-package struct Diagnostic: Hashable, Sendable, CustomStringConvertible {
-    package enum Severity: Sendable { case warning, error }
+public struct Diagnostic: Hashable, Sendable, CustomStringConvertible {
+    public enum Severity: Sendable { case warning, error }
 
-    package let place: Place
-    package let severity: Severity
+    public let place: Place
+    public let severity: Severity
     /// One line: what is wrong and how to mend it. Bytes from the file are escaped.
-    package let message: String
+    public let message: String
 
-    package init(_ place: Place, _ severity: Severity = .error, _ message: String) {
+    public init(_ place: Place, _ severity: Severity = .error, _ message: String) {
         self.place = place
         self.severity = severity
         self.message = message
     }
 
-    package var description: String { "\(place): \(severity == .warning ? "warning: " : "")\(message)" }
+    public var description: String { "\(place): \(severity == .warning ? "warning: " : "")\(message)" }
 }
 
 /// The problems found so far, bounded: a hostile file must not fill memory with complaints.
-package struct Diagnostics: Sendable {
-    package private(set) var list: [Diagnostic] = []
+public struct Diagnostics: Sendable {
+    public private(set) var list: [Diagnostic] = []
     /// How many more there were than `list` holds.
-    package private(set) var left = 0
-    package private(set) var hasErrors = false
+    public private(set) var left = 0
+    public private(set) var hasErrors = false
 
     private static let most = 1000
 
-    package init() {}
+    public init() {}
 
-    package mutating func append(_ diagnostic: Diagnostic) {
+    public mutating func append(_ diagnostic: Diagnostic) {
         if diagnostic.severity == .error { hasErrors = true }
         if list.count < Self.most { list.append(diagnostic) } else { left += 1 }
     }
 
-    package mutating func error(_ place: Place, _ message: String) { append(Diagnostic(place, .error, message)) }
-    package mutating func warning(_ place: Place, _ message: String) { append(Diagnostic(place, .warning, message)) }
+    public mutating func error(_ place: Place, _ message: String) { append(Diagnostic(place, .error, message)) }
+    public mutating func warning(_ place: Place, _ message: String) { append(Diagnostic(place, .warning, message)) }
 
-    package mutating func append(contentsOf other: Diagnostics) {
+    public mutating func append(contentsOf other: Diagnostics) {
         for diagnostic in other.list { append(diagnostic) }
         left += other.left
         hasErrors = hasErrors || other.hasErrors
@@ -102,7 +102,7 @@ package struct Diagnostics: Sendable {
 }
 
 /// Text from a file, made safe to print: control and non-ASCII bytes escaped, long text cut.
-package func quoted(_ bytes: some Collection<UInt8>) -> String {
+public func quoted(_ bytes: some Collection<UInt8>) -> String {
     var text: [UInt8] = [UInt8(ascii: "'")]
     for byte in bytes.prefix(80) {
         if (0x20...0x7E).contains(byte) {

@@ -1,19 +1,19 @@
 import Glibc
 
 /// Words on standard error about what happens to the service; lookups go to the log.
-package enum Report {
-    package static func diagnostics(_ diagnostics: Diagnostics) {
+public enum Report {
+    public static func diagnostics(_ diagnostics: Diagnostics) {
         for diagnostic in diagnostics.list { line("\(diagnostic)") }
         if diagnostics.left > 0 { line("... and \(diagnostics.left) more problems") }
     }
 
-    package static func line(_ text: String) {
+    public static func line(_ text: String) {
         var bytes = Array(text.utf8)
         bytes.append(0x0A)
         _ = bytes.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
     }
 
-    package static func output(_ text: String) {
+    public static func output(_ text: String) {
         var bytes = Array(text.utf8)
         bytes.append(0x0A)
         _ = bytes.withUnsafeBytes { write(1, $0.baseAddress, $0.count) }

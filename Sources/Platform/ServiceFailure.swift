@@ -1,6 +1,6 @@
 /// Why a command ends without success: a sentence that names the thing, the reason and the mend, and the exit code.
-package struct ServiceFailure: Error, Hashable, Sendable, CustomStringConvertible {
-    package enum Code: Int32, Sendable {
+public struct ServiceFailure: Error, Hashable, Sendable, CustomStringConvertible {
+    public enum Code: Int32, Sendable {
         /// A problem that was reported.
         case problem = 1
         /// The permission is missing (EX_NOPERM of sysexits.h).
@@ -9,10 +9,10 @@ package struct ServiceFailure: Error, Hashable, Sendable, CustomStringConvertibl
         case configuration = 78
     }
 
-    package let code: Code
-    package let description: String
+    public let code: Code
+    public let description: String
 
-    package init(_ code: Code, _ description: String) {
+    public init(_ code: Code, _ description: String) {
         self.code = code
         self.description = description
     }

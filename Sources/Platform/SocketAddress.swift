@@ -1,16 +1,16 @@
-package import Glibc
+public import Glibc
 
 /// An IP address and a port: 24 plain bytes, so that rings, tables and parked queries can hold one.
-package struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
+public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
     /// The 128 bits of the address, big-endian by value; an IPv4 address is the low 32 of them.
-    package let high: UInt64
-    package let low: UInt64
+    public let high: UInt64
+    public let low: UInt64
     /// The interface of a link-local IPv6 address, else 0.
-    package let scope: UInt32
-    package let port: UInt16
-    package let isIPv6: Bool
+    public let scope: UInt32
+    public let port: UInt16
+    public let isIPv6: Bool
 
-    package init(high: UInt64, low: UInt64, scope: UInt32 = 0, port: UInt16, isIPv6: Bool) {
+    public init(high: UInt64, low: UInt64, scope: UInt32 = 0, port: UInt16, isIPv6: Bool) {
         self.high = high
         self.low = low
         self.scope = scope
@@ -20,7 +20,7 @@ package struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
 
     /// Nil for families other than IPv4 and IPv6.
     @inlinable
-    package init?(_ address: UnsafePointer<sockaddr>) {
+    public init?(_ address: UnsafePointer<sockaddr>) {
         let raw = UnsafeRawPointer(address)
         // Read at its offset: the member may belong to Glibc's module or to CLinux, whichever was loaded first.
         switch Int32(raw.load(as: sa_family_t.self)) {
@@ -39,7 +39,7 @@ package struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
     }
 
     /// Reads `192.0.2.1`, `2001:db8::1` or `fe80::1%eth0`; nil when it is none of them.
-    package init?(ip text: String, port: UInt16) {
+    public init?(ip text: String, port: UInt16) {
         var four = in_addr()
         if inet_pton(AF_INET, text, &four) == 1 {
             self.init(high: 0, low: UInt64(UInt32(bigEndian: four.s_addr)), port: port, isIPv6: false)
@@ -60,26 +60,26 @@ package struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
             high: UInt64(bigEndian: high), low: UInt64(bigEndian: low), scope: scope, port: port, isIPv6: true)
     }
 
-    package var isUnspecified: Bool { high == 0 && low == 0 }
+    public var isUnspecified: Bool { high == 0 && low == 0 }
 
     /// 127.0.0.0/8, ::1, or the former mapped into IPv6.
     @inlinable
-    package var isLoopback: Bool {
+    public var isLoopback: Bool {
         isIPv6 ? high == 0 && (low == 1 || low >> 24 == 0xFFFF7F) : low >> 24 == 127
     }
 
     /// The IPv4 address that is mapped into this one (RFC 4291 2.5.5.2), or itself.
-    package var unmapped: SocketAddress {
+    public var unmapped: SocketAddress {
         guard isIPv6, high == 0, low >> 32 == 0xFFFF else { return self }
         return SocketAddress(high: 0, low: low & 0xFFFF_FFFF, port: port, isIPv6: false)
     }
 
-    package func withPort(_ port: UInt16) -> SocketAddress {
+    public func withPort(_ port: UInt16) -> SocketAddress {
         SocketAddress(high: high, low: low, scope: scope, port: port, isIPv6: isIPv6)
     }
 
     /// Calls `body` with the system's form of the address.
-    package func withSockaddr<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
+    public func withSockaddr<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
         // Not a sockaddr_storage, which belongs to Glibc's module or to CLinux, whichever was loaded first.
         var storage = InlineArray<16, UInt64>(repeating: 0)
         return withUnsafeMutableBytes(of: &storage) { bytes in
@@ -89,7 +89,7 @@ package struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
     }
 
     /// Writes the system's form to zeroed memory of at least 28 bytes; returns its length.
-    package func write(to raw: UnsafeMutableRawPointer) -> socklen_t {
+    public func write(to raw: UnsafeMutableRawPointer) -> socklen_t {
         raw.storeBytes(of: sa_family_t(isIPv6 ? AF_INET6 : AF_INET), as: sa_family_t.self)
         raw.storeBytes(of: port.bigEndian, toByteOffset: 2, as: UInt16.self)
         guard isIPv6 else {
@@ -107,7 +107,7 @@ package struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
     ///
     /// It also spares the kernel an unpredictable fragment ID for each.
     /// - RFC: 9715 3.1 (R2).
-    package func forbidFragments(of socket: Int32) {
+    public func forbidFragments(of socket: Int32) {
         var probe = isIPv6 ? Int32(IPV6_PMTUDISC_PROBE) : Int32(IP_PMTUDISC_PROBE)
         setsockopt(
             socket, Int32(isIPv6 ? IPPROTO_IPV6 : IPPROTO_IP), isIPv6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &probe,
@@ -115,7 +115,7 @@ package struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
     }
 
     /// The address without port and brackets.
-    package var ip: String {
+    public var ip: String {
         var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN) + 1)
         withSockaddr { address, _ in
             let raw = UnsafeRawPointer(address)
@@ -128,5 +128,5 @@ package struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
 
 extension SocketAddress: CustomStringConvertible {
     /// `192.0.2.1:53` or `[2001:db8::1]:53`.
-    package var description: String { isIPv6 ? "[\(ip)]:\(port)" : "\(ip):\(port)" }
+    public var description: String { isIPv6 ? "[\(ip)]:\(port)" : "\(ip):\(port)" }
 }

@@ -1,5 +1,5 @@
 /// How many letters are to be put in, taken out, changed or swapped with the next (at most 64 bytes are compared).
-package func editDistance(_ left: String, _ right: String) -> Int {
+public func editDistance(_ left: String, _ right: String) -> Int {
     let a = Array(left.utf8.prefix(64))
     let b = Array(right.utf8.prefix(64))
     var before: [Int] = []
@@ -18,7 +18,7 @@ package func editDistance(_ left: String, _ right: String) -> Int {
 }
 
 /// The one of `words` that was probably meant by `text`, for "did you mean"; nil when none is near.
-package func nearest(to text: String, among words: some Sequence<String>) -> String? {
+public func nearest(to text: String, among words: some Sequence<String>) -> String? {
     let folded = text.lowercased()
     let best = words.lazy.map { (word: $0, distance: editDistance(folded, $0.lowercased())) }
         .min { $0.distance < $1.distance }

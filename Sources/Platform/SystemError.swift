@@ -1,15 +1,18 @@
 import Glibc
 
 /// A system call that failed: its name and errno.
-package struct SystemError: Error, CustomStringConvertible {
-    package let call: String
-    package let code: Int32
+public struct SystemError: Error, CustomStringConvertible {
+    public let call: String
+    public let code: Int32
 
-    package init(_ call: String, code: Int32 = errno) {
+    /// Of the call that has just failed.
+    public init(_ call: String) { self.init(call, code: errno) }
+
+    public init(_ call: String, code: Int32) {
         self.call = call
         self.code = code
     }
 
-    package var reason: String { String(cString: strerror(code)) }
-    package var description: String { "\(call): \(reason)" }
+    public var reason: String { String(cString: strerror(code)) }
+    public var description: String { "\(call): \(reason)" }
 }

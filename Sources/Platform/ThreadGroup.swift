@@ -3,7 +3,7 @@ import Glibc
 import Synchronization
 
 /// Threads that are started together and waited for together. They block, so they can't be tasks.
-package final class ThreadGroup: Sendable {
+public final class ThreadGroup: Sendable {
     private struct Waiting {
         var running = 0
         var waiter: CheckedContinuation<Void, Never>?
@@ -11,7 +11,7 @@ package final class ThreadGroup: Sendable {
 
     private let waiting = Mutex(Waiting())
 
-    package init() {}
+    public init() {}
 
     /// The body, boxed for the C call that starts a thread.
     private final class Body: Sendable {
@@ -19,7 +19,7 @@ package final class ThreadGroup: Sendable {
         init(_ run: @escaping @Sendable () -> Void) { self.run = run }
     }
 
-    package func start(_ name: String, _ body: @escaping @Sendable () -> Void) {
+    public func start(_ name: String, _ body: @escaping @Sendable () -> Void) {
         enter()
         let boxed = Body { [self] in
             body()
@@ -43,9 +43,9 @@ package final class ThreadGroup: Sendable {
     }
 
     /// One more to wait for, which need not be a thread's end.
-    package func enter() { waiting.withLock { $0.running += 1 } }
+    public func enter() { waiting.withLock { $0.running += 1 } }
 
-    package func leave() {
+    public func leave() {
         let waiter = waiting.withLock { waiting in
             waiting.running -= 1
             guard waiting.running == 0 else { return nil as CheckedContinuation<Void, Never>? }
@@ -56,7 +56,7 @@ package final class ThreadGroup: Sendable {
     }
 
     /// Returns when all of them have ended. Called once.
-    package func join() async {
+    public func join() async {
         await withCheckedContinuation { continuation in
             let isDone = waiting.withLock { waiting in
                 if waiting.running == 0 { return true }

@@ -1,13 +1,13 @@
 /// How an upstream server is spoken to, and how an answer came from there.
-package enum UpstreamTransport: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
+public enum UpstreamTransport: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
     /// Of a server: UDP, and TCP for what does not fit (RFC 7766 5). The raw values stand in histories.
     case udp = 0
     case tcp = 1
 
     /// The word of logs and reports.
-    package var description: String { "\(word)" }
+    public var description: String { "\(word)" }
 
-    package var word: StaticString {
+    public var word: StaticString {
         switch self {
         case .udp: "udp"
         case .tcp: "tcp"
@@ -15,7 +15,7 @@ package enum UpstreamTransport: UInt8, Sendable, Hashable, BitwiseCopyable, Case
     }
 
     /// What stands in front of a server's address; nothing where it is spoken to as usual.
-    package var scheme: StaticString {
+    public var scheme: StaticString {
         switch self {
         case .udp: ""
         case .tcp: "tcp://"

@@ -3,29 +3,29 @@ import Glibc
 import Synchronization
 
 /// Wakes one thread that waits for descriptors: to look around, or to end.
-package final class WakeSignal: Sendable {
-    package let descriptor: Int32
+public final class WakeSignal: Sendable {
+    public let descriptor: Int32
     private let ends = Atomic<Bool>(false)
 
-    package init() throws(SystemError) {
+    public init() throws(SystemError) {
         descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
         guard descriptor >= 0 else { throw SystemError("eventfd") }
     }
 
     deinit { close(descriptor) }
 
-    package func wake() {
+    public func wake() {
         var one: UInt64 = 1
         _ = write(descriptor, &one, 8)
     }
 
-    package func end() {
+    public func end() {
         ends.store(true, ordering: .releasing)
         wake()
     }
 
     /// The descriptor is quiet until the next `wake`; whether the thread is to end.
-    package func consume() -> Bool {
+    public func consume() -> Bool {
         var count: UInt64 = 0
         _ = read(descriptor, &count, 8)
         return ends.load(ordering: .acquiring)

@@ -1,6 +1,6 @@
-package import DNSWire
-package import Lookup
-package import Platform
+public import DNSWire
+public import Lookup
+public import Platform
 import Synchronization
 
 /// Asks upstream, for the whole process, on one thread: the one that has its `ForwardLane`.
@@ -8,22 +8,22 @@ import Synchronization
 /// Any thread hands a question over with `fetch` and goes on. The lane joins it to an equal one in flight or asks the
 /// best server (`ForwardCore` decides), and calls `completion` on its own thread once there is an end, with everyone who
 /// waited. The completion may call `fetch` again. Times are monotonic, in microseconds.
-package final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
+public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     /// Makes an answer of a message that has passed the strict walk, or nil when it can't be used. The ID and the
     /// question have been compared.
-    package typealias Check = @Sendable (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Answer?
+    public typealias Check = @Sendable (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Answer?
     /// With the time of the round. After `.late` those that are left in the list go on waiting; after the other events
     /// all are done with.
-    package typealias Completion = @Sendable (FetchKey, inout [Waiter], FetchEvent<Answer>, UInt64) -> Void
+    public typealias Completion = @Sendable (FetchKey, inout [Waiter], FetchEvent<Answer>, UInt64) -> Void
     /// Is told of each message to and from upstream.
-    package typealias Watch = @Sendable (UpstreamMessage) -> Void
+    public typealias Watch = @Sendable (UpstreamMessage) -> Void
 
     let check: Check
     let completion: Completion
     let roundEnds: @Sendable () -> Void
     let watch: Watch?
     /// Calls the lane: for its network's `wait`.
-    package let wake: WakeSignal
+    public let wake: WakeSignal
     let mailbox: Mutex<Mailbox>
     let published: Mutex<[UpstreamStatus]>
 
@@ -48,7 +48,7 @@ package final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable 
 
     /// `roundEnds` is called on the lane's thread after each round: what completions have gathered can be sent. `watch` is
     /// called there, too.
-    package init(
+    public init(
         settings: ForwardSettings, check: @escaping Check, completion: @escaping Completion,
         roundEnds: @escaping @Sendable () -> Void = {}, watch: Watch? = nil
     ) throws(SystemError) {
@@ -62,13 +62,13 @@ package final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable 
     }
 
     /// How it asks, and whom: as it was made, or as `replace` has last said.
-    package var settings: ForwardSettings { mailbox.withLock { $0.settings } }
+    public var settings: ForwardSettings { mailbox.withLock { $0.settings } }
 
     /// How long a client is kept waiting, in microseconds.
-    package var patience: UInt64 { mailbox.withLock { $0.settings.patience } }
+    public var patience: UInt64 { mailbox.withLock { $0.settings.patience } }
 
     /// From now on it asks other servers, or in another way. What is in flight is asked anew. From any thread.
-    package func replace(_ settings: ForwardSettings) {
+    public func replace(_ settings: ForwardSettings) {
         mailbox.withLock { mailbox in
             mailbox.settings = settings.bounded
             mailbox.isChanged = true
@@ -79,13 +79,13 @@ package final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable 
     /// Asks for `waiter`, until `deadline` at most. From any thread.
     ///
     /// False when too many wait already, or the engine is stopping; then nothing is called back.
-    package func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64) -> Bool {
+    public func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64) -> Bool {
         post(Request(key: key, waiter: waiter, deadline: deadline))
     }
 
     /// Asks for the cache's sake: the completion gets the answer and no waiters. From any thread.
     @discardableResult
-    package func prefetch(_ key: FetchKey, now: UInt64) -> Bool {
+    public func prefetch(_ key: FetchKey, now: UInt64) -> Bool {
         post(Request(key: key, waiter: nil, deadline: now + patience))
     }
 
@@ -103,11 +103,11 @@ package final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable 
     }
 
     /// Lets what is in flight come to its end until `deadline`, fails the rest, and ends the lane's `run`.
-    package func stop(deadline: UInt64 = 0) {
+    public func stop(deadline: UInt64 = 0) {
         mailbox.withLock { $0.stopAt = deadline }
         wake.wake()
     }
 
     /// How each server does, in the order of the settings; at most a tenth of a second old while there is traffic.
-    package var status: [UpstreamStatus] { published.withLock { $0 } }
+    public var status: [UpstreamStatus] { published.withLock { $0 } }
 }

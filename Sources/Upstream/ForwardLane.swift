@@ -1,5 +1,5 @@
 import DNSWire
-package import Lookup
+public import Lookup
 import Platform
 import Synchronization
 
@@ -8,8 +8,8 @@ import Synchronization
 /// then.
 ///
 /// Not `Sendable`: all of it belongs to that thread.
-package final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: UpstreamNetwork & ~Copyable> {
-    package typealias Engine = ForwardEngine<Waiter, Answer>
+public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: UpstreamNetwork & ~Copyable> {
+    public typealias Engine = ForwardEngine<Waiter, Answer>
 
     private let engine: Engine
     private var network: Network
@@ -28,7 +28,7 @@ package final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Ups
     private static var publicationInterval: UInt64 { 100_000 }
 
     /// The only one for `engine`.
-    package init(_ engine: Engine, over network: consuming Network) {
+    public init(_ engine: Engine, over network: consuming Network) {
         self.engine = engine
         self.network = network
         core = ForwardCore(
@@ -39,11 +39,11 @@ package final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Ups
     }
 
     /// Readable when there is something to do.
-    package var descriptor: Int32 { network.descriptor }
+    public var descriptor: Int32 { network.descriptor }
 
     /// How long the thread may sleep before the next round; -1: until `descriptor` is readable. Called last before it
     /// sleeps, so that who comes then wakes it.
-    package var milliseconds: Int32 {
+    public var milliseconds: Int32 {
         guard let next = nextRound else { return -1 }
         if next == 0 { return 0 }
         let now = Moment.monotonicMicroseconds()
@@ -51,7 +51,7 @@ package final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Ups
     }
 
     /// When a round is due even if nothing comes; 0: at once. Nil: never.
-    package var nextRound: UInt64? {
+    public var nextRound: UInt64? {
         let hasMail = engine.mailbox.withLock { mailbox in
             mailbox.needsWake = mailbox.requests.isEmpty
             return !mailbox.needsWake
@@ -63,29 +63,29 @@ package final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Ups
     }
 
     /// A `fetch` has left something to do.
-    package var hasAsked: Bool { !core.actions.isEmpty }
+    public var hasAsked: Bool { !core.actions.isEmpty }
 
     /// Asks for `waiter` until `deadline`, as the engine's `fetch` does from elsewhere. The query leaves with the next
     /// round.
-    package func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64, now: UInt64) {
+    public func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64, now: UInt64) {
         take(Engine.Request(key: key, waiter: waiter, deadline: deadline), now)
     }
 
     /// Works until the engine is stopped.
-    package func run() {
+    public func run() {
         while round(waiting: milliseconds) {}
     }
 
     /// Does all that there is to do, after waiting for it for so long (-1: for ever); false once the engine is stopped.
     @discardableResult
-    package func round(waiting milliseconds: Int32 = 0) -> Bool {
+    public func round(waiting milliseconds: Int32 = 0) -> Bool {
         network.wait(milliseconds: milliseconds)
         return round(at: Moment.monotonicMicroseconds())
     }
 
     /// Does what there is to do at `now`, with what the network has seen come; false once the engine is stopped.
     @discardableResult
-    package func round(at now: UInt64) -> Bool {
+    public func round(at now: UInt64) -> Bool {
         let replacement = engine.mailbox.withLock { mailbox -> ForwardSettings? in
             swap(&requests, &mailbox.requests)
             stopAt = mailbox.stopAt

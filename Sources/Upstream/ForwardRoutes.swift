@@ -1,14 +1,14 @@
-package import DNSWire
+public import DNSWire
 
 /// The names that some upstream server is asked about: all, or only those of the routes where no server is for the rest.
-package struct ForwardRoutes: Sendable {
+public struct ForwardRoutes: Sendable {
     /// Of the routes, where not everything is forwarded.
     private let domains: [Domain]
     private let coversAll: Bool
 
-    package static let everything = ForwardRoutes(domains: [], coversAll: true)
+    public static let everything = ForwardRoutes(domains: [], coversAll: true)
 
-    package init(_ servers: [UpstreamServer]) {
+    public init(_ servers: [UpstreamServer]) {
         let coversAll = servers.contains { $0.domain.isRoot }
         let domains = servers.map { Domain($0.domain) }
         self.init(domains: coversAll ? [] : domains, coversAll: coversAll)
@@ -20,7 +20,7 @@ package struct ForwardRoutes: Sendable {
     }
 
     /// Whether somebody is asked about `name`.
-    package func covers(_ name: borrowing LookupName) -> Bool {
+    public func covers(_ name: borrowing LookupName) -> Bool {
         if coversAll { return true }
         for index in domains.indices where domains[index].start(in: name) != nil { return true }
         return false

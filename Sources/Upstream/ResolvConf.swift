@@ -1,24 +1,24 @@
 import DNSWire
 import Glibc
-package import Platform
+public import Platform
 
 /// The system's name servers, as `/etc/resolv.conf` lists them.
-package struct ResolvConf: Sendable {
+public struct ResolvConf: Sendable {
     /// In the order of the file, without our own addresses and without doubles.
-    package let servers: [UpstreamServer]
+    public let servers: [UpstreamServer]
     /// Lines that can't be used, and why; a file that can't be read.
-    package let diagnostics: [Diagnostic]
+    public let diagnostics: [Diagnostic]
     /// The file that the servers come from: systemd-resolved's own where `path` only names its stub.
-    package let path: String
+    public let path: String
 
-    package static let systemPath = "/etc/resolv.conf"
+    public static let systemPath = "/etc/resolv.conf"
     /// Where systemd-resolved keeps the servers behind its stub.
-    package static let resolvedPath = "/run/systemd/resolve/resolv.conf"
+    public static let resolvedPath = "/run/systemd/resolve/resolv.conf"
     private static let largest = 1 << 20
 
     /// Reads the file at `path`. `ownAddresses` are those we listen on: they are skipped, so that nothing is ever
     /// forwarded to ourselves.
-    package static func read(
+    public static func read(
         _ path: String = systemPath, ownAddresses: [SocketAddress] = [], resolvedPath: String = Self.resolvedPath
     ) -> ResolvConf {
         let text: [UInt8]

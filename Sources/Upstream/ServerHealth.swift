@@ -130,8 +130,8 @@ struct ServerHealth: Sendable {
 }
 
 /// The health of one upstream, for people.
-package struct UpstreamStatus: Sendable, Hashable {
-    package enum State: String, Sendable, Hashable {
+public struct UpstreamStatus: Sendable, Hashable {
+    public enum State: String, Sendable, Hashable {
         /// Not heard of yet.
         case untried
         case up
@@ -139,18 +139,18 @@ package struct UpstreamStatus: Sendable, Hashable {
         case down
     }
 
-    package let server: UpstreamServer
-    package let state: State
+    public let server: UpstreamServer
+    public let state: State
     /// Smoothed round trip in microseconds; 0 before the first answer.
-    package let smoothedRTT: UInt64
+    public let smoothedRTT: UInt64
     /// Queries without an answer since the last sign of life.
-    package let failures: Int
+    public let failures: Int
     /// Since start.
-    package let queries: UInt64
-    package let answers: UInt64
-    package let timeouts: UInt64
+    public let queries: UInt64
+    public let answers: UInt64
+    public let timeouts: UInt64
     /// Answers that could not be used, SERVFAIL and REFUSED among them, and network errors.
-    package let errors: UInt64
+    public let errors: UInt64
 }
 
 /// The cookies between us and one server: ours, and the last it gave us.

@@ -1,14 +1,14 @@
-package import DNSWire
-package import Platform
+public import DNSWire
+public import Platform
 
 /// A server that questions are forwarded to, and for which names.
-package struct UpstreamServer: Sendable, Hashable {
-    package let address: SocketAddress
-    package let transport: UpstreamTransport
+public struct UpstreamServer: Sendable, Hashable {
+    public let address: SocketAddress
+    public let transport: UpstreamTransport
     /// The names it is asked about: this one and all below. The root for the default route.
-    package let domain: Name
+    public let domain: Name
 
-    package init(address: SocketAddress, transport: UpstreamTransport = .udp, domain: Name = .root) {
+    public init(address: SocketAddress, transport: UpstreamTransport = .udp, domain: Name = .root) {
         self.address = address
         self.transport = transport
         self.domain = domain
@@ -17,16 +17,16 @@ package struct UpstreamServer: Sendable, Hashable {
 
 extension UpstreamServer: CustomStringConvertible {
     /// `10.0.0.53:53`, `tcp://10.0.0.53:53`, with `corp.example.=` in front where it has a route of its own.
-    package var description: String {
+    public var description: String {
         (domain.isRoot ? "" : "\(domain)=") + "\(transport.scheme)\(address)"
     }
 }
 
 extension UpstreamServer {
     /// Why a text is not a server.
-    package struct ParseError: Error, Hashable, CustomStringConvertible {
+    public struct ParseError: Error, Hashable, CustomStringConvertible {
         /// What is wrong and how to mend it; what it quotes is escaped.
-        package let description: String
+        public let description: String
 
         init(_ description: String) {
             self.description = description
@@ -34,7 +34,7 @@ extension UpstreamServer {
     }
 
     /// Reads `[DOMAIN=]SERVER`, where SERVER is `ADDR[:PORT]`, `[V6]:PORT`, or either behind `tcp://` or `udp://`.
-    package init(parsing text: String) throws(ParseError) {
+    public init(parsing text: String) throws(ParseError) {
         var rest = text[...]
         var domain = Name.root
         if let equals = rest.firstIndex(of: "=") {

@@ -81,7 +81,8 @@ let package = Package(
         .executableTarget(
             name: "Fuzz",
             dependencies: [
-                "CFuzzer", "DNSWire", "Daemon", "Flow", "Inspector", "LDNS", "LocalData", "Lookup", "LookupLog", "Pipeline",
+                "CFuzzer", "DNSWire", "Daemon", "Flow", "Inspector", "LDNS", "LocalData", "Lookup", "LookupLog",
+                "Pipeline",
                 "Platform", "Transports", "Upstream",
             ],
             swiftSettings: settings, linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]),

@@ -1,22 +1,22 @@
 import DNSWire
 import Glibc
-package import Platform
+public import Platform
 
 /// Reads hosts files: what people have, from /etc/hosts to block lists from Windows.
 ///
 /// A bad line, or a bad name on it, is reported and skipped; the rest loads.
-package struct HostsReader {
-    package struct Result: Sendable {
-        package let table: HostsTable
-        package let diagnostics: Diagnostics
+public struct HostsReader {
+    public struct Result: Sendable {
+        public let table: HostsTable
+        public let diagnostics: Diagnostics
         /// Files read and folders listed: what to watch.
-        package let watched: [String]
+        public let watched: [String]
         /// Files read, with the number of lines that were used.
-        package let files: [String]
+        public let files: [String]
     }
 
     /// Reads files, and the files of folders in the order of their names.
-    package static func load(paths: [String], settings: HostsSettings) -> Result {
+    public static func load(paths: [String], settings: HostsSettings) -> Result {
         var diagnostics = Diagnostics()
         var watched: [String] = []
         var files: [String] = []
@@ -302,9 +302,9 @@ package struct HostsReader {
 }
 
 /// The files of a folder that programs share: `hosts.d` and the like.
-package enum Folder {
+public enum Folder {
     /// Names in order, hidden files and editors' left-overs out; nil when `path` is no folder.
-    package static func list(_ path: String) -> [String]? {
+    public static func list(_ path: String) -> [String]? {
         guard let folder = opendir(path) else { return nil }
         defer { closedir(folder) }
         var names: [String] = []

@@ -1,13 +1,13 @@
-package import DNSWire
+public import DNSWire
 import Glibc
-package import Platform
+public import Platform
 
 /// For `why`: the files once more, for what the table has no room to keep.
 extension HostsReader {
     /// The lines of `files` that speak of `name`: those that name it, and the wildcards above it; `limit` at most.
     ///
     /// What came through a pipe is gone, and left out.
-    package static func lines(about name: Name, in files: [String], limit: Int = 100) -> [HostsTable.Line] {
+    public static func lines(about name: Name, in files: [String], limit: Int = 100) -> [HostsTable.Line] {
         var wanted = [name.canonicalWire]
         var ancestor = Name(uncheckedWire: name.canonicalWire).parent
         while let above = ancestor, !above.isRoot {
@@ -61,10 +61,10 @@ extension HostsReader {
 /// For overrides that stand in no file.
 extension HostsReader {
     /// Addresses that a name may have.
-    package static let maximumAddresses = HostsBuilder.maximumAddresses
+    public static let maximumAddresses = HostsBuilder.maximumAddresses
 
     /// The table of some lines, each with its number; `path` stands for the file that they are not in.
-    package static func table(
+    public static func table(
         _ lines: [(text: [UInt8], number: Int)], path: String, settings: HostsSettings
     ) -> (table: HostsTable, names: [Name], diagnostics: Diagnostics) {
         var builder = HostsBuilder(settings: settings)
@@ -89,7 +89,7 @@ extension HostsReader {
     }
 
     /// The name that a word of a line stands for; nil when it is none.
-    package static func name(_ word: String) -> Name? {
+    public static func name(_ word: String) -> Name? {
         withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { wire in
             Array(word.utf8).withUnsafeBytes { text in
                 guard !text.isEmpty, case .length(let length) = parseName(text, into: wire) else { return nil }

@@ -1,9 +1,9 @@
-package import DNSWire
-package import Lookup
+public import DNSWire
+public import Lookup
 import Platform
 
 /// What the overrides say about a name.
-package enum HostsOutcome: Sendable, Hashable, BitwiseCopyable {
+public enum HostsOutcome: Sendable, Hashable, BitwiseCopyable {
     /// No override governs the name.
     case pass
     case answered
@@ -15,7 +15,7 @@ package enum HostsOutcome: Sendable, Hashable, BitwiseCopyable {
 /// Answers from overrides. One line governs the whole way a browser reaches a name: A, AAAA, HTTPS, SVCB.
 extension HostsTable {
     /// Answers for the lookup's current name.
-    package func answer(_ lookup: inout Lookup) -> HostsOutcome {
+    public func answer(_ lookup: inout Lookup) -> HostsOutcome {
         guard nameCount > 0 else { return .pass }
         let forward = answerForward(&lookup)
         guard forward == .pass else { return forward }
@@ -23,7 +23,7 @@ extension HostsTable {
     }
 
     /// The same for a table that is asked before `others`: an address that both have has the names of both.
-    package func answer(_ lookup: inout Lookup, before others: HostsTable) -> HostsOutcome {
+    public func answer(_ lookup: inout Lookup, before others: HostsTable) -> HostsOutcome {
         let forward = answerForward(&lookup)
         guard forward == .pass, let range = reverseRange(lookup.name) else { return forward }
         guard lookup.question.type == .ptr || lookup.question.type == .any, others.answer(&lookup) == .answered else {
@@ -52,12 +52,12 @@ extension HostsTable {
     }
 
     /// Whether an override answers for `name`: forward, as one of its family (for HTTPS and SVCB), or reverse.
-    package func owns(_ name: borrowing LookupName) -> Bool {
+    public func owns(_ name: borrowing LookupName) -> Bool {
         nameCount > 0 && (find(name) != nil || findFamily(name) != nil || reverseRange(name) != nil)
     }
 
     /// NODATA for a name that an override governs: after `.exists`, when nobody beyond had the type.
-    package func answerNoData(_ lookup: inout Lookup) {
+    public func answerNoData(_ lookup: inout Lookup) {
         // Nothing of what was heard beyond is left in the response; neither may its reasons be.
         lookup.decision.reset(keepingHops: true)
         lookup.decision.source = .hosts

@@ -1,19 +1,19 @@
-package import DNSWire
-package import Platform
+public import DNSWire
+public import Platform
 
 /// For people: what the files say, line by line.
 extension HostsTable {
     /// One line that gives a name an address.
-    package struct Line: Sendable, Hashable {
-        package let address: String
-        package let isIPv6: Bool
-        package let place: Place
+    public struct Line: Sendable, Hashable {
+        public let address: String
+        public let isIPv6: Bool
+        public let place: Place
         /// The name as the line has it, `*` included.
-        package let name: Name
+        public let name: Name
     }
 
     /// All lines that govern `name`, in file order.
-    package func lines(for name: Name) -> [Line] {
+    public func lines(for name: Name) -> [Line] {
         var lookup = LookupName()
         lookup.assign(name)
         guard let override = find(lookup) else { return [] }
@@ -24,7 +24,7 @@ extension HostsTable {
 
     /// The lines of the names that `pattern` picks, in file order, `limit` at most; and whether there are more. Looks at
     /// every name: not for serving threads.
-    package func lines(matching pattern: NameSearch, limit: Int) -> (lines: [Line], hasMore: Bool) {
+    public func lines(matching pattern: NameSearch, limit: Int) -> (lines: [Line], hasMore: Bool) {
         var lines: [Line] = []
         forEachName { offset, _ in
             if pattern.matches(entryName(offset)) { appendLines(at: offset, to: &lines) }
@@ -34,7 +34,7 @@ extension HostsTable {
     }
 
     /// How many names each file is the first to give an address, by `Place.file`. Looks at every name.
-    package func namesByFile() -> [UInt32: Int] {
+    public func namesByFile() -> [UInt32: Int] {
         var counts = [Int](repeating: 0, count: files.count)
         forEachName { _, entry in
             counts[Int(entry.file)] += 1

@@ -1,5 +1,5 @@
 import CLinux
-package import DNSWire
+public import DNSWire
 import Glibc
 import Platform
 
@@ -7,7 +7,7 @@ import Platform
 ///
 /// A name costs 12 bytes besides itself and 11 in the index; a block list of a million lines is a normal day.
 /// `HostsBuilder` makes it, `HostsSource.swift` answers from it.
-package final class HostsTable: Sendable {
+public final class HostsTable: Sendable {
     /// One line that gives a name an address.
     struct Use: Sendable, BitwiseCopyable {
         var address: UInt32
@@ -36,11 +36,11 @@ package final class HostsTable: Sendable {
         var place: (file: UInt16, line: UInt32) { (file, line) }
     }
 
-    package let settings: HostsSettings
+    public let settings: HostsSettings
     /// Names that were given an address, wildcards included.
-    package let nameCount: Int
-    package let wildcardCount: Int
-    package var addressCount: Int { addresses.count }
+    public let nameCount: Int
+    public let wildcardCount: Int
+    public var addressCount: Int { addresses.count }
 
     // Written by the builder before anyone else sees the table, and never after.
     nonisolated(unsafe) let arena: UnsafeMutableRawPointer
@@ -84,7 +84,7 @@ package final class HostsTable: Sendable {
     }
 
     /// No overrides at all.
-    package static func empty(settings: HostsSettings = HostsSettings()) -> HostsTable {
+    public static func empty(settings: HostsSettings = HostsSettings()) -> HostsTable {
         HostsBuilder(settings: settings).build()
     }
 
@@ -98,7 +98,7 @@ package final class HostsTable: Sendable {
     func place(_ file: UInt16, _ line: UInt32) -> Place { Place(file: files[Int(file)], line: line) }
 
     /// Brings near what `probe` of the whole name will look at; one more of its steps with each `step`, from 0 on.
-    package func prefetch(_ name: borrowing LookupName, step: Int) {
+    public func prefetch(_ name: borrowing LookupName, step: Int) {
         let tag = name.hash >> 32
         let slot = index + Int(Self.home(tag, slotCount))
         if step == 0 { return clinux_prefetch(slot) }

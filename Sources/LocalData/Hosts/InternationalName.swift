@@ -5,9 +5,9 @@ import Foundation
 /// Letters are folded as browsers do: full and half width forms, composition, lower case. A label that is not a
 /// plausible U-label then is refused.
 /// - RFC: 5890 2.3.2.1; 5891 4; 5895 2; 3492 (Punycode).
-package enum InternationalName {
+public enum InternationalName {
     /// `bücher.example` as `xn--bcher-kva.example`; nil when a label can't be encoded.
-    package static func toASCII(_ text: String) -> String? {
+    public static func toASCII(_ text: String) -> String? {
         // U+3002 and its likes are dots to whoever types them (RFC 5895 2).
         let dots: Set<Unicode.Scalar> = [".", "\u{3002}", "\u{FF0E}", "\u{FF61}"]
         var labels: [String] = []

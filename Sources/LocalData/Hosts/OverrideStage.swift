@@ -1,32 +1,32 @@
-package import DNSWire
-package import Lookup
+public import DNSWire
+public import Lookup
 
 /// The stage of overrides: those that were added at run time, then those of hosts files.
 ///
 /// A name that is overridden is overridden for every type. What an override leaves to others comes through `review`,
 /// where neither absence nor an alias may lead around it.
-package struct OverrideStage: Stage {
-    package let hosts: HostsTable
+public struct OverrideStage: Stage {
+    public let hosts: HostsTable
     /// Overrides that were added at run time: asked before all others.
-    package let leases: HostsTable
+    public let leases: HostsTable
     private let hasLeases: Bool
 
-    package init(hosts: HostsTable, leases: HostsTable?) {
+    public init(hosts: HostsTable, leases: HostsTable?) {
         self.hosts = hosts
         self.leases = leases ?? .empty()
         hasLeases = self.leases.nameCount > 0
     }
 
-    package static var kind: SourceKind? { .hosts }
+    public static var kind: SourceKind? { .hosts }
 
-    package func prefetch(_ name: borrowing LookupName, step: Int) {
+    public func prefetch(_ name: borrowing LookupName, step: Int) {
         if hasLeases { leases.prefetch(name, step: step) }
         hosts.prefetch(name, step: step)
     }
 
-    package func owns(_ name: borrowing LookupName) -> Bool { hasLeases && leases.owns(name) || hosts.owns(name) }
+    public func owns(_ name: borrowing LookupName) -> Bool { hasLeases && leases.owns(name) || hosts.owns(name) }
 
-    package func answer(_ lookup: inout Lookup) -> Outcome {
+    public func answer(_ lookup: inout Lookup) -> Outcome {
         var outcome = HostsOutcome.pass
         if hasLeases { outcome = leases.answer(&lookup, before: hosts) }
         if outcome == .pass { outcome = hosts.answer(&lookup) }
@@ -42,7 +42,7 @@ package struct OverrideStage: Stage {
 
     /// The name exists, so that neither its absence beyond the override nor an alias that leads around it may come
     /// through: both become NODATA. Additional addresses of an overridden name are left out.
-    package func review(_ outcome: Outcome, _ lookup: inout Lookup) -> Outcome {
+    public func review(_ outcome: Outcome, _ lookup: inout Lookup) -> Outcome {
         if lookup.builder.additional > 0, outcome == .answered, lookup.decision.authoritative {
             dropOverriddenAddresses(&lookup)
         }

@@ -1,11 +1,11 @@
 import DNSWire
-package import Platform
+public import Platform
 
 /// An encrypted transport of this resolver, as a client that asks for `_dns.resolver.arpa` is told of it.
 ///
 /// - RFC: 9462 4; 9461 3 to 5; 9460 7.
-package struct DesignatedResolver: Sendable, Hashable {
-    package enum Service: Sendable, Hashable {
+public struct DesignatedResolver: Sendable, Hashable {
+    public enum Service: Sendable, Hashable {
         /// DNS over TLS.
         case dot
         /// DNS over HTTPS, with this URI template's path.
@@ -15,7 +15,7 @@ package struct DesignatedResolver: Sendable, Hashable {
     let rdata: [UInt8]
 
     /// `addresses`: where it is reached, all on `port`; at most 20 of each family are told.
-    package init(_ service: Service, addresses: [SocketAddress], port: UInt16, priority: UInt16) {
+    public init(_ service: Service, addresses: [SocketAddress], port: UInt16, priority: UInt16) {
         var rdata = Self.bytes(priority)
         // It has no name of its own: where it is reached is in the hints, and its certificate is for addresses.
         rdata += Name("resolver.arpa.")?.wire ?? [0]

@@ -1,13 +1,13 @@
-package import DNSWire
-package import Lookup
+public import DNSWire
+public import Lookup
 import Platform
 
 /// The special-use domain names, answered as their registry entries prescribe; all below overrides and zones.
 ///
 /// - RFC: 6761 6; 6303; 7686 (onion); 9476 (alt); 6762 (local); 8375 (home.arpa); 9462 6.4 (resolver.arpa).
-package struct SpecialNames: Sendable {
+public struct SpecialNames: Sendable {
     /// The groups that a configuration can switch off.
-    package enum Group: String, Sendable, CaseIterable, BitwiseCopyable {
+    public enum Group: String, Sendable, CaseIterable, BitwiseCopyable {
         case localhost, invalid, test, onion, alt, local, canary
         case homeArpa = "home-arpa"
         case privateReverse = "private-reverse"
@@ -42,7 +42,7 @@ package struct SpecialNames: Sendable {
     /// Seconds.
     private let ttl: UInt32 = 10_800
 
-    package static let none = SpecialNames(without: Set(Group.allCases), routed: [])
+    public static let none = SpecialNames(without: Set(Group.allCases), routed: [])
 
     /// Encrypted transports that are announced (RFC 9462 4).
     private var designated: [DesignatedResolver] = []
@@ -51,23 +51,23 @@ package struct SpecialNames: Sendable {
     private static func isDesignation(_ name: borrowing LookupName) -> Bool { designation.start(in: name) == 0 }
 
     /// All groups but those in `without`. A name at or below one of `routed` is left to upstream.
-    package init(without: Set<Group>, routed: [Name]) {
+    public init(without: Set<Group>, routed: [Name]) {
         rules = Self.registry.filter { !without.contains($0.group) }
         self.routed = routed.filter { !$0.isRoot }.map(Domain.init)
         negativeSOA = NegativeSOA.rdata(minimum: 10_800)
     }
 
     /// The same, with these resolvers at `_dns.resolver.arpa`.
-    package func announcing(_ designated: [DesignatedResolver]) -> SpecialNames {
+    public func announcing(_ designated: [DesignatedResolver]) -> SpecialNames {
         var names = self
         names.designated = designated
         return names
     }
 
-    package func owns(_ name: borrowing LookupName) -> Bool { rule(for: name) != nil }
+    public func owns(_ name: borrowing LookupName) -> Bool { rule(for: name) != nil }
 
     /// Answers for the lookup's current name.
-    package func answer(_ lookup: inout Lookup) -> Outcome {
+    public func answer(_ lookup: inout Lookup) -> Outcome {
         guard let match = rule(for: lookup.name) else { return .pass }
         let rule = rules[match.index]
         lookup.decision.source = .special

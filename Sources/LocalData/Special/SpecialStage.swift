@@ -1,18 +1,18 @@
-package import DNSWire
-package import Lookup
-package import Platform
+public import DNSWire
+public import Lookup
+public import Platform
 
 /// The stage of special-use names; and of queries of type ANY, of which nobody needs all that upstream has.
-package struct SpecialStage: Stage {
-    package let names: SpecialNames
+public struct SpecialStage: Stage {
+    public let names: SpecialNames
 
-    package init(_ names: SpecialNames) { self.names = names }
+    public init(_ names: SpecialNames) { self.names = names }
 
-    package static var kind: SourceKind? { .special }
+    public static var kind: SourceKind? { .special }
 
-    package func owns(_ name: borrowing LookupName) -> Bool { names.owns(name) }
+    public func owns(_ name: borrowing LookupName) -> Bool { names.owns(name) }
 
-    package func answer(_ lookup: inout Lookup) -> Outcome {
+    public func answer(_ lookup: inout Lookup) -> Outcome {
         // What is delegated or overridden is no special-use name, whatever it ends in.
         if !lookup.isBelowCut, lookup.reach == .everything {
             let outcome = names.answer(&lookup)
@@ -37,5 +37,5 @@ package struct SpecialStage: Stage {
 
     private static let minimalANY = Place(path: "RFC 8482 4.2")
     /// The place that is this stage's own.
-    package static var document: Place { minimalANY }
+    public static var document: Place { minimalANY }
 }

@@ -1,12 +1,12 @@
 import CLinux
-package import DNSWire
+public import DNSWire
 import Glibc
 import Platform
 
 /// One zone, compiled: immutable tables of plain structs over one arena of bytes, no object per name.
 ///
 /// `ZoneBuilder` makes it from what `ZoneReader` read; `ZoneLookup` answers from it.
-package final class Zone: Sendable {
+public final class Zone: Sendable {
     /// An owner name or empty non-terminal.
     struct Node: BitwiseCopyable {
         /// The folded wire form, in `bytes`; an ancestor's is the end of its descendant's.
@@ -55,21 +55,21 @@ package final class Zone: Sendable {
 
     static let none = UInt32.max
 
-    package let apex: Name
+    public let apex: Name
     /// The file it was read from.
-    package let path: String
+    public let path: String
     /// As they were read, duplicates among them.
-    package let recordCount: Int
+    public let recordCount: Int
     /// When it was compiled: microseconds since 1970.
-    package let loaded: UInt64
+    public let loaded: UInt64
     /// The SOA's; 0 without one.
-    package var serial: UInt32 { view.soaData.map { $0.baseAddress.unsafelyUnwrapped.readUInt32($0.count - 20) } ?? 0 }
+    public var serial: UInt32 { view.soaData.map { $0.baseAddress.unsafelyUnwrapped.readUInt32($0.count - 20) } ?? 0 }
 
     /// What the fast lane sees of the zone, and `self` keeps alive.
     let view: ZoneView
 
     /// Compiles records that `ZoneReader` found loadable.
-    package init(apex: Name, records: consuming ZoneRecords, path: String) {
+    public init(apex: Name, records: consuming ZoneRecords, path: String) {
         self.apex = Name(uncheckedWire: apex.canonicalWire)
         self.path = path
         recordCount = records.entries.count

@@ -1,5 +1,5 @@
-package import DNSWire
-package import Platform
+public import DNSWire
+public import Platform
 
 /// Reads master files into records, and says everything that is wrong with them.
 ///
@@ -7,28 +7,28 @@ package import Platform
 /// record, and `ZoneChecks` looks at the records as one zone. Text is read strictly, as nsd-checkzone, kzonecheck and
 /// named-checkzone do where they agree.
 /// - RFC: 1035 5; 2308 4 ($TTL); 3597 5.
-package enum ZoneReader {
+public enum ZoneReader {
     /// What a file may cost; beyond these it is refused, not read in part.
-    package struct Limits: Sendable {
+    public struct Limits: Sendable {
         /// Bytes of all files together.
-        package var bytes = 1 << 30
+        public var bytes = 1 << 30
         /// How deep `$INCLUDE` may nest.
-        package var includeDepth = 10
+        public var includeDepth = 10
         /// Files that `$INCLUDE` may open in all.
-        package var includes = 10_000
+        public var includes = 10_000
         /// Records that all `$GENERATE` lines may make together.
-        package var generated = 10_000_000
+        public var generated = 10_000_000
         /// Problems that are listed; the rest is counted.
-        package var diagnostics = 1000
+        public var diagnostics = 1000
 
-        package init() {}
+        public init() {}
     }
 
     /// Reads a master file and everything it includes, and checks it as a zone.
     ///
     /// Never fails: what is wrong, a file that can't be opened included, is among the diagnostics.
     /// - Parameter name: the zone's name and first origin; nil takes the SOA's owner.
-    package static func read(path: String, name: Name? = nil, limits: Limits = Limits()) -> ZoneReadResult {
+    public static func read(path: String, name: Name? = nil, limits: Limits = Limits()) -> ZoneReadResult {
         var reading = ZoneReading(name: name, limits: limits)
         reading.readFile(path)
         let read = reading.finish()
@@ -41,16 +41,16 @@ package enum ZoneReader {
 }
 
 /// What was read, and what is wrong with it.
-package struct ZoneReadResult: Sendable {
+public struct ZoneReadResult: Sendable {
     /// The zone's name; nil when none was given and no SOA was found.
-    package var apex: Name?
+    public var apex: Name?
     /// The records that could be read, in file order, duplicates left out.
-    package var records: ZoneRecords
+    public var records: ZoneRecords
     /// Problems by file and line.
-    package var diagnostics: [Diagnostic]
+    public var diagnostics: [Diagnostic]
     /// Every file that was opened or should have been, for watching: a missing `$INCLUDE` may appear later.
-    package var files: [String]
+    public var files: [String]
 
     /// Nothing is wrong but for warnings.
-    package var isLoadable: Bool { !diagnostics.contains { $0.severity == .error } }
+    public var isLoadable: Bool { !diagnostics.contains { $0.severity == .error } }
 }

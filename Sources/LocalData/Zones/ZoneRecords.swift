@@ -1,32 +1,32 @@
-package import DNSWire
-package import Platform
+public import DNSWire
+public import Platform
 
 /// The records that were read for one zone, in file order: bytes in one arena, no object per record.
 ///
 /// What `ZoneReader` hands to `Zone`. A million records are a normal day.
-package struct ZoneRecords: Sendable {
+public struct ZoneRecords: Sendable {
     /// One record; its owner and RDATA are byte ranges of `bytes`.
-    package struct Entry: Sendable, BitwiseCopyable {
+    public struct Entry: Sendable, BitwiseCopyable {
         /// Where the owner name's wire form starts (uncompressed, case preserved); records of one owner may share it.
-        package var owner: UInt32
-        package var ownerLength: UInt8
-        package var type: RecordType
+        public var owner: UInt32
+        public var ownerLength: UInt8
+        public var type: RecordType
         /// Seconds.
-        package var ttl: UInt32
+        public var ttl: UInt32
         /// Where the RDATA starts: wire form, names in it uncompressed.
-        package var rdata: UInt32
-        package var rdataLength: UInt16
-        package var place: Place
+        public var rdata: UInt32
+        public var rdataLength: UInt16
+        public var place: Place
     }
 
-    package private(set) var bytes: [UInt8] = []
-    package private(set) var entries: [Entry] = []
+    public private(set) var bytes: [UInt8] = []
+    public private(set) var entries: [Entry] = []
 
-    package init() {}
+    public init() {}
 
     /// Appends one record; false, and nothing changed, when the arena would outgrow its 32-bit offsets.
     @discardableResult
-    package mutating func append(
+    public mutating func append(
         owner: some Collection<UInt8>, type: RecordType, ttl: UInt32, rdata: some Collection<UInt8>, place: Place
     ) -> Bool {
         guard bytes.count + owner.count + rdata.count <= Int(UInt32.max) else { return false }
@@ -67,11 +67,11 @@ package struct ZoneRecords: Sendable {
 
     mutating func setTTL(_ ttl: UInt32, at index: Int) { entries[index].ttl = ttl }
 
-    package func owner(of entry: Entry) -> ArraySlice<UInt8> {
+    public func owner(of entry: Entry) -> ArraySlice<UInt8> {
         bytes[Int(entry.owner)..<(Int(entry.owner) + Int(entry.ownerLength))]
     }
 
-    package func rdata(of entry: Entry) -> ArraySlice<UInt8> {
+    public func rdata(of entry: Entry) -> ArraySlice<UInt8> {
         bytes[Int(entry.rdata)..<(Int(entry.rdata) + Int(entry.rdataLength))]
     }
 }

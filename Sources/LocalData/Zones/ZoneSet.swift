@@ -1,26 +1,26 @@
-package import DNSWire
-package import Lookup
-package import Platform
+public import DNSWire
+public import Lookup
+public import Platform
 
 /// All loaded zones; the longest apex wins. Immutable.
-package final class ZoneSet: Sendable {
-    package let zones: [Zone]
+public final class ZoneSet: Sendable {
+    public let zones: [Zone]
     /// What a lookup reads instead of `zones`: reaching a zone through its object would count references.
     private let apexes: ApexIndex
 
-    package static let empty = ZoneSet([])
+    public static let empty = ZoneSet([])
 
-    package init(_ zones: [Zone]) {
+    public init(_ zones: [Zone]) {
         self.zones = zones
         apexes = ApexIndex(zones)
     }
 
     deinit { apexes.deallocate() }
 
-    package var isEmpty: Bool { zones.isEmpty }
+    public var isEmpty: Bool { zones.isEmpty }
 
     /// Answers for the lookup's current name: one name, no chain. Beyond a zone cut, where more can be asked, it passes.
-    package func answer(_ lookup: inout Lookup) -> Outcome {
+    public func answer(_ lookup: inout Lookup) -> Outcome {
         guard var found = apexes.find(lookup.name) else { return .pass }
         // DS at an apex is the parent's, where the parent is ours too (RFC 4035 3.1.4.1).
         if lookup.question.type == .ds, found.label == 0, let parent = apexes.find(lookup.name, from: 1) {
@@ -33,7 +33,7 @@ package final class ZoneSet: Sendable {
     }
 
     /// Brings near what a lookup of `name` will look at, where zones are few: finding out which would be the lookup.
-    package func prefetch(_ name: borrowing LookupName, step: Int) {
+    public func prefetch(_ name: borrowing LookupName, step: Int) {
         guard apexes.count <= 4 else { return }
         for zone in 0..<apexes.count { apexes.views[zone].prefetch(name, step: step) }
     }
@@ -42,7 +42,7 @@ package final class ZoneSet: Sendable {
     ///
     /// Once the chain has ended: its answers come before any proof. Does nothing behind additional records.
     /// - RFC: 4035 3.1.3.3; 5155 7.2.6.
-    package func proveWildcard(_ name: borrowing LookupName, builder: inout ResponseBuilder) {
+    public func proveWildcard(_ name: borrowing LookupName, builder: inout ResponseBuilder) {
         guard builder.section != .additional, let found = apexes.find(name) else { return }
         let view = apexes.views[found.zone]
         let position = ZoneLookup.place(of: name, in: view, apexLabel: found.label)
@@ -53,18 +53,18 @@ package final class ZoneSet: Sendable {
     }
 
     /// Whether a zone answers for `name`: at or below an apex, and not beyond a zone cut.
-    package func owns(_ name: borrowing LookupName) -> Bool {
+    public func owns(_ name: borrowing LookupName) -> Bool {
         guard let found = apexes.find(name) else { return false }
         return ZoneLookup.place(of: name, in: apexes.views[found.zone], apexLabel: found.label).cut == nil
     }
 
     /// The zone whose apex is `name`.
-    package func zone(apex name: borrowing LookupName) -> Zone? {
+    public func zone(apex name: borrowing LookupName) -> Zone? {
         guard let found = apexes.find(name), found.label == 0 else { return nil }
         return zones[found.zone]
     }
 
-    package func zone(apex: Name) -> Zone? { zones.first { $0.apex == apex } }
+    public func zone(apex: Name) -> Zone? { zones.first { $0.apex == apex } }
 }
 
 /// The apexes of a set: a hash table over plain copies of the zones' views, which their zones keep alive.
@@ -126,27 +126,27 @@ private struct ApexIndex: @unchecked Sendable, BitwiseCopyable {
 /// For `why` and transfers: the records themselves.
 extension Zone {
     /// One record, as a transfer or a person wants it.
-    package struct RecordView: Sendable {
-        package let owner: [UInt8]
-        package let type: RecordType
-        package let ttl: UInt32
-        package let rdata: [UInt8]
-        package let place: Place
+    public struct RecordView: Sendable {
+        public let owner: [UInt8]
+        public let type: RecordType
+        public let ttl: UInt32
+        public let rdata: [UInt8]
+        public let place: Place
     }
 
     /// A position among the zone's records; starts at the first.
-    package struct Cursor: Sendable {
+    public struct Cursor: Sendable {
         var node = 0
         var set = 0
         var record = 0
-        package init() {}
+        public init() {}
     }
 
     /// Writes the records from `cursor` on, SOA left out, behind a question for the apex, until the message has `size`
     /// bytes or no room for the next one. Returns whether that were all of them.
     ///
     /// What is written of an owner name is what stands before the apex, and that once for all its records.
-    package func write(from cursor: inout Cursor, to size: Int, _ builder: inout ResponseBuilder) -> Bool {
+    public func write(from cursor: inout Cursor, to size: Int, _ builder: inout ResponseBuilder) -> Bool {
         let apexLength = Int(view.nodes[0].nameLength)
         while cursor.node < view.nodeCount {
             let node = view.nodes[cursor.node]
@@ -177,7 +177,7 @@ extension Zone {
     }
 
     /// The SOA at the apex.
-    package var soaRecord: RecordView? {
+    public var soaRecord: RecordView? {
         guard let set = view.rrset(view.nodes[0], .soa) else { return nil }
         let record = view.records[Int(set.records)]
         return RecordView(
@@ -185,7 +185,7 @@ extension Zone {
     }
 
     /// The records at exactly `name`, of all types.
-    package func records(at name: Name) -> [RecordView] {
+    public func records(at name: Name) -> [RecordView] {
         var lookup = LookupName()
         lookup.assign(name)
         guard name.isAtOrBelow(apex), let number = view.probe(lookup, at: 0) else { return [] }

@@ -1,17 +1,17 @@
-package import DNSWire
-package import Lookup
+public import DNSWire
+public import Lookup
 
 /// The stage of local zones.
-package struct ZoneStage: Stage {
-    package let zones: ZoneSet
+public struct ZoneStage: Stage {
+    public let zones: ZoneSet
 
-    package init(_ zones: ZoneSet) { self.zones = zones }
+    public init(_ zones: ZoneSet) { self.zones = zones }
 
-    package static var kind: SourceKind? { .zone }
+    public static var kind: SourceKind? { .zone }
 
-    package func answer(_ lookup: inout Lookup) -> Outcome { zones.answer(&lookup) }
+    public func answer(_ lookup: inout Lookup) -> Outcome { zones.answer(&lookup) }
 
-    package func owns(_ name: borrowing LookupName) -> Bool { zones.owns(name) }
+    public func owns(_ name: borrowing LookupName) -> Bool { zones.owns(name) }
 
-    package func prefetch(_ name: borrowing LookupName, step: Int) { zones.prefetch(name, step: step) }
+    public func prefetch(_ name: borrowing LookupName, step: Int) { zones.prefetch(name, step: step) }
 }

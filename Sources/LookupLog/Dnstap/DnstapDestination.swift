@@ -1,7 +1,7 @@
-package import Platform
+public import Platform
 
 /// Where dnstap goes to.
-package enum DnstapDestination: Hashable, Sendable, CustomStringConvertible {
+public enum DnstapDestination: Hashable, Sendable, CustomStringConvertible {
     /// A file that is begun anew, never appended to.
     case file(path: String)
     /// A collector that listens on a Unix socket.
@@ -10,10 +10,10 @@ package enum DnstapDestination: Hashable, Sendable, CustomStringConvertible {
     case tcp(SocketAddress)
 
     /// Bytes that the path of a Unix socket may have.
-    package static let maximumSocketPath = 107
+    public static let maximumSocketPath = 107
 
     /// As it is configured: `PATH`, `unix:PATH` or `tcp:ADDR:PORT`.
-    package var description: String {
+    public var description: String {
         switch self {
         case .file(let path): path
         case .unix(let path): "unix:\(path)"

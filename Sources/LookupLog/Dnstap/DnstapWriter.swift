@@ -5,16 +5,16 @@
 /// has a thread that writes, and a bound on what waits for it.
 ///
 /// Unchecked: `encoder` and `gathered` are the log thread's.
-package final class DnstapWriter: LookupObserver, @unchecked Sendable {
+public final class DnstapWriter: LookupObserver, @unchecked Sendable {
     /// How a destination does.
-    package struct Statistics: Sendable {
-        package var destination: DnstapDestination
+    public struct Statistics: Sendable {
+        public var destination: DnstapDestination
         /// Written, since the start.
-        package var frames: UInt64
+        public var frames: UInt64
         /// Not written and never will be, since the start.
-        package var lost: UInt64
+        public var lost: UInt64
         /// The last attempt to write has succeeded.
-        package var isWorking: Bool
+        public var isWorking: Bool
     }
 
     private let outputs: [DnstapOutput]
@@ -34,7 +34,7 @@ package final class DnstapWriter: LookupObserver, @unchecked Sendable {
     ///   - keptFiles: how many of those there are at most.
     ///   - report: told once when a destination fails and once when it works again; a sentence for the operator.
     /// - Throws: a sentence that starts with the destination.
-    package init(
+    public init(
         _ destinations: [DnstapDestination], identity: String, version: String, maximumFileSize: Int = 100 << 20,
         keptFiles: Int = 9, report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
     ) throws(LookupSink.Failure) {
@@ -56,35 +56,35 @@ package final class DnstapWriter: LookupObserver, @unchecked Sendable {
     deinit { finish() }
 
     /// How each destination does, in their order. From any thread.
-    package var statistics: [Statistics] { outputs.map(\.statistics) }
+    public var statistics: [Statistics] { outputs.map(\.statistics) }
 
     // MARK: On the log thread
 
-    package var wantsExchanges: Bool { true }
+    public var wantsExchanges: Bool { true }
 
-    package func note(_ record: LookupRecord, id: UInt64) {
+    public func note(_ record: LookupRecord, id: UInt64) {
         if encoder.append(record, to: &gathered) > 0, gathered.count >= Self.piece { flush() }
     }
 
-    package func noteExchange(_ exchange: ForwardedExchange) {
+    public func noteExchange(_ exchange: ForwardedExchange) {
         encoder.append(exchange, to: &gathered)
         if gathered.count >= Self.piece { flush() }
     }
 
     /// Each of them would have been two frames.
-    package func note(lost count: UInt64, time: UInt64) { for output in outputs { output.queue.note(lost: 2 * count) } }
+    public func note(lost count: UInt64, time: UInt64) { for output in outputs { output.queue.note(lost: 2 * count) } }
 
-    package func noteExchanges(lost count: UInt64) { for output in outputs { output.queue.note(lost: count) } }
+    public func noteExchanges(lost count: UInt64) { for output in outputs { output.queue.note(lost: count) } }
 
-    package func flush() {
+    public func flush() {
         guard gathered.count > 0 else { return }
         for output in outputs { output.queue.append(gathered.bytes) }
         gathered.cut(to: 0)
     }
 
-    package func reopen() { for output in outputs { output.queue.reopen() } }
+    public func reopen() { for output in outputs { output.queue.reopen() } }
 
-    package func finish() {
+    public func finish() {
         flush()
         for output in outputs { output.queue.stop() }
         for output in outputs { output.join() }

@@ -1,6 +1,6 @@
-package import DNSWire
+public import DNSWire
 import Glibc
-package import Lookup
+public import Lookup
 import Platform
 import Synchronization
 
@@ -10,32 +10,32 @@ import Synchronization
 /// that what is asked for stays. Overrides and zones are never in here.
 /// `@unchecked`: the pointer to the shards never changes, and each is touched under its own lock.
 /// - RFC: 2308 5; 8767; 9520; 2181 8.
-package final class AnswerCache: @unchecked Sendable {
-    package struct Settings: Sendable, Hashable {
+public final class AnswerCache: @unchecked Sendable {
+    public struct Settings: Sendable, Hashable {
         /// Bytes, all included.
-        package var capacity = 64 << 20
-        package var ttls = UpstreamAnswer.TTLs()
-        package var serveStale = true
+        public var capacity = 64 << 20
+        public var ttls = UpstreamAnswer.TTLs()
+        public var serveStale = true
         /// How long after its end an answer may be given when upstream is silent, in seconds (RFC 8767 5: 1 to 3 days).
-        package var staleWindow: UInt32 = 86_400
-        package var prefetch = true
+        public var staleWindow: UInt32 = 86_400
+        public var prefetch = true
         /// Pass on upstream's AD bit: only where the path to it is trusted.
-        package var trustAuthenticData = false
-        package init() {}
+        public var trustAuthenticData = false
+        public init() {}
     }
 
     /// Counters since the start.
-    package struct Statistics: Sendable, Hashable {
-        package var entries = 0
-        package var bytes = 0
-        package var hits: UInt64 = 0
-        package var misses: UInt64 = 0
-        package var evictions: UInt64 = 0
-        package var stale: UInt64 = 0
-        package var prefetches: UInt64 = 0
+    public struct Statistics: Sendable, Hashable {
+        public var entries = 0
+        public var bytes = 0
+        public var hits: UInt64 = 0
+        public var misses: UInt64 = 0
+        public var evictions: UInt64 = 0
+        public var stale: UInt64 = 0
+        public var prefetches: UInt64 = 0
     }
 
-    package let settings: Settings
+    public let settings: Settings
     // Not an array of objects: a hit would then count references, which threads that ask the same shard fight over.
     private let shards: UnsafeMutablePointer<Mutex<ShardState>>
     let shardCount: Int
@@ -43,7 +43,7 @@ package final class AnswerCache: @unchecked Sendable {
     /// Below this, in bytes, a shard would refuse answers of ordinary size.
     private static let leastShardCapacity = 256 << 10
 
-    package init(_ settings: Settings = Settings()) {
+    public init(_ settings: Settings = Settings()) {
         self.settings = settings
         var count = Self.mostShards
         while count > 1, settings.capacity / count < Self.leastShardCapacity { count /= 2 }
@@ -120,7 +120,7 @@ package final class AnswerCache: @unchecked Sendable {
     }
 
     /// Keeps `answer`, if it may be kept. `now` is monotonic time in microseconds; `origin` is for people.
-    package func insert(_ answer: UpstreamAnswer, now: UInt64, from origin: UpstreamAnswer.Origin = .init()) {
+    public func insert(_ answer: UpstreamAnswer, now: UInt64, from origin: UpstreamAnswer.Origin = .init()) {
         guard answer.ttl > 0 else { return }
         let key = answer.key
         var flags: Head.Flags = []
@@ -161,7 +161,7 @@ package final class AnswerCache: @unchecked Sendable {
 
     /// Answers for the lookup's current name from a live entry (or a stale one, if allowed), up to an alias that leads
     /// to a name that `isLocal` claims.
-    package func answer(
+    public func answer(
         _ lookup: inout Lookup, allowStale: Bool, isLocal: (borrowing LookupName) -> Bool
     ) -> Outcome {
         let now = lookup.request.now
@@ -246,11 +246,11 @@ package final class AnswerCache: @unchecked Sendable {
 
     /// Forgets everything; returns how many entries there were.
     @discardableResult
-    package func flush() -> Int { flush { _ in true } }
+    public func flush() -> Int { flush { _ in true } }
 
     /// Forgets all types of `name`, and with `tree` of every name below it.
     @discardableResult
-    package func flush(_ name: Name, tree: Bool = false) -> Int {
+    public func flush(_ name: Name, tree: Bool = false) -> Int {
         flush { tree ? $0.isAtOrBelow(name) : $0 == name }
     }
 
@@ -272,7 +272,7 @@ package final class AnswerCache: @unchecked Sendable {
         return count
     }
 
-    package var statistics: Statistics {
+    public var statistics: Statistics {
         var sum = Statistics()
         for shard in 0..<shardCount {
             let one = shards[shard].withLock { state in

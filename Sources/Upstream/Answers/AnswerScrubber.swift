@@ -1,13 +1,13 @@
-package import DNSWire
+public import DNSWire
 import LDNS
-package import Lookup
+public import Lookup
 
 /// The door for upstream's messages: checks one, takes from it what answers its question, in the order of the chain,
 /// and encodes that anew.
 ///
 /// A thread owns one and reuses its memory, so that an answer costs no more than what is kept of it.
 /// - RFC: 2181 5 for RRsets; 2308 2 for negative answers; 6672 3 for DNAME; 4035 3.2 for what DO asks for.
-package struct AnswerScrubber: ~Copyable {
+public struct AnswerScrubber: ~Copyable {
     private typealias Record = MessageReader.Record
 
     // What is read now.
@@ -32,7 +32,7 @@ package struct AnswerScrubber: ~Copyable {
     private var rdata: [UInt8] = []
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
 
-    package init() {}
+    public init() {}
 
     deinit { buffer.deallocate() }
 
@@ -40,7 +40,7 @@ package struct AnswerScrubber: ~Copyable {
     /// `MessageReader.walk`, which gave the `summary`.
     ///
     /// The strict walk comes before, since libldns is lenient where it reads and aborts where it asserts.
-    package mutating func check(
+    public mutating func check(
         _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary, for key: FetchKey,
         ttls: UpstreamAnswer.TTLs
     ) throws(UpstreamAnswer.Rejection) -> UpstreamAnswer {
@@ -280,7 +280,7 @@ package struct AnswerScrubber: ~Copyable {
 
 extension UpstreamAnswer {
     /// Checks a message as it came, with memory of its own. Whoever reads many keeps an `AnswerScrubber`.
-    package static func check(
+    public static func check(
         _ message: UnsafeRawBufferPointer, for key: FetchKey, ttls: TTLs = TTLs()
     ) throws(Rejection) -> UpstreamAnswer {
         guard let summary = MessageReader.walk(message) else { throw .malformed }

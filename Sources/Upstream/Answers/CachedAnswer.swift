@@ -1,38 +1,38 @@
-package import DNSWire
+public import DNSWire
 import Glibc
-package import Lookup
+public import Lookup
 
 /// What the cache holds for one question, for people: a copy, taken without a trace.
-package struct CachedAnswer: Sendable, Hashable {
-    package let name: Name
-    package let type: RecordType
+public struct CachedAnswer: Sendable, Hashable {
+    public let name: Name
+    public let type: RecordType
     /// Asked with DO=1, and with CD=1.
-    package let dnssecOK: Bool
-    package let checkingDisabled: Bool
-    package let responseCode: ResponseCode
+    public let dnssecOK: Bool
+    public let checkingDisabled: Bool
+    public let responseCode: ResponseCode
     /// Records in the answer section.
-    package let answers: Int
+    public let answers: Int
     /// As it was kept, in seconds.
-    package let ttl: UInt32
+    public let ttl: UInt32
     /// Seconds since it came, and until it is stale.
-    package let age: UInt32
-    package let remaining: UInt32
+    public let age: UInt32
+    public let remaining: UInt32
     /// Its time is over: it stands in where upstream is silent.
-    package let isStale: Bool
+    public let isStale: Bool
     /// A lookup that comes now gets it without upstream being asked.
-    package let isUsable: Bool
+    public let isUsable: Bool
     /// It has been fetched anew ahead of its end, or that is under way.
-    package let isPrefetched: Bool
-    package let hits: UInt32
+    public let isPrefetched: Bool
+    public let hits: UInt32
     /// Of memory.
-    package let bytes: Int
+    public let bytes: Int
     /// Where it came from, and how long that took (to a thousandth).
-    package let origin: UpstreamAnswer.Origin
+    public let origin: UpstreamAnswer.Origin
 }
 
 extension AnswerCache {
     /// What is held for `key`, however old, and the answer as it would be given now. Counts as no hit.
-    package func peek(_ key: FetchKey, now: UInt64) -> (entry: CachedAnswer, answer: UpstreamAnswer)? {
+    public func peek(_ key: FetchKey, now: UInt64) -> (entry: CachedAnswer, answer: UpstreamAnswer)? {
         var flags: Head.Flags = []
         if key.dnssecOK { flags.insert(.dnssecOK) }
         if key.checkingDisabled { flags.insert(.checkingDisabled) }
@@ -51,7 +51,7 @@ extension AnswerCache {
     /// The entries whose names `isWanted` picks, `limit` at most, and whether there are more; in no order.
     ///
     /// The locks are held for a few entries at a time, so that no lookup waits for a page.
-    package func entries(
+    public func entries(
         limit: Int, now: UInt64, where isWanted: (UnsafeRawBufferPointer) -> Bool
     ) -> (entries: [CachedAnswer], hasMore: Bool) {
         var found: [CachedAnswer] = []

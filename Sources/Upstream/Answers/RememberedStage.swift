@@ -1,21 +1,21 @@
-package import DNSWire
-package import Lookup
+public import DNSWire
+public import Lookup
 
 /// The stage of what upstream has said: just now for this very lookup, or earlier.
 ///
 /// `local` are the sources before it: an alias that leads to one of their names is followed there.
-package struct RememberedStage<Local: Stage>: Stage {
-    package let cache: AnswerCache
+public struct RememberedStage<Local: Stage>: Stage {
+    public let cache: AnswerCache
     private let local: Local
 
-    package init(_ cache: AnswerCache, behind local: Local) {
+    public init(_ cache: AnswerCache, behind local: Local) {
         self.cache = cache
         self.local = local
     }
 
-    package static var kind: SourceKind? { .cache }
+    public static var kind: SourceKind? { .cache }
 
-    package func answer(_ lookup: inout Lookup) -> Outcome {
+    public func answer(_ lookup: inout Lookup) -> Outcome {
         guard lookup.question.mayForward, lookup.reach != .zonesOnly else { return .pass }
         if lookup.upstream.answers.count > 0 {
             let outcome = answerFresh(&lookup)

@@ -1,10 +1,10 @@
-package import Platform
+public import Platform
 
 /// One way in which messages get to upstream servers and back. `ForwardCore` decides on them and touches no network.
 ///
 /// A channel is opened, then carries whole messages both ways until it is closed or has failed. What fails is told by
 /// `takeFailures`, not thrown. All of it belongs to the lane's thread.
-package protocol Exchange: ~Copyable {
+public protocol Exchange: ~Copyable {
     /// Opens `channel` to `server`; messages may be sent at once.
     mutating func open(_ channel: UpstreamChannel, to server: SocketAddress)
 
@@ -28,7 +28,7 @@ package protocol Exchange: ~Copyable {
 }
 
 /// All the ways that a lane has, to be waited for as one.
-package protocol UpstreamNetwork: Exchange, ~Copyable {
+public protocol UpstreamNetwork: Exchange, ~Copyable {
     /// Readable when there is something to receive, or the lane is called.
     var descriptor: Int32 { get }
 
@@ -37,7 +37,7 @@ package protocol UpstreamNetwork: Exchange, ~Copyable {
 }
 
 /// Where a message goes or came from.
-package enum UpstreamChannel: Hashable, Sendable, BitwiseCopyable {
+public enum UpstreamChannel: Hashable, Sendable, BitwiseCopyable {
     /// A UDP socket of ours that is connected to one server, by its number in `SourcePorts`.
     case port(Int)
     /// The TCP connection to a server.
@@ -58,7 +58,7 @@ package enum UpstreamChannel: Hashable, Sendable, BitwiseCopyable {
         self = number & Self.streamBit == 0 ? .port(index) : .stream(server: index)
     }
 
-    package var transport: UpstreamTransport {
+    public var transport: UpstreamTransport {
         switch self {
         case .port: .udp
         case .stream: .tcp
@@ -67,9 +67,9 @@ package enum UpstreamChannel: Hashable, Sendable, BitwiseCopyable {
 }
 
 /// A message that is to leave: a range of the outbox.
-package struct OutgoingMessage: Sendable {
-    package var channel: UpstreamChannel
+public struct OutgoingMessage: Sendable {
+    public var channel: UpstreamChannel
     /// The server at the channel's other end, by its number in the settings.
-    package var server: Int
-    package var bytes: Range<Int>
+    public var server: Int
+    public var bytes: Range<Int>
 }

@@ -1,9 +1,9 @@
 import CLinux
 import Glibc
-package import Platform
+public import Platform
 
 /// The network of the machine: each message travels by the exchange of its channel, and one epoll waits for all.
-package struct SystemNetwork: UpstreamNetwork, ~Copyable {
+public struct SystemNetwork: UpstreamNetwork, ~Copyable {
     private let events: EventQueue
     private let wake: WakeSignal
     private var datagrams: DatagramExchange
@@ -12,7 +12,7 @@ package struct SystemNetwork: UpstreamNetwork, ~Copyable {
     private static let wakeTag = UInt64.max
 
     /// `wake` calls the lane.
-    package init(wake: WakeSignal) throws(SystemError) {
+    public init(wake: WakeSignal) throws(SystemError) {
         let events = try EventQueue()
         guard EventQueue.watch(wake.descriptor, for: EPOLLIN.rawValue, as: Self.wakeTag, on: events.descriptor) else {
             throw SystemError("epoll_ctl")
@@ -23,9 +23,9 @@ package struct SystemNetwork: UpstreamNetwork, ~Copyable {
         self.events = events
     }
 
-    package var descriptor: Int32 { events.descriptor }
+    public var descriptor: Int32 { events.descriptor }
 
-    package mutating func wait(milliseconds: Int32) {
+    public mutating func wait(milliseconds: Int32) {
         for index in 0..<events.wait(milliseconds: milliseconds) {
             let event = events[index]
             if event.tag == Self.wakeTag {
@@ -40,26 +40,26 @@ package struct SystemNetwork: UpstreamNetwork, ~Copyable {
         }
     }
 
-    package mutating func open(_ channel: UpstreamChannel, to server: SocketAddress) {
+    public mutating func open(_ channel: UpstreamChannel, to server: SocketAddress) {
         switch channel {
         case .port: datagrams.open(channel, to: server)
         case .stream: streams.open(channel, to: server)
         }
     }
 
-    package mutating func close(_ channel: UpstreamChannel) {
+    public mutating func close(_ channel: UpstreamChannel) {
         switch channel {
         case .port: datagrams.close(channel)
         case .stream: streams.close(channel)
         }
     }
 
-    package mutating func closeAll() {
+    public mutating func closeAll() {
         datagrams.closeAll()
         streams.closeAll()
     }
 
-    package mutating func send(_ messages: ArraySlice<OutgoingMessage>, of outbox: [UInt8]) {
+    public mutating func send(_ messages: ArraySlice<OutgoingMessage>, of outbox: [UInt8]) {
         switch messages.first?.channel {
         case .port: datagrams.send(messages, of: outbox)
         case .stream: streams.send(messages, of: outbox)
@@ -67,14 +67,14 @@ package struct SystemNetwork: UpstreamNetwork, ~Copyable {
         }
     }
 
-    package mutating func receive(_ handle: (UpstreamChannel, UnsafeRawBufferPointer) -> Void) {
+    public mutating func receive(_ handle: (UpstreamChannel, UnsafeRawBufferPointer) -> Void) {
         datagrams.receive(handle)
         streams.receive(handle)
     }
 
-    package mutating func takeFailures() -> [UpstreamChannel] { datagrams.takeFailures() + streams.takeFailures() }
+    public mutating func takeFailures() -> [UpstreamChannel] { datagrams.takeFailures() + streams.takeFailures() }
 
-    package func localAddress(of channel: UpstreamChannel) -> SocketAddress? {
+    public func localAddress(of channel: UpstreamChannel) -> SocketAddress? {
         switch channel {
         case .port: datagrams.localAddress(of: channel)
         case .stream: streams.localAddress(of: channel)

@@ -1,19 +1,19 @@
-package import Platform
+public import Platform
 
 /// A message to or from upstream, for whoever watches what is said there; good until the call returns.
-package struct UpstreamMessage {
-    package var server: SocketAddress
+public struct UpstreamMessage {
+    public var server: SocketAddress
     /// Our end of it; nil where the system does not tell.
-    package var local: SocketAddress?
-    package var transport: UpstreamTransport
+    public var local: SocketAddress?
+    public var transport: UpstreamTransport
     /// When the query left, in microseconds of the engine's clock.
-    package var sent: UInt64
+    public var sent: UInt64
     /// When the response came; nil: this is the query.
-    package var received: UInt64?
+    public var received: UInt64?
     /// What was sent or received, without TCP's length.
-    package var bytes: UnsafeRawBufferPointer
+    public var bytes: UnsafeRawBufferPointer
 
-    package init(
+    public init(
         server: SocketAddress, local: SocketAddress?, transport: UpstreamTransport, sent: UInt64, received: UInt64?,
         bytes: UnsafeRawBufferPointer
     ) {

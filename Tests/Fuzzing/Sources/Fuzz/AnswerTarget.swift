@@ -9,7 +9,9 @@ enum AnswerTarget {
     static let target = FuzzTarget(
         name: "answer", longest: 2048,
         seeds: { AnswerSeeds.all.flatMap { [[0] + $0, [0x83] + $0] } },
-        words: { [1, 2, 5, 6, 12, 15, 28, 33, 39, 46, 47, 50, 65].map { [0, $0, 0, 1] } + [[0xC0, 12], [0xC0, 14]] },
+        words: {
+            [1, 2, 5, 6, 12, 15, 28, 33, 39, 46, 47, 50, 65].map { [0, $0, 0, 1] } + [[0xC0, 12], [0xC0, 14]]
+        },
         prepare: {
             let trial = AnswerTrial()
             return { trial.run($0) }

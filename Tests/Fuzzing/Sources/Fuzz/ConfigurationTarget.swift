@@ -16,8 +16,11 @@ enum ConfigurationTarget {
                 .map { Array($0.utf8) }
         },
         words: {
-            (ConfigurationKey.all.map(\.path) + ["tls://", "https://", "unix:", "tcp:", "none", "system", "[::1]:53", "64M"]
-                + ["500ms", "corp.example=", "yes", ": ", "\n- ", "*", "&", "!!", "? ", "|\n", "---\n", "\u{FEFF}"]).map { Array($0.utf8) }
+            (ConfigurationKey.all.map(\.path) + [
+                "tls://", "https://", "unix:", "tcp:", "none", "system", "[::1]:53", "64M",
+            ]
+                + ["500ms", "corp.example=", "yes", ": ", "\n- ", "*", "&", "!!", "? ", "|\n", "---\n", "\u{FEFF}"]).map
+            { Array($0.utf8) }
         },
         prepare: {
             let file = MemoryFile(number: 1000)
@@ -25,7 +28,8 @@ enum ConfigurationTarget {
                 let lines = text(input).split(separator: "\n", maxSplits: 1, omittingEmptySubsequences: false)
                 let rest = lines.count > 1 ? String(lines[1]) : ""
                 if ConfigurationKey.find(String(lines[0])) != nil {
-                    let option = Configuration.Option("--option", String(lines[0]), rest.split(separator: "\n").map(String.init))
+                    let option = Configuration.Option(
+                        "--option", String(lines[0]), rest.split(separator: "\n").map(String.init))
                     return check(Configuration.read(file: nil, options: [option]), lines: 0)
                 }
                 file.write(input)
@@ -40,7 +44,8 @@ enum ConfigurationTarget {
         let (configuration, diagnostics) = read
         expect(diagnostics.list.count <= 1000, "\(diagnostics.list.count) problems")
         for diagnostic in diagnostics.list {
-            expect(!diagnostic.place.isNowhere && diagnostic.place.line <= lines, "in no line of \(lines): \(diagnostic)")
+            expect(
+                !diagnostic.place.isNowhere && diagnostic.place.line <= lines, "in no line of \(lines): \(diagnostic)")
             checkSentence(diagnostic.message)
         }
         guard !diagnostics.hasErrors else { return }

@@ -17,7 +17,10 @@ enum FilterTarget {
         },
         words: {
             (LookupFilter.Kind.allCases.map { "\($0):" } + SourceKind.allCases.map(\.description)
-                + ["NODATA", "DROPPED", "NXDOMAIN", "HTTPS", "*", ",", "2026-11-23T17:00", "10m", "1970-01-01Z", "\u{3002}"]).map { Array($0.utf8) }
+                + [
+                    "NODATA", "DROPPED", "NXDOMAIN", "HTTPS", "*", ",", "2026-11-23T17:00", "10m", "1970-01-01Z",
+                    "\u{3002}",
+                ]).map { Array($0.utf8) }
         },
         prepare: {
             let lookups = Lookups()

@@ -13,7 +13,10 @@ enum HTTPTarget {
                 Array("g/dns-query?dns=AAABAAABAAAAAAAAA3d3dwdleGFtcGxlA2NvbQAAAQAB".utf8),
                 Array("g/dns-query?x=1&dns=AAAB&dns=".utf8), Array("papplication/dns-message; x=y\n".utf8) + query,
                 Array("qname=www.acme.org&type=https&ask=1&q=name%3A*.a+b%2Bc&bad=%zz&empty=&utf=%C3%BC".utf8),
-                [0x72, 0, 0, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 1, 2, 3, 4],
+                [
+                    0x72, 0, 0, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 1,
+                    2, 3, 4,
+                ],
             ]
         },
         words: {
@@ -68,7 +71,9 @@ enum HTTPTarget {
             broken("no word of how long it may be kept")
         }
         expect(Int32(age).map { $0 >= 0 } == true, "kept for \(age)")
-        guard let summary = MessageReader.walk(message) else { return expect(age == "0", "no message, kept for \(age)") }
+        guard let summary = MessageReader.walk(message) else {
+            return expect(age == "0", "no message, kept for \(age)")
+        }
         var cursor = summary.records
         for _ in 0..<summary.answers {
             guard let record = MessageReader.record(message, at: cursor) else { break }

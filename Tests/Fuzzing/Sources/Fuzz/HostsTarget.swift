@@ -10,12 +10,18 @@ enum HostsTarget {
         name: "hosts", longest: 3000,
         seeds: {
             try Corpus.scenarios("hosts").map { Array($0.utf8) } + [
-                Array("0.0.0.0 0.0.0.0 ads.example # c\r\n::1 localhost ip6-localhost\n127.0.0.1 B\u{FC}cher.example\n".utf8),
+                Array(
+                    "0.0.0.0 0.0.0.0 ads.example # c\r\n::1 localhost ip6-localhost\n127.0.0.1 B\u{FC}cher.example\n"
+                        .utf8),
                 [0xFF, 0xFE] + "127.0.0.1 a.example\n".utf16.flatMap { [UInt8($0 & 0xFF), UInt8($0 >> 8)] },
                 Array("\u{FEFF}fe80::1%lo0 x\n10.0.0.1\t*.a.example _b.example. *\n1.2.3.4 1.2.3.4 ::\n".utf8),
             ]
         },
-        words: { ["127.0.0.1 ", "2001:db8::1 ", "::", "0.0.0.0", "*.", "xn--", "\n", "%eth0", "\u{3002}", "\u{FEFF}"].map { Array($0.utf8) } },
+        words: {
+            ["127.0.0.1 ", "2001:db8::1 ", "::", "0.0.0.0", "*.", "xn--", "\n", "%eth0", "\u{3002}", "\u{FEFF}"].map {
+                Array($0.utf8)
+            }
+        },
         prepare: {
             let trial = HostsTrial()
             return { trial.run($0) }

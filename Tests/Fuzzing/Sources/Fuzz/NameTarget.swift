@@ -8,8 +8,11 @@ enum NameTarget {
     static let target = FuzzTarget(
         name: "name", longest: 1200,
         seeds: {
-            ["acme.org.", "B\u{FC}cher.example", "a\\.b.\\000\\255.", "*.x", "\u{65E5}\u{672C}\u{3002}jp", "@", "xn--mnchen-3ya.de"]
-                .map { Array($0.utf8) } + [[3, 0x61, 0x62, 0x63, 0], [0]]
+            [
+                "acme.org.", "B\u{FC}cher.example", "a\\.b.\\000\\255.", "*.x", "\u{65E5}\u{672C}\u{3002}jp", "@",
+                "xn--mnchen-3ya.de",
+            ]
+            .map { Array($0.utf8) } + [[3, 0x61, 0x62, 0x63, 0], [0]]
         },
         words: { ["\\", "\\065", "xn--", "\u{3002}", "\u{FC}", "\u{300}", "\u{E0100}", "."].map { Array($0.utf8) } },
         prepare: {

@@ -6,7 +6,8 @@ enum ServerHelloTarget {
         name: "server-hello", longest: 1000,
         seeds: {
             let extensions: [UInt8] = [0, 43, 0, 2, 3, 4, 0, 51, 0, 2, 0, 29]
-            let body = [3, 3] + [UInt8](repeating: 7, count: 32) + [0, 0x13, 1, 0, 0, UInt8(extensions.count)] + extensions
+            let body =
+                [3, 3] + [UInt8](repeating: 7, count: 32) + [0, 0x13, 1, 0, 0, UInt8(extensions.count)] + extensions
             let hello = [2, 0, 0, UInt8(body.count)] + body
             return [
                 [22, 3, 3, 0, UInt8(hello.count)] + hello, [21, 3, 3, 0, 2, 2, 40], Array("HTTP/1.1 400".utf8),

@@ -8,12 +8,19 @@ enum URLTarget {
         name: "url", longest: 9000,
         seeds: {
             [
-                "uhttp://acme.org/a/../b?c#d", "uacme.org:8080", "uhttps://[2001:db8::1]:444/", "uB\u{FC}cher.de", "l//x/y",
-                "l../../a", "l?q", "l\\\\x\\y", "uhttp://u:p@h/%2e%2E/", "smax-age=31536000; includeSubDomains", "smax-age=\"0\"",
+                "uhttp://acme.org/a/../b?c#d", "uacme.org:8080", "uhttps://[2001:db8::1]:444/", "uB\u{FC}cher.de",
+                "l//x/y",
+                "l../../a", "l?q", "l\\\\x\\y", "uhttp://u:p@h/%2e%2E/", "smax-age=31536000; includeSubDomains",
+                "smax-age=\"0\"",
             ].map { Array($0.utf8) }
                 + [[0x72, 0, 1, 0, 0, 1, 0, 3, 2, 104, 50, 0, 4, 0, 4, 192, 0, 2, 1], [0x72, 0, 0, 1, 97, 0]]
         },
-        words: { ["http://", "https://", "//", "../", "%2e", "@", "[::1]", "xn--", "\u{3002}", "max-age=", "includeSubDomains"].map { Array($0.utf8) } },
+        words: {
+            [
+                "http://", "https://", "//", "../", "%2e", "@", "[::1]", "xn--", "\u{3002}", "max-age=",
+                "includeSubDomains",
+            ].map { Array($0.utf8) }
+        },
         prepare: {
             { input in
                 var reader = InputReader(input)
@@ -23,7 +30,9 @@ enum URLTarget {
                     if let field = StrictTransport(text(reader.rest)) { expect(field.maxAge >= 0, "a negative age") }
                 case UInt8(ascii: "r"): record(Array(reader.rest))
                 default:
-                    guard let url = url({ () throws(FlowURL.Problem) in try FlowURL(typed: text(reader.rest)) }) else { return }
+                    guard let url = url({ () throws(FlowURL.Problem) in try FlowURL(typed: text(reader.rest)) }) else {
+                        return
+                    }
                     check(url)
                     check(url.secured)
                 }

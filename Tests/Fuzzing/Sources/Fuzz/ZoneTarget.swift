@@ -20,7 +20,10 @@ enum ZoneTarget {
         },
         words: {
             (RecordType.mnemonics.map(\.0) + ["$ORIGIN ", "$TTL ", "$INCLUDE 1001", "$GENERATE 1-9 ", "${1,2,n}", "IN"]
-                + ["\\# ", "TYPE65280", "alpn=", "mandatory=", "ipv4hint=", "key65535=", "\n===\n", "( ", " )", "\\000"]).map { Array($0.utf8) }
+                + [
+                    "\\# ", "TYPE65280", "alpn=", "mandatory=", "ipv4hint=", "key65535=", "\n===\n", "( ", " )",
+                    "\\000",
+                ]).map { Array($0.utf8) }
         },
         prepare: {
             let trial = ZoneTrial()
