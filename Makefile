@@ -16,7 +16,7 @@ BROWSER_PACKAGES := $(BUILD_PACKAGES) chromium chromium-driver firefox-esr nginx
 BENCH_PACKAGES := $(BUILD_PACKAGES) openssl dnsperf dnsmasq-base unbound nsd knot dnsdist pdns-recursor
 
 # All tests but those of the whole program and of browsers.
-UNIT_TESTS := --skip BrowserTests --skip EndToEndTests
+UNIT_TESTS := --skip BrowserTests --skip EndToEndTests --skip DaemonScenarioTests
 # Of `make sanitize`: address, thread, or both.
 SANITIZERS ?= address thread
 DOCS := .build/docs
@@ -26,7 +26,7 @@ BENCH_PROGRAMS := .build/benchmarks/release
 # Of `make bench`: ROWS=zone,tcp (all), ROUNDS=5, SECONDS=5, and where results.json and results.svg go.
 OUT ?= .build/bench
 
-.PHONY: build run check test test-release test-browsers lint links structure reference docs coverage sanitize install clean bench \
+.PHONY: build run check test test-scenarios test-release test-browsers lint links structure reference docs coverage sanitize install clean bench \
 	bench-instructions build-tools test-tools browser-tools bench-tools instruction-tools script-tools
 
 # With Swift's libraries inside: it starts four times as fast, and runs where Swift is not.
@@ -49,6 +49,10 @@ test: test-tools
 # The tests of the whole program once more, on the optimized build that people run.
 test-release: test-tools build
 	STUB53=$(CURDIR)/.build/release/stub53 swift test --filter EndToEndTests
+
+# The scenarios against the daemon, which starts anew for each of them; in process they are part of `make test`.
+test-scenarios: test-tools build
+	STUB53=$(CURDIR)/.build/release/stub53 swift test --filter DaemonScenarioTests
 
 # What real browsers do with our answers, without a screen; as root, for a resolv.conf of their own.
 test-browsers: browser-tools

@@ -28,9 +28,9 @@ struct ScenarioTests {
     func inProcess(scenario: Scenario) async throws { try await scenario.run(in: try InProcessWorld(scenario)) }
 }
 
-/// The same against the daemon that people run.
-@Suite("Scenarios of the daemon")
-struct ScenarioEndToEndTests {
+/// The same against the daemon that people run; each starts one, so one after the other.
+@Suite("Scenarios of the daemon", .serialized)
+struct DaemonScenarioTests {
     @Test("until the first that needs another clock", arguments: Scenario.all)
     func daemon(scenario: Scenario) async throws { try await scenario.run(in: try await DaemonWorld(scenario)) }
 }
