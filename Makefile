@@ -16,9 +16,9 @@ BROWSER_PACKAGES := $(BUILD_PACKAGES) chromium chromium-driver firefox-esr nginx
 BENCH_PACKAGES := $(BUILD_PACKAGES) openssl dnsperf dnsmasq-base unbound nsd knot dnsdist pdns-recursor
 
 # All tests but those of the whole program and of browsers.
-UNIT_TESTS := --skip BrowserTests --skip EndToEndTests
+UNIT_TESTS := --skip BrowserTests --skip EndToEndTests --skip DaemonScenarioTests
 # Each end-to-end test has daemons of its own, and a user has 128 inotify instances for all of them.
-FEW_AT_ONCE := --experimental-maximum-parallelization-width 24
+PROGRAM_TESTS := --filter EndToEndTests --experimental-maximum-parallelization-width 24
 # Of `make sanitize`: address, thread, or both.
 SANITIZERS ?= address thread
 DOCS := .build/docs
@@ -28,8 +28,8 @@ BENCH_PROGRAMS := .build/benchmarks/release
 # Of `make bench`: ROWS=zone,tcp (all), ROUNDS=5, SECONDS=5, and where results.json and results.svg go.
 OUT ?= .build/bench
 
-.PHONY: build run check test test-release test-browsers lint links structure docs coverage sanitize install clean bench \
-	bench-instructions build-tools test-tools browser-tools bench-tools instruction-tools script-tools
+.PHONY: build run check test test-scenarios test-release test-browsers lint links structure reference docs coverage \
+	sanitize install clean bench bench-instructions build-tools test-tools browser-tools bench-tools instruction-tools script-tools
 
 # With Swift's libraries inside: it starts four times as fast, and runs where Swift is not.
 build: build-tools
@@ -46,11 +46,15 @@ check: lint links test-tools
 test: test-tools
 	swift build --build-tests
 	swift test --skip-build $(UNIT_TESTS)
-	swift test --skip-build --filter EndToEndTests $(FEW_AT_ONCE)
+	swift test --skip-build $(PROGRAM_TESTS)
 
 # The tests of the whole program once more, on the optimized build that people run.
 test-release: test-tools build
-	STUB53=$(CURDIR)/.build/release/stub53 swift test --filter EndToEndTests $(FEW_AT_ONCE)
+	STUB53=$(CURDIR)/.build/release/stub53 swift test $(PROGRAM_TESTS)
+
+# The scenarios against the daemon, which starts anew for each of them; in process they are part of `make test`.
+test-scenarios: test-tools build
+	STUB53=$(CURDIR)/.build/release/stub53 swift test --filter DaemonScenarioTests
 
 # What real browsers do with our answers, without a screen; as root, for a resolv.conf of their own.
 test-browsers: browser-tools
@@ -68,6 +72,10 @@ links: script-tools
 structure: script-tools
 	@Tests/imports.py --most 3
 
+# Writes the table of keys into the article on configuration; the tests hold it against the program.
+reference: build-tools
+	WRITE_REFERENCE=1 swift test --filter DocumentationTests
+
 # The articles as a web site; a warning is an error.
 docs: links
 	@mkdir -p $(dir $(DOCS))
@@ -81,11 +89,12 @@ coverage: test-tools script-tools
 	rm -rf .build-coverage/profiles
 	export LLVM_PROFILE_FILE=$(CURDIR)/.build-coverage/profiles/%m.%p.profraw; \
 	swift test --skip-build --scratch-path .build-coverage $(UNIT_TESTS) && \
-	swift test --skip-build --scratch-path .build-coverage --filter EndToEndTests
+	swift test --skip-build --scratch-path .build-coverage $(PROGRAM_TESTS)
 	Tests/coverage.py .build-coverage
 
 # Unit tests on builds that watch memory or threads; each has a folder of its own.
 sanitize: test-tools
+	export LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/leaks.txt:print_suppressions=0; \
 	for kind in $(SANITIZERS); do \
 		swift build --build-tests --sanitize=$$kind --scratch-path .build-$$kind && \
 		swift test --skip-build --sanitize=$$kind --scratch-path .build-$$kind $(UNIT_TESTS) || exit 1; \

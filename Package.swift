@@ -47,7 +47,7 @@ let package = Package(
         .target(
             name: "Transports",
             dependencies: [
-                "CLinux", "Certificates", "DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog", "Pipeline", "Platform",
+                "CLinux", "Certificates", "DNSWire", "LocalData", "Lookup", "LookupLog", "Pipeline", "Platform",
                 "Upstream",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHPACK", package: "swift-nio-http2"),
@@ -73,7 +73,7 @@ let package = Package(
         .target(
             name: "Flow",
             dependencies: [
-                "DNSWire", "LocalData", "Lookup", "Platform",
+                "DNSWire", "LocalData", "Platform",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -85,7 +85,7 @@ let package = Package(
         .target(
             name: "History",
             dependencies: [
-                "CLinux", "DNSWire", "LocalData", "Lookup", "LookupLog", "Platform",
+                "CLinux", "DNSWire", "Lookup", "LookupLog", "Platform",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
@@ -93,9 +93,7 @@ let package = Package(
         .target(
             name: "Inspector",
             dependencies: [
-                "CLinux", "DNSWire", "Daemon", "History", "LDNS", "LocalData", "Lookup", "LookupLog", "Platform",
-                "Transports",
-                "Upstream",
+                "DNSWire", "Daemon", "History", "LocalData", "Lookup", "LookupLog", "Platform",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
@@ -107,8 +105,7 @@ let package = Package(
             name: "stub53",
             dependencies: [
                 "CLinux", "Certificates", "DNSWire", "Daemon", "Flow", "History", "Inspector", "LDNS", "LocalData",
-                "Lookup",
-                "LookupLog", "Platform", "Transports", "Upstream",
+                "Lookup", "LookupLog", "Platform", "Upstream",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -134,13 +131,18 @@ let package = Package(
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "AllocationCount", "TestSupport", "DNSWire", "Daemon", "LDNS", "LocalData", "Lookup", "LookupLog",
-                "Pipeline",
-                "Platform", "Transports", "Upstream", "stub53",
+                "AllocationCount", "TestSupport", "CLinux", "DNSWire", "Daemon", "Inspector", "LDNS", "LocalData",
+                "Lookup",
+                "LookupLog", "Pipeline", "Platform", "Transports", "Upstream", "stub53",
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOHPACK", package: "swift-nio-http2"),
+                .product(name: "NIOHTTP2", package: "swift-nio-http2"),
             ],
             exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
         .testTarget(
-            name: "InspectorTests", dependencies: ["Inspector", "LookupLog", "DNSWire", "Lookup", "Platform"],
+            name: "InspectorTests",
+            dependencies: ["DNSWire", "History", "Inspector", "Lookup", "LookupLog", "Platform"],
             swiftSettings: settings),
         .testTarget(
             name: "HistoryTests",
@@ -153,7 +155,8 @@ let package = Package(
             name: "FlowTests", dependencies: ["Flow", "LocalData", "Lookup", "Platform", "DNSWire"],
             swiftSettings: settings),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["TestSupport", "Certificates", "stub53"], swiftSettings: settings),
+            name: "EndToEndTests", dependencies: ["TestSupport", "Certificates", "Platform", "stub53"],
+            swiftSettings: settings),
         .testTarget(
             name: "BrowserTests", dependencies: ["TestSupport", "DNSWire", "stub53"], swiftSettings: settings),
     ],

@@ -2,8 +2,9 @@
 """The import graph of the modules, and circles of files inside them.
 
     imports.py             one line for each module, then the circles of its files; exit code 1 where modules form a
-                           circle or are not in the order that Architecture.md gives them, where Package.swift names
-                           more or less than a module imports, and where two modules have a type of the same name
+                           circle or are not in the order that Architecture.md gives them, where a module or a test
+                           imports what Package.swift does not name for it, or a module less than it names, and
+                           where two modules have a type of the same name
     imports.py --most 3    exit code 1 also where a circle has more than three files
     imports.py --arrows    for each circle which file needs which other, and for what
 
@@ -88,9 +89,9 @@ def bare(text):
 
 
 def targets():
-    """Name, folder and dependencies of each target under Sources, from the text of Package.swift."""
+    """Name, folder, own dependencies of each target, from the text of Package.swift."""
     manifest, found = bare_manifest(), {}
-    for begin in re.finditer(r"\.(systemLibrary|target|executableTarget)\(", manifest):
+    for begin in re.finditer(r"\.(systemLibrary|target|executableTarget|testTarget)\(", manifest):
         depth, at = 1, begin.end()
         while depth:
             depth += {"(": 1, ")": -1}.get(manifest[at], 0)
@@ -98,13 +99,11 @@ def targets():
         body = manifest[begin.end():at - 1]
         name = re.search(r'name:\s*"(\w+)"', body)[1]
         folder = re.search(r'path:\s*"([^"]+)"', body)
-        if folder:
-            continue
+        folder = folder[1] if folder else ("Tests/" if begin[1] == "testTarget" else "Sources/") + name
         listed = re.search(r"dependencies:\s*\[(.*?)\]", body, re.DOTALL)
         listed = listed[1] if listed else ""
-        products = re.findall(r'\.product\(name:\s*"(\w+)"', listed)
         own = re.findall(r'"(\w+)"', re.sub(r"\.product\([^)]*\)", "", listed))
-        found[name] = (own, products)
+        found[name] = (TOP / folder, own)
     return found
 
 
@@ -199,18 +198,21 @@ def main():
     sys.setrecursionlimit(10_000)
     faults = []
 
-    declared = targets()
-    modules = {name: [File(path) for path in sorted((TOP / "Sources" / name).rglob("*.swift"))] for name in declared}
+    everything = targets()
+    files = {name: [File(path) for path in sorted(folder.rglob("*.swift"))] for name, (folder, _) in everything.items()}
+    modules = {name: files[name] for name, (folder, _) in everything.items() if folder.is_relative_to(TOP / "Sources")}
     arrows = {}
-    for name, files in modules.items():
-        own, products = declared[name]
-        imported = set().union(*(file.imports for file in files)) if files else set()
-        arrows[name] = (imported & set(modules)) - {name} if files else set(own)
-        for file in files:
-            for missing in sorted((file.imports & set(modules)) - set(own) - {name}):
-                faults.append(f"{file.path.relative_to(TOP)} imports {missing}, which Package.swift does not name for {name}")
-        for unused in sorted(set(own) - imported):
-            if files:
+    for name, (_, own) in everything.items():
+        imported = set().union(*(file.imports for file in files[name])) & set(everything)
+        if name in modules:
+            arrows[name] = imported - {name}
+        for file in files[name]:
+            for missing in sorted((file.imports & set(everything)) - set(own) - {name}):
+                path = file.path.relative_to(TOP)
+                faults.append(f"{path} imports {missing}, which Package.swift does not name for {name}")
+        for unused in sorted(set(own) - imported) if files[name] else []:
+            # The end-to-end tests need programs that they don't import.
+            if name in modules:
                 faults.append(f"Package.swift names {unused} for {name}, which imports it nowhere")
 
     print("Modules, from the ground up; each with those that it imports:\n")

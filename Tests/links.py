@@ -4,7 +4,7 @@
 Read are README.md, the documents under .github and Tests, and the articles of Documentation.docc:
 
 - relative links and pictures, with their anchors; DocC itself checks `<doc:...>`
-- paths in backticks (`Sources/DNSWire`, `Daemon/Reload.swift`), from the top, from Sources, Tests, or the document's folder
+- paths in backticks (`Sources/DNSWire`, `Daemon/Reload/Reloading.swift`), from the top, from Sources, Tests, or the document's folder
 - names of source files in backticks (`Query.swift`), wherever the file is
 - names of types in backticks (`QueryHandler.handle`): some source has that word
 - targets of `make`

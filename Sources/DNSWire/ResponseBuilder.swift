@@ -400,6 +400,8 @@ public struct ResponseBuilder {
         var cursor = 0
         guard appendBytes(body, from: &cursor, count: body.count) else {
             truncated = true
+            // Where the first record belongs that had no room, as it is for records that are appended one by one.
+            if answers == 0 { section = .authority }
             return false
         }
         self.answers = answers

@@ -1,4 +1,5 @@
 import DNSWire
+import Glibc
 import LocalData
 package import LookupLog
 import Platform
@@ -67,10 +68,10 @@ extension DaemonControl {
     package var statistics: DaemonStatistics {
         let sources = daemon.state.withLock { $0.sources }
         let totals = daemon.totals.snapshot
-        let counts = daemon.reloads.counts
+        let counts = daemon.reloading.record.counts
         var statistics = DaemonStatistics(
             version: Release.version, uptime: (Moment.monotonicMicroseconds() - daemon.started.monotonic) / 1_000_000,
-            process: processID,
+            process: getpid(),
             addresses: addresses,
             overrideNames: sources.hosts.nameCount, zones: sources.zones.zones.count, lookups: totals.lookups,
             lookupsLost: lookupsLost, bySource: [:], byRcode: [:], byType: [:], byTransport: [:],
@@ -90,8 +91,6 @@ extension DaemonControl {
         return statistics
     }
 
-    private var processID: Int32 { ProcessID.own }
-
     /// Where the service is reached.
     package var addresses: [DaemonStatistics.Address] {
         daemon.addresses.map { .init(address: "\($0.address)", transports: $0.transports, url: $0.url) }
@@ -105,7 +104,7 @@ extension DaemonControl {
 
     /// Counters of reloads: done, and those of them in which something could not be loaded.
     package var reloadCounts: (done: UInt64, failed: UInt64) {
-        let counts = daemon.reloads.counts
+        let counts = daemon.reloading.record.counts
         return (counts.done, counts.failed)
     }
 
@@ -120,6 +119,6 @@ extension DaemonControl {
 
     /// Reads all files again, and tells what came of it.
     package func reload() async -> ReloadOutcome {
-        await daemon.reloads.next { daemon.watcher.request() }
+        await daemon.reloading.record.next { daemon.reloading.watcher.request() }
     }
 }

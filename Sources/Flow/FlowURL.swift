@@ -23,6 +23,9 @@ package struct FlowURL: Hashable, Sendable {
     /// Path and query, `/` at least.
     package private(set) var target: String
 
+    /// Text by scalars: as characters, a letter that combines with the one before it would hide a slash or a colon.
+    private typealias Scalars = Substring.UnicodeScalarView
+
     /// Bytes; browsers take more, but nothing that is looked at by people needs it.
     static let maximumLength = 8192
 
@@ -46,19 +49,21 @@ package struct FlowURL: Hashable, Sendable {
     package var secured: FlowURL {
         var url = self
         url.scheme = .https
-        if url.explicitPort == 80 { url.explicitPort = nil }
+        if url.explicitPort == 80 || url.explicitPort == 443 { url.explicitPort = nil }
         return url
     }
 
     /// Reads what a person types: without a scheme it is http, as browsers have long had it.
     package init(typed text: String) throws(Problem) {
-        guard let scheme = Self.scheme(of: text) else {
+        let scalars = text.unicodeScalars[...]
+        guard let scheme = Self.scheme(of: scalars) else {
             try self.init("http://" + text)
             return
         }
         // `acme.org:8080` has no scheme either.
-        guard text.dropFirst(scheme.count + 1).hasPrefix("//") || ["http", "https"].contains(scheme) else {
-            if text.dropFirst(scheme.count + 1).first?.isNumber == true {
+        let rest = scalars.dropFirst(scheme.utf8.count + 1)
+        guard rest.starts(with: "//".unicodeScalars) || ["http", "https"].contains(scheme) else {
+            if rest.first.map({ ("0"..."9").contains($0) }) == true {
                 try self.init("http://" + text)
                 return
             }
@@ -78,8 +83,8 @@ package struct FlowURL: Hashable, Sendable {
             throw Problem(description: "'\(name):' is not followed by the web; give an http:// or https:// URL")
         }
         // Browsers take any number of slashes here.
-        let rest = text.dropFirst(name.count + 1).drop { $0 == "/" }
-        let end = rest.firstIndex { "/?#".contains($0) } ?? rest.endIndex
+        let rest = text.dropFirst(name.utf8.count + 1).drop { $0 == "/" }
+        let end = rest.firstIndex { ["/", "?", "#"].contains($0) } ?? rest.endIndex
         self.scheme = scheme
         (host, explicitPort) = try Self.authority(rest[..<end], scheme)
         target = Self.target(rest[end...])
@@ -93,14 +98,14 @@ package struct FlowURL: Hashable, Sendable {
             throw Problem(description: "the Location is longer than \(Self.maximumLength) bytes")
         }
         let text = Self.slashed(location)
-        if Self.scheme(of: text) != nil { return try FlowURL(text) }
-        if text.hasPrefix("//") { return try FlowURL("\(scheme):" + text) }
+        if Self.scheme(of: text) != nil { return try FlowURL(String(text)) }
+        if text.starts(with: "//".unicodeScalars) { return try FlowURL("\(scheme):\(Substring(text))") }
         var url = self
-        let path = target.prefix { $0 != "?" }
+        let path = target.unicodeScalars.prefix { $0 != "?" }
         switch text.first {
         case nil, "#": break
         case "?": url.target = Self.target(path + text)
-        case "/": url.target = Self.target(text[...])
+        case "/": url.target = Self.target(text)
         default: url.target = Self.target(path[...(path.lastIndex(of: "/") ?? path.startIndex)] + text)
         }
         return url
@@ -109,23 +114,24 @@ package struct FlowURL: Hashable, Sendable {
     // MARK: Parts
 
     /// Without the blanks around, and with the slashes that browsers read for backslashes (before a query).
-    private static func slashed(_ text: String) -> String {
+    private static func slashed(_ text: String) -> Scalars {
         let trimmed = text.unicodeScalars.drop { $0.value <= 0x20 }
-        var result = ""
+        var result = Scalars()
         var inQuery = false
         // Browsers leave tabs and line ends out.
         for scalar in trimmed where ![0x09, 0x0A, 0x0D].contains(scalar.value) {
             if scalar == "?" || scalar == "#" { inQuery = true }
-            result.unicodeScalars.append(scalar == "\\" && !inQuery ? "/" : scalar)
+            result.append(scalar == "\\" && !inQuery ? "/" : scalar)
         }
-        while let last = result.unicodeScalars.last, last.value <= 0x20 { result.unicodeScalars.removeLast() }
+        while let last = result.last, last.value <= 0x20 { result.removeLast() }
         return result
     }
 
     /// In lower case, without the colon.
-    private static func scheme(of text: String) -> String? {
-        guard let colon = text.firstIndex(of: ":"), let first = text.utf8.first, isLetter(first) else { return nil }
-        let scheme = text[..<colon]
+    private static func scheme(of text: Scalars) -> String? {
+        guard let colon = text.firstIndex(of: ":") else { return nil }
+        let scheme = Substring(text[..<colon])
+        guard let first = scheme.utf8.first, isLetter(first) else { return nil }
         let isScheme = scheme.utf8.allSatisfy {
             isLetter($0) || ASCII.isDigit($0) || [UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: ".")].contains($0)
         }
@@ -133,13 +139,13 @@ package struct FlowURL: Hashable, Sendable {
     }
 
     private static func authority(
-        _ text: Substring, _ scheme: Scheme
+        _ text: Scalars, _ scheme: Scheme
     ) throws(Problem) -> (host: String, port: UInt16?) {
         // What stands before the last @ is a user, however much it looks like a host.
         var rest = text[(text.lastIndex(of: "@").map { text.index(after: $0) } ?? text.startIndex)...]
         var port: UInt16?
         if let colon = rest.lastIndex(of: ":"), !rest[colon...].contains("]") {
-            let digits = rest[rest.index(after: colon)...]
+            let digits = Substring(rest[rest.index(after: colon)...])
             if !digits.isEmpty {
                 guard digits.utf8.allSatisfy(ASCII.isDigit), let number = UInt16(digits), number > 0 else {
                     throw Problem(description: "the URL's port is not a number from 1 to 65535")
@@ -150,8 +156,8 @@ package struct FlowURL: Hashable, Sendable {
         }
         if port == (scheme == .http ? 80 : 443) { port = nil }
         guard !rest.isEmpty else { throw Problem(description: "the URL has no host") }
-        if rest.hasPrefix("[") {
-            guard rest.hasSuffix("]"), !rest.contains("%"),
+        if rest.first == "[" {
+            guard rest.last == "]", !rest.contains("%"),
                 let address = SocketAddress(ip: String(rest.dropFirst().dropLast()), port: 0), address.isIPv6
             else { throw Problem(description: "what stands in brackets is no IPv6 address") }
             return (address.ip, port)
@@ -159,7 +165,7 @@ package struct FlowURL: Hashable, Sendable {
         return (try host(rest), port)
     }
 
-    private static func host(_ text: Substring) throws(Problem) -> String {
+    private static func host(_ text: Scalars) throws(Problem) -> String {
         var host = String(text)
         if !host.utf8.allSatisfy({ $0 < 0x80 }) {
             guard let ascii = InternationalName.toASCII(host) else {
@@ -180,7 +186,7 @@ package struct FlowURL: Hashable, Sendable {
         guard host.split(separator: ".").last?.utf8.allSatisfy(ASCII.isDigit) != true else {
             throw Problem(description: "the host is neither a domain name nor an IPv4 address")
         }
-        guard Name(host) != nil else {
+        guard !host.hasSuffix("."), Name(host) != nil else {
             throw Problem(description: "the host is no domain name: a label is empty or too long")
         }
         return host
@@ -189,22 +195,23 @@ package struct FlowURL: Hashable, Sendable {
     private static func isLetter(_ byte: UInt8) -> Bool { ASCII.lowercased(byte) &- UInt8(ascii: "a") < 26 }
 
     /// Path and query in printable ASCII, dot segments removed (RFC 3986 5.2.4), the fragment left out.
-    private static func target(_ text: some StringProtocol) -> String {
+    private static func target(_ text: Scalars) -> String {
         let whole = text.prefix { $0 != "#" }
         let path = whole.prefix { $0 != "?" }
-        var segments: [Substring] = []
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false).map { Substring($0) }
+        var segments: [Scalars] = []
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
         for (index, part) in parts.enumerated().dropFirst() {
             let isLast = index == parts.count - 1
-            switch part.lowercased() {
+            switch String(part).lowercased() {
             case "..", ".%2e", "%2e.", "%2e%2e":
                 _ = segments.popLast()
-                if isLast { segments.append("") }
-            case ".", "%2e": if isLast { segments.append("") }
+                if isLast { segments.append(Scalars()) }
+            case ".", "%2e": if isLast { segments.append(Scalars()) }
             default: segments.append(part)
             }
         }
-        return encoded("/" + segments.joined(separator: "/") + whole.dropFirst(path.count))
+        let joined = segments.map { String($0) }.joined(separator: "/")
+        return encoded("/\(joined)\(Substring(whole[path.endIndex...]))")
     }
 
     private static func encoded(_ text: String) -> String {

@@ -21,7 +21,7 @@ struct Facet: Hashable {
         type = record.type
         recordClass = record.recordClass
         code = record.responseCode
-        kind = AnswerKind(record)
+        kind = record.answerKind
         transport = record.transport
         asked = record.hasQuestion
     }
@@ -32,9 +32,16 @@ struct Facet: Hashable {
         type = RecordType(rawValue: row.value(first + 1) ?? 0)
         recordClass = RecordClass(rawValue: row.value(first + 2) ?? 0)
         code = row.value(first + 3).map(ResponseCode.init(rawValue:))
-        kind = row.value(first + 4).flatMap(AnswerKind.init(rawValue:)) ?? .answer
+        kind = Self.kind(row.value(first + 4).flatMap(AnswerKind.init(rawValue:)) ?? .answer, type, code)
         transport = row.value(first + 5).flatMap(Transport.init(rawValue:)) ?? .udp
         asked = row.integer(first + 6) != 0
+    }
+
+    /// The kind that a file says, made to fit: a file may hold anything, and earlier versions knew no transfers.
+    private static func kind(_ kept: AnswerKind, _ type: RecordType, _ code: ResponseCode?) -> AnswerKind {
+        guard let code else { return .dropped }
+        if kept == .answer, type == .axfr, code == .noError { return .transfer }
+        return kept == .dropped ? .answer : kept
     }
 
     static let columns = "facet.source, facet.type, facet.class, facet.code, facet.kind, facet.transport, facet.asked"

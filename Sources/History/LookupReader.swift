@@ -57,7 +57,7 @@ struct LookupReader {
         fields.time = time
         fields.process = client.process
         fields.transport = facet.transport
-        fields.isDropped = facet.code == nil
+        fields.answerKind = facet.kind
         fields.type = facet.type
         fields.recordClass = facet.recordClass
         fields.responseCode = facet.code ?? .noError

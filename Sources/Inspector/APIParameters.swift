@@ -1,7 +1,5 @@
 import DNSWire
 import HTTPTypes
-import Hummingbird
-import HummingbirdCore
 import LocalData
 import Platform
 
@@ -21,15 +19,6 @@ struct APIParameters {
     private let values: [String: String]
     /// Keys whose values are no percent-encoded UTF-8.
     private let broken: Set<String>
-
-    init(_ request: Request) { self.init(request.uri.query ?? "") }
-
-    /// Of a request that knows these keys: what could not be read is refused, and keys that mean nothing, since who
-    /// misspells one would get more than was meant.
-    init(_ request: Request, of keys: String...) throws(APIFailure) {
-        self.init(request)
-        try check(Set(keys))
-    }
 
     /// Of a query or of a form's body: `key=value&...`, a plus for a space.
     init(_ text: String) {
@@ -117,7 +106,9 @@ extension String {
                 bytes.append(byte)
                 continue
             }
-            guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else {
+            let digits = String(decoding: rest.prefix(2), as: UTF8.self)
+            // A number may have a sign, an escape not.
+            guard digits.utf8.count == 2, digits.allSatisfy(\.isHexDigit), let value = UInt8(digits, radix: 16) else {
                 return nil
             }
             bytes.append(value)

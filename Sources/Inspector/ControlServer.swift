@@ -1,10 +1,10 @@
-package import Daemon
+import Daemon
 import Glibc
 import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
-package import Platform
+import Platform
 import ServiceLifecycle
 import Synchronization
 
@@ -74,13 +74,13 @@ package final class ControlServer: DaemonCompanion {
         if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
             if let reason = Self.makeFolder(String(path[..<slash])) { return reason }
         }
-        var status = stat()
-        guard lstat(path, &status) == 0 else {
-            return errno == ENOENT ? nil : String(cString: strerror(errno))
-        }
-        guard status.st_mode & S_IFMT == S_IFSOCK else {
-            return "is there and is no socket; name another with --control"
-        }
+        do {
+            switch try FileKind(path: path) {
+            case .absent: return nil
+            case .other: return "is there and is no socket; name another with --control"
+            case .socket: break
+            }
+        } catch { return error.reason }
         let probe = UnixSocket.connect(path)
         if probe >= 0 {
             close(probe)

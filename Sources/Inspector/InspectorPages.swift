@@ -5,6 +5,7 @@ import HTTPTypes
 import History
 import Hummingbird
 import HummingbirdCore
+import Lookup
 import LookupLog
 import NIOCore
 import ServiceLifecycle
@@ -25,7 +26,7 @@ struct InspectorPages: Sendable {
     }
 
     func addRoutes(to router: Router<BasicRequestContext>) {
-        router.get("app.css") { _, _ in Self.asset(PackageResources.app_css, "text/css") }
+        router.get("app.css") { _, _ in Self.asset(StyleSheet.bytes, "text/css") }
         router.get("app.js") { _, _ in Self.asset(PackageResources.app_js, "text/javascript") }
         router.get("") { request, _ in lookups(request) }
         router.get("lookup/:id") { request, context in lookup(request, context.parameters.get("id")) }
@@ -60,7 +61,7 @@ struct InspectorPages: Sendable {
         } catch {
             problem = error.reason
         }
-        let navigations = found.map { Navigation.group(Self.read($0)) } ?? []
+        let navigations = found.map { Navigation.group(LoggedLookup.all(of: $0)) } ?? []
         let losses = (found?.losses ?? []).map {
             LookupsPage.Loss(time: $0.time, count: UInt64(clamping: $0.count), reason: Self.words($0.reason))
         }
@@ -105,21 +106,12 @@ struct InspectorPages: Sendable {
         return "dig @\(host) -p \(first[first.index(after: colon)...]) acme.org"
     }
 
-    private static func read(_ page: HistoryPage) -> [LoggedLookup] {
-        var lines = LookupFormatter(.json, upstreams: page.upstreams)
-        return page.lookups.compactMap { lookup in
-            lines.append(lookup)
-            return LoggedLookup.read(
-                lines.take(), key: lookup.id, microseconds: lookup.withRecord { $0.time })
-        }
-    }
-
     /// One visit, as a part of the list or as a page of its own.
     private func lookup(_ request: Request, _ id: String?) -> Response {
         guard let id = id.flatMap({ Int64($0) }), let store = api.history?.store,
             let found = try? store.family(around: id),
             // The row's own visit: the family has also what an alias led to.
-            let navigation = Navigation.group(Self.read(found).reversed()).first(where: { visit in
+            let navigation = Navigation.group(LoggedLookup.all(of: found).reversed()).first(where: { visit in
                 visit.lookups.contains { $0.key == id }
             })
         else {
@@ -152,7 +144,7 @@ struct InspectorPages: Sendable {
         var explanations: [Explanation] = []
         for type in [RecordType.a, .aaaa, .https] { explanations.append(await control.why(name, type)) }
         let found = try? search("name:\(name)", limit: 60)
-        let navigations = found.map { Navigation.group(Self.read($0)) } ?? []
+        let navigations = found.map { Navigation.group(LoggedLookup.all(of: $0)) } ?? []
         let recent = LookupsPage.list(navigations, losses: [], filter: "", older: nil, command: exampleQuery)
         let forms = mayChange ? OverridesPage.form(name: "\(name)", back: LookupsPage.link("\(name)")) : ""
         return page(.names, title: "\(name)", NamePage.body(explanations, recent: recent, forms: forms))
@@ -163,17 +155,10 @@ struct InspectorPages: Sendable {
         let word = APIParameters(request)["q"] ?? ""
         let start = word.hasPrefix("name:") ? String(word.dropFirst(5)) : word
         let names = (try? api.history?.store.names(startingWith: start, limit: 12)) ?? []
-        let kinds = ["name:", "type:", "source:", "rcode:", "client:", "transport:", "since:", "until:"]
-        let values: [String: [String]] = [
-            "type:": ["A", "AAAA", "HTTPS", "CNAME", "MX", "TXT", "PTR"],
-            "source:": ["hosts", "zone", "special", "cache", "stale", "upstream", "none"],
-            "rcode:": ["NOERROR", "NODATA", "NXDOMAIN", "SERVFAIL", "REFUSED"],
-            "transport:": ["udp", "tcp", "dot", "doh"], "since:": ["5m", "1h", "1d"],
-        ]
-        var found = kinds.filter { $0.hasPrefix(word) && $0 != word }
-        if let colon = word.firstIndex(of: ":") {
-            let kind = String(word[...colon])
-            found += (values[kind] ?? []).map { kind + $0 }.filter { $0.lowercased().hasPrefix(word.lowercased()) }
+        var found = LookupFilter.Kind.allCases.map { "\($0):" }.filter { $0.hasPrefix(word) && $0 != word }
+        if let colon = word.firstIndex(of: ":"), let kind = LookupFilter.Kind(rawValue: String(word[..<colon])) {
+            found += kind.usualValues.map { "\(kind):\($0)" }
+                .filter { $0.lowercased().hasPrefix(word.lowercased()) }
         }
         return ControlAPI.json(found + names.map { "name:\($0)" })
     }
@@ -225,7 +210,7 @@ struct InspectorPages: Sendable {
 
     private func upstreams() -> Response {
         let plots = control.totals.snapshot.upstreams.map { upstream in
-            (server: upstream.server, plot: Chart.histogram(upstream.roundTrips, "upstream"))
+            (server: upstream.server, plot: Chart.histogram(upstream.roundTrips, .upstream))
         }
         return page(.upstreams, title: "Upstreams", UpstreamsPage.body(control.upstreams(), roundTrips: plots))
     }

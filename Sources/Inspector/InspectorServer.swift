@@ -1,4 +1,4 @@
-package import Daemon
+import Daemon
 import Glibc
 import HTTPTypes
 import Hummingbird

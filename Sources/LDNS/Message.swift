@@ -67,13 +67,6 @@ public struct Message: ~Copyable {
                 ttl: ldns_rr_ttl(record), rdata: rdataBytes(record))
         }
     }
-
-    /// The whole message as dig and drill print it.
-    public var text: String {
-        guard let printed = ldns_pkt2str(packet) else { return "" }
-        defer { free(printed) }
-        return String(cString: printed)
-    }
 }
 
 /// A query to send, as bytes.

@@ -1,14 +1,43 @@
 internal import CLdns
+internal import DNSWire
 
 /// libldns's judgement of a message that has passed our own strict walk.
 public enum PacketCheck {
-    /// Whether libldns can read all of it.
+    /// Whether libldns can read all of it, and takes the data of each record to be the bytes that stand there.
+    ///
+    /// By itself it is lenient: it follows pointers in names that nobody may compress, and reads a name on beyond the
+    /// end of its record.
     public static func accepts(_ message: UnsafeRawBufferPointer) -> Bool {
         guard let base = message.baseAddress else { return false }
         var packet: UnsafeMutablePointer<ldns_pkt>?
         let status = ldns_wire2pkt(&packet, base.assumingMemoryBound(to: UInt8.self), message.count)
-        guard status == LDNS_STATUS_OK else { return false }
-        ldns_pkt_free(packet)
+        guard status == LDNS_STATUS_OK, let packet else { return false }
+        defer { ldns_pkt_free(packet) }
+        return isTaken(message, packet)
+    }
+
+    private static func isTaken(_ message: UnsafeRawBufferPointer, _ packet: UnsafeMutablePointer<ldns_pkt>) -> Bool {
+        guard let summary = MessageReader.walk(message) else { return false }
+        var cursor = summary.records
+        var rdata: [UInt8] = []
+        let sections = [
+            (summary.answers, ldns_pkt_answer(packet)), (summary.authority, ldns_pkt_authority(packet)),
+            (summary.additional, ldns_pkt_additional(packet)),
+        ]
+        for (count, list) in sections {
+            var taken = 0
+            for _ in 0..<count {
+                guard let record = MessageReader.record(message, at: cursor) else { return false }
+                cursor = record.end
+                // These two libldns keeps elsewhere.
+                if record.type == .opt || record.type == .tsig { continue }
+                rdata.removeAll(keepingCapacity: true)
+                guard taken < ldns_rr_list_rr_count(list), let read = ldns_rr_list_rr(list, taken),
+                    MessageReader.expandRDATA(message, record, into: &rdata), rdataBytes(read) == rdata
+                else { return false }
+                taken += 1
+            }
+        }
         return true
     }
 }

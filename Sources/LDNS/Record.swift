@@ -104,7 +104,8 @@ public enum Presentation {
     }
 
     private static func known(_ rdata: [UInt8], _ type: RecordType) -> String? {
-        guard ZoneEntry.knows(type), !rdata.isEmpty, let record = try? OwnedRecord(type: type, rdata: rdata),
+        guard ZoneEntry.knows(type), !isPrintingWrong(type), !rdata.isEmpty,
+            let record = try? OwnedRecord(type: type, rdata: rdata),
             record.rdata == rdata
         else { return nil }
         let count = ldns_rr_rd_count(record.pointer)
@@ -119,8 +120,9 @@ public enum Presentation {
             text += part.isEmpty ? "\"\"" : String(cString: printed)
         }
         text = text.trimmingTrailingBlanks
-        // libldns escapes the items of ALPN once where RFC 9460 A.1 wants it twice, and reads them back alike.
-        if type == .svcb || type == .https, text.utf8.contains(UInt8(ascii: "\\")) { return nil }
+        if type == .svcb || type == .https, !isFaithful(parameters: text) { return nil }
+        // libldns leaves quotes in names as they are.
+        if hasNamesAlone(type), text.utf8.contains(UInt8(ascii: "\"")) { return nil }
         if isPrintingDoubtful(type) {
             let read = try? ZoneEntry.rdata(type: type, text: Array(text.utf8), origin: [])
             guard read == rdata else { return nil }
@@ -128,12 +130,31 @@ public enum Presentation {
         return text
     }
 
+    /// Whether the parameters that libldns prints are those of RFC 9460: it escapes the items of ALPN once where A.1 wants
+    /// it twice, and its text for `key65535` and for an empty `ech` is none that a zone may hold.
+    private static func isFaithful(parameters text: String) -> Bool {
+        !text.utf8.contains(UInt8(ascii: "\\"))
+            && !text.split(separator: " ").contains {
+                $0.hasPrefix("key65535") || ["ech", "ech=", "ech=\"\""].contains($0)
+            }
+    }
+
+    private static func hasNamesAlone(_ type: RecordType) -> Bool {
+        switch type {
+        case .ns, .cname, .dname, .ptr, .mx, .soa, .srv: true
+        default: false
+        }
+    }
+
+    /// WKS, whose names of services are this machine's, and ATMA, whose first byte libldns takes for a part of the address.
+    private static func isPrintingWrong(_ type: RecordType) -> Bool { type.rawValue == 11 || type.rawValue == 34 }
+
     /// Types that libldns 1.8.3 can print so that the text means something else (a DOA without data, a LOC of another
-    /// version): their text counts only when it reads back as the same bytes.
+    /// version, an NSEC whose bitmap is cut short): their text counts only when it reads back as the same bytes.
     private static func isPrintingDoubtful(_ type: RecordType) -> Bool {
         switch type {
         case .a, .aaaa, .ns, .cname, .dname, .ptr, .mx, .soa, .srv, .txt, .hinfo: false
-        case .ds, .dnskey, .rrsig, .nsec, .nsec3, .nsec3param: false
+        case .ds, .dnskey, .rrsig, .nsec3param: false
         case RecordType(rawValue: 37): false  // CERT: reading type 0 back leaks in libldns 1.8.3
         default: true
         }

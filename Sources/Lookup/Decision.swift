@@ -27,6 +27,8 @@ public struct Decision: Sendable, BitwiseCopyable {
     /// The line that decided: the override's, or the first record's of the RRset.
     public var place = Place.nowhere
     public var responseCode = ResponseCode.noError
+    /// What became of the lookup; set when the response is complete.
+    public var answerKind = AnswerKind.answer
     /// AA=1: the first name's data is ours (RFC 1034 6.2.7, for the owner that matches the question).
     public var authoritative = false
     /// AD=1, as upstream said, where it is trusted.
@@ -52,6 +54,7 @@ public struct Decision: Sendable, BitwiseCopyable {
         source = .none
         place = .nowhere
         responseCode = .noError
+        answerKind = .answer
         authoritative = false
         authenticData = false
         extendedError = nil

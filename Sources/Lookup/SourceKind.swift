@@ -1,18 +1,101 @@
-/// Who answered.
+/// Who answered: the one list of sources, in the order in which they are asked. Whatever names, colours, counts or lists
+/// sources reads it.
+///
+/// Records, histories among them, keep the numbers: a new source stands at its place in the order and takes the next
+/// number.
 public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
+    case hosts = 1
+    case zone = 2
+    case special = 3
+    case cache = 4
+    case stale = 5
+    case upstream = 6
     /// Nobody: an error or a refusal.
-    case none, hosts, zone, special, cache, stale, upstream
+    case none = 0
 
-    /// The word of the lookup log.
-    public var description: String {
+    /// A source's line of the table.
+    public struct Look: Sendable, BitwiseCopyable {
+        /// In log, filter, metrics and JSON, and its class on the page.
+        let word: StaticString
+        /// In front of its row in `why`.
+        let heading: StaticString
+        /// Parameters of SGR: ECMA-48 8.3.117.
+        let terminal: StaticString
+        /// On the page, for eyes that are used to a light one or to a dark one.
+        let light, dark: Ink
+    }
+
+    /// Colours of a text and of what is behind it, as CSS writes them.
+    public struct Ink: Sendable, BitwiseCopyable {
+        public let text, tint: StaticString
+    }
+
+    private var look: Look {
         switch self {
-        case .none: "none"
-        case .hosts: "hosts"
-        case .zone: "zone"
-        case .special: "special"
-        case .cache: "cache"
-        case .stale: "stale"
-        case .upstream: "upstream"
+        case .hosts:
+            Look(
+                word: "hosts", heading: "hosts", terminal: "32",
+                light: Ink(text: "#0a6637", tint: "#e2f4ea"), dark: Ink(text: "#7fdca5", tint: "#12321f"))
+        case .zone:
+            Look(
+                word: "zone", heading: "zones", terminal: "34",
+                light: Ink(text: "#0b4fb3", tint: "#e5eefb"), dark: Ink(text: "#9dc3ff", tint: "#15294a"))
+        case .special:
+            Look(
+                word: "special", heading: "special", terminal: "35",
+                light: Ink(text: "#5a2da3", tint: "#efe7fb"), dark: Ink(text: "#ccb2ff", tint: "#2d1f4b"))
+        case .cache:
+            Look(
+                word: "cache", heading: "cache", terminal: "90",
+                light: Ink(text: "#474e57", tint: "#eceef1"), dark: Ink(text: "#c2c9d1", tint: "#2a2f36"))
+        case .stale:
+            Look(
+                word: "stale", heading: "stale", terminal: "2;33",
+                light: Ink(text: "#6b3f1d", tint: "#f3e6da"), dark: Ink(text: "#e1b190", tint: "#392618"))
+        case .upstream:
+            Look(
+                word: "upstream", heading: "upstream", terminal: "33",
+                light: Ink(text: "#774900", tint: "#fcefd3"), dark: Ink(text: "#f2c46d", tint: "#38290b"))
+        case .none:
+            Look(
+                word: "none", heading: "none", terminal: "31",
+                light: Ink(text: "#a1121e", tint: "#fce5e6"), dark: Ink(text: "#ff9ca4", tint: "#471a1e"))
         }
     }
+
+    public var word: StaticString { look.word }
+    public var heading: StaticString { look.heading }
+    public var terminalColor: StaticString { look.terminal }
+    public var lightInk: Ink { look.light }
+    public var darkInk: Ink { look.dark }
+    public var description: String { "\(look.word)" }
+
+    /// The source of a word, in any case.
+    public init?(word: some StringProtocol) {
+        let wanted = word.lowercased()
+        guard let source = Self.allCases.first(where: { $0.description == wanted }) else { return nil }
+        self = source
+    }
+
+    /// Bytes of the longest word.
+    public static let longestWord = allCases.map(\.word.utf8CodeUnitCount).max() ?? 0
+}
+
+/// A value for each source.
+public struct BySource<Value: Sendable>: Sendable {
+    /// By number.
+    private var values: [Value]
+
+    public init(repeating value: Value) {
+        values = Array(repeating: value, count: 1 + Int(SourceKind.allCases.map(\.rawValue).max() ?? 0))
+    }
+
+    public subscript(_ source: SourceKind) -> Value {
+        get { values[Int(source.rawValue)] }
+        _modify { yield &values[Int(source.rawValue)] }
+    }
+}
+
+extension BySource where Value: AdditiveArithmetic {
+    public var sum: Value { values.reduce(.zero, +) }
 }

@@ -1,4 +1,5 @@
 import DNSWire
+import Lookup
 import Platform
 
 /// A lookup as one line of comma-separated values, for spreadsheets and scripts.
@@ -9,7 +10,7 @@ struct CSVLines: ~Copyable {
     /// The first line: what the columns are.
     static let header: StaticString = """
         time,id,client,process,pid,transport,name,type,class,flags,source,rule,rcode,answers,upstream,upstream_us,\
-        duration_us,ede_code,ede_text\r\n
+        duration_us,ede_code,ede_text,answer_kind\r\n
         """
 
     private var clock = ClockText()
@@ -70,6 +71,8 @@ struct CSVLines: ~Copyable {
                 cell.append(text: record.extendedText, .plain)
             }
         }
+        endCell(&line)
+        if let word = record.answerKind.word { cell.append(word) }
         endCell(&line)
         line.append("\r\n")
     }

@@ -77,6 +77,11 @@ struct JSONLines {
             line.append(decimal: record.upstreamMicroseconds)
         }
         if record.hopCount > 1 { appendChain(record, message, to: &line) }
+        if record.responseCode != nil, let word = record.answerKind.word {
+            line.append(",\"answer_kind\":\"")
+            line.append(word)
+            line.append(UInt8(ascii: "\""))
+        }
         if record.isMasked { line.append(",\"masked\":true") }
         if record.isTruncated { line.append(",\"truncated\":true") }
         if left > 0 {

@@ -84,7 +84,7 @@ extension LookupFilter {
             }
             types.append(type)
         case .source:
-            guard let source = SourceKind.allCases.first(where: { $0.description == text.lowercased() }) else {
+            guard let source = SourceKind(word: text) else {
                 let all = SourceKind.allCases.map(\.description)
                 throw Self.unknown(text, "source", all, all.joined(separator: ", "))
             }
@@ -111,11 +111,14 @@ extension LookupFilter {
     private static let codeWords = (0...23).map { ResponseCode(rawValue: $0).description }.filter {
         !$0.hasPrefix("RCODE")
     }
+    /// In capitals, as all words are compared.
+    private static let kindWords = AnswerKind.allCases.compactMap { kind in
+        kind.word.map { (word: "\($0)".uppercased(), kind: kind) }
+    }
 
     private static func code(_ text: String) throws(Problem) -> Code {
         let upper = text.uppercased()
-        if upper == "NODATA" { return .noData }
-        if upper == "DROPPED" { return .dropped }
+        if let known = kindWords.first(where: { $0.word == upper }) { return .kind(known.kind) }
         for value in 0...23 as ClosedRange<UInt16> where ResponseCode(rawValue: value).description == upper {
             return .code(ResponseCode(rawValue: value))
         }
@@ -124,7 +127,7 @@ extension LookupFilter {
             return .code(ResponseCode(rawValue: value))
         }
         throw unknown(
-            text, "response code", codeWords + ["NODATA", "DROPPED"],
+            text, "response code", codeWords + kindWords.map(\.word),
             "NOERROR, NODATA, NXDOMAIN, SERVFAIL, REFUSED and so on")
     }
 
@@ -239,6 +242,19 @@ extension LookupFilter {
 
 extension LookupFilter.Kind: CustomStringConvertible {
     public var description: String { rawValue }
+
+    /// Values that are often meant, for completion.
+    public var usualValues: [String] {
+        switch self {
+        case .type: ["A", "AAAA", "HTTPS", "CNAME", "MX", "TXT", "PTR"]
+        case .source: SourceKind.allCases.map(\.description)
+        case .rcode:
+            ["NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED"] + AnswerKind.allCases.compactMap { $0.word.map { "\($0)" } }
+        case .transport: Transport.allCases.map(\.description)
+        case .since: ["5m", "1h", "1d"]
+        case .name, .client, .until: []
+        }
+    }
 
     var example: String {
         switch self {

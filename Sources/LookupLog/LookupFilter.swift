@@ -7,13 +7,10 @@ public import Platform
 /// People write it as words (`LookupFilter+Words.swift`); the log thread asks it of every lookup that somebody watches,
 /// and the history of every one that it holds.
 public struct LookupFilter: Sendable, Hashable {
-    /// What the client was told.
+    /// What the client was told: a response code, or what became of the lookup (`NODATA`, `referral` and so on).
     public enum Code: Sendable, Hashable {
         case code(ResponseCode)
-        /// NOERROR without the data asked for.
-        case noData
-        /// Nothing.
-        case dropped
+        case kind(AnswerKind)
     }
 
     /// Who asked.
@@ -49,18 +46,16 @@ public struct LookupFilter: Sendable, Hashable {
         if !sources.isEmpty, !sources.contains(record.source) { return false }
         if !transports.isEmpty, !transports.contains(record.transport) { return false }
         if !clients.isEmpty, !matchesClient(record) { return false }
-        if !names.isEmpty, !matchesName(record) { return false }
-        // Last: what is no data has to be looked for in the message.
-        return codes.isEmpty || matches(record.responseCode) { AnswerKind(record) }
+        if !codes.isEmpty, !matches(record.responseCode, record.answerKind) { return false }
+        return names.isEmpty || matchesName(record)
     }
 
-    /// Whether the response's code is meant; `kind` is asked for where it matters.
-    public func matches(_ code: ResponseCode?, kind: () -> AnswerKind) -> Bool {
+    /// Whether one of `codes` is this response code or this kind.
+    public func matches(_ code: ResponseCode?, _ kind: AnswerKind) -> Bool {
         codes.contains { wanted in
             switch wanted {
             case .code(let wanted): wanted == code
-            case .noData: code == .noError && kind() == .noData
-            case .dropped: code == nil
+            case .kind(let wanted): wanted == kind
             }
         }
     }

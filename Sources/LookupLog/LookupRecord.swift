@@ -44,6 +44,7 @@ public struct LookupRecord: BitwiseCopyable {
         static let upstreamTransport = 77
         static let payloadSize = 78
         static let process = 80  // UInt32, filled in on the log thread
+        static let answerKind = 84
         static let end = 88
     }
 
@@ -59,7 +60,6 @@ public struct LookupRecord: BitwiseCopyable {
         /// Fills the end of a ring: no record.
         static let gap: UInt8 = 0
         static let lookup: UInt8 = 1
-        static let dropped: UInt8 = 2
         static let exchange = ForwardedExchange.kind
     }
 
@@ -81,8 +81,10 @@ public struct LookupRecord: BitwiseCopyable {
     public var time: UInt64 { load(Field.time) }
     public var client: SocketAddress { base.load(fromByteOffset: Field.client, as: SocketAddress.self) }
     public var transport: Transport { Transport(rawValue: load(Field.transport)) ?? .udp }
+    /// What became of it.
+    public var answerKind: AnswerKind { AnswerKind(rawValue: load(Field.answerKind)) ?? .answer }
     /// The message was not answered: a response, or too short for a query.
-    public var isDropped: Bool { load(Field.kind) == Kind.dropped }
+    public var isDropped: Bool { answerKind == .dropped }
     /// The query's flags.
     public var flags: Header.Flags { Header.Flags(rawValue: load(Field.flags)) }
     /// DO=1.
@@ -196,7 +198,8 @@ public struct LookupRecord: BitwiseCopyable {
         let textLength = textLength(decision)
         let hops = decision.hopCount
 
-        writeHead(to: base, size: size, kind: Kind.lookup, time: time, client: client, transport: transport)
+        writeHead(to: base, size: size, time: time, client: client, transport: transport)
+        base.storeBytes(of: decision.answerKind.rawValue, toByteOffset: Field.answerKind, as: UInt8.self)
         base.storeBytes(of: query.flags.rawValue, toByteOffset: Field.flags, as: UInt16.self)
         base.storeBytes(of: durationMicroseconds, toByteOffset: Field.duration, as: UInt32.self)
         base.storeBytes(of: query.type.rawValue, toByteOffset: Field.type, as: UInt16.self)
@@ -239,7 +242,8 @@ public struct LookupRecord: BitwiseCopyable {
         to base: UnsafeMutableRawPointer, time: UInt64, client: SocketAddress, transport: Transport
     ) {
         base.initializeMemory(as: UInt8.self, repeating: 0, count: droppedSize)
-        writeHead(to: base, size: droppedSize, kind: Kind.dropped, time: time, client: client, transport: transport)
+        writeHead(to: base, size: droppedSize, time: time, client: client, transport: transport)
+        base.storeBytes(of: AnswerKind.dropped.rawValue, toByteOffset: Field.answerKind, as: UInt8.self)
         base.storeBytes(of: -1, toByteOffset: Field.upstream, as: Int16.self)
     }
 
@@ -251,11 +255,10 @@ public struct LookupRecord: BitwiseCopyable {
 
     @inline(__always)
     static func writeHead(
-        to base: UnsafeMutableRawPointer, size: Int, kind: UInt8, time: UInt64, client: SocketAddress,
-        transport: Transport
+        to base: UnsafeMutableRawPointer, size: Int, time: UInt64, client: SocketAddress, transport: Transport
     ) {
         base.storeBytes(of: UInt32(truncatingIfNeeded: size), toByteOffset: Field.size, as: UInt32.self)
-        base.storeBytes(of: kind, toByteOffset: Field.kind, as: UInt8.self)
+        base.storeBytes(of: Kind.lookup, toByteOffset: Field.kind, as: UInt8.self)
         base.storeBytes(of: transport.rawValue, toByteOffset: Field.transport, as: UInt8.self)
         base.storeBytes(of: time, toByteOffset: Field.time, as: UInt64.self)
         base.storeBytes(of: client, toByteOffset: Field.client, as: SocketAddress.self)

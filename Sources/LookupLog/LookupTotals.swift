@@ -23,16 +23,22 @@ public final class LookupTotals: LookupObserver {
             10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
             1_000_000, 2_500_000, 5_000_000,
         ]
-        public internal(set) var buckets = [UInt64](repeating: 0, count: Durations.bounds.count + 1)
+        /// One more than bounds.
+        public static let bucketCount = bounds.count + 1
+        public internal(set) var buckets = [UInt64](repeating: 0, count: bucketCount)
         /// Microseconds.
         public internal(set) var sum: UInt64 = 0
 
         public var count: UInt64 { buckets.reduce(0, +) }
 
-        mutating func note(_ microseconds: UInt32) {
+        static func bucket(_ microseconds: UInt32) -> Int {
             var index = 0
-            while index < Self.bounds.count, microseconds > Self.bounds[index] { index += 1 }
-            buckets[index] += 1
+            while index < bounds.count, microseconds > bounds[index] { index += 1 }
+            return index
+        }
+
+        mutating func note(_ microseconds: UInt32) {
+            buckets[Self.bucket(microseconds)] += 1
             sum += UInt64(microseconds)
         }
 
@@ -52,13 +58,11 @@ public final class LookupTotals: LookupObserver {
     public struct Second: Sendable {
         /// Seconds since 1970.
         public internal(set) var time: UInt64 = 0
-        public internal(set) var bySource = InlineArray<7, UInt32>(repeating: 0)
+        public internal(set) var bySource = BySource<UInt32>(repeating: 0)
         public internal(set) var failures: UInt32 = 0
         public internal(set) var absent: UInt32 = 0
-        /// By `Durations.bounds`.
-        public internal(set) var durations = InlineArray<19, UInt32>(repeating: 0)
-
-        public func count(_ source: SourceKind) -> UInt32 { bySource[Int(source.rawValue)] }
+        /// By the buckets of `Durations`.
+        public internal(set) var durations = [UInt32](repeating: 0, count: Durations.bucketCount)
     }
 
     public struct Snapshot: Sendable {
@@ -74,7 +78,7 @@ public final class LookupTotals: LookupObserver {
 
     private struct State {
         var counts: [UInt64: UInt64] = [:]
-        var durations = [Durations](repeating: Durations(), count: SourceKind.allCases.count)
+        var durations = BySource(repeating: Durations())
         var upstreamNames: [String] = []
         var upstreams: [Durations] = []
         var lost: UInt64 = 0
@@ -103,7 +107,7 @@ public final class LookupTotals: LookupObserver {
         state.withLock { state in
             state.lookups += 1
             state.counts[key, default: 0] += 1
-            state.durations[Int(source.rawValue)].note(duration)
+            state.durations[source].note(duration)
             if let upstream = record.upstream, state.upstreams.indices.contains(upstream) {
                 state.upstreams[upstream].note(record.upstreamMicroseconds)
             }
@@ -112,12 +116,10 @@ public final class LookupTotals: LookupObserver {
                 state.seconds[slot] = Second()
                 state.seconds[slot].time = time
             }
-            state.seconds[slot].bySource[Int(source.rawValue)] += 1
+            state.seconds[slot].bySource[source] += 1
             if code == .serverFailure || code == nil { state.seconds[slot].failures += 1 }
             if code == .nxDomain { state.seconds[slot].absent += 1 }
-            var bucket = 0
-            while bucket < Durations.bounds.count, duration > Durations.bounds[bucket] { bucket += 1 }
-            state.seconds[slot].durations[bucket] += 1
+            state.seconds[slot].durations[Durations.bucket(duration)] += 1
         }
     }
 
@@ -152,8 +154,8 @@ public final class LookupTotals: LookupObserver {
                     responseCode: code == 0xFFFF ? nil : ResponseCode(rawValue: code),
                     transport: Transport(rawValue: UInt8(truncatingIfNeeded: key)) ?? .udp, lookups: count)
             }
-            for source in SourceKind.allCases where state.durations[Int(source.rawValue)].count > 0 {
-                snapshot.durations[source] = state.durations[Int(source.rawValue)]
+            for source in SourceKind.allCases where state.durations[source].count > 0 {
+                snapshot.durations[source] = state.durations[source]
             }
             snapshot.upstreams = zip(state.upstreamNames, state.upstreams).map { ($0, $1) }
             return snapshot

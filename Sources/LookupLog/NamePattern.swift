@@ -58,7 +58,7 @@ public enum NamePattern: Sendable, Hashable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .exact(let wire): Name(uncheckedWire: wire).description
-        case .below(let wire): "*." + (wire == [0] ? "" : Name(uncheckedWire: wire).description)
+        case .below(let wire): "*.\(Name(uncheckedWire: wire))"
         case .glob(let pattern): String(decoding: pattern, as: UTF8.self)
         }
     }

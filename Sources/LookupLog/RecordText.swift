@@ -194,20 +194,6 @@ extension LookupRecord {
     }
 }
 
-extension SourceKind {
-    var word: StaticString {
-        switch self {
-        case .none: "none"
-        case .hosts: "hosts"
-        case .zone: "zone"
-        case .special: "special"
-        case .cache: "cache"
-        case .stale: "stale"
-        case .upstream: "upstream"
-        }
-    }
-}
-
 /// Texts that are asked for again and again by a small number, made once: the files of places.
 struct PlaceTexts: Sendable {
     private var paths: [[UInt8]?] = []

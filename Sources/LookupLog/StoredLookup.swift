@@ -9,8 +9,8 @@ public struct LookupFields: Sendable {
     public var client: SocketAddress
     public var process: ClientProcess?
     public var transport = Transport.udp
-    /// There was no answer: time, client and transport are all that is known.
-    public var isDropped = false
+    /// Of a dropped message, time, client and transport are all that is known.
+    public var answerKind = AnswerKind.answer
     public var flags = Header.Flags()
     public var dnssecOK = false
     public var payloadSize: UInt16?
@@ -71,7 +71,7 @@ extension LookupFields {
         time = record.time
         process = record.process
         transport = record.transport
-        isDropped = record.isDropped
+        answerKind = record.answerKind
         flags = record.flags
         dnssecOK = record.dnssecOK
         payloadSize = record.payloadSize
@@ -119,8 +119,8 @@ extension LookupRecord {
             base.storeBytes(of: value, toByteOffset: field, as: Value.self)
         }
         writeHead(
-            to: base, size: memory.count, kind: fields.isDropped ? Kind.dropped : Kind.lookup, time: fields.time,
-            client: fields.client, transport: fields.transport)
+            to: base, size: memory.count, time: fields.time, client: fields.client, transport: fields.transport)
+        store(fields.answerKind.rawValue, Field.answerKind)
         store(fields.flags.rawValue, Field.flags)
         store(fields.durationMicroseconds, Field.duration)
         store(fields.type.rawValue, Field.type)

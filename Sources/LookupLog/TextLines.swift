@@ -69,16 +69,11 @@ struct TextLines {
         appendReason(record, to: &line)
         reason.pad(from: start, &line)
 
-        let kind = AnswerKind(record)
         start = line.count
-        switch kind {
-        case .noData: line.append("NODATA")
-        case .dropped: line.append("dropped")
-        default: if let code = record.responseCode { line.append(code) }
-        }
+        appendCode(record, to: &line)
         code.pad(from: start, &line)
         start = line.count
-        appendAnswers(record, kind, to: &line)
+        appendAnswers(record, to: &line)
         answer.pad(from: start, &line)
         Self.append(microseconds: record.durationMicroseconds, to: &line)
         line.append(UInt8(ascii: "\n"))
@@ -121,21 +116,13 @@ struct TextLines {
 
     private func appendSource(_ source: SourceKind, to line: inout LineBuffer) {
         if colors {
-            let color: StaticString =
-                switch source {
-                case .none: "\u{1B}[31m"
-                case .hosts: "\u{1B}[32m"
-                case .zone: "\u{1B}[34m"
-                case .special: "\u{1B}[35m"
-                case .cache: "\u{1B}[90m"
-                case .stale: "\u{1B}[2;33m"
-                case .upstream: "\u{1B}[33m"
-                }
-            line.append(color)
+            line.append("\u{1B}[")
+            line.append(source.terminalColor)
+            line.append(UInt8(ascii: "m"))
         }
         line.append(source.word)
         if colors { line.append("\u{1B}[0m") }
-        line.append(blanks: 8 - source.word.utf8CodeUnitCount + 2)
+        line.append(blanks: SourceKind.longestWord - source.word.utf8CodeUnitCount + 2)
     }
 
     /// The rule; where there is none, the server and its time.
@@ -151,10 +138,20 @@ struct TextLines {
         }
     }
 
+    /// The response code; NODATA is a word of its own, where NOERROR would mislead.
+    private func appendCode(_ record: LookupRecord, to line: inout LineBuffer) {
+        let kind = record.answerKind
+        if kind == .noData || kind == .dropped, let word = kind.word { return line.append(word) }
+        if let code = record.responseCode { line.append(code) }
+    }
+
     /// The data alone; the names are in the line already.
-    private func appendAnswers(_ record: LookupRecord, _ kind: AnswerKind, to line: inout LineBuffer) {
+    private func appendAnswers(_ record: LookupRecord, to line: inout LineBuffer) {
         if record.isMasked { return line.append("masked") }
-        if kind == .referral { return line.append("referral") }
+        let kind = record.answerKind
+        if kind == .referral || kind == .transfer, let word = kind.word { line.append(word) }
+        if kind == .referral { return }
+        if kind == .transfer { line.append(", ") }
         let message = record.message
         let start = line.count
         var cursor = record.answersStart

@@ -58,8 +58,5 @@ extension DatagramSocket {
     }
 
     /// A burst of queries waits here instead of being lost.
-    static func enlargeBuffer(_ descriptor: Int32) {
-        var buffer: Int32 = 4 << 20
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &buffer, socklen_t(MemoryLayout<Int32>.size))
-    }
+    static func enlargeBuffer(_ descriptor: Int32) { ReceiveBuffer.enlarge(of: descriptor, to: 4 << 20) }
 }

@@ -24,7 +24,7 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
     private let responder: DoHResponder
     private var context: ChannelHandlerContext?
     /// Requests that have not come whole, and those that wait for upstream (nil).
-    private var streams: [HTTP2StreamID: DoHRequest?] = [:]
+    private(set) var streams: [HTTP2StreamID: DoHRequest?] = [:]
     /// The head of a request has just come without its body.
     private var awaitsBody = false
     private var usedWindow = 0
@@ -52,7 +52,6 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
             }
             awaitsBody = !data.endStream
             if data.endStream { finishRequest(frame.streamID, context) }
-        case .rstStream: streams[frame.streamID] = nil
         default: break
         }
     }
@@ -68,6 +67,12 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
             }
         }
         return request
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        // However it ended: the client has given it up, or NIO has for an error of the client's, of which no frame tells.
+        if let end = event as? StreamClosedEvent { streams[end.streamID] = nil }
+        context.fireUserInboundEventTriggered(event)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {

@@ -20,6 +20,7 @@ package final class EncryptedListener: Sendable {
     private let loops: [ObjectIdentifier: NIOLoopBound<EncryptedLoop>]
     private let certificate: ServerCertificate
     private let channels = Mutex<[any Channel]>([])
+    private let served = Mutex<[Address]>([])
 
     /// How long clients have at the end to take their last answers.
     private static let lastWrites = TimeAmount.seconds(1)
@@ -67,7 +68,9 @@ package final class EncryptedListener: Sendable {
         }
         channels.withLock { $0.append(channel) }
         let port = channel.localAddress?.port ?? Int(address.address.port)
-        return Address(service: service, address: address.address.withPort(UInt16(clamping: port)))
+        let bound = Address(service: service, address: address.address.withPort(UInt16(clamping: port)))
+        served.withLock { $0.append(bound) }
+        return bound
     }
 
     /// On the channel's event loop.
@@ -123,10 +126,10 @@ package final class EncryptedListener: Sendable {
     /// Takes a certificate that was replaced on disk.
     package func reloadCertificate() { certificate.reload() }
 
-    /// What clients may be told of these addresses: those that the certificate is valid for.
-    package func designations(_ addresses: [Address]) -> [DesignatedResolver] {
+    /// The addresses that clients may be told of: those that the certificate is valid for.
+    package var designations: [DesignatedResolver] {
         var designated: [DesignatedResolver] = []
-        for address in addresses {
+        for address in served.withLock({ $0 }) {
             let reached = address.address.reachable.filter(certificate.covers)
             guard !reached.isEmpty else { continue }
             let service: DesignatedResolver.Service =

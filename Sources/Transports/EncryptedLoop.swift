@@ -31,6 +31,7 @@ final class EncryptedLoop {
         let bound = NIOLoopBound((self, connection), eventLoop: channel.eventLoop)
         channel.closeFuture.whenComplete { _ in
             let (loop, connection) = bound.value
+            connection.hasClosed()
             loop.connections[ObjectIdentifier(connection)] = nil
             loop.count.value.subtract(1, ordering: .relaxed)
         }
@@ -54,22 +55,39 @@ final class EncryptedLoop {
 final class EncryptedConnection {
     let channel: any Channel
     let client: Platform.SocketAddress
-    /// Answers that are still to come.
+    /// Answers that are still to come: until then it is not idle.
     var owed = 0 {
-        didSet { if isEnding, owed == 0 { closeAfterWrites() } }
+        didSet {
+            guard owed == 0 else { return }
+            if isEnding { closeAfterWrites() } else { watch() }
+        }
     }
-    private var lastActivity = NIODeadline.now()
+    private var lastActivity: NIODeadline
     private let idleTimeout: TimeAmount
     private var isEnding = false
+    private var isClosed = false
+    /// The one look at whether it is idle that is to come; nil while answers are owed.
+    private var look: Scheduled<Void>?
+
+    /// How long a client has after a late answer, at least.
+    private static let leastPause = TimeAmount.milliseconds(100)
 
     init(_ channel: any Channel, client: Platform.SocketAddress, idleTimeout milliseconds: UInt64) {
         self.channel = channel
         self.client = client
         idleTimeout = .milliseconds(Int64(milliseconds))
-        watch(after: idleTimeout)
+        lastActivity = channel.eventLoop.now
+        // Also a handshake that does not come to its end is idle.
+        watch()
     }
 
-    func touch() { lastActivity = .now() }
+    func hasClosed() {
+        isClosed = true
+        look?.cancel()
+        look = nil
+    }
+
+    func touch() { lastActivity = channel.eventLoop.now }
 
     /// Tells the client at once that what it has sent is here. A client that sends a request in two pieces, and its second
     /// only when the first has arrived (Nagle), would wait 40 ms for that, since there is nothing to answer yet.
@@ -89,18 +107,21 @@ final class EncryptedConnection {
         channel.close(promise: nil)
     }
 
-    /// Also a handshake that does not come to its end is idle.
-    private func watch(after time: TimeAmount) {
+    /// Looks again when it could have been idle for long enough, unless that is to come already.
+    private func watch() {
+        guard look == nil, !isClosed else { return }
         let bound = NIOLoopBound(self, eventLoop: channel.eventLoop)
-        let task = channel.eventLoop.scheduleTask(in: time) {
+        look = channel.eventLoop.scheduleTask(in: max(timeLeft, Self.leastPause)) {
             let connection = bound.value
-            let rest = connection.lastActivity + connection.idleTimeout - .now()
-            if rest > .nanoseconds(0) || connection.owed > 0 {
-                connection.watch(after: max(rest, .milliseconds(100)))
+            connection.look = nil
+            if connection.owed > 0 { return }
+            if connection.timeLeft > .nanoseconds(0) {
+                connection.watch()
             } else {
                 connection.channel.close(promise: nil)
             }
         }
-        channel.closeFuture.whenComplete { _ in task.cancel() }
     }
+
+    private var timeLeft: TimeAmount { lastActivity + idleTimeout - channel.eventLoop.now }
 }

@@ -57,7 +57,7 @@ package final class ParkedQuery: @unchecked Sendable {
 /// `park` and `prefetch` are called by serving threads; all else happens on the thread that has the lane.
 package final class Forwarding: Sendable {
     package typealias Engine = ForwardEngine<ParkedQuery, UpstreamAnswer>
-    package typealias Lane = ForwardLane<ParkedQuery, UpstreamAnswer>
+    package typealias Lane = ForwardLane<ParkedQuery, UpstreamAnswer, SystemNetwork>
 
     private let engine: Engine
     private let responder: Responder
@@ -73,11 +73,9 @@ package final class Forwarding: Sendable {
                 ring.append(message, clock: now.wall &- now.monotonic)
             }
         }
-        let engine = Engine(
+        engine = try Engine(
             settings: settings, check: { responder.check($0, $1, $2) },
-            completion: { responder.complete($0, &$1, $2) }, roundEnds: { responder.flush() }, watch: watch)
-        guard let engine else { throw SystemError("eventfd") }
-        self.engine = engine
+            completion: { responder.complete($0, &$1, $2, now: $3) }, roundEnds: { responder.flush() }, watch: watch)
         responder.attach(engine)
     }
 
@@ -97,8 +95,8 @@ package final class Forwarding: Sendable {
     }
 
     /// Fetches anew what a lookup used and what runs out soon.
-    func renew(_ keys: borrowing [FetchKey]) {
-        for index in keys.indices { engine.prefetch(keys[index]) }
+    func renew(_ keys: borrowing [FetchKey], now: UInt64) {
+        for index in keys.indices { engine.prefetch(keys[index], now: now) }
     }
 
     /// Asks upstream for `key` as a lookup would, and waits for what it says until `deadline`, by the engine's clock.
@@ -122,10 +120,19 @@ package final class Forwarding: Sendable {
     package func replace(_ settings: ForwardSettings) { engine.replace(settings) }
 
     /// For the one thread that does the engine's work.
-    package func makeLane() -> Lane { Lane(engine) }
+    package func makeLane() throws(SystemError) -> Lane { makeLane(over: try SystemNetwork(wake: engine.wake)) }
+
+    /// The same over another network.
+    package func makeLane<Network: UpstreamNetwork & ~Copyable>(
+        over network: consuming Network
+    ) -> ForwardLane<ParkedQuery, UpstreamAnswer, Network> {
+        ForwardLane(engine, over: network)
+    }
 
     /// Gives what is in flight `microseconds` to end; then the lane has no more to do.
-    package func stop(within microseconds: UInt64) { engine.stop(deadline: Engine.now + microseconds) }
+    package func stop(within microseconds: UInt64) {
+        engine.stop(deadline: Moment.monotonicMicroseconds() + microseconds)
+    }
 }
 
 /// What upstream said to a question, or why it said nothing.
@@ -203,9 +210,10 @@ private final class Responder: @unchecked Sendable {
         return try? scrubber.check(message, summary, for: key, ttls: snapshot.data.pipeline.cache.settings.ttls)
     }
 
-    func complete(_ key: FetchKey, _ waiters: inout [ParkedQuery], _ event: FetchEvent<UpstreamAnswer>) {
+    func complete(
+        _ key: FetchKey, _ waiters: inout [ParkedQuery], _ event: FetchEvent<UpstreamAnswer>, now: UInt64
+    ) {
         refresh()
-        let now = Moment.monotonicMicroseconds()
         switch event {
         case .answered(let answer, let reply):
             let origin = UpstreamAnswer.Origin(
@@ -274,7 +282,7 @@ private final class Responder: @unchecked Sendable {
     private func answer(_ query: ParkedQuery, _ now: UInt64) -> FetchKey? {
         query.request.now = now
         let key = Self.answer(query, with: handler, &lookup, snapshot.data, &outbox, buffer)
-        for key in lookup.renewals { engine?.prefetch(key) }
+        for key in lookup.renewals { engine?.prefetch(key, now: now) }
         return key
     }
 

@@ -97,6 +97,7 @@ struct QueryHandler: ~Copyable {
     private func finish(
         _ lookup: inout Lookup, _ writer: EDNSWriter, _ message: UnsafeRawBufferPointer, _ served: ServedData
     ) -> Int {
+        lookup.decision.answerKind = AnswerKind(lookup)
         let truncated = lookup.builder.truncated
         let flags = Self.flags(lookup, truncated: truncated)
         let questions: UInt16 = lookup.query.questionLength > 0 ? 1 : 0

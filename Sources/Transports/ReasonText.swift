@@ -48,17 +48,8 @@ struct ReasonText {
         _ source: SourceKind, _ place: Place, _ decision: borrowing Decision, _ paths: PathTexts,
         _ upstream: borrowing [[UInt8]]
     ) {
-        switch source {
-        case .none: break
-        case .hosts: append("hosts")
-        case .zone: append("zone")
-        case .special: append("special")
-        case .cache: append("cache")
-        case .stale: append("stale")
-        case .upstream:
-            append("upstream")
-            appendServer(decision, upstream)
-        }
+        if source != .none { append(source.word) }
+        if source == .upstream { appendServer(decision, upstream) }
         guard let path = paths[place.file] else { return }
         append(UInt8(ascii: " "))
         append(path)

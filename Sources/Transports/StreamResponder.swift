@@ -49,7 +49,7 @@ final class StreamResponder {
         switch handler.handle(message, request, &lookup, snapshot.data, into: output.room) {
         case .reply(let length):
             output.commit(length)
-            forwarding.renew(lookup.renewals)
+            forwarding.renew(lookup.renewals, now: request.now)
             return .written
         case .needs(let key):
             forwarding.park(message, request, reply: replyLater(), key: key)

@@ -125,7 +125,7 @@ package struct UDPWorker: ~Copyable {
             switch handler.handle(&parsed[slot], message, request, &lookup, served, into: batch.answer(slot)) {
             case .reply(let length):
                 batch.enqueue(slot, length: length, withLocalAddress: socket.isWildcard)
-                forwarding.renew(lookup.renewals)
+                forwarding.renew(lookup.renewals, now: request.now)
             case .needs(let key):
                 let reply = ParkedQuery.Reply.datagram(
                     socket, from: socket.isWildcard ? batch.localAddress(slot) : nil)

@@ -71,6 +71,7 @@ struct ZoneTransfer {
         var decision = Decision()
         decision.source = .zone
         decision.place = soa.place
+        decision.answerKind = .transfer
         decision.authoritative = true
         withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 8) { buffer in
             query.withUnsafeBytes { query in

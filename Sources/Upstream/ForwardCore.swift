@@ -35,7 +35,7 @@ struct ForwardCore: ~Copyable {
     private var orphansSeen = 0
     private var random = RandomPool()
 
-    private static let blank = [UInt8](repeating: 0, count: UpstreamQuery.maximumLength + 2)
+    private static let blank = [UInt8](repeating: 0, count: UpstreamQuery.maximumLength)
     private static let maximumSends = 10
     /// A SERVFAIL needs no more room, in bytes.
     private static let longestFallback = 4_096
@@ -102,7 +102,7 @@ struct ForwardCore: ~Copyable {
 
     /// A message came from `channel`. `accept` says whether an answer can be used; its question has been compared.
     mutating func received(
-        _ message: UnsafeRawBufferPointer, on channel: Channel, now: UInt64,
+        _ message: UnsafeRawBufferPointer, on channel: UpstreamChannel, now: UInt64,
         accept: (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Bool
     ) {
         lastReply = nil
@@ -196,7 +196,7 @@ struct ForwardCore: ~Copyable {
     }
 
     /// The network reported an error on `channel`: a port that is closed, a network without a route, a stream's end.
-    mutating func channelFailed(_ channel: Channel, now: UInt64) {
+    mutating func channelFailed(_ channel: UpstreamChannel, now: UInt64) {
         let server: Int
         var wasReused = false
         switch channel {
@@ -207,6 +207,7 @@ struct ForwardCore: ~Copyable {
             server = waiting
         case .stream(let number):
             server = number
+            actions.append(.close(channel))
             wasReused = servers[server].streamHasAnswered
             servers[server].streamIsOpen = false
             servers[server].streamHasAnswered = false
@@ -255,7 +256,6 @@ struct ForwardCore: ~Copyable {
             orphansSeen = 0
         }
         for server in servers.indices where now >= streamDeadline(servers[server]) {
-            actions.append(.closeStream(server: server))
             // Idle, or dead without a word: what waits on it is asked again.
             channelFailed(.stream(server: server), now: now)
         }
@@ -514,10 +514,11 @@ struct ForwardCore: ~Copyable {
     ) -> Int {
         // TCP repeats by itself what gets lost.
         if transport == .tcp, let attempt = attempt(of: flight, on: .stream(server: server)) { return attempt }
-        let channel: Channel
+        let channel: UpstreamChannel
         switch transport {
         case .tcp:
             channel = .stream(server: server)
+            if !servers[server].streamIsOpen { actions.append(.open(channel, server: server)) }
             servers[server].streamIsOpen = true
             if servers[server].streamOutstanding == 0 { servers[server].streamSilentSince = now }
             servers[server].streamOutstanding += 1
@@ -547,26 +548,19 @@ struct ForwardCore: ~Copyable {
 
         let start = outbox.count
         outbox.append(contentsOf: Self.blank)
-        let prefix = transport == .tcp ? 2 : 0
         let cookie = settings.usesCookies ? servers[server].cookies : nil
         let key = flights[flight].key
         let length = outbox.withUnsafeMutableBytes { bytes in
             let base = bytes.baseAddress.unsafelyUnwrapped + start
-            let length = UpstreamQuery.write(
-                key, id: id, caseMask: caseMask, edns: edns, cookie: cookie, to: base + prefix)
-            if prefix > 0 { base.write(UInt16(length), at: 0) }
-            return length + prefix
+            return UpstreamQuery.write(key, id: id, caseMask: caseMask, edns: edns, cookie: cookie, to: base)
         }
         outbox.removeLast(outbox.count - start - length)
-        let bytes = start..<(start + length)
-        switch channel {
-        case .port(let port): actions.append(.datagram(port: port, bytes: bytes))
-        case .stream(let server): actions.append(.stream(server: server, bytes: bytes))
-        }
+        actions.append(
+            .send(OutgoingMessage(channel: channel, server: server, bytes: start..<(start + length))))
         return number
     }
 
-    private func attempt(of flight: Int, on channel: Channel) -> Int? {
+    private func attempt(of flight: Int, on channel: UpstreamChannel) -> Int? {
         var number = flights[flight].attempts
         while number >= 0, attempts[number].channel != channel { number = attempts[number].next }
         return number >= 0 ? number : nil

@@ -5,13 +5,10 @@ import Platform
 /// What `ForwardCore` decides, and what it remembers to decide by. Times in microseconds.
 extension ForwardCore {
     enum Action: Sendable {
-        /// A socket that is connected to the server, with a source port that no one can predict.
-        case openPort(Int, server: Int)
-        case closePort(Int)
-        case datagram(port: Int, bytes: Range<Int>)
-        /// To the server's TCP connection, which is opened for it where there is none. The length prefix is included.
-        case stream(server: Int, bytes: Range<Int>)
-        case closeStream(server: Int)
+        /// A port is to be one that no one can predict.
+        case open(UpstreamChannel, server: Int)
+        case close(UpstreamChannel)
+        case send(OutgoingMessage)
         case late(flight: Int)
         /// The flight is over; its number is valid until `release`.
         case finished(flight: Int, Conclusion)
@@ -38,26 +35,6 @@ extension ForwardCore {
         case flight(Int)
         /// It can't be asked.
         case failed(ExtendedError, StaticString)
-    }
-
-    /// Where a message goes or came from.
-    enum Channel: Hashable {
-        case port(Int)
-        case stream(server: Int)
-
-        var number: UInt64 {
-            switch self {
-            case .port(let port): UInt64(port)
-            case .stream(let server): 1 << 40 | UInt64(server)
-            }
-        }
-
-        var transport: UpstreamTransport {
-            switch self {
-            case .port: .udp
-            case .stream: .tcp
-            }
-        }
     }
 
     struct Flight {
@@ -93,7 +70,7 @@ extension ForwardCore {
         /// -1 when it is an orphan; -2 when the slot is free.
         var flight: Int
         var server: Int
-        var channel: Channel
+        var channel: UpstreamChannel
         var id: UInt16
         var caseMask: UInt64
         var sent: UInt64

@@ -7,7 +7,7 @@ struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Check configuration, overrides and zones: every problem as FILE:LINE: WHY.",
         discussion: """
-            Exit code 1 when something has to be mended; warnings alone are fine.
+            Exit code 1 when there is an error; warnings alone are fine.
 
             Examples:
               stub53 check
@@ -19,9 +19,9 @@ struct Check: ParsableCommand {
     var sources: SourceOptions
 
     mutating func run() throws {
-        let (configuration, found) = Configuration.read(file: sources.config, options: sources.settings)
+        let (configuration, found) = Configuration.read(file: sources.config, options: sources.flags.settings)
         var diagnostics = found
-        // What could be read is looked at too, so that all problems show at once.
+        // Goes on with what could be read, so that all problems show at once.
         let loaded = configuration.load()
         diagnostics.append(contentsOf: loaded.diagnostics)
         for diagnostic in diagnostics.list { print(diagnostic) }

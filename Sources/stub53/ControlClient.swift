@@ -12,11 +12,6 @@ import Platform
 struct ControlClient: Sendable {
     let path: String
 
-    /// Why there is no answer: one sentence with the mend.
-    struct Failure: Error, CustomStringConvertible {
-        let description: String
-    }
-
     /// The socket of `path`, or the first of the usual ones that is there.
     ///
     /// - Throws: `ServiceFailure` when there is none.
@@ -65,17 +60,21 @@ struct ControlClient: Sendable {
 
     /// Hands the pieces of an answer to `take` as they come.
     ///
+    /// An answer that has come is the answer, whatever became of the request's last bytes or of the close: the daemon may
+    /// answer, and close, before it has read all of the request.
+    ///
     /// - Throws: `ServiceFailure` with the daemon's words, or why it could not be asked.
     func send(
-        _ verb: Verb, _ target: String, _ body: (any Encodable & Sendable)? = nil,
-        take: ([UInt8]) throws -> Void
+        _ verb: Verb, _ target: String, _ body: (any Encodable & Sendable)? = nil, take: ([UInt8]) -> Void
     ) async throws {
-        let channel: NIOAsyncChannel<HTTPClientResponsePart, HTTPClientRequestPart>
+        let request = try Request(verb, target, body)
+        let channel: NIOAsyncChannel<HTTPClientResponsePart, Never>
         do {
             channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .connect(unixDomainSocketPath: path) { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                        try channel.pipeline.syncOperations.addHandler(RequestSender(request))
                         return try NIOAsyncChannel(wrappingChannelSynchronously: channel)
                     }
                 }
@@ -83,22 +82,7 @@ struct ControlClient: Sendable {
             throw failure(error)
         }
         do {
-            try await channel.executeThenClose { inbound, outbound in
-                var headers = HTTPHeaders([("Host", "stub53"), ("Connection", "close")])
-                var content: [UInt8] = []
-                if let body {
-                    let encoder = JSONEncoder()
-                    content = Array(try encoder.encode(body))
-                    headers.add(name: "Content-Type", value: "application/json")
-                }
-                if verb != .get { headers.add(name: "Content-Length", value: "\(content.count)") }
-                try await outbound.write(
-                    .head(
-                        HTTPRequestHead(
-                            version: .http1_1, method: HTTPMethod(rawValue: verb.rawValue), uri: target,
-                            headers: headers)))
-                if !content.isEmpty { try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: content)))) }
-                try await outbound.write(.end(nil))
+            try await channel.executeThenClose { inbound in
                 var refusal: HTTPResponseStatus?
                 var words: [UInt8] = []
                 for try await part in inbound {
@@ -106,7 +90,7 @@ struct ControlClient: Sendable {
                     case .head(let head): refusal = head.status.code < 300 ? nil : head.status
                     case .body(let buffer):
                         if refusal == nil {
-                            try take(Array(buffer.readableBytesView))
+                            take(Array(buffer.readableBytesView))
                         } else {
                             words += buffer.readableBytesView
                         }
@@ -119,8 +103,6 @@ struct ControlClient: Sendable {
             }
         } catch let failure as ServiceFailure {
             throw failure
-        } catch is EncodingError {
-            throw ServiceFailure(.problem, "the request can't be written as JSON")
         } catch {
             // Killed, or cut off in between.
             throw ended
@@ -146,9 +128,60 @@ struct ControlClient: Sendable {
     }
 }
 
+extension ControlClient {
+    /// What is asked.
+    fileprivate struct Request: Sendable {
+        let head: HTTPRequestHead
+        let content: [UInt8]
+
+        /// - Throws: `ServiceFailure` when `body` can't be written as JSON.
+        init(_ verb: Verb, _ target: String, _ body: (any Encodable & Sendable)?) throws {
+            var headers = HTTPHeaders([("Host", "stub53"), ("Connection", "close")])
+            var content: [UInt8] = []
+            if let body {
+                let encoder = JSONEncoder()
+                do { content = Array(try encoder.encode(body)) } catch {
+                    throw ServiceFailure(.problem, "the request can't be written as JSON")
+                }
+                headers.add(name: "Content-Type", value: "application/json")
+            }
+            if verb != .get { headers.add(name: "Content-Length", value: "\(content.count)") }
+            head = HTTPRequestHead(
+                version: .http1_1, method: HTTPMethod(rawValue: verb.rawValue), uri: target, headers: headers)
+            self.content = content
+        }
+    }
+
+    /// Sends the request as soon as the connection stands, in one piece.
+    ///
+    /// A part that is sent later may find the connection closed by a daemon that has answered already. And nothing is read
+    /// before: the decoder refuses an answer to a request that it has not seen.
+    fileprivate final class RequestSender: ChannelInboundHandler {
+        typealias InboundIn = HTTPClientResponsePart
+        typealias OutboundOut = HTTPClientRequestPart
+
+        private let request: Request
+
+        init(_ request: Request) { self.request = request }
+
+        func channelActive(context: ChannelHandlerContext) {
+            // What goes wrong with sending shows in the answer, if none comes.
+            context.write(wrapOutboundOut(.head(request.head)), promise: nil)
+            if !request.content.isEmpty {
+                context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: request.content)))), promise: nil)
+            }
+            context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+            context.fireChannelActive()
+        }
+    }
+}
+
 /// Which daemon is meant.
 struct ControlOptions: ParsableArguments {
-    @Option(help: ArgumentHelp("The daemon's control socket. (default: /run/stub53/control.sock)", valueName: "path"))
+    @Option(
+        help: ArgumentHelp(
+            "The daemon's control socket. (default: \(ConfigurationKey.find("control")?.initial ?? ""))",
+            valueName: "path"))
     var control: String?
 
     func client() throws -> ControlClient { try ControlClient.find(control) }

@@ -53,10 +53,8 @@ struct Exec: ParsableCommand {
         help: ArgumentHelp("The command and its arguments, passed on as they are.", valueName: "command"))
     var words: [String] = []
 
-    private static let defaultServer = Platform.SocketAddress(high: 0, low: 0x7F00_0035, port: 53, isIPv6: false)
-
     private var command: [String] { words.first == "--" ? Array(words.dropFirst()) : words }
-    private var isPrivate: Bool { !sources.arguments.isEmpty }
+    private var isPrivate: Bool { !sources.isEmpty }
     private var showsLog: Bool { log || json }
 
     mutating func validate() throws {
@@ -86,7 +84,7 @@ struct Exec: ParsableCommand {
         if showsLog, !isPrivate {
             throw ValidationError(
                 "A running daemon logs to where it was told to. --log shows a private one's lookups; start one with "
-                    + "--hosts, --no-hosts, --zones, --zone, --upstream, --no-upstream or --config.")
+                    + "\(SourceOptions.names).")
         }
     }
 
@@ -103,7 +101,8 @@ struct Exec: ParsableCommand {
     // MARK: The running daemon
 
     private func runAttached(_ command: [String]) throws -> Int32 {
-        let address = server.flatMap { Platform.SocketAddress(ip: $0, port: 53) } ?? Self.defaultServer
+        let named = server.flatMap { Platform.SocketAddress(ip: $0, port: 53) }
+        let address = named ?? Configuration.Listen.standardAddress
         try check(address)
         return try CoveredCommand(command, server: address).wait()
     }

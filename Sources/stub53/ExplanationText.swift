@@ -16,7 +16,7 @@ struct ExplanationText {
     }
 
     private static func source(_ word: String) -> SourceKind {
-        SourceKind.allCases.first { $0.description == word } ?? .none
+        SourceKind(word: word) ?? .none
     }
 
     // MARK: The answer
@@ -53,9 +53,9 @@ struct ExplanationText {
                 + comment
         }
         return rows.enumerated().flatMap { index, row in
-            let name = row.source == "zone" ? "zones" : row.source
-            let source = Terminal.colored(
-                Terminal.padded(name, 8), row.decides ? .init(Self.source(row.source)) : nil)
+            let kind = SourceKind(word: row.source)
+            let name = Terminal.padded(kind.map { "\($0.heading)" } ?? row.source, SourceKind.longestWord)
+            let source = Terminal.colored(name, row.decides ? .init(kind ?? .none) : nil)
             let line = rest(row.rule, row.text, row.comment)
             return ["  \(index + 1)  \(source)  \(row.decides ? line : Terminal.colored(line, .grey))"]
                 + row.shadowed.map {

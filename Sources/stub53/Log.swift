@@ -3,6 +3,7 @@ import Daemon
 import Glibc
 import History
 import Inspector
+import Lookup
 import LookupLog
 import Platform
 
@@ -54,20 +55,26 @@ struct Log: AsyncParsableCommand {
     @Option(help: "A record type, as A or HTTPS.")
     var type: [String] = []
 
-    @Option(help: "Who answered: hosts, zone, special, cache, stale, upstream or none.")
+    @Option(help: "Who answered: \(Self.list(SourceKind.allCases)).")
     var source: [String] = []
 
-    @Option(help: "A response code, as NXDOMAIN or NODATA.")
+    @Option(help: "A response code, as NXDOMAIN, or one of \(Self.list(AnswerKind.allCases.compactMap(\.word))).")
     var rcode: [String] = []
 
     @Option(help: "An address, a command's name, or a process's number.")
     var client: [String] = []
 
-    @Option(help: "udp, tcp, dot or doh.")
+    @Option(help: "How it came: \(Self.list(Transport.allCases)).")
     var transport: [String] = []
 
     @Argument(help: ArgumentHelp("The same in words, as name:acme.org type:A.", valueName: "filter"))
     var words: [String] = []
+
+    /// `udp, tcp, dot or doh`.
+    private static func list(_ words: [some CustomStringConvertible]) -> String {
+        let words = words.map(\.description)
+        return words.dropLast().joined(separator: ", ") + " or " + (words.last ?? "")
+    }
 
     mutating func validate() throws {
         guard [json, csv, pcap != nil].count(where: { $0 }) <= 1 else {

@@ -147,7 +147,7 @@ struct Query: ParsableCommand {
     /// The first of resolv.conf as it stands there, a local stub too: what programs on this machine ask.
     private static var defaultServer: UpstreamServer {
         ResolvConf.read(resolvedPath: "").servers.first
-            ?? UpstreamServer(address: SocketAddress(high: 0, low: 0x7F00_0035, port: 53, isIPv6: false))
+            ?? UpstreamServer(address: Configuration.Listen.standardAddress)
     }
 }
 

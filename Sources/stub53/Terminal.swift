@@ -9,27 +9,23 @@ enum Terminal {
         return isatty(STDOUT_FILENO) == 1 && variable("NO_COLOR").isEmpty && variable("TERM") != "dumb"
     }()
 
-    enum Color: Int {
-        case bold = 1
-        case red = 31
-        case green, amber, blue, violet
-        case grey = 90
+    struct Color {
+        /// Parameters of SGR: ECMA-48 8.3.117.
+        private let parameters: StaticString
 
-        init(_ source: SourceKind) {
-            switch source {
-            case .none: self = .red
-            case .hosts: self = .green
-            case .zone: self = .blue
-            case .special: self = .violet
-            case .cache, .stale: self = .grey
-            case .upstream: self = .amber
-            }
-        }
+        static let bold = Color(parameters: "1")
+        static let red = Color(parameters: "31")
+        static let grey = Color(parameters: "90")
+
+        private init(parameters: StaticString) { self.parameters = parameters }
+        init(_ source: SourceKind) { parameters = source.terminalColor }
+
+        var start: String { "\u{1B}[\(parameters)m" }
     }
 
     static func colored(_ text: String, _ color: Color?) -> String {
         guard hasColors, let color else { return text }
-        return "\u{1B}[\(color.rawValue)m\(text)\u{1B}[0m"
+        return "\(color.start)\(text)\u{1B}[0m"
     }
 
     static func padded(_ text: String, _ width: Int) -> String {

@@ -30,7 +30,9 @@ struct Trace: AsyncParsableCommand {
     @Option(help: ArgumentHelp("text, json, or mermaid: a sequence diagram.", valueName: "format"))
     var format = Format.text
 
-    @Option(help: ArgumentHelp("The DNS server to ask. (default: 127.0.0.53:53)", valueName: "addr[:port]"))
+    @Option(
+        help: ArgumentHelp(
+            "The DNS server to ask. (default: \(Configuration.Listen.standardAddress))", valueName: "addr[:port]"))
     var server: String?
 
     @Option(help: ArgumentHelp("Trust the certificates of a PEM file, besides the system's.", valueName: "file"))
@@ -42,7 +44,7 @@ struct Trace: AsyncParsableCommand {
     @OptionGroup(title: "Sources, in place of a server")
     var sources: SourceOptions
 
-    private var asksSources: Bool { sources.config != nil || !sources.settings.isEmpty }
+    private var asksSources: Bool { !sources.isEmpty }
 
     mutating func validate() throws {
         guard (1...60).contains(timeout) else { throw ValidationError("--timeout is 1 to 60 seconds.") }
@@ -82,7 +84,7 @@ struct Trace: AsyncParsableCommand {
 
     private func dnsServer() throws -> UpstreamServer {
         do {
-            let server = try UpstreamServer(parsing: server ?? "127.0.0.53:53")
+            let server = try UpstreamServer(parsing: server ?? "\(Configuration.Listen.standardAddress)")
             guard server.domain.isRoot else { throw ValidationError("--server takes no domain.") }
             return server
         } catch let error as UpstreamServer.ParseError {

@@ -61,7 +61,7 @@ struct Why: AsyncParsableCommand {
 
     /// The daemon that is to be asked; nil: the files are.
     private func daemon() throws -> ControlClient? {
-        if !sources.arguments.isEmpty || offline {
+        if !sources.isEmpty || offline {
             guard !ask, control.control == nil else {
                 throw ValidationError(
                     "Files are read here, and no daemon is asked: leave out \(ask ? "--ask" : "--control"), "

@@ -59,13 +59,13 @@ final class WebDriver: Sendable {
     }
 
     /// Waits until an expression is true.
-    func wait(_ expression: String, within seconds: Double = 10) async throws {
-        let end = ContinuousClock.now + .seconds(seconds)
+    func wait(_ expression: String) async throws {
+        let end = ContinuousClock.now + .seconds(longestWait)
         while (try await value("Boolean(\(expression))")) as? Bool != true {
             guard ContinuousClock.now < end else {
                 let page = try await value("document.body.innerText")
                 throw LineReader.Missing(
-                    description: "'\(expression)' is not so after \(seconds) s; the page:\n\(page)")
+                    description: "'\(expression)' is not so after \(longestWait) s; the page:\n\(page)")
             }
             try await Task.sleep(for: .milliseconds(20))
         }

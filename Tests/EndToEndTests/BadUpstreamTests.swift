@@ -1,9 +1,12 @@
 import Foundation
 import Platform
+import Synchronization
 import TestSupport
 import Testing
 
-/// An upstream server misbehaves: clients get the right answer elsewhere, or a failure with its reason, in time.
+/// An upstream server misbehaves: clients get the right answer elsewhere, or a failure with its reason.
+///
+/// When that is is for the tests of `ForwardCore`, which have a clock of their own.
 @Suite("A bad upstream server")
 struct BadUpstreamTests {
     enum Fault: String, CaseIterable, Sendable {
@@ -51,16 +54,18 @@ struct BadUpstreamTests {
 
     private static let good: ScriptedServer.Script = { query, _ in .send(Reply.addresses(query)) }
 
-    private func daemon(_ servers: [ScriptedServer], _ more: String = "") async throws -> (
-        DaemonProcess, TemporaryFolder
-    ) {
+    /// `timeout`: short where the test is for what comes then, and long where an answer is.
+    private func daemon(
+        _ servers: [ScriptedServer], timeout: String = "60s", _ more: String = ""
+    ) async throws -> (DaemonProcess, TemporaryFolder) {
         let folder = try TemporaryFolder()
         let list = servers.map { "\"127.0.0.1:\($0.port)\"" }.joined(separator: ", ")
-        let file = try folder.write("upstream:\n  servers: [\(list)]\n  timeout: 1500ms\n\(more)", to: "stub53.yaml")
+        let file = try folder.write(
+            "upstream:\n  servers: [\(list)]\n  timeout: \(timeout)\n\(more)", to: "stub53.yaml")
         return (try await DaemonProcess(["--config", file, "--no-hosts", "--zones", folder.path]), folder)
     }
 
-    @Test("another server's answer is given instead, and in time", arguments: Fault.allCases)
+    @Test("another server's answer is given instead, long before the deadline", arguments: Fault.allCases)
     func failover(_ fault: Fault) async throws {
         let bad = try ScriptedServer(fault.script)
         let good = try ScriptedServer(Self.good)
@@ -69,60 +74,63 @@ struct BadUpstreamTests {
         for name in ["one.example.net", "two.example.net", "three.example.net"] {
             #expect(try await daemon.dig(name, "+short") == "192.0.2.1\n")
             let lookup = try await daemon.lookup("\(name).", "A")
-            #expect((lookup["duration_us"] as? Int ?? .max) < 1_500_000, "\(lookup)")
             #expect((lookup["upstream"] as? String)?.contains(":\(good.port)") == true, "\(lookup)")
         }
         #expect(try await daemon.stop() == 0)
     }
 
     @Test(
-        "alone, it gives SERVFAIL with the reason within the deadline; its recovery is noticed",
+        "alone, it gives SERVFAIL with the reason at the deadline; its recovery is noticed",
         arguments: Fault.allCases)
     func alone(_ fault: Fault) async throws {
         let server = try ScriptedServer(fault.script)
-        let (daemon, folder) = try await daemon([server])
+        let (daemon, folder) = try await daemon([server], timeout: "5s")
         defer { withExtendedLifetime(folder) {} }
         let failure = try await daemon.dig("one.example.net")
-        let lookup = try await daemon.lookup("one.example.net.", "A")
-        #expect((lookup["duration_us"] as? Int ?? .max) < 1_700_000, "\(lookup)")
         #expect(failure.contains("status: SERVFAIL"), "\(failure)")
         if let reason = fault.reason { #expect(failure.contains("; EDE: \(reason)"), "\(failure)") }
         #expect(!failure.contains("6.6.6.6"))
         server.become(Self.good)
-        // By itself, within the time in which a down server is tried again.
-        let end = ContinuousClock.now + .seconds(5)
-        var answer = ""
-        var tries = 0
-        while answer != "192.0.2.1\n", ContinuousClock.now < end {
-            tries += 1
-            answer = try await daemon.dig("back\(tries).example.net", "+short")
-        }
-        #expect(answer == "192.0.2.1\n")
+        try await until("192.0.2.1\n") { try await daemon.dig("back\($0).example.net", "+short") }
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("once it is known to be down, later queries fail at once")
+    /// Tries until something of `text` is among what comes; `attempt` gets the number of the try.
+    private func until(_ text: String, _ attempt: (Int) async throws -> String) async throws {
+        let end = ContinuousClock.now + .seconds(longestWait)
+        var (said, tries) = ("", 0)
+        while !said.contains(text) {
+            try #require(ContinuousClock.now < end, "\(said)")
+            tries += 1
+            said = try await attempt(tries)
+        }
+    }
+
+    @Test("once it is known to be down, later queries fail without being asked there")
     func knownDown() async throws {
         let server = try ScriptedServer(Fault.silent.script)
-        let (daemon, folder) = try await daemon([server])
+        // Longer than it takes to find that out.
+        let (daemon, folder) = try await daemon([server], timeout: "4s")
         defer { withExtendedLifetime(folder) {} }
         _ = try await daemon.dig("one.example.net")
         _ = try await daemon.dig("two.example.net")
         let client = try DatagramClient(port: daemon.port)
-        for id in 0..<20 as Range<UInt16> { client.send(Wire.query("n\(id).example.net.", id: id)) }
+        for id in 0..<20 as Range<UInt16> { client.send(Wire.query("later\(id).example.net.", id: id)) }
         for _ in 0..<20 { #expect(Wire.code(try #require(try await client.receive())) == 2) }
-        var quick = 0
-        for id in 0..<20 {
-            let lookup = try await daemon.lookup("n\(id).example.net.", "A")
-            if (lookup["duration_us"] as? Int ?? .max) < 200_000 { quick += 1 }
-        }
         // One at a time is let through, to see whether it is back.
-        #expect(quick >= 18)
+        #expect(server.questions("later") < 10)
     }
 
-    @Test("a late answer is not lost: the copy to the next server wins, or it is waited for")
+    @Test("a late answer is not lost: it counts although the question has been asked once more")
     func late() async throws {
-        let slow = try ScriptedServer { query, _ in .sendAfter(milliseconds: 700, Reply.addresses(query)) }
+        let first = Mutex<ScriptedServer.Release?>(nil)
+        let slow = try ScriptedServer { query, _ in
+            // Sent once the second has come, which itself gets no answer.
+            let late = first.withLock { $0 }
+            late?.send()
+            return late == nil
+                ? .hold(Reply.addresses(query)) { release in first.withLock { $0 = release } } : .silence
+        }
         let (daemon, folder) = try await daemon([slow])
         defer { withExtendedLifetime(folder) {} }
         #expect(try await daemon.dig("late.example.net", "+short") == "192.0.2.1\n")
@@ -197,12 +205,10 @@ struct BadUpstreamTests {
         #expect(try await daemon.dig("stale.example.net", "+short") == "192.0.2.1\n")
         server.become { _, _ in .silence }
         // The TTL of one second has to pass, whatever the clock's grain; until then the cache answers.
-        let end = ContinuousClock.now + .seconds(5)
-        var answer = ""
-        while !answer.contains("Stale Answer"), ContinuousClock.now < end {
-            answer = try await daemon.dig("stale.example.net")
+        try await until("; EDE: 3 (Stale Answer)") { _ in
+            let answer = try await daemon.dig("stale.example.net")
             #expect(answer.contains("192.0.2.1"))
+            return answer
         }
-        #expect(answer.contains("; EDE: 3 (Stale Answer)"), "\(answer)")
     }
 }

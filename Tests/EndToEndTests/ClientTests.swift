@@ -90,7 +90,10 @@ struct ClientTests {
                 ("over.acme.org", "127.0.0.14\n"), ("acme.org", "152.153.81.14\n"), ("www.example.net", "192.0.2.1\n"),
             ] {
                 let result = try await Command.run(
-                    ["@127.0.0.1", "-p", "\(daemon.port)", transport, "+short", "+edns", "+cookie", name, "A"],
+                    [
+                        "@127.0.0.1", "-p", "\(daemon.port)", transport, "+short", "+edns", "+cookie",
+                        "+timeout=\(longestWait)", name, "A",
+                    ],
                     executable: URL(filePath: "/usr/bin/kdig"))
                 #expect(result.output == expected, "\(result)")
             }
@@ -123,18 +126,19 @@ struct ClientTests {
             def ask(name, type="A", **options):
                 return dns.message.make_query(name, type, **options)
             for send in (dns.query.udp, dns.query.tcp):
-                answer = send(ask("over.acme.org"), "127.0.0.1", port=port, timeout=10)
+                answer = send(ask("over.acme.org"), "127.0.0.1", port=port, timeout=\(longestWait))
                 assert answer.answer[0].to_text() == "over.acme.org. 0 IN A 127.0.0.14", answer
                 assert answer.flags & dns.flags.AA
-                answer = send(ask("acme.org", use_edns=0, want_dnssec=True, payload=1400), "127.0.0.1", port=port, timeout=10)
+                answer = send(ask("acme.org", use_edns=0, want_dnssec=True, payload=1400), "127.0.0.1", port=port, timeout=\(longestWait))
                 assert answer.answer[0][0].to_text() == "152.153.81.14" and answer.edns == 0, answer
-                answer = send(ask("nope.acme.org"), "127.0.0.1", port=port, timeout=10)
+                answer = send(ask("nope.acme.org"), "127.0.0.1", port=port, timeout=\(longestWait))
                 assert answer.rcode() == 3 and answer.authority[0].rdtype == 6, answer
             cookie = dns.edns.GenericOption(10, b"12345678")
-            answer = dns.query.udp(ask("acme.org", use_edns=0, options=[cookie]), "127.0.0.1", port=port, timeout=10)
+            answer = dns.query.udp(ask("acme.org", use_edns=0, options=[cookie]), "127.0.0.1", port=port, timeout=\(longestWait))
             data = [o for o in answer.options if o.otype == 10][0].data
             assert data[:8] == b"12345678" and len(data) == 24, data
             resolver = dns.resolver.Resolver(configure=False)
+            resolver.timeout = resolver.lifetime = \(longestWait)
             resolver.nameservers, resolver.port = ["127.0.0.1"], port
             assert [r.to_text() for r in resolver.resolve("www.acme.org")] == ["152.153.81.14"]
             assert [r.to_text() for r in resolver.resolve("www.example.net")] == ["192.0.2.1"]

@@ -95,12 +95,10 @@ struct ControlTests {
     @Test("log shows what was kept as the log file has it, chosen by filters")
     func log() async throws {
         let world = try await World()
-        for words in [
-            ["over.acme.org"], ["www.acme.org"], ["acme.org", "MX"], ["nope.acme.org"], ["localhost", "AAAA"],
-        ] {
-            _ = try await Command.run(
-                ["@127.0.0.1", "-p", "\(world.daemon.port)"] + words, executable: URL(filePath: "/usr/bin/dig"))
-        }
+        for (name, type) in [
+            ("over.acme.org", "A"), ("www.acme.org", "A"), ("acme.org", "MX"), ("nope.acme.org", "A"),
+            ("localhost", "AAAA"),
+        ] { _ = try await world.daemon.dig(name, type) }
         let all = try await world.run("log", "--json").output
         #expect(all.split(separator: "\n").count == 5)
         #expect(all == (try String(contentsOfFile: world.folder.file("log"), encoding: .utf8)))
@@ -177,7 +175,7 @@ struct ControlTests {
             s.sendall(b'GET /v1/lookups/live HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')
             s.recv(1)
             print('watches', flush=True)
-            time.sleep(60)
+            time.sleep(3600)
             """
         let watcher = try ProgramProcess("/usr/bin/python3", ["-c", script])
         _ = try await watcher.output.first(containing: "watches")
@@ -187,10 +185,9 @@ struct ControlTests {
             if id % 50 == 0 { _ = try await client.receive() }
         }
         _ = try await world.run("log", "-n", "1")
-        let started = ContinuousClock.now
+        // They themselves would stay.
         world.daemon.program.signal(SIGTERM)
         #expect(try await world.daemon.program.exitCode() == 0)
-        #expect(ContinuousClock.now - started < .seconds(5))
         watcher.signal(SIGKILL)
     }
 
@@ -230,7 +227,7 @@ struct ControlTests {
                 s.close()
                 return status
             for _ in range(70): watch()
-            end = time.monotonic() + 10
+            end = time.monotonic() + \(longestWait)
             while time.monotonic() < end:
                 status = watch()
                 if status == b'HTTP/1.1 200': break
@@ -326,6 +323,23 @@ struct ControlTests {
         #expect(wrong.code == 1 && wrong.errors.contains("'127.0.0.256' is not an IPv4 address"), "\(wrong.errors)")
     }
 
+    @Test("Who adds an override hears of it, however busy the machine and its daemon are")
+    func manyOverrides() async throws {
+        let world = try await World()
+        for first in stride(from: 0, to: 200, by: 8) {
+            try await withThrowingTaskGroup { group in
+                for number in first..<(first + 8) {
+                    group.addTask {
+                        let added = try await world.run("override", "add", "n\(number).test", "127.0.1.\(number)")
+                        #expect(added.code == 0 && added.output.contains(" n\(number).test. "), "\(added)")
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+        #expect(try await world.run("override", "list").output.split(separator: "\n").count == 200)
+    }
+
     @Test("why asks the daemon, which knows its cache; flush has it forget")
     func whyAndFlush() async throws {
         let upstream = try ScriptedServer { query, _ in .send(Reply.addresses(query)) }
@@ -370,7 +384,7 @@ struct ControlTests {
             import socket, time
             s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             query = bytes.fromhex('000701000001000000000000') + b'\\x04over\\x04acme\\x03org\\0\\0\\x01\\0\\x01'
-            for _ in range(600):
+            while True:
                 s.sendto(query, ('127.0.0.1', \(world.daemon.port)))
                 s.recv(512)
                 time.sleep(0.05)

@@ -17,12 +17,14 @@ struct DnstapTests {
         }
     }
 
+    /// Upstream is asked over TCP if nothing else is said: no question is sent twice then because its answer was late.
     private func daemon(
-        _ destinations: [String], _ more: [String] = [], behind wrapper: [String] = []
+        _ destinations: [String], _ more: [String] = [], overUDP: Bool = false, behind wrapper: [String] = []
     ) async throws -> DaemonProcess {
         try await DaemonProcess(
             [
-                "--hosts", folder.file("hosts"), "--zones", folder.path, "--upstream", "127.0.0.1:\(upstream.port)",
+                "--hosts", folder.file("hosts"), "--zones", folder.path, "--upstream",
+                "\(overUDP ? "" : "tcp://")127.0.0.1:\(upstream.port)",
             ] + destinations.flatMap { ["--dnstap", $0] } + more,
             behind: wrapper + ["/usr/bin/env", "STATE_DIRECTORY=\(folder.file("state"))"])
     }
@@ -45,18 +47,18 @@ struct DnstapTests {
 
     /// Waits until a file holds so many frames for a name; what may be too early to be read is tried again.
     private static func frames(_ count: Int, of name: String, in path: String) async throws {
-        let end = ContinuousClock.now + .seconds(15)
+        let end = ContinuousClock.now + .seconds(longestWait)
         while ContinuousClock.now < end {
             if try await lines(path).count(where: { $0.contains("\"\(name)\"") }) >= count { return }
             try await Task.sleep(for: .milliseconds(20))
         }
-        throw LineReader.Missing(description: "no \(count) frames of \(name) after 15 s")
+        throw LineReader.Missing(description: "no \(count) frames of \(name) after \(longestWait) s")
     }
 
     @Test("a file tells of each lookup and of each exchange with upstream, over UDP and TCP")
     func file() async throws {
         let path = folder.file("tap.fstrm")
-        let daemon = try await daemon([path])
+        let daemon = try await daemon([path], overUDP: true)
         #expect(try await daemon.dig("over.acme.org", "+short") == "127.0.0.14\n")
         #expect(try await daemon.dig("over.acme.org", "HTTPS", "+tcp", "+short") == "")
         #expect(try await daemon.dig("www.example.net", "+short", "+dnssec") == "192.0.2.1\n")
@@ -64,6 +66,8 @@ struct DnstapTests {
         #expect(try await daemon.stop() == 0)
 
         let lines = try await Self.lines(path).map { $0.dropFirst(2) }
+        let messages = try await Self.messages(path)
+        #expect(messages.count == lines.count)
         func count(_ kind: String, _ transport: String, _ name: String, _ type: String) -> Int {
             lines.count { $0.first == kind && $0.contains(transport) && $0.contains("\"\(name)\"") && $0.last == type }
         }
@@ -72,15 +76,15 @@ struct DnstapTests {
             #expect(count(kind, "TCP", "over.acme.org.", "HTTPS") == 1)
             #expect(count(kind, "UDP", "www.example.net.", "A") == 1)
         }
+        // Of a question that is sent twice, since its answer was late, both are told.
         for kind in ["FQ", "FR"] {
-            #expect(count(kind, "UDP", "www.example.net.", "A") == 1)
-            #expect(count(kind, "UDP", "large.example.net.", "A") == 1)
+            #expect(count(kind, "UDP", "www.example.net.", "A") >= 1)
+            #expect(count(kind, "UDP", "large.example.net.", "A") >= 1)
             #expect(count(kind, "TCP", "large.example.net.", "A") == 1)
         }
-        #expect(lines.count == 14, "\(lines)")
+        let clients = lines.count { $0.first?.first == "C" }
+        #expect(clients == 8 && lines.count >= clients + 6, "\(lines)")
 
-        let messages = try await Self.messages(path)
-        #expect(messages.count == 14)
         #expect(messages.allSatisfy { $0.contains("version: \"stub53 ") && $0.contains("identity: \"") })
         let answered = try #require(
             messages.first {

@@ -44,16 +44,15 @@ struct EncryptedTests {
     private func kdig(_ port: UInt16, _ words: String...) async throws -> String {
         try await Command.run(
             [
-                "@127.0.0.1", "-p", "\(port)", "+tls-ca=\(authority)", "+tls-hostname=localhost", "+timeout=10",
-                "+retry=0",
-            ]
-                + words, executable: URL(filePath: "/usr/bin/kdig")
+                "@127.0.0.1", "-p", "\(port)", "+tls-ca=\(authority)", "+tls-hostname=localhost",
+                "+timeout=\(longestWait)", "+retry=0",
+            ] + words, executable: URL(filePath: "/usr/bin/kdig")
         ).output
     }
 
     private func curl(_ words: String...) async throws -> Command.Result {
         try await Command.run(
-            ["--silent", "--show-error", "--max-time", "20", "--cacert", authority] + words,
+            ["--silent", "--show-error", "--max-time", "\(longestWait)", "--cacert", authority] + words,
             executable: URL(filePath: "/usr/bin/curl"))
     }
 
@@ -126,8 +125,10 @@ struct EncryptedTests {
             (["-H", "content-type: application/dns-message", "--data-binary", "short", url], "400"),
         ] {
             let result = try await Command.run(
-                ["--silent", "--max-time", "20", "--cacert", authority, flag, "-o", "/dev/null", "-w", "%{http_code}"]
-                    + words, executable: URL(filePath: "/usr/bin/curl"))
+                [
+                    "--silent", "--max-time", "\(longestWait)", "--cacert", authority, flag, "-o", "/dev/null", "-w",
+                    "%{http_code}",
+                ] + words, executable: URL(filePath: "/usr/bin/curl"))
             #expect(result.output == status, "\(words.prefix(2))")
         }
     }
@@ -151,8 +152,8 @@ struct EncryptedTests {
         }
         let result = try await Command.run(
             [
-                "--silent", "--http2", "--parallel", "--parallel-max", "60", "--max-time", "30", "--cacert", authority,
-                "-w", "%{http_code} %{num_connects}\\n",
+                "--silent", "--http2", "--parallel", "--parallel-max", "60", "--max-time", "\(longestWait)", "--cacert",
+                authority, "-w", "%{http_code} %{num_connects}\\n",
             ] + urls, executable: URL(filePath: "/usr/bin/curl"))
         let lines = result.output.split(separator: "\n")
         #expect(lines.count == 150 && lines.allSatisfy { $0.hasPrefix("200 ") }, "\(result.output.prefix(300))")
@@ -185,15 +186,18 @@ struct EncryptedTests {
         }
     }
 
+    /// Makes a certificate for NAME.test, and its key.
+    private func makeCertificate(_ name: String) async throws {
+        let made = try await run(
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+            "2", "-subj", "/CN=\(name)", "-addext", "subjectAltName=DNS:\(name).test", "-keyout",
+            folder.file("\(name).key"), "-out", folder.file("\(name).pem"))
+        try #require(made.code == 0, "\(made.errors)")
+    }
+
     @Test("A certificate of one's own is served; one that does not fit its key is refused with the file's name")
     func ownCertificate() async throws {
-        for name in ["one", "other"] {
-            let made = try await run(
-                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
-                "2", "-subj", "/CN=\(name)", "-addext", "subjectAltName=DNS:\(name).test", "-keyout",
-                folder.file("\(name).key"), "-out", folder.file("\(name).pem"))
-            #expect(made.code == 0)
-        }
+        for name in ["one", "other"] { try await makeCertificate(name) }
         let (daemon, ports) = try await daemon(
             ["127.0.0.1:0", "tls://127.0.0.1:0"], "--certificate", folder.file("one.pem"), "--key",
             folder.file("one.key"))
@@ -226,6 +230,37 @@ struct EncryptedTests {
                 folder.file("one.pem"), "--key", folder.file("strange.key"),
             ] + Command.apart)
         #expect(wrong.code == 78 && wrong.errors.contains("\(folder.file("one.pem")): "), "\(wrong.errors)")
+    }
+
+    @Test("A certificate in use is followed, also once another one is configured, which needs a restart")
+    func certificateInUse() async throws {
+        // In a folder that nothing else is watched in, and with its key in the same file, so that both are replaced at once.
+        for name in ["one", "next", "later"] {
+            try await makeCertificate(name)
+            let parts = try ["pem", "key"].map {
+                try String(contentsOfFile: folder.file("\(name).\($0)"), encoding: .utf8)
+            }
+            try folder.write(parts.joined(), to: "tls/\(name)")
+        }
+        func configuration(_ name: String) -> String {
+            let path = folder.file("tls/\(name)")
+            return "tls: {certificate: \(path), key: \(path)}\n"
+        }
+        let file = try folder.write(configuration("one"), to: "settings/stub53.yaml")
+        let (daemon, ports) = try await daemon(["127.0.0.1:0", "tls://127.0.0.1:0"], "--config", file)
+        try folder.write(configuration("next"), to: "settings/stub53.yaml")
+        _ = try await daemon.errors.first(containing: "tls.certificate, tls.key changed, which needs a restart")
+
+        let before = daemon.errors.all.count
+        try #require(rename(folder.file("tls/later"), folder.file("tls/one")) == 0)
+        _ = try await daemon.errors.first(from: before, containing: "reload     changed files")
+        let answer = try await Command.run(
+            [
+                "@127.0.0.1", "-p", "\(ports[1])", "+tls-ca=\(folder.file("later.pem"))", "+tls-hostname=later.test",
+                "+short", "over.acme.org",
+            ], executable: URL(filePath: "/usr/bin/kdig"))
+        #expect(answer.output == "127.0.0.14\n", "\(answer.errors)")
+        #expect(try await daemon.stop() == 0)
     }
 
     @Test("An idle connection is closed, one that never shakes hands too")

@@ -6,9 +6,13 @@ import Testing
 /// SIGTERM and SIGINT: what was asked is answered, then it ends with code 0.
 @Suite("A daemon that is told to end")
 struct EndTests {
+    /// How long upstream may take at the end.
+    private static let grace = Duration.seconds(2)
+
     private func daemon(_ upstream: ScriptedServer, _ folder: TemporaryFolder) async throws -> DaemonProcess {
         try await DaemonProcess([
-            "--config", try folder.write("upstream:\n  timeout: 20s\n", to: "stub53.yaml"), "--no-hosts", "--zones",
+            "--config", try folder.write("upstream.timeout: 60s\ntcp.idle-timeout: 5m\n", to: "stub53.yaml"),
+            "--no-hosts", "--zones",
             folder.path, "--upstream", "127.0.0.1:\(upstream.port)",
         ])
     }
@@ -26,31 +30,34 @@ struct EndTests {
         // A query loop beside them, until nobody answers any more.
         let looped = Atomic(0)
         async let loop: Void = blocking {
-            let client = try DatagramClient(port: port, patience: 1)
-            while client.send(Wire.query("www.shop.test.", id: 1)), client.receiveNow() != nil {
-                looped.add(1, ordering: .relaxed)
+            let client = try DatagramClient(port: port, wait: 1)
+            while client.send(Wire.query("www.shop.test.", id: 1)) {
+                if client.receiveNow() != nil { looped.add(1, ordering: .relaxed) }
             }
         }
         // One thread, so that the busy tests beside it do not come between the signal and the answers.
-        let answers = try await blocking {
+        let (answers, isInTime) = try await blocking {
             let datagrams = try DatagramClient(port: port)
             let stream = try StreamClient(port: port)
             for id in 0..<100 as Range<UInt16> { datagrams.send(Wire.query("u\(id).example.net.", id: id)) }
             for id in 100..<150 as Range<UInt16> { try stream.send(Wire.query("t\(id).example.net.", id: id)) }
             try waitUntil("upstream is asked") { held.withLock { Set($0.map(\.question)).count } == 150 }
             try waitUntil("the loop runs") { looped.load(ordering: .relaxed) > 0 }
+            let told = ContinuousClock.now
             daemon.program.signal(signal)
             // No new connections: it has begun to end.
             try waitUntil("no more connections") { (try? StreamClient(port: port)) == nil }
             for release in held.withLock({ $0 }) { release.send() }
+            let isInTime = ContinuousClock.now - told < Self.grace / 2
             var answers: [[UInt8]] = []
             for _ in 0..<100 { answers.append(try #require(datagrams.receiveNow())) }
             for _ in 0..<50 { answers.append(try #require(try stream.receiveNow())) }
             #expect(try stream.receiveNow() == nil)
-            return answers
+            return (answers, isInTime)
         }
         #expect(Set(answers.map(Wire.id)) == Set(0..<150))
-        #expect(answers.allSatisfy { Wire.code($0) == 0 && Wire.answers($0) == 1 })
+        // On a machine that is too busy upstream was too late: then they are told so.
+        #expect(answers.allSatisfy { Wire.code($0) == 0 && Wire.answers($0) == 1 || !isInTime && Wire.code($0) == 2 })
         #expect(try await daemon.program.exitCode() == 0)
         try await loop
         // Each has its line, those at the very end too.
@@ -66,10 +73,12 @@ struct EndTests {
         let client = try DatagramClient(port: daemon.port)
         client.send(Wire.query("never.example.net.", id: 7))
         try await eventually("upstream is asked") { upstream.count("never") > 0 }
-        // Its twenty seconds are not waited for: the client's own patience is five.
         daemon.program.signal(SIGTERM)
         let answer = try #require(try await client.receive())
         #expect(Wire.id(answer) == 7 && Wire.code(answer) == 2)
+        // Not Ready: its minute was not waited for.
+        let error = try await daemon.lookup("never.example.net.", "A")["ede"] as? [String: Any]
+        #expect(error?["code"] as? Int == 14)
         #expect(try await daemon.program.exitCode() == 0)
     }
 
@@ -81,9 +90,9 @@ struct EndTests {
         let client = try StreamClient(port: daemon.port)
         try client.send(Wire.query("localhost.", id: 1))
         #expect(try await client.receive() != nil)
-        // Idle connections are closed after ten seconds, and that is as long as the client waits here.
+        // Idle connections are closed after five minutes, and that is longer than anybody waits here.
         daemon.program.signal(SIGTERM)
         #expect(try await client.receive() == nil)
-        #expect(try await daemon.program.exitCode(within: 5) == 0)
+        #expect(try await daemon.program.exitCode() == 0)
     }
 }

@@ -136,7 +136,7 @@ struct ExecTests {
             read line < done
             tries=0
             until grep -q stub53 /etc/resolv.conf && ! grep -q acme /etc/hosts; do
-                tries=$((tries + 1)); [ $tries -lt 1000 ]; sleep 0.01
+                tries=$((tries + 1)); [ $tries -lt 6000 ]; sleep 0.01
             done
             dig +short acme.org
             """

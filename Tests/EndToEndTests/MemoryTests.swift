@@ -64,17 +64,24 @@ struct MemoryTests {
             "--config", file, "--no-hosts", "--zones", folder.file("zones"), "--log", "none", "--upstream",
             "127.0.0.1:\(upstream.port)",
         ])
-        let client = try DatagramClient(port: daemon.port)
-        for id in 0..<2000 as Range<UInt16> { client.send(Wire.query("n\(id).example.net.", id: id)) }
-        let local = try DatagramClient(port: daemon.port)
-        local.send(Wire.query("www.shop.test.", id: 1))
-        #expect(try await local.receive().map(Wire.answers) == 1)
-        var failed = 0
-        while failed < 2000, let answer = try await client.receive() {
-            #expect(Wire.code(answer) == 2)
-            failed += 1
+        let port = daemon.port
+        try await blocking {
+            let client = try DatagramClient(port: port)
+            var sent: UInt16 = 0
+            for failed in 0..<2000 {
+                // Twice as many as may wait; more than the system's buffers hold would be nobody's fault.
+                while sent < min(failed + 400, 2000) {
+                    client.send(Wire.query("n\(sent).example.net.", id: sent))
+                    sent += 1
+                }
+                if failed == 0 {
+                    let local = try DatagramClient(port: port)
+                    local.send(Wire.query("www.shop.test.", id: 1))
+                    #expect(local.receiveNow().map(Wire.answers) == 1)
+                }
+                #expect(Wire.code(try #require(client.receiveNow())) == 2)
+            }
         }
-        #expect(failed == 2000)
         #expect(try await daemon.stop() == 0)
     }
 }

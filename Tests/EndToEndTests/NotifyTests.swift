@@ -20,7 +20,7 @@ struct NotifyTests {
             }
         }
         #expect(bound == 0)
-        var limit = timeval(tv_sec: 10, tv_usec: 0)
+        var limit = timeval(tv_sec: longestWait, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
         @Sendable func next() async throws -> [String] {
             try await blocking {

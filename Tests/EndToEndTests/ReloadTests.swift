@@ -65,7 +65,7 @@ struct ReloadTests {
         let said = try await reload(daemon) { try FileManager.default.removeItem(atPath: folder.file("hosts")) }
         #expect(said.contains { $0.contains(folder.file("hosts")) && $0.contains("can't be read") }, "\(said)")
         #expect(try await daemon.dig("over.test", "+short") == "127.0.0.14\n")
-        _ = try await reload(daemon) { try folder.write("127.0.0.17 over.test\n", to: "hosts") }
+        _ = try await reload(daemon) { try replace("hosts", "127.0.0.17 over.test\n") }
         #expect(try await daemon.dig("over.test", "+short") == "127.0.0.17\n")
     }
 

@@ -17,7 +17,7 @@ struct StartTests {
     ) async throws -> (code: Int32, complaint: String) {
         var all = wrapper + [Command.executable.path, "serve"] + arguments + Command.apart
         let program = try ProgramProcess(all.removeFirst(), all, folder: folder)
-        let code = try await program.exitCode(within: 10)
+        let code = try await program.exitCode()
         _ = try? await program.errors.first { _ in false }
         return (code, program.errors.all.joined(separator: "\n"))
     }

@@ -45,7 +45,7 @@ struct StreamClientTests {
 
     @Test("that never read their answers are not read from either, take little memory, and are closed in time")
     func neverReads() async throws {
-        let daemon = try await daemon("tcp.idle-timeout: 6s\n")
+        let daemon = try await daemon("tcp.idle-timeout: 5m\n")
         let port = daemon.port
         #expect(try await daemon.dig("long.shop.test", "TXT", "+tcp", "+short").contains("xxx"))
         let before = try resident(daemon)
@@ -60,6 +60,8 @@ struct StreamClientTests {
         // The others don't notice.
         try await eventually("only these are open") { try connections(daemon) == 20 }
         #expect(try await daemon.dig("www.shop.test", "+tcp", "+short") == "198.51.100.7\n")
+        let beside = try folder.write("tcp.idle-timeout: 1s\n", to: "new")
+        #expect(rename(beside, folder.file("stub53.yaml")) == 0)
         try await eventually("they are closed") { try connections(daemon) == 0 }
         withExtendedLifetime(clients) {}
         #expect(try await daemon.stop() == 0)
@@ -70,7 +72,7 @@ struct StreamClientTests {
         let count = 30_000
         let text = (0..<count).map { "t\($0) TXT \"\(String(repeating: "y", count: 250))\"\n" }.joined()
         try folder.write(ZoneText.shop + text, to: "zones/shop.zone")
-        let daemon = try await daemon("tcp.idle-timeout: 10s\n")
+        let daemon = try await daemon("tcp.idle-timeout: 5m\n")
         // What is asked for the first time is there.
         #expect(try await daemon.dig("t7.shop.test", "TXT", "+tcp", "+short").contains("yyy"))
         let before = try resident(daemon)
@@ -105,7 +107,7 @@ struct StreamClientTests {
             .sendAfter(milliseconds: 5, Reply.addresses(query))
         }
         let daemon = try await daemon(
-            "tcp:\n  max-connections: 8\n  idle-timeout: 20s\nworkers: 2\n", upstream: upstream)
+            "tcp:\n  max-connections: 8\n  idle-timeout: 5m\nworkers: 2\n", upstream: upstream)
         let port = daemon.port
         #expect(try await daemon.dig("www.shop.test", "+tcp", "+short") == "198.51.100.7\n")
         let query = framed(Wire.query("www.shop.test.", id: 1))
@@ -152,7 +154,7 @@ struct StreamClientTests {
         }
         let upstream = try ScriptedServer(hold)
         // One thread, so that the next connection comes to the place of the last one.
-        let daemon = try await daemon("workers: 1\n", upstream: upstream)
+        let daemon = try await daemon("workers: 1\nupstream.timeout: 60s\ntcp.idle-timeout: 5m\n", upstream: upstream)
         for round in 0..<5 as Range<UInt16> {
             upstream.become(hold)
             try await blocking {
@@ -183,7 +185,7 @@ struct StreamClientTests {
 
     @Test("that are slow to take their answers get those that there are when the daemon ends")
     func slowAtEnd() async throws {
-        let daemon = try await daemon("tcp.idle-timeout: 20s\n")
+        let daemon = try await daemon("tcp.idle-timeout: 5m\n")
         let client = try StreamClient(port: daemon.port, receiveBuffer: 4096)
         client.limitSendBuffer(4096)
         let queries = (0..<100_000).flatMap { framed(Wire.query("long.shop.test.", type: 16, id: UInt16($0 & 0xFFFF))) }

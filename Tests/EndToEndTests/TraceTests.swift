@@ -29,7 +29,8 @@ struct TraceTests {
 
     /// Runs it with the test's authority and, as sources, the hosts file and the zones of the folder.
     private func trace(_ url: String, _ more: String...) async throws -> Command.Result {
-        try await Command.run(["trace", url, "--ca", "ca.pem"] + more + local, in: folder.path)
+        let patience = more.contains("--timeout") ? [] : ["--timeout", "\(longestWait)"]
+        return try await Command.run(["trace", url, "--ca", "ca.pem"] + patience + more + local, in: folder.path)
     }
 
     private var local: [String] { ["--hosts", "hosts", "--zones", "zones", "--no-upstream"] }

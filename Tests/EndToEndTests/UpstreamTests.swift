@@ -104,16 +104,16 @@ struct UpstreamTests {
             try await daemon.dig("www.example.net", "+noall", "+answer").split(separator: "\t")
                 .dropFirst().compactMap { Int($0) }.first
         }
+        let start = ContinuousClock.now
         var last = try #require(try await ttl())
         #expect(last <= 300)
         let first = last
-        let end = ContinuousClock.now + .seconds(10)
-        while last > first - 2, ContinuousClock.now < end {
+        while last > first - 2 {
             let now = try #require(try await ttl())
-            #expect(now <= last)
+            // Never younger again, and not older than it can be.
+            #expect(now <= last && .seconds(first - now - 1) <= ContinuousClock.now - start)
             last = now
         }
-        #expect(last == first - 2)
         let sources = daemon.output.all.filter { $0.contains("\"www.example.net.\"") }
         #expect(sources.filter { $0.contains("\"source\":\"upstream\"") }.count == 1)
     }
@@ -140,6 +140,6 @@ struct UpstreamTests {
         ])
         #expect(try await daemon.dig("www.example.net", "+short") == "192.0.2.80\n")
         #expect(try await daemon.dig("www.example.com", "+short") == "10.9.8.7\n")
-        #expect(other.count() == 1)
+        #expect(other.questions() == 1)
     }
 }

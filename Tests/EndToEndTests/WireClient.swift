@@ -30,7 +30,7 @@ final class StreamClient: @unchecked Sendable {
         if source != 1 { try loopback(0, source) { Foundation.bind(descriptor, $0, $1) == 0 } }
         try loopback(port) { Foundation.connect(descriptor, $0, $1) == 0 }
         // Nothing takes so long; a test that waits longer has failed.
-        var limit = timeval(tv_sec: 10, tv_usec: 0)
+        var limit = timeval(tv_sec: longestWait, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
@@ -106,14 +106,13 @@ final class StreamClient: @unchecked Sendable {
 final class DatagramClient: @unchecked Sendable {
     private let descriptor: Int32
 
-    /// `patience`: how long `receive` waits, in seconds. `host`: the last number of the daemon's address, 127.0.0.N.
-    init(port: UInt16, patience: Int = 5, host: UInt8 = 1) throws {
+    /// `wait`: how long `receive` waits, in seconds. `host`: the last number of the daemon's address, 127.0.0.N.
+    init(port: UInt16, wait: Int = longestWait, host: UInt8 = 1) throws {
         descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         try loopback(port, host) { Foundation.connect(descriptor, $0, $1) == 0 }
-        var limit = timeval(tv_sec: patience, tv_usec: 0)
+        var limit = timeval(tv_sec: wait, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        var buffer: Int32 = 4 << 20
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &buffer, socklen_t(MemoryLayout<Int32>.size))
+        enlargeReceiveBuffer(descriptor)
     }
 
     deinit { close(descriptor) }
@@ -126,9 +125,14 @@ final class DatagramClient: @unchecked Sendable {
     func receive() async throws -> [UInt8]? { try await blocking { [self] in receiveNow() } }
 
     /// The same, on a thread that may block.
-    func receiveNow() -> [UInt8]? {
+    func receiveNow() -> [UInt8]? { read(0) }
+
+    /// The next of the messages that are here; nil when there is none.
+    func takeNow() -> [UInt8]? { read(Int32(MSG_DONTWAIT)) }
+
+    private func read(_ flags: Int32) -> [UInt8]? {
         var bytes = [UInt8](repeating: 0, count: 4096)
-        let got = recv(descriptor, &bytes, bytes.count, 0)
+        let got = recv(descriptor, &bytes, bytes.count, flags)
         return got >= 12 ? Array(bytes[..<got]) : nil
     }
 }

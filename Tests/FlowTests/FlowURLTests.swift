@@ -24,7 +24,8 @@ struct FlowURLTests {
         arguments: [
             ("ftp://acme.org/", "not followed by the web"), ("javascript:alert(1)", "not followed by the web"),
             ("http://", "no host"), ("http://acme.org:0/", "port"), ("http://acme.org:99999/", "port"),
-            ("http://a..b/", "label is empty"), ("http://1.2.3/", "neither a domain name nor an IPv4"),
+            ("http://a..b/", "label is empty"), ("http://../", "label is empty"),
+            ("http://a../", "label is empty"), ("http://1.2.3/", "neither a domain name nor an IPv4"),
             ("http://[::1%25lo]/", "no IPv6 address"), ("http://ac me.org/", "no domain name"),
             ("http://\u{202E}gro/", "no domain name"), ("http://a\u{7}b/", "no domain name"),
             ("http://" + String(repeating: "a", count: 9000), "longer than"),
@@ -42,6 +43,7 @@ struct FlowURLTests {
             ("c", "http://acme.org/a/c"), ("../c", "http://acme.org/c"), ("?q", "http://acme.org/a/b?q"),
             ("", "http://acme.org/a/b?x"), ("#there", "http://acme.org/a/b?x"),
             ("http://acme.org@evil.org/", "http://evil.org/"), ("\\\\evil.org\\", "http://evil.org/"),
+            ("c/../\u{301}/./d", "http://acme.org/a/%CC%81/d"), ("?\u{301}", "http://acme.org/a/b?%CC%81"),
             ("/x\r\nSet-Cookie: a", "http://acme.org/xSet-Cookie:%20a"),
         ])
     func following(_ test: (location: String, url: String)) throws {
@@ -51,6 +53,7 @@ struct FlowURLTests {
     @Test("the same place by https keeps a port that is not 80")
     func secured() throws {
         #expect("\(try FlowURL("http://acme.org/x").secured)" == "https://acme.org/x")
+        #expect("\(try FlowURL("http://acme.org:443/x").secured)" == "https://acme.org/x")
         #expect("\(try FlowURL("http://acme.org:8080/x").secured)" == "https://acme.org:8080/x")
     }
 }

@@ -9,6 +9,8 @@ final class HistoryWriterFeed {
     let store: HistoryStore
     let writer: HistoryWriter
     let reports = Reports()
+    /// How many lookups it was given by `note`.
+    var noted = 0
 
     init(_ limits: HistoryLimits = .ample, folder: TemporaryFolder? = nil) throws {
         let folder = try folder ?? TemporaryFolder()
@@ -22,6 +24,17 @@ final class HistoryWriterFeed {
     func wait(for count: Int) throws {
         let writer = writer
         try waitUntil("\(count) lookups in the history") { writer.statistics.written >= count }
+    }
+
+    /// Ends it when all is written or lost: by itself it waits two seconds for that, which may be too short on a busy
+    /// machine.
+    func finish() throws {
+        let (writer, noted) = (writer, noted)
+        try waitUntil("nothing waits to be written") {
+            let statistics = writer.statistics
+            return statistics.written + statistics.lost.values.reduce(0, +) >= noted
+        }
+        writer.finish()
     }
 }
 

@@ -48,7 +48,7 @@ struct RandomLookups {
         fields.transport = one([.udp, .udp, .udp, .tcp, .dot, .doh])
         if chance(60) { fields.process = ClientProcess(pid: Int32(number(1...20)), command: one(Self.commands)) }
         if chance(2) {
-            fields.isDropped = true
+            fields.answerKind = .dropped
             return fields
         }
         if chance(2) {
@@ -63,6 +63,9 @@ struct RandomLookups {
         if chance(50) { fields.payloadSize = UInt16(number(1...65_535)) }
         fields.source = one(SourceKind.allCases)
         fields.responseCode = one([.noError, .noError, .noError, .nxDomain, .serverFailure, .refused, .badVersion])
+        if fields.responseCode == .noError {
+            fields.answerKind = one([.answer, .answer, .noData, .referral, .transfer])
+        }
         if chance(60) {
             fields.place = Place(path: one(["/etc/hosts", "zones/a \"b\".zone", "RFC 6761"]), line: number(0...99))
         }
@@ -133,7 +136,9 @@ struct RandomLookups {
         }
         if chance(30) { filter.types = [one([.a, .https, .mx, .txt])] }
         if chance(30) { filter.sources = [one(SourceKind.allCases), one(SourceKind.allCases)] }
-        if chance(30) { filter.codes = [one([.noData, .dropped, .code(.nxDomain), .code(.noError)])] }
+        if chance(30) {
+            filter.codes = [one(AnswerKind.allCases.map { .kind($0) } + [.code(.nxDomain), .code(.noError)])]
+        }
         if chance(20) { filter.transports = [one(Transport.allCases)] }
         if chance(30) {
             filter.clients = [
@@ -167,6 +172,7 @@ extension RandomLookups {
         fields.flags = .recursionDesired
         fields.source = .hosts
         fields.place = Place(path: "/etc/hosts", line: 12)
+        fields.answerKind = .noData
         fields.isMasked = true
         fields.durationMicroseconds = 11
         fields.questionLength = name.wire.count + 4
@@ -194,6 +200,7 @@ extension HistoryWriterFeed {
         for (index, fields) in lookups.enumerated() {
             let number = first + UInt64(index)
             StoredLookup(id: 0, number: number, fields).withRecord { writer.note($0, id: number) }
+            noted += 1
         }
         writer.flush()
     }

@@ -19,7 +19,7 @@ struct StoreTests {
         #expect(try mode(feed.store.path) == 0o640)
         #expect(try mode(feed.store.path + "-wal") == 0o640)
         #expect(try mode(feed.folder.file("state")) == 0o750)
-        feed.writer.finish()
+        try feed.finish()
     }
 
     @Test("A damaged file is set aside, which is said, and a new one begun")
@@ -31,7 +31,7 @@ struct StoreTests {
         let feed = try HistoryWriterFeed(folder: folder)
         feed.note([RandomLookups.one(seed: 1)])
         try feed.wait(for: 1)
-        feed.writer.finish()
+        try feed.finish()
         #expect(feed.reports.all.count == 1)
         #expect(feed.reports.all.first?.contains("is damaged") == true)
         let aside = try FileManager.default.contentsOfDirectory(atPath: folder.file("state"))
@@ -53,7 +53,7 @@ struct StoreTests {
         let folder = try TemporaryFolder()
         let first = try HistoryWriterFeed(folder: folder)
         first.note((0..<3000).map { RandomLookups.one(seed: UInt64($0)) })
-        first.writer.finish()
+        try first.finish()
         try DatabaseQueue(path: first.store.path).writeWithoutTransaction {
             _ = try Row.fetchAll($0, sql: "PRAGMA wal_checkpoint(TRUNCATE)")
         }
@@ -68,7 +68,7 @@ struct StoreTests {
         let feed = try HistoryWriterFeed(folder: folder)
         feed.note([RandomLookups.one(seed: 1)])
         try feed.wait(for: 1)
-        feed.writer.finish()
+        try feed.finish()
         #expect(feed.reports.all.filter { $0.contains("is damaged") }.count == 1)
         #expect(try feed.store.search(LookupFilter(), limit: 10).lookups.count == 1)
     }
@@ -84,7 +84,7 @@ struct StoreTests {
         for store in [feed.store, try HistoryStore(reading: feed.store.path)] {
             #expect(try store.search(LookupFilter(), limit: 10).lookups.map(\.number) == [101])
         }
-        feed.writer.finish()
+        try feed.finish()
         #expect(feed.reports.all.count == 1)
         #expect(feed.reports.all.first?.contains("the file was taken away or replaced") == true)
     }
@@ -135,7 +135,7 @@ struct StoreTests {
         feed.note((0..<100).map { RandomLookups.one(seed: UInt64($0)) }, from: 101)
         try feed.wait(for: 200)
         #expect(try reader.search(LookupFilter(), limit: 1000).lookups.count == 200)
-        feed.writer.finish()
+        try feed.finish()
         #expect(try reader.search(LookupFilter(), limit: 1000).lookups.count == 200)
     }
 
@@ -152,7 +152,7 @@ struct StoreTests {
         #expect(
             result.output
                 == "2026-11-23T17:00:00.000001Z|127.0.0.1|udp|www.acme.org.|HTTPS|hosts|/etc/hosts:12|NODATA|11\n")
-        feed.writer.finish()
+        try feed.finish()
     }
 
     @Test("Two daemons may share a history: both write, and nothing is lost")
@@ -164,7 +164,7 @@ struct StoreTests {
             feed.note((0..<700).map { RandomLookups.one(seed: UInt64($0)) })
             try feed.wait(for: (round / 2 + 1) * 700)
         }
-        for feed in feeds { feed.writer.finish() }
+        for feed in feeds { try feed.finish() }
         #expect(feeds.allSatisfy { $0.reports.all.isEmpty })
         let page = try feeds[0].store.search(LookupFilter(), limit: 10_000, newestFirst: false)
         #expect(page.lookups.map(\.id) == Array(1...4200))
@@ -201,7 +201,7 @@ struct StoreTests {
         let feed = try HistoryWriterFeed()
         var lookups = RandomLookups(seed: seed)
         feed.note((0..<5000).map { _ in lookups.next() })
-        feed.writer.finish()
+        try feed.finish()
         let database = try DatabaseQueue(path: feed.store.path)
         let columns = try database.read { database in
             try [

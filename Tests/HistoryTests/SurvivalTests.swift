@@ -76,7 +76,7 @@ struct SurvivalTests {
         let writer = feed.writer
         try waitUntil("it is written again") { !writer.statistics.isFailing }
         feed.note(all.suffix(10), from: number)
-        feed.writer.finish()
+        try feed.finish()
         let lost = feed.writer.statistics.lost[.disk] ?? 0
         #expect(feed.reports.all.count == 2)
         #expect(feed.reports.all.last?.contains("writing again; \(lost) lookups are missing") == true)
@@ -89,11 +89,11 @@ struct SurvivalTests {
     func deletedRow() throws {
         let feed = try HistoryWriterFeed()
         feed.note(Self.some(10, seed: 15))
-        feed.writer.finish()
+        try feed.finish()
         try feed.store.write { try $0.execute(sql: "DELETE FROM lookup WHERE id = 5") }
         let again = try HistoryWriterFeed(folder: feed.folder)
         again.note(Self.some(5000, seed: 16), from: 11)
-        again.writer.finish()
+        try again.finish()
         #expect(again.reports.all == [])
         let found = try again.store.search(LookupFilter(), limit: 10_000, newestFirst: false).lookups
         #expect(found.map(\.id) == (1...5010).filter { $0 != 5 })
@@ -111,13 +111,13 @@ struct SurvivalTests {
     func impossible(_ change: String) throws {
         let feed = try HistoryWriterFeed()
         feed.note(Self.some(10, seed: 17))
-        feed.writer.finish()
+        try feed.finish()
         try feed.store.write { try $0.execute(sql: change) }
         // Old enough to be deleted, too.
         let again = try HistoryWriterFeed(HistoryLimits(maximumAge: 1), folder: feed.folder)
         again.note(Self.some(3, seed: 18), from: 11)
         try again.wait(for: 3)
-        again.writer.finish()
+        try again.finish()
         #expect(again.reports.all.allSatisfy { $0.contains("is damaged") }, "\(again.reports.all)")
     }
 
@@ -127,12 +127,13 @@ struct SurvivalTests {
         feed.note(Self.some(10, seed: 13))
         try feed.wait(for: 10)
         try feed.store.writeWithoutTransaction { try $0.execute(sql: "PRAGMA max_page_count = 1") }
-        let started = ContinuousClock.now
         feed.note(Self.some(3000, seed: 14), from: 11)
         feed.writer.finish()
-        #expect(ContinuousClock.now - started < .seconds(3))
-        #expect(feed.reports.all.last?.contains("the last 3000 lookups could not be written") == true)
-        #expect(feed.writer.statistics.lost == [.disk: 3000])
+        let (writer, reports) = (feed.writer, feed.reports)
+        try waitUntil("it is said") {
+            reports.all.last?.contains("the last 3000 lookups could not be written") == true
+        }
+        try waitUntil("it is counted") { writer.statistics.lost == [.disk: 3000] }
     }
 
     @Test("The log's end is the history's end: all that was logged is in it")
@@ -145,7 +146,7 @@ struct SurvivalTests {
         log.setUpstreams(["192.0.2.1:53"])
         log.start()
         let start = LookupFilter.now
-        for index in 0..<500 {
+        for index in 0..<100 {
             ring.appendDropped(time: start + UInt64(index), client: RandomLookups.masked("a.").client, transport: .tcp)
         }
         log.stop()

@@ -35,6 +35,7 @@ struct RequestTests {
     func refusals() {
         #expect(throws: APIFailure.self) { try APIParameters("name=").name() }
         #expect(throws: APIFailure.self) { try APIParameters("name=%ff").check(["name"]) }
+        #expect(throws: APIFailure.self) { try APIParameters("name=a%+5").check(["name"]) }
         #expect(throws: APIFailure.self) { try APIParameters("Name=a").check(["name"]) }
         #expect(throws: Never.self) { try APIParameters("name=a&tree=1").check(["name", "tree"]) }
         #expect(throws: APIFailure.self) { try APIParameters("name=a..b").name() }

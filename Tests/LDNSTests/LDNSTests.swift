@@ -26,6 +26,9 @@ struct PresentationTests {
         arguments: [
             (RecordType.a, [1, 2, 3]), (.a, []), (.mx, [0]), (.cname, [0xC0, 0]), (.cname, [5, 97]), (.txt, [9, 97]),
             (.soa, [0, 0, 1]), (.https, [0]), (.mx, [0, 10, 0xC0, 0x0C]),
+            // Bitmaps with a byte too many, cut short, and empty.
+            (.nsec, [0, 0, 1, 2, 3]), (.nsec, [0, 0, 9, 2]), (.nsec, [0, 0, 0]),
+            (.nsec3, [1, 0, 0, 0, 0, 1, 7, 0, 1, 2, 3]),
         ] as [(RecordType, [UInt8])])
     func misfit(type: RecordType, rdata: [UInt8]) {
         #expect(Presentation.text(rdata: rdata, type: type).hasPrefix("\\# \(rdata.count)"))
@@ -99,5 +102,36 @@ struct MessageTests {
     @Test("refuses what is no message", arguments: [[], [0, 1, 2], [UInt8](repeating: 255, count: 12)])
     func broken(wire: [UInt8]) {
         #expect(throws: LibraryError.self) { _ = try Message(wire: wire).id }
+    }
+}
+
+@Suite("What libldns thinks of a message")
+struct PacketCheckTests {
+    /// A response about a. with one record of `type`, and a second one behind it.
+    private func accepts(_ type: UInt8, _ rdata: [UInt8]) -> Bool {
+        let record = [0xC0, 12, 0, type, 0, 1, 0, 0, 0, 60, 0, UInt8(rdata.count)] + rdata
+        let second: [UInt8] = [0xC0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 6, 5, 98, 98, 98, 98, 0]
+        let wire = [0, 7, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 1, 1, 97, 0, 0, type, 0, 1] + record + second + [0, 0, 41]
+        return (wire + [4, 208, 0, 0, 0, 0, 0, 0]).withUnsafeBytes { PacketCheck.accepts($0) }
+    }
+
+    @Test(
+        "Names that some senders compress may be, and what is unknown is bytes",
+        arguments: [
+            (15, [0, 10, 0xC0, 12]), (33, [0, 0, 0, 0, 0, 53, 1, 98, 0xC0, 12]), (65, [0, 1, 1, 98, 0]),
+            (65, [0, 1, 0, 0, 1, 0, 3, 2, 104, 50]), (16, [1, 97]), (47, [1, 98, 0, 0, 1, 64]), (200, [0xC0, 12]),
+        ] as [(UInt8, [UInt8])])
+    func accepted(type: UInt8, rdata: [UInt8]) {
+        #expect(accepts(type, rdata))
+    }
+
+    @Test(
+        "A name that must not be compressed, or that goes on behind its record, is refused",
+        arguments: [
+            (65, [0, 1, 0xC0, 12]), (64, [0, 1, 1, 98, 0xC0, 12]), (47, [0xC0, 12, 0, 1, 64]),
+            (65, [0, 1, 2, 98]), (65, [0, 1, 5, 98, 98]), (16, [9, 97]),
+        ] as [(UInt8, [UInt8])])
+    func refused(type: UInt8, rdata: [UInt8]) {
+        #expect(!accepts(type, rdata))
     }
 }

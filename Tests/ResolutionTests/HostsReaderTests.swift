@@ -177,6 +177,8 @@ struct HostsInternationalNameTests {
         arguments: [
             "a b\u{FC}.example", "☃.example", "\u{301}x.example", "ü\u{0}.example", "\u{FFFD}.example",
             "a\u{200B}b.example",
+            // So long that the sums of Punycode would overflow.
+            String(repeating: "a", count: 32_799) + "\u{20000}", String(repeating: "a", count: 60) + "ü",
         ])
     func refused(_ name: String) {
         #expect(InternationalName.toASCII(name) == nil)

@@ -29,27 +29,45 @@ final class TemporaryFolder {
     }
 }
 
+/// What nsd-checkzone, kzonecheck and named-checkzone say of a zone, as `n+k-b+` writes it.
+struct Verdicts: CustomStringConvertible, Sendable {
+    var description: String
+
+    private static let checkers: [(Character, String)] = [("n", "NSD 4.12"), ("k", "Knot 3.4"), ("b", "BIND 9.20")]
+
+    /// Those that refuse it, as our messages name them.
+    var refusing: [String] { Self.checkers.filter { description.contains("\($0.0)-") }.map(\.1) }
+
+    /// What all three say: that it is good, or that it is not.
+    var agreed: Bool? { refusing.isEmpty ? true : refusing.count == 3 ? false : nil }
+
+    /// What is wrong with `result` in the light of what the checkers say; nil for nothing.
+    func objection(to result: ZoneReadResult) -> String? {
+        if let agreed, agreed != result.isLoadable { return "the checkers agree that it is \(agreed ? "good" : "bad")" }
+        guard result.isLoadable else { return nil }
+        let warnings = result.diagnostics.map(\.message)
+        for name in refusing where !warnings.contains(where: { $0.contains(name) }) {
+            return "no warning says that \(name) refuses it"
+        }
+        for (_, name) in Self.checkers where !refusing.contains(name) {
+            let blame = warnings.first { $0.contains(" refuse") && $0.contains(name) }
+            if let blame { return "\(name) doesn't refuse it: \(blame)" }
+        }
+        return nil
+    }
+}
+
 /// One record line of `Corpus/records.txt`.
 struct RecordCase: CustomStringConvertible, Sendable {
     /// What we say of it: loaded or refused.
     var isLoaded: Bool
-    /// What nsd-checkzone, kzonecheck and named-checkzone say, `n+k-b+`.
-    var verdicts: String
+    var verdicts: Verdicts
     /// The RDATA in hexadecimal; "-" when it is not known.
     var rdata: String
     /// TYPE RDATA as in a master file.
     var text: String
 
     var description: String { text }
-
-    /// The three checkers agree.
-    var agreed: Bool? {
-        switch verdicts {
-        case "n+k+b+": true
-        case "n-k-b-": false
-        default: nil
-        }
-    }
 
     /// The zone around the line, which is its last and sixth.
     var zone: String { "\(Self.prologue)\(companion)\n\(owner) IN \(text)\n" }
@@ -72,7 +90,8 @@ struct RecordCase: CustomStringConvertible, Sendable {
         let parts = line.split(separator: "\t", maxSplits: 3, omittingEmptySubsequences: false)
         guard parts.count == 4 else { return nil }
         return RecordCase(
-            isLoaded: parts[0] == "+", verdicts: String(parts[1]), rdata: String(parts[2]), text: String(parts[3]))
+            isLoaded: parts[0] == "+", verdicts: Verdicts(description: String(parts[1])), rdata: String(parts[2]),
+            text: String(parts[3]))
     }
 }
 
@@ -106,7 +125,7 @@ extension ZoneRecords {
 /// One whole file of `Corpus/files.txt`.
 struct FileCase: CustomStringConvertible, Sendable {
     var isLoaded: Bool
-    var verdicts: String
+    var verdicts: Verdicts
     var name: String
     /// Where the first error is, for a refused file; 0 means the file as a whole.
     var line: UInt32
@@ -121,7 +140,8 @@ struct FileCase: CustomStringConvertible, Sendable {
                 let words = line.split(separator: " ")
                 cases.append(
                     FileCase(
-                        isLoaded: words[1] == "+", verdicts: String(words[2]), name: String(words[3]),
+                        isLoaded: words[1] == "+", verdicts: Verdicts(description: String(words[2])),
+                        name: String(words[3]),
                         line: words.count > 4 ? UInt32(words[4]) ?? 0 : 0, text: []))
             } else if !cases.isEmpty {
                 cases[cases.count - 1].text += bytes(of: line)

@@ -95,7 +95,9 @@ struct ZoneReaderPropertyTests {
             guard let entry = first.records.entries.last else { continue }
             let printed = Presentation.text(rdata: Array(first.records.rdata(of: entry)), type: entry.type)
             var again = line
-            again.text = "\(entry.type) \(printed)"
+            // By its number a type takes any bytes that it took before.
+            let type = printed.hasPrefix("\\#") ? "TYPE\(entry.type.rawValue)" : "\(entry.type)"
+            again.text = "\(type) \(printed)"
             let second = ZoneReader.read(path: folder.write(again.zone.utf8, to: "zone"), name: example)
             #expect(
                 second.records.lastRdata == first.records.lastRdata,
@@ -112,7 +114,18 @@ struct ZoneReaderCheckersTests {
         ["/usr/sbin/nsd-checkzone", "example."], ["/usr/bin/kzonecheck", "-o", "example."],
         ["/usr/bin/named-checkzone", "example."],
     ]
-    private static let areInstalled = checkers.allSatisfy { access($0[0], X_OK) == 0 }
+
+    /// The verdicts are those of Debian 13's programs; others say other things.
+    private static let areInstalled =
+        output("/usr/sbin/nsd-checkzone -h").contains("4.12.") && output("/usr/bin/kzonecheck -V").contains("3.4.")
+        && output("/usr/bin/named-checkzone -v").contains("9.20.")
+
+    private static func output(_ command: String) -> String {
+        guard let pipe = popen("\(command) 2>&1", "r") else { return "" }
+        defer { pclose(pipe) }
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        return String(decoding: buffer[..<fread(&buffer, 1, buffer.count, pipe)], as: UTF8.self)
+    }
 
     private func run(_ command: [String]) -> Int32? {
         var actions = posix_spawn_file_actions_t()
@@ -131,7 +144,8 @@ struct ZoneReaderCheckersTests {
 
     @Test(
         "say the same today of every twelfth line and sixth file",
-        .enabled(if: areInstalled, "nsd-checkzone, kzonecheck and named-checkzone are not all installed"))
+        .enabled(
+            if: areInstalled, "the nsd-checkzone, kzonecheck and named-checkzone of Debian 13 are not all installed"))
     func sample() {
         let folder = TemporaryFolder()
         _ = folder.write(FileCase.included.utf8, to: "inc.txt")
@@ -140,10 +154,11 @@ struct ZoneReaderCheckersTests {
         let files = FileCase.all.enumerated().filter { $0.offset % 6 == 0 }.map(\.element)
             .map { ($0.name, $0.verdicts, $0.text) }
         // nsd and bind look for included files elsewhere.
-        for (name, verdicts, text) in lines + files where !text.contains("$INCLUDE".utf8) {
+        for (name, verdicts, text) in lines + files
+        where !text.contains("INCLUDE".utf8) && !text.contains("include".utf8) {
             let path = folder.write(text, to: "zone")
             let now = zip(["n", "k", "b"], Self.checkers).map { $0 + (run($1 + [path]) == 0 ? "+" : "-") }.joined()
-            #expect(now == verdicts, "\(name)")
+            #expect(now == verdicts.description, "\(name)")
         }
     }
 }

@@ -276,6 +276,44 @@ struct CommandTests {
         #expect(result.output.components(separatedBy: "\n  stub53 \(command)").count > 2)
     }
 
+    @Test("A flag that is nearly right is named, in all commands that have it")
+    func nearFlag() async throws {
+        for (command, near, right) in [
+            ("serve", "--worker", "--workers"), ("serve", "--hots", "--hosts"), ("check", "--zons", "--zones"),
+            ("check", "--no-upstraem", "--no-upstream"),
+        ] {
+            let result = try await run([command, near])
+            #expect(result.code == 64)
+            #expect(result.errors.hasPrefix("Error: Unknown option '\(near)'. Did you mean '\(right)'?"), "\(result)")
+        }
+    }
+
+    @Test("Flags tell the meaning and the default of the keys that they set; only serve has those of the service")
+    func flagHelp() async throws {
+        let serve = try await run(["serve", "--help"])
+        let words = serve.output.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        for text in [
+            "--hosts <path> Overrides: a hosts file, or a folder of them;", "--no-hosts No overrides.",
+            "--zone <[name=]file>", "--workers <number> Serving threads. (default: one per core)",
+            "--log <text|json|none> How lookups are logged. (default: text)", "--inspector <addr:port|off>",
+            "--keep-going Start although a zone is bad;", "(default: 127.0.0.53:8053)",
+        ] {
+            #expect(words.contains(text), "\(text)")
+        }
+        for command in ["check", "why", "exec", "trace"] {
+            let other = try await run([command, "--help"])
+            #expect(other.output.contains("--no-upstream") && !other.output.contains("--workers"), "\(command)")
+        }
+    }
+
+    @Test("A shell completes flags, and the words of their values")
+    func completion() async throws {
+        let script = try await run(["--generate-completion-script", "zsh"]).output
+        #expect(script.contains("--log-file"))
+        #expect(script.contains("--log[How lookups are logged"))
+        #expect(script.contains("'text' 'json' 'none'"))
+    }
+
     @Test("serve --help-keys lists the keys of the configuration file")
     func helpKeys() async throws {
         let result = try await run(["serve", "--help-keys"])

@@ -27,7 +27,7 @@ struct ConfigurationTests {
     func defaults() {
         let (configuration, diagnostics) = Configuration.read(file: nil, options: [])
         #expect(diagnostics.list.isEmpty)
-        #expect(configuration.listen.map(\.description) == ["127.0.0.53:53"])
+        #expect(configuration.listen.plain.map(\.description) == ["127.0.0.53:53"])
         #expect(configuration.upstream == .system)
         #expect(configuration.hosts == HostsSettings())
         #expect(configuration.cache.capacity == 64 << 20)
@@ -58,13 +58,13 @@ struct ConfigurationTests {
             "listen", "[tls://192.0.2.1, 'https://[2001:db8::1]:8443']",
             "tls://192.0.2.1:853 https://[2001:db8::1]:8443"
         ) {
-            $0.encrypted.map(\.description).joined(separator: " ")
+            $0.listen.encrypted.map(\.description).joined(separator: " ")
         },
-        Case("listen", "192.0.2.1", "192.0.2.1:53") { "\($0.listen[0])" },
-        Case("listen", "'[2001:db8::1]:5300'", "[2001:db8::1]:5300") { "\($0.listen[0])" },
-        Case("listen", "'2001:db8::1'", "[2001:db8::1]:53") { "\($0.listen[0])" },
+        Case("listen", "192.0.2.1", "192.0.2.1:53") { "\($0.listen.plain[0])" },
+        Case("listen", "'[2001:db8::1]:5300'", "[2001:db8::1]:5300") { "\($0.listen.plain[0])" },
+        Case("listen", "'2001:db8::1'", "[2001:db8::1]:53") { "\($0.listen.plain[0])" },
         Case("listen", "[127.0.0.1:5300, '[::1]:0', 127.0.0.1:5300]", "127.0.0.1:5300 [::1]:0") {
-            $0.listen.map(\.description).joined(separator: " ")
+            $0.listen.plain.map(\.description).joined(separator: " ")
         },
         Case("access.allow", "[10.0.0.0/8, '2001:db8::/32']", "2") { "\($0.access?.count ?? -1)" },
         Case("access.allow", "[]", "0") { "\($0.access?.count ?? -1)" },
@@ -156,7 +156,8 @@ struct ConfigurationTests {
         let (configuration, problems) = try Self.read(yaml)
         #expect(problems.isEmpty)
         #expect(configuration.certificatePath == "/a.pem" && configuration.keyPath == "/a.key")
-        #expect(configuration.listen.isEmpty && configuration.encrypted.map(\.description) == ["tls://127.0.0.1:853"])
+        #expect(configuration.listen.plain.isEmpty)
+        #expect(configuration.listen.encrypted.map(\.description) == ["tls://127.0.0.1:853"])
     }
 
     @Test("No key is without a test, and the reference has them all")
@@ -172,13 +173,42 @@ struct ConfigurationTests {
         #expect(Set(ConfigurationKey.all.map(\.path)).count == ConfigurationKey.all.count)
     }
 
+    @Test("The default that is shown is the value that is used")
+    func initial() throws {
+        for (key, initial) in [
+            ("tcp.idle-timeout", "10s"), ("upstream.stale-after", "1800ms"), ("cache.size", "64M"),
+            ("cache.max-ttl", "1d"), ("hosts.ttl", "0"), ("hosts.https", "mask"), ("special.onion", "yes"),
+            ("keep-going", "no"), ("listen", "127.0.0.53:53"), ("inspector", "127.0.0.53:8053"),
+        ] {
+            let key = try #require(ConfigurationKey.find(key))
+            #expect(key.initial == initial)
+            let (configuration, problems) = try Self.read("\(key.path): \(initial)\n")
+            #expect(problems.isEmpty)
+            // Who asks for an address wants an error where it can't be had.
+            #expect(key.path == "inspector" || key.isSame(configuration, Configuration()), "\(key.path)")
+        }
+    }
+
+    @Test("A value that equals the running one needs no restart, however it is written; one that differs does")
+    func restart() throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.write("history.max-age: 48h\nworkers: 2\nhosts.ttl: 5\n", to: "test.yaml")
+        var (asked, problems) = Configuration.read(file: path, options: [])
+        try #require(!problems.hasErrors)
+        asked.listen.plain = []
+        _ = try folder.write("history.max-age: 2d\nworkers: 3\nhosts.ttl: 6\n", to: "test.yaml")
+        let (fresh, changed, found) = asked.readAgain(running: asked)
+        #expect(!found.hasErrors && changed.map(\.path) == ["listen", "workers"])
+        #expect(fresh.workers == 2 && fresh.listen == asked.listen && fresh.hosts.ttl == 6)
+    }
+
     @Test("An option wins over the file, and a list replaces the file's list")
     func precedence() throws {
         let yaml = "listen: [127.0.0.1:1, 127.0.0.1:2]\nhosts.ttl: 5\ncache.size: 1M\n"
         let (configuration, problems) = try Self.read(
             yaml, options: [.init("--listen", "listen", ["127.0.0.1:3"]), .init("--cache-size", "cache.size", ["2M"])])
         #expect(problems.isEmpty)
-        #expect(configuration.listen.map(\.port) == [3])
+        #expect(configuration.listen.plain.map(\.port) == [3])
         #expect(configuration.cache.capacity == 2 << 20)
         #expect(configuration.hosts.ttl == 5)
     }
@@ -200,19 +230,24 @@ struct DocumentationTests {
     private static let top = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
-    private func article(_ name: String) throws -> String {
-        try String(
-            contentsOf: Self.top.appending(path: "Sources/stub53/Documentation.docc/\(name).md"), encoding: .utf8)
+    private static func path(_ article: String) -> URL {
+        top.appending(path: "Sources/stub53/Documentation.docc/\(article).md")
     }
 
-    @Test("the article on configuration names every key, and none that does not exist")
+    private func article(_ name: String) throws -> String { try String(contentsOf: Self.path(name), encoding: .utf8) }
+
+    /// `make reference` writes it.
+    @Test("the table of keys is the one that the program has")
     func keys() throws {
-        let text = try article("Configuration")
-        for key in ConfigurationKey.all { #expect(text.contains("`\(key.path)`"), "\(key.path)") }
-        for row in text.split(separator: "\n") where row.hasPrefix("| `") && !row.hasPrefix("| `-") {
-            let name = row.split(separator: "`")[1]
-            guard name.contains(".") || name == "listen", !name.contains(where: \.isNumber) else { continue }
-            #expect(ConfigurationKey.all.contains { $0.path == name }, "\(name)")
+        let lines = try article("Configuration").components(separatedBy: "\n")
+        let heading = try #require(lines.firstIndex(of: "## Keys"))
+        let start = try #require(lines[heading...].firstIndex { $0.hasPrefix("|") })
+        let end = lines[start...].firstIndex { !$0.hasPrefix("|") } ?? lines.endIndex
+        if ProcessInfo.processInfo.environment["WRITE_REFERENCE"] != nil {
+            let written = lines[..<start] + ConfigurationKey.table + lines[end...]
+            try written.joined(separator: "\n").write(to: Self.path("Configuration"), atomically: true, encoding: .utf8)
+        } else {
+            #expect(Array(lines[start..<end]) == ConfigurationKey.table, "run 'make reference'")
         }
     }
 

@@ -77,7 +77,7 @@ final class LiveWorld: Sendable {
             serving = Task { try await daemon.serveUntilShutdown(beside: [witness], notes: []) }
         } else {
             serving = nil
-            let lane = LaneBox(daemon.forwarding.makeLane())
+            let lane = LaneBox(try daemon.forwarding.makeLane())
             threads.start("forward") { lane.run() }
         }
     }
@@ -100,7 +100,7 @@ final class LiveWorld: Sendable {
     /// `dig +short WORDS` of it.
     func dig(_ words: String...) async throws -> [String] {
         try await Command.run(
-            ["@127.0.0.1", "-p", "\(port)", "+tries=1", "+time=10", "+short"] + words,
+            ["@127.0.0.1", "-p", "\(port)", "+tries=1", "+time=\(longestWait)", "+short"] + words,
             executable: URL(filePath: "/usr/bin/dig")
         ).output.split(separator: "\n").map(String.init)
     }

@@ -102,7 +102,8 @@ final class ScriptedServer: Sendable {
 struct QueryCommandTests {
     private func ask(_ arguments: [String], _ script: @escaping ScriptedServer.Script) async throws -> Command.Result {
         let server = try ScriptedServer(script)
-        let result = try await Command.run(["query"] + arguments + ["@127.0.0.1:\(server.port)"])
+        let patience = arguments.contains("--timeout") ? [] : ["--timeout", "\(longestWait)"]
+        let result = try await Command.run(["query"] + arguments + patience + ["@127.0.0.1:\(server.port)"])
         withExtendedLifetime(server) {}
         return result
     }

@@ -64,7 +64,7 @@ struct ReportTests {
         #expect(good.loaded?.wholeMatch(of: /20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z/) != nil)
         try world.folder.write(LiveWorld.zone + "bad A 1.2.3\n", to: "zones/acme.org.zone")
         try world.folder.write("nonsense\n", to: "zones/other.zone")
-        world.daemon.reload(reason: "a test")
+        world.daemon.reloading.reload(reason: "a test")
         let zones = world.control.zones()
         #expect(zones.map(\.apex) == ["acme.org.", nil] && zones.map(\.hasFailed) == [true, true])
         #expect(zones[0].problems.map(\.rule) == [world.rule("zones/acme.org.zone", 10)])
@@ -78,7 +78,7 @@ struct ReportTests {
         #expect(
             world.control.hostsFiles() == [HostsFileReport(file: world.folder.file("hosts"), names: 2, problems: [])])
         try world.folder.write("127.0.0.1 a.test b.test\n127.0.0.2 a.test\nnonsense c.test\n", to: "hosts")
-        world.daemon.reload(reason: "a test")
+        world.daemon.reloading.reload(reason: "a test")
         let file = try #require(world.control.hostsFiles().first)
         #expect(file.names == 2 && file.problems.map(\.rule) == [world.rule("hosts", 3)])
     }

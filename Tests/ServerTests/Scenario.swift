@@ -2,60 +2,130 @@ import DNSWire
 import Foundation
 import Testing
 
-/// A test as a text: what is configured, then what happens, step by step. The same text runs in process, with a clock
-/// and an upstream of its own, and against the real daemon.
+/// A test as a text: what is configured, who is upstream, then what happens, step by step. The same text runs in
+/// process, with a clock of its own, and against the real daemon.
+///
+/// A line that begins at the margin is a head; the lines below it, indented by two blanks, belong to it. `#` begins a
+/// comment. First the data:
 ///
 /// ```
-/// hosts                            a block: the lines below it, indented
-///   127.0.0.14 over.acme.org
-/// zone acme.org.                   a local zone
-///   @ 3600 IN SOA ...
-/// upstream example.net.            a zone that the upstream server has
-///   @ 3600 IN SOA ...
-/// config                           lines of the configuration file
-///   hosts: {https: synthesize}
-/// query over.acme.org A [do] [nord]
+/// hosts                            lines of the hosts file
+/// zone acme.org.                   a local zone: records, below `$ORIGIN acme.org.` and `$TTL 3600`
+/// config                           lines of the configuration file; $NAME is the address of a server
+/// server NAME [MOOD [SECONDS]]     an upstream server; without any there is one, if it has something to say
+/// upstream example.net.            a zone of the server above; above all servers: of each of them
+/// reply www.example.net A          what that server says to this question, whatever its zones hold:
+///   rcode NXDOMAIN                 else NOERROR
+///   flags aa ad cd -ra tc          besides QR, RD and RA
+///   answer OWNER TTL IN TYPE RDATA, and authority, additional likewise
+///   ede 15 text
+/// ```
+///
+/// Who is upstream is in the daemon's configuration by itself, in this order, unless `config` has `servers:`. Moods are
+/// those of `ScenarioServer.Mood`. Then the steps:
+///
+/// ```
+/// query www.example.net A [udp|tcp] [do] [cd] [ad] [nord] [plain] [cookie] [nsid] [size N] [class CH] [times N]
 ///   rcode NOERROR
-///   answer over.acme.org. 0 IN A 127.0.0.14
-///   source hosts hosts:1
-/// pass 301                         seconds; in process only
-/// upstream-is dead|alive|servfail
+///   flags aa -ra                   these are set, and those are not
+///   answer LINE                    the whole section, in order; none of them: it is empty; `answers any`: whatever
+///   authority LINE | none          the whole section, in any order
+///   additional LINE | none         the same, without OPT
+///   edns yes|no                    there is an OPT record
+///   ede CODE [TEXT] | none         the extended error, and all of its text
+///   nsid TEXT
+///   cookie yes|no                  with a server's part
+///   source hosts hosts:1           who decided, and by which line; as the lookup log says it
+///   logged NODATA                  the RCODE of the lookup log
+///   upstream NAME[/tcp] | none     the server that the log names
+///   masked yes|no
+///   takes SECONDS                  to a tenth; in process only
+///   asks NAME TYPE [udp|tcp] [edns|plain] [do|nodo] [cd|nocd] [cookie|nocookie|known] [of SERVER]
+///   asks nothing                   what upstream is asked, all of it, in any order
+/// pass SECONDS                     9.2
+/// upstream-is [SERVER] MOOD [SECONDS]
+/// edit hosts|zone NAME|config|FILE
+/// remove hosts|zone NAME|FILE
+/// flush [NAME [tree]]
 /// ```
 ///
-/// What a query's lines do not mention is not looked at, but `answer` lines name the whole section, and a query without
-/// any must get an empty one.
+/// What a query's lines do not mention is not looked at. The real daemon has no other clock than ours: there a scenario
+/// ends at its first `pass`. Against it, too, TTLs may have run down by the time that the test has taken, and a question
+/// may be asked upstream more than once, as a slow machine makes it happen; nothing else is different.
 struct Scenario: Sendable, CustomTestStringConvertible {
     enum Step: Sendable {
         case query(Expectation)
-        case pass(seconds: UInt64)
-        case upstream(UpstreamMood)
+        case pass(microseconds: UInt64)
+        /// Of all servers, where none is named.
+        case upstream(server: String?, ScenarioServer.Mood)
         case edit(file: String, text: String)
+        case remove(file: String)
+        case flush(name: String?, tree: Bool)
     }
-
-    enum UpstreamMood: String, Sendable { case alive, dead, servfail }
 
     struct Expectation: Sendable {
         var line: Int
-        var name: String
-        var type: String
-        var dnssecOK = false
-        var recursionDesired = true
+        var query: ScenarioQuery
+        /// How often it is asked.
+        var times = 1
         var rcode: String?
         var flags: [String] = []
         var answers: [String] = []
         var anyAnswers = false
         var authority: [String]?
+        var additional: [String]?
+        var hasEDNS: Bool?
+        var ede: String?
+        var nsid: String?
+        var hasCookie: Bool?
         var source: String?
-        var ede: UInt16?
+        var logged: String?
+        var upstream: String?
         var masked: Bool?
+        var tenthsTaken: Int?
+        var asks: [AskedQuery]?
+
+        /// Something that only the lookup log tells.
+        var looksAtLog: Bool { source != nil || logged != nil || upstream != nil || masked != nil }
+    }
+
+    struct Server: Sendable {
+        var name: String
+        var mood = ScenarioServer.Mood.alive
+        var zones: [Zone] = []
+        var replies: [Reply] = []
+    }
+
+    struct Zone: Sendable {
+        var name: String
+        var lines: [String]
+        var line: Int
+
+        /// `acme.org.zone`.
+        var file: String { Scenario.zoneFile(name) }
+        var text: String { "$ORIGIN \(name)\n$TTL 3600\n" + lines.joined(separator: "\n") + "\n" }
+    }
+
+    struct Reply: Sendable {
+        var name: String
+        var type: String
+        var rcode = "NOERROR"
+        var flags: [String] = []
+        var answer: [String] = []
+        var authority: [String] = []
+        var additional: [String] = []
+        var ede: String?
+        var line: Int
     }
 
     let path: String
-    var hosts: [String] = []
-    var zones: [(name: String, lines: [String])] = []
-    var upstreamZones: [(name: String, lines: [String])] = []
-    var config: [String] = []
-    var steps: [Step] = []
+    private(set) var hosts: [String] = []
+    private(set) var zones: [Zone] = []
+    private(set) var servers: [Server] = []
+    private(set) var config: [String] = []
+    private(set) var steps: [Step] = []
+    /// What each server has.
+    private var common = Server(name: "upstream")
 
     var testDescription: String { path }
 
@@ -65,23 +135,27 @@ struct Scenario: Sendable, CustomTestStringConvertible {
 
     static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Scenarios")
 
-    static let all: [Scenario] = {
-        let names =
-            FileManager.default.enumerator(atPath: folder.path)?.compactMap { $0 as? String }
-            .filter { $0.hasSuffix(".scenario") }.sorted() ?? []
-        return names.compactMap { try? Scenario(path: $0) }
-    }()
+    static let paths: [String] =
+        FileManager.default.enumerator(atPath: folder.path)?.compactMap { $0 as? String }
+        .filter { $0.hasSuffix(".scenario") }.sorted() ?? []
+
+    /// Those that can be read; that all can is a test of its own.
+    static let all: [Scenario] = paths.compactMap { try? Scenario(path: $0) }
 
     init(path: String) throws {
+        try self.init(try String(contentsOf: Self.folder.appending(path: path), encoding: .utf8), path: path)
+    }
+
+    init(_ text: String, path: String) throws {
         self.path = path
-        let text = try String(contentsOf: Self.folder.appending(path: path), encoding: .utf8)
-        var block: [String] = []
+        var block: [(text: String, line: Int)] = []
         var head: [String] = []
         var headLine = 0
         for (index, line) in (text + "\nend").split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
             if line.hasPrefix("#") || line.trimmingCharacters(in: .whitespaces).isEmpty { continue }
             if line.hasPrefix("  ") {
-                block.append(String(line.dropFirst(2)))
+                guard !head.isEmpty else { throw fault(index + 1, "the line belongs to no head above it") }
+                block.append((String(line.dropFirst(2)), index + 1))
                 continue
             }
             if !head.isEmpty { try finish(head, block, headLine) }
@@ -89,64 +163,203 @@ struct Scenario: Sendable, CustomTestStringConvertible {
             headLine = index + 1
             block = []
         }
+        if servers.isEmpty, !common.zones.isEmpty || !common.replies.isEmpty {
+            servers = [common]
+        } else {
+            for index in servers.indices {
+                servers[index].zones += common.zones
+                servers[index].replies += common.replies
+            }
+        }
     }
 
-    private mutating func finish(_ head: [String], _ block: [String], _ line: Int) throws {
+    private mutating func finish(_ head: [String], _ block: [(text: String, line: Int)], _ line: Int) throws {
+        let lines = block.map(\.text)
+        func word(_ index: Int) throws -> String {
+            guard index < head.count else { throw fault(line, "'\(head.joined(separator: " "))' lacks a word") }
+            return head[index]
+        }
         switch head[0] {
-        case "hosts": hosts = block
-        case "zone": zones.append((head[1], block))
-        case "upstream": upstreamZones.append((head[1], block))
-        case "config": config = block
-        case "pass": steps.append(.pass(seconds: UInt64(head[1]) ?? 0))
-        case "upstream-is":
-            guard let mood = UpstreamMood(rawValue: head[1]) else { throw fault(line, "no such mood") }
-            steps.append(.upstream(mood))
-        case "edit": steps.append(.edit(file: head[1], text: block.joined(separator: "\n") + "\n"))
-        case "query":
-            var expected = Expectation(line: line, name: head[1], type: head[2])
-            expected.dnssecOK = head.contains("do")
-            expected.recursionDesired = !head.contains("nord")
-            for entry in block {
-                let words = entry.split(separator: " ", maxSplits: 1).map(String.init)
-                let rest = words.count > 1 ? words[1] : ""
-                switch words[0] {
-                case "rcode": expected.rcode = rest
-                case "flags": expected.flags = rest.split(separator: " ").map(String.init)
-                case "answer": expected.answers.append(rest)
-                case "answers": expected.anyAnswers = rest == "any"
-                case "authority": expected.authority = (expected.authority ?? []) + (rest == "none" ? [] : [rest])
-                case "source": expected.source = rest
-                case "ede": expected.ede = UInt16(rest)
-                case "masked": expected.masked = rest == "yes"
-                default: throw fault(line, "'\(words[0])' is not known")
-                }
+        case "hosts": hosts = lines
+        case "zone": zones.append(Zone(name: try word(1), lines: lines, line: line))
+        case "config": config = lines
+        case "server":
+            var server = Server(name: try word(1))
+            if head.count > 2 { server.mood = try mood(head.dropFirst(2), line) }
+            servers.append(server)
+        case "upstream":
+            let zone = Zone(name: try word(1), lines: lines, line: line)
+            if servers.isEmpty { common.zones.append(zone) } else { servers[servers.count - 1].zones.append(zone) }
+        case "reply":
+            let reply = try reply(try word(1), try word(2), block, line)
+            if servers.isEmpty {
+                common.replies.append(reply)
+            } else {
+                servers[servers.count - 1].replies.append(reply)
             }
-            steps.append(.query(expected))
+        case "pass":
+            guard let seconds = Double(try word(1)), seconds > 0 else { throw fault(line, "these are no seconds") }
+            steps.append(.pass(microseconds: UInt64((seconds * 1_000_000).rounded())))
+        case "upstream-is":
+            let words = head.dropFirst()
+            guard let first = words.first else { throw fault(line, "a mood is missing") }
+            let isMood = ScenarioServer.Mood.words.contains(first)
+            guard isMood || servers.contains(where: { $0.name == first }) else {
+                throw fault(line, "'\(first)' is neither a server above nor a mood")
+            }
+            steps.append(
+                .upstream(server: isMood ? nil : first, try mood(isMood ? words : words.dropFirst(), line)))
+        case "edit":
+            let file = try file(head, line)
+            let text = head[1] == "zone" ? Zone(name: head[2], lines: lines, line: line).text : nil
+            steps.append(.edit(file: file, text: text ?? lines.joined(separator: "\n") + "\n"))
+        case "remove": steps.append(.remove(file: try file(head, line)))
+        case "flush":
+            steps.append(.flush(name: head.count > 1 ? head[1] : nil, tree: head.count > 2 && head[2] == "tree"))
+        case "query": steps.append(.query(try expectation(head, block, line)))
         default: throw fault(line, "'\(head[0])' is not known")
         }
     }
 
-    private func fault(_ line: Int, _ why: String) -> SyntaxError {
-        SyntaxError(description: "\(path):\(line): \(why)")
+    private func mood(_ words: ArraySlice<String>, _ line: Int) throws -> ScenarioServer.Mood {
+        guard let mood = ScenarioServer.Mood(Array(words)) else {
+            throw fault(line, "'\(words.joined(separator: " "))' is no mood")
+        }
+        return mood
     }
 
-    /// Writes the files of the scenario into `folder`; returns the configuration file.
-    func write(to folder: URL) throws -> URL {
+    private func file(_ head: [String], _ line: Int) throws -> String {
+        switch head.count > 1 ? head[1] : "" {
+        case "": throw fault(line, "a file is missing")
+        case "config": return "stub53.yaml"
+        case "zone":
+            guard head.count > 2 else { throw fault(line, "a zone's name is missing") }
+            return "zones/" + Self.zoneFile(head[2])
+        case let name: return name
+        }
+    }
+
+    static func zoneFile(_ name: String) -> String { (name == "." ? "root" : String(name.dropLast())) + ".zone" }
+
+    private func reply(
+        _ name: String, _ type: String, _ block: [(text: String, line: Int)], _ line: Int
+    ) throws -> Reply {
+        var reply = Reply(name: name, type: type, line: line)
+        for (text, line) in block {
+            let (word, rest) = Self.split(text)
+            switch word {
+            case "rcode": reply.rcode = rest
+            case "flags": reply.flags = rest.split(separator: " ").map(String.init)
+            case "answer": reply.answer.append(rest)
+            case "authority": reply.authority.append(rest)
+            case "additional": reply.additional.append(rest)
+            case "ede": reply.ede = rest
+            default: throw fault(line, "'\(word)' is not known")
+            }
+        }
+        return reply
+    }
+
+    private func expectation(
+        _ head: [String], _ block: [(text: String, line: Int)], _ line: Int
+    ) throws -> Expectation {
+        guard head.count > 2 else { throw fault(line, "a name and a type are missing") }
+        var query = ScenarioQuery(name: head[1], type: head[2])
+        var expected = Expectation(line: line, query: query)
+        var words = head.dropFirst(3)
+        while let word = words.popFirst() {
+            switch word {
+            case "udp": query.transport = .udp
+            case "tcp": query.transport = .tcp
+            case "do": query.dnssecOK = true
+            case "cd": query.checkingDisabled = true
+            case "ad": query.authenticData = true
+            case "nord": query.recursionDesired = false
+            case "plain": query.usesEDNS = false
+            case "cookie": query.sendsCookie = true
+            case "nsid": query.wantsNSID = true
+            case "size": query.payloadSize = try number(words.popFirst(), line)
+            case "class": query.recordClass = words.popFirst() ?? "IN"
+            case "times": expected.times = Int(try number(words.popFirst(), line) as UInt16)
+            default: throw fault(line, "'\(word)' is not known")
+            }
+        }
+        expected.query = query
+        guard query.message(id: 0) != nil else { throw fault(line, "this is no question") }
+        for (text, line) in block {
+            let (word, rest) = Self.split(text)
+            switch word {
+            case "rcode": expected.rcode = rest
+            case "flags": expected.flags = rest.split(separator: " ").map(String.init)
+            case "answer": expected.answers.append(rest)
+            case "answers":
+                guard rest == "any" else { throw fault(line, "'answers any' is meant") }
+                expected.anyAnswers = true
+            case "authority": expected.authority = (expected.authority ?? []) + (rest == "none" ? [] : [rest])
+            case "additional": expected.additional = (expected.additional ?? []) + (rest == "none" ? [] : [rest])
+            case "edns": expected.hasEDNS = try flag(rest, line)
+            case "ede": expected.ede = rest
+            case "nsid": expected.nsid = rest
+            case "cookie": expected.hasCookie = try flag(rest, line)
+            case "source": expected.source = rest
+            case "logged": expected.logged = rest
+            case "upstream": expected.upstream = rest
+            case "masked": expected.masked = try flag(rest, line)
+            case "takes":
+                guard let seconds = Double(rest) else { throw fault(line, "these are no seconds") }
+                expected.tenthsTaken = Int((seconds * 10).rounded())
+            case "asks":
+                expected.asks = expected.asks ?? []
+                if rest == "nothing" { break }
+                guard let asked = AskedQuery(rest) else { throw fault(line, "this is no question") }
+                expected.asks?.append(asked)
+            default: throw fault(line, "'\(word)' is not known")
+            }
+        }
+        return expected
+    }
+
+    private static func split(_ text: String) -> (word: String, rest: String) {
+        let words = text.split(separator: " ", maxSplits: 1).map(String.init)
+        return (words.first ?? "", words.count > 1 ? words[1].trimmingCharacters(in: .whitespaces) : "")
+    }
+
+    private func number(_ word: String?, _ line: Int) throws -> UInt16 {
+        guard let word, let number = UInt16(word) else { throw fault(line, "a number is missing") }
+        return number
+    }
+
+    private func flag(_ word: String, _ line: Int) throws -> Bool {
+        guard word == "yes" || word == "no" else { throw fault(line, "'yes' or 'no' is meant") }
+        return word == "yes"
+    }
+
+    func fault(_ line: Int, _ why: String) -> SyntaxError { SyntaxError(description: "\(path):\(line): \(why)") }
+
+    /// The place of a step, for those who read that it failed.
+    func place(_ line: Int) -> String { "\(path):\(line)" }
+
+    // MARK: Files
+
+    /// The configuration names the servers itself.
+    var configuresServers: Bool { config.contains { $0.contains("servers:") } }
+
+    /// Puts the addresses of servers in the place of their names: `$one`.
+    static func fill(_ text: String, _ addresses: [(name: String, address: String)]) -> String {
+        // The longer names first: one may begin like another.
+        addresses.sorted { $0.name.count > $1.name.count }
+            .reduce(text) { $0.replacingOccurrences(of: "$" + $1.name, with: $1.address) }
+    }
+
+    /// Writes hosts, zones and configuration into `folder`; returns the configuration file.
+    func write(to folder: URL, _ addresses: [(name: String, address: String)]) throws -> URL {
         try Data((hosts.joined(separator: "\n") + "\n").utf8).write(to: folder.appending(path: "hosts"))
         let zonesFolder = folder.appending(path: "zones")
         try FileManager.default.createDirectory(at: zonesFolder, withIntermediateDirectories: true)
-        for zone in zones { try Self.write(zone, to: zonesFolder) }
-        let upstreamFolder = folder.appending(path: "upstream")
-        try FileManager.default.createDirectory(at: upstreamFolder, withIntermediateDirectories: true)
-        for zone in upstreamZones { try Self.write(zone, to: upstreamFolder) }
+        for zone in zones { try Data(zone.text.utf8).write(to: zonesFolder.appending(path: zone.file)) }
         let file = folder.appending(path: "stub53.yaml")
-        try Data((config.joined(separator: "\n") + "\n").utf8).write(to: file)
+        let text = Self.fill(config.joined(separator: "\n") + "\n", addresses)
+        try Data(text.utf8).write(to: file)
         return file
-    }
-
-    private static func write(_ zone: (name: String, lines: [String]), to folder: URL) throws {
-        let text = "$ORIGIN \(zone.name)\n$TTL 3600\n" + zone.lines.joined(separator: "\n") + "\n"
-        let name = zone.name == "." ? "root" : String(zone.name.dropLast())
-        try Data(text.utf8).write(to: folder.appending(path: "\(name).zone"))
     }
 }

@@ -1,50 +1,36 @@
-import DNSWire
 import Foundation
-import LDNS
-import TestSupport
 import Testing
 
 @Suite("Scenarios")
 struct ScenarioTests {
     @Test("there are scenarios, and all can be read")
     func readable() throws {
-        let names =
-            FileManager.default.enumerator(atPath: Scenario.folder.path)?.compactMap { $0 as? String }
-            .filter { $0.hasSuffix(".scenario") } ?? []
-        #expect(names.count >= 18)
-        for name in names { _ = try Scenario(path: name) }
+        #expect(Scenario.paths.count >= 120)
+        for path in Scenario.paths { _ = try Scenario(path: path) }
     }
 
-    @Test("in process, with a clock and an upstream of their own", arguments: Scenario.all)
-    func inProcess(scenario: Scenario) throws {
-        let folder = try TemporaryFolder()
-        let url = URL(filePath: folder.path)
-        let file = try scenario.write(to: url)
-        var world = try InProcessWorld(folder: url, file: file, hasUpstream: !scenario.upstreamZones.isEmpty)
-        for step in scenario.steps {
-            switch step {
-            case .query(let expected):
-                let answer = try world.ask(try expected.message)
-                answer.check(expected, scenario.path, seesDecision: true)
-            case .pass(let seconds): world.pass(seconds: seconds)
-            case .upstream(let mood): world.setMood(mood)
-            case .edit(let name, let text):
-                try folder.write(text, to: name)
-                world.reload()
-            }
+    @Test(
+        "what can't be read is said with its line",
+        arguments: [
+            ("query a.example", 1), ("hosts\nquery a.example A\n  rcod NOERROR", 3), ("  lost", 1),
+            ("query a.example A\n  asks", 2), ("server one\nupstream-is two silent", 2), ("pass soon", 1),
+            ("upstream example.\nserver one grumpy", 2), ("query a.example A loud", 1),
+        ])
+    func faults(text: String, line: Int) {
+        #expect {
+            try Scenario(text, path: "a.scenario")
+        } throws: {
+            "\($0)".hasPrefix("a.scenario:\(line): ")
         }
     }
+
+    @Test("in process, with a clock of their own", arguments: Scenario.all)
+    func inProcess(scenario: Scenario) async throws { try await scenario.run(in: try InProcessWorld(scenario)) }
 }
 
-extension Scenario.Expectation {
-    /// The query as a client sends it.
-    var message: [UInt8] {
-        get throws {
-            let name = try #require(Name(name))
-            let type = try #require(RecordType(mnemonic: type))
-            return try LDNS.Query.wire(
-                name: name, type: type, id: UInt16.random(in: 0...UInt16.max), isRecursionDesired: recursionDesired,
-                payloadSize: 1232, wantsSignatures: dnssecOK)
-        }
-    }
+/// The same against the daemon that people run; each starts one, so one after the other.
+@Suite("Scenarios of the daemon", .serialized)
+struct DaemonScenarioTests {
+    @Test("until the first that needs another clock", arguments: Scenario.all)
+    func daemon(scenario: Scenario) async throws { try await scenario.run(in: try await DaemonWorld(scenario)) }
 }

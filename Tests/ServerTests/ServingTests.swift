@@ -31,14 +31,18 @@ struct ServingTests {
         let signal = try WakeSignal()
         let threads = ThreadGroup()
         threads.start("udp") {
-            var worker = UDPWorker(
-                sockets: [], store: store, forwarding: forwarding, lane: forwarding.makeLane(), ring: nil,
-                signal: signal)
-            do { try worker.run() } catch { Issue.record(error) }
+            do {
+                var worker = UDPWorker(
+                    sockets: [], store: store, forwarding: forwarding, lane: try forwarding.makeLane(), ring: nil,
+                    signal: signal)
+                try worker.run()
+            } catch {
+                Issue.record(error)
+            }
         }
         store.replace(data())
         signal.wake()
-        let end = ContinuousClock.now + .seconds(10)
+        let end = ContinuousClock.now + .seconds(longestWait)
         while old != nil, ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(2)) }
         #expect(old == nil)
         signal.end()

@@ -29,7 +29,7 @@ struct StreamWorld {
     let forwarding: Forwarding
     let responder: StreamResponder
 
-    init(limits: StreamLimits = StreamLimits()) throws {
+    init(limits: StreamLimits = StreamLimits(), ring: LookupRing? = nil) throws {
         let folder = try TemporaryFolder()
         try folder.write(Self.zone, to: "zones/acme.org.zone")
         let (configuration, problems) = Configuration.read(
@@ -51,7 +51,7 @@ struct StreamWorld {
         let server = try UpstreamServer(parsing: "127.0.0.1:1")
         // Never run: the test itself answers what is parked.
         forwarding = try Forwarding(settings: ForwardSettings(servers: [server]), store: store, log: nil)
-        responder = StreamResponder(store: store, forwarding: forwarding, ring: nil)
+        responder = StreamResponder(store: store, forwarding: forwarding, ring: ring)
     }
 
     func session() -> StreamSession { StreamSession(client: WireWorld.loopback, transport: .tcp) }

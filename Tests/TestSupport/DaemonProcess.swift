@@ -58,7 +58,8 @@ package final class DaemonProcess: Sendable {
     /// Standard output of `dig @ADDRESS -p PORT WORDS`.
     package func dig(_ words: String...) async throws -> String {
         try await Command.run(
-            ["@\(address)", "-p", "\(port)", "+tries=1", "+time=10"] + words, executable: URL(filePath: "/usr/bin/dig")
+            ["@\(address)", "-p", "\(port)", "+tries=1", "+time=\(longestWait)"] + words,
+            executable: URL(filePath: "/usr/bin/dig")
         ).output
     }
 }

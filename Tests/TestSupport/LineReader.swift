@@ -45,9 +45,9 @@ package final class LineReader: @unchecked Sendable {
 
     /// The first line that fits, of those there are (from index `from` on) or of those to come.
     ///
-    /// - Throws: `Missing` when none comes within so many seconds, or the process ends without.
+    /// - Throws: `Missing` when none comes within `longestWait`, or the process ends without.
     package func first(
-        from: Int = 0, within seconds: Double = 20, where matches: @escaping @Sendable (String) -> Bool
+        from: Int = 0, where matches: @escaping @Sendable (String) -> Bool
     ) async throws -> String {
         try await withCheckedThrowingContinuation { continuation in
             lock.lock()
@@ -57,13 +57,14 @@ package final class LineReader: @unchecked Sendable {
             let id = nextWaiter
             nextWaiter += 1
             waiters.append(Waiter(id: id, from: from, matches: matches, continuation: continuation))
-            DispatchQueue.global().asyncAfter(deadline: .now() + seconds) { [weak self] in self?.giveUp(id, seconds) }
+            let end = DispatchTime.now() + Double(longestWait)
+            DispatchQueue.global().asyncAfter(deadline: end) { [weak self] in self?.giveUp(id) }
         }
     }
 
     /// The first line that holds `text`.
-    package func first(from: Int = 0, containing text: String, within seconds: Double = 20) async throws -> String {
-        try await first(from: from, within: seconds) { $0.contains(text) }
+    package func first(from: Int = 0, containing text: String) async throws -> String {
+        try await first(from: from) { $0.contains(text) }
     }
 
     private func missing(_ why: String) -> Missing {
@@ -89,10 +90,10 @@ package final class LineReader: @unchecked Sendable {
         }
     }
 
-    private func giveUp(_ id: Int, _ seconds: Double) {
+    private func giveUp(_ id: Int) {
         lock.withLock {
             guard let index = waiters.firstIndex(where: { $0.id == id }) else { return }
-            waiters.remove(at: index).continuation.resume(throwing: missing("\(seconds) s passed"))
+            waiters.remove(at: index).continuation.resume(throwing: missing("\(longestWait) s passed"))
         }
     }
 }

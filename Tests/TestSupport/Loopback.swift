@@ -5,6 +5,16 @@ package func ownLoopbackAddress() -> String {
     "127.\(Int.random(in: 64..<128)).\(Int.random(in: 1..<255)).\(Int.random(in: 1..<255))"
 }
 
+/// Has the system keep what comes in a burst, and is not read at once on a busy machine.
+package func enlargeReceiveBuffer(_ descriptor: Int32) {
+    var bytes: Int32 = 4 << 20
+    let size = socklen_t(MemoryLayout<Int32>.size)
+    // Beyond the system's limit, where one may.
+    if setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, size) != 0 {
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, size)
+    }
+}
+
 /// Binds to 127.0.0.1, to another loopback address, or to all addresses; the port that it got.
 package func bindLoopback(
     _ descriptor: Int32, _ port: UInt16, at text: String = "127.0.0.1", any: Bool = false

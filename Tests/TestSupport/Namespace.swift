@@ -25,7 +25,7 @@ package enum Namespace {
     package static func client(
         of address: String, order: String = "files dns", in folder: TemporaryFolder
     ) throws -> [String] {
-        try folder.write("nameserver \(address)\noptions timeout:5 attempts:1\n", to: "system/resolv.conf")
+        try folder.write("nameserver \(address)\noptions timeout:30 attempts:1\n", to: "system/resolv.conf")
         try folder.write("passwd: files\ngroup: files\nhosts: \(order)\n", to: "system/nsswitch.conf")
         try folder.write("127.0.0.1 localhost\n::1 localhost\n", to: "system/hosts")
         return entry(

@@ -38,17 +38,17 @@ package final class ProgramProcess: @unchecked Sendable {
     package func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
     /// The exit code, once it has ended (negative: ended by that signal).
-    package func exitCode(within seconds: Double = 20) async throws -> Int32 {
+    package func exitCode() async throws -> Int32 {
         // Its standard output closes with it.
-        _ = try? await output.first(within: seconds) { _ in false }
+        _ = try? await output.first { _ in false }
         let hasEnded = await withCheckedContinuation { (done: CheckedContinuation<Bool, Never>) in
             Thread.detachNewThread { [process] in
-                let end = Date.now + 2
+                let end = Date.now + Double(longestWait)
                 while process.isRunning, Date.now < end { usleep(1000) }
                 done.resume(returning: !process.isRunning)
             }
         }
-        guard hasEnded else { throw LineReader.Missing(description: "it has not ended after \(seconds) s") }
+        guard hasEnded else { throw LineReader.Missing(description: "it has not ended after \(longestWait) s") }
         return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
     }
 }

@@ -35,6 +35,10 @@ package final class ScriptedServer: Sendable {
     private let stream: Int32
     private let script: Mutex<Script>
     private let received = Mutex<[(Transport, [UInt8])]>([])
+    private let isClosed = Mutex(false)
+    /// Those that are open, of its TCP socket.
+    private let connections = Mutex<Set<Int32>>([])
+    private let reopened = DispatchSemaphore(value: 0)
     /// In a flood, only the queries that hold this.
     private let remembered: Data
 
@@ -48,14 +52,15 @@ package final class ScriptedServer: Sendable {
             if let port = bindLoopback(stream, 0), bindLoopback(datagram, port) != nil {
                 found = (port, datagram, stream)
             } else {
-                close(stream)
-                close(datagram)
+                Foundation.close(stream)
+                Foundation.close(datagram)
             }
         }
         guard let (port, datagram, stream) = found else { throw LineReader.Missing(description: "no free port") }
         self.port = port
         self.datagram = datagram
         self.stream = stream
+        enlargeReceiveBuffer(datagram)
         listen(stream, 16)
         Thread.detachNewThread { [weak self] in Self.serveDatagrams(datagram) { self } }
         Thread.detachNewThread { [weak self] in Self.serveStreams(stream) { self } }
@@ -65,16 +70,52 @@ package final class ScriptedServer: Sendable {
         // Wakes the threads, which close what they used.
         shutdown(stream, Int32(SHUT_RDWR))
         shutdown(datagram, Int32(SHUT_RDWR))
+        reopened.signal()
     }
 
     /// From now on it does this.
     package func become(_ script: @escaping Script) { self.script.withLock { $0 = script } }
+
+    /// Whether nobody is at the port, as where a server has ended: the port stays ours.
+    package func close(_ closes: Bool) {
+        let wasClosed = isClosed.withLock { value in
+            defer { value = closes }
+            return value
+        }
+        guard wasClosed != closes else { return }
+        // A datagram socket that is connected to somebody else takes nothing, and the system says so to who sends.
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(closes ? AF_INET : AF_UNSPEC)
+        address.sin_port = UInt16(1).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        _ = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(datagram, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        if closes {
+            shutdown(stream, Int32(SHUT_RDWR))
+            connections.withLock { for one in $0 { shutdown(one, Int32(SHUT_RDWR)) } }
+        } else {
+            listen(stream, 16)
+            reopened.signal()
+        }
+    }
 
     /// How many queries came for a name that holds `text`.
     package func count(_ text: String = "") -> Int {
         let bytes = Array(text.utf8)
         return received.withLock { all in
             all.count { text.isEmpty || Data($0.1).range(of: Data(bytes)) != nil }
+        }
+    }
+
+    /// How many questions came for a name that holds `text`: each once, however often it was repeated because the answer
+    /// was late.
+    package func questions(_ text: String = "") -> Int {
+        let bytes = Data(text.utf8)
+        return received.withLock { all in
+            Set(all.map(\.1).filter { text.isEmpty || Data($0).range(of: bytes) != nil }.map(Reply.question)).count
         }
     }
 
@@ -86,7 +127,7 @@ package final class ScriptedServer: Sendable {
     }
 
     private static func serveDatagrams(_ descriptor: Int32, _ server: () -> ScriptedServer?) {
-        defer { close(descriptor) }
+        defer { Foundation.close(descriptor) }
         var buffer = [UInt8](repeating: 0, count: 65_536)
         while true {
             var peer = sockaddr_in()
@@ -114,7 +155,7 @@ package final class ScriptedServer: Sendable {
             let other = socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0)
             _ = bindLoopback(other, 0)
             send(bytes, other, peer)
-            close(other)
+            Foundation.close(other)
         case .hold(let bytes, let hand): hand(Release(answer: bytes) { send(bytes, descriptor, peer) })
         case .several(let reactions): for one in reactions { perform(one, descriptor, peer) }
         }
@@ -130,24 +171,42 @@ package final class ScriptedServer: Sendable {
     }
 
     private static func serveStreams(_ descriptor: Int32, _ server: @escaping () -> ScriptedServer?) {
-        defer { close(descriptor) }
+        defer { Foundation.close(descriptor) }
         while true {
             let connection = accept(descriptor, nil, nil)
-            guard connection >= 0, let alive = server() else { return }
+            guard connection >= 0 else {
+                // Closed for a while, or for good.
+                guard let reopened = server()?.reopened else { return }
+                reopened.wait()
+                continue
+            }
+            guard let alive = server() else { return }
+            alive.connections.withLock { _ = $0.insert(connection) }
             Thread.detachNewThread { [weak alive] in
-                defer { close(connection) }
+                defer {
+                    alive?.connections.withLock { _ = $0.remove(connection) }
+                    Foundation.close(connection)
+                }
                 while let head = read(connection, 2),
                     let query = read(connection, Int(head[0]) << 8 | Int(head[1])),
                     let reaction = alive?.react(query, .tcp)
                 {
-                    for case .send(let bytes) in [reaction] {
-                        let framed = [UInt8(bytes.count >> 8), UInt8(bytes.count & 0xFF)] + bytes
-                        _ = Foundation.send(connection, framed, framed.count, Int32(MSG_NOSIGNAL))
+                    switch reaction {
+                    case .send(let bytes): sendFramed(bytes, connection)
+                    case .sendAfter(let milliseconds, let bytes):
+                        usleep(milliseconds * 1000)
+                        sendFramed(bytes, connection)
+                    case .hangUp: return
+                    case .silence, .sendFromElsewhere, .hold, .several: break
                     }
-                    if case .hangUp = reaction { return }
                 }
             }
         }
+    }
+
+    private static func sendFramed(_ bytes: [UInt8], _ connection: Int32) {
+        let framed = [UInt8(bytes.count >> 8), UInt8(bytes.count & 0xFF)] + bytes
+        _ = Foundation.send(connection, framed, framed.count, Int32(MSG_NOSIGNAL))
     }
 
     private static func read(_ descriptor: Int32, _ count: Int) -> [UInt8]? {
@@ -164,6 +223,8 @@ package final class ScriptedServer: Sendable {
 
 /// What a server can make of a query's bytes.
 package enum Reply {
+    fileprivate static func question(_ query: [UInt8]) -> [UInt8] { Array(query[12..<questionEnd(query)]) }
+
     private static func questionEnd(_ query: [UInt8]) -> Int {
         var cursor = 12
         while cursor < query.count, query[cursor] != 0 { cursor += Int(query[cursor]) + 1 }

@@ -9,16 +9,14 @@ enum Chart {
     private static let left = 46
     private static let bottom = 20
 
-    static let sources: [SourceKind] = [.hosts, .zone, .special, .cache, .stale, .upstream, .none]
-
     /// Values of some seconds gathered into one column.
     struct Column {
         /// Seconds since 1970.
         var time: UInt64
-        var bySource = [UInt64](repeating: 0, count: 7)
+        var bySource = BySource<UInt64>(repeating: 0)
         var failures: UInt64 = 0
         var absent: UInt64 = 0
-        var durations = [UInt64](repeating: 0, count: 19)
+        var durations = [UInt64](repeating: 0, count: LookupTotals.Durations.bucketCount)
 
         /// The bound that this share of the lookups did not pass, in microseconds.
         func quantile(_ share: Double) -> UInt64 {
@@ -41,24 +39,24 @@ enum Chart {
         for second in seconds where second.time > first && second.time <= now {
             let index = Int(second.time - first - 1) / each
             guard columns.indices.contains(index) else { continue }
-            for source in sources { columns[index].bySource[Int(source.rawValue)] += UInt64(second.count(source)) }
+            for source in SourceKind.allCases { columns[index].bySource[source] += UInt64(second.bySource[source]) }
             columns[index].failures += UInt64(second.failures)
             columns[index].absent += UInt64(second.absent)
-            for bucket in 0..<19 { columns[index].durations[bucket] += UInt64(second.durations[bucket]) }
+            for (bucket, count) in second.durations.enumerated() { columns[index].durations[bucket] += UInt64(count) }
         }
         return columns
     }
 
     /// Lookups per second, stacked by who answered.
     static func rate(_ columns: [Column], each: Int) -> HTML {
-        let most = max(columns.map { $0.bySource.reduce(0, +) }.max() ?? 0, UInt64(each))
+        let most = max(columns.map(\.bySource.sum).max() ?? 0, UInt64(each))
         let plot = Double(height - bottom - 8)
         let step = Double(width - left) / Double(max(columns.count, 1))
         var bars: [HTML] = []
         for (index, column) in columns.enumerated() {
             var base = Double(height - bottom)
-            for source in sources {
-                let count = column.bySource[Int(source.rawValue)]
+            for source in SourceKind.allCases {
+                let count = column.bySource[source]
                 guard count > 0 else { continue }
                 let tall = max(Double(count) / Double(most) * plot, 0.5)
                 base -= tall
@@ -74,14 +72,18 @@ enum Chart {
             columns, bars)
     }
 
+    /// The shares of lookups that have a curve, each in the colours of a source.
+    static let shares: [(share: Double, words: String, color: SourceKind)] = [
+        (0.5, "half are below", .hosts), (0.9, "90 %", .upstream), (0.99, "99 %", .none),
+    ]
+
     /// Curves on a logarithmic scale from 10 us to 5 s.
     static func latency(_ columns: [Column]) -> HTML {
-        let curves: [(share: Double, name: String)] = [(0.5, "hosts"), (0.9, "upstream"), (0.99, "none")]
-        let drawn = curves.map { curve in line(columns, curve.name) { $0.quantile(curve.share) } }
+        let drawn = shares.map { curve in line(columns, curve.color) { $0.quantile(curve.share) } }
         return frame("Durations", top: "5 s", columns, drawn)
     }
 
-    private static func line(_ columns: [Column], _ name: String, _ value: (Column) -> UInt64) -> HTML {
+    private static func line(_ columns: [Column], _ color: SourceKind, _ value: (Column) -> UInt64) -> HTML {
         let step = Double(width - left) / Double(max(columns.count, 1))
         let plot = Double(height - bottom - 8)
         var path = ""
@@ -99,11 +101,11 @@ enum Chart {
             path += isDown ? "L\(x) \(y)" : "M\(rounded(Double(left) + Double(index) * step)) \(y)L\(x) \(y)"
             isDown = true
         }
-        return "<path class=\"curve \(name)\" d=\"\(path)\"/>"
+        return "<path class=\"curve \(color.description)\" d=\"\(path)\"/>"
     }
 
     /// The buckets of a histogram, as bars beside their bounds.
-    static func histogram(_ durations: LookupTotals.Durations, _ name: String) -> HTML {
+    static func histogram(_ durations: LookupTotals.Durations, _ color: SourceKind) -> HTML {
         let most = max(durations.buckets.max() ?? 0, 1)
         let bounds = LookupTotals.Durations.bounds
         let step = Double(width - left) / Double(durations.buckets.count)
@@ -114,7 +116,7 @@ enum Chart {
             let tall = Double(count) / Double(most) * plot
             if count > 0 {
                 bars.append(
-                    "<rect class=\"area \(name)\" x=\"\(rounded(x + 1))\" y=\"\(rounded(Double(height - bottom) - tall))\" width=\"\(rounded(step - 2))\" height=\"\(rounded(max(tall, 1)))\"><title>\(count)</title></rect>"
+                    "<rect class=\"area \(color.description)\" x=\"\(rounded(x + 1))\" y=\"\(rounded(Double(height - bottom) - tall))\" width=\"\(rounded(step - 2))\" height=\"\(rounded(max(tall, 1)))\"><title>\(count)</title></rect>"
                 )
             }
             if index.isMultiple(of: 3) {
@@ -143,7 +145,7 @@ enum Chart {
     /// The last minute in the header: a rate as a sparkline, and who answered as a bar.
     static func pulse(_ seconds: [LookupTotals.Second], now: UInt64, lost: UInt64) -> HTML {
         let columns = columns(seconds, now: now, span: 60, each: 1)
-        let rates = columns.map { $0.bySource.reduce(0, +) }
+        let rates = columns.map(\.bySource.sum)
         let most = max(rates.max() ?? 0, 1)
         var points = ""
         for (index, rate) in rates.enumerated() {
@@ -153,8 +155,8 @@ enum Chart {
         var x = 0.0
         var parts: [HTML] = []
         var words: [String] = []
-        for source in sources {
-            let count = columns.reduce(0) { $0 + $1.bySource[Int(source.rawValue)] }
+        for source in SourceKind.allCases {
+            let count = columns.reduce(0) { $0 + $1.bySource[source] }
             guard count > 0 else { continue }
             let share = Double(count) / Double(all) * 120
             parts.append(

@@ -8,15 +8,15 @@ enum HealthPage {
         _ statistics: DaemonStatistics, _ seconds: [LookupTotals.Second], now: UInt64, history: [(String, String)]
     ) -> HTML {
         let columns = Chart.columns(seconds, now: now, span: 900, each: 10)
-        let legend = Chart.sources.map { source -> HTML in
+        let legend = SourceKind.allCases.map { source -> HTML in
             "<span class=\"pill \(source.description)\">\(source.description) \(statistics.bySource[source.description] ?? 0)</span>"
         }
+        let curves = Chart.shares.map { "<span class=\"pill \($0.color.description)\">\($0.words)</span>" as HTML }
         return """
             <h1>Health</h1>
             <div class="charts"><section><h2>Lookups per second</h2>\(Chart.rate(columns, each: 10))\
             <p class="legend">\(legend)</p></section>
-            <section><h2>Durations</h2>\(Chart.latency(columns))<p class="legend"><span class="pill hosts">half are below</span>\
-            <span class="pill upstream">90 %</span><span class="pill none">99 %</span></p></section></div>
+            <section><h2>Durations</h2>\(Chart.latency(columns))<p class="legend">\(curves)</p></section></div>
             <div class="charts"><section><h2>Since the start</h2>\(facts(statistics))</section>
             <section><h2>Response codes</h2>\(counts(statistics.byRcode))<h2>Types</h2>\(counts(statistics.byType))\
             <h2>Transports</h2>\(counts(statistics.byTransport))</section></div>

@@ -1,3 +1,5 @@
+import Platform
+
 /// What all pages have around them.
 enum Tab: String, CaseIterable {
     case lookups, names, overrides, zones, cache, upstreams, health
@@ -30,6 +32,8 @@ enum Layout {
         }
         return "<table><thead><tr>\(cells)</tr></thead><tbody>\(rows)</tbody></table>"
     }
+
+    static func rule(_ place: Place) -> HTML { rule(place.isNowhere ? nil : "\(place)") }
 
     /// FILE:LINE that a click copies.
     static func rule(_ text: String?) -> HTML {

@@ -1,94 +1,114 @@
-import FoundationEssentials
+import DNSWire
+import History
+import Lookup
+import LookupLog
+import Platform
 
-/// A lookup as its JSON line tells it: the contract of the log, read again.
-struct LoggedLookup: Codable, Sendable {
-    struct Hop: Codable, Sendable {
-        var name: String
-        var source: String
-        var rule: String?
+/// A kept lookup as the page shows it: its record's values, and those parts as text that come from the message.
+struct LoggedLookup: Sendable {
+    struct Hop: Sendable {
+        let name: String
+        let source: SourceKind
+        let place: Place
     }
 
-    struct Process: Codable, Sendable {
-        var pid: Int32
-        var command: String
+    /// Its key in the history.
+    let key: Int64
+    /// When it came, in microseconds since 1970.
+    let time: UInt64
+    let client: SocketAddress
+    let process: ClientProcess?
+    let transport: Transport
+    /// Empty where there was no question that could be read.
+    let name: String
+    let type: RecordType?
+    let flags: [String]
+    let source: SourceKind
+    let place: Place
+    let kind: AnswerKind
+    /// Nil: there was no response.
+    let code: ResponseCode?
+    let isMasked: Bool
+    let answers: [LookupRecord.Answer]
+    /// The server that answered, `ADDR:PORT/TRANSPORT`, and its microseconds.
+    let upstream: String?
+    let upstreamMicroseconds: UInt32?
+    /// Where there were aliases: at least two.
+    let chain: [Hop]
+    let durationMicroseconds: UInt32
+    let extendedError: (code: UInt16, text: String)?
+
+    /// - Parameter upstreams: the servers that the record's index means.
+    init(_ lookup: StoredLookup, upstreams: [String]) {
+        self = lookup.withRecord { LoggedLookup($0, key: lookup.id, upstreams) }
     }
 
-    struct ExtendedError: Codable, Sendable {
-        var code: Int
-        var text: String
+    private init(_ record: LookupRecord, key: Int64, _ upstreams: [String]) {
+        self.key = key
+        // A file may hold anything, and sums are made of it.
+        time = min(record.time, 1 << 62)
+        client = record.client
+        process = record.process
+        transport = record.transport
+        name = record.nameText
+        type = record.hasQuestion ? record.type : nil
+        flags = record.flagWords
+        source = record.source
+        place = record.place
+        kind = record.answerKind
+        code = record.responseCode
+        isMasked = record.isMasked
+        answers = record.answerTexts
+        let server = record.upstream.flatMap { upstreams.indices.contains($0) ? upstreams[$0] : nil }
+        upstream = server.map { "\($0)/\(record.upstreamTransport)" }
+        upstreamMicroseconds = record.upstream == nil ? nil : record.upstreamMicroseconds
+        chain =
+            record.hopCount < 2
+            ? []
+            : (0..<record.hopCount).map { index in
+                let hop = record.hop(index)
+                return Hop(name: record.hopNameText(index), source: hop.source, place: hop.place)
+            }
+        durationMicroseconds = record.durationMicroseconds
+        extendedError = record.extendedError.map { ($0.rawValue, record.extendedErrorText ?? "") }
     }
 
-    var time: String
-    var client: String
-    var process: Process?
-    var transport: String
-    var name: String
-    var type: String
-    var flags: [String]
-    var source: String
-    var rule: String?
-    var rcode: String?
-    var answers: [String]
-    var upstream: String?
-    var durationUs: UInt32
-    var ede: ExtendedError?
-    var upstreamUs: UInt32?
-    var chain: [Hop]?
-    var masked: Bool?
-    var truncated: Bool?
-    var answersLeft: Int?
-    /// Its key in the history, and when it came in microseconds since 1970; not part of the line.
-    var key: Int64?
-    var microseconds: UInt64 = 0
-
-    enum CodingKeys: String, CodingKey {
-        case time, client, process, transport, name, type, flags, source, rule, rcode, answers, upstream, ede, chain
-        case masked, truncated
-        case durationUs = "duration_us"
-        case upstreamUs = "upstream_us"
-        case answersLeft = "answers_left"
+    static func all(of page: HistoryPage) -> [LoggedLookup] {
+        page.lookups.map { LoggedLookup($0, upstreams: page.upstreams) }
     }
 
-    static func read(_ line: some Sequence<UInt8>, key: Int64? = nil, microseconds: UInt64 = 0) -> LoggedLookup? {
-        var lookup = try? JSONDecoder().decode(LoggedLookup.self, from: Data(line))
-        lookup?.key = key
-        // What a file holds may be anything; sums of it are made.
-        lookup?.microseconds = min(microseconds, 1 << 62)
-        return lookup
-    }
+    // MARK: For people
 
     /// `17:00:00.123`, in UTC as the log has it.
-    var clock: String { String(time.dropFirst(11).prefix(12)) }
-
-    /// The client without its port.
-    var clientAddress: String {
-        guard let colon = client.lastIndex(of: ":") else { return client }
-        return String(client[..<colon])
-    }
-
-    /// Who asked, for people.
-    var asker: String { process.map { $0.command } ?? clientAddress }
-
-    private var records: [(type: String, data: String)] {
-        answers.compactMap { answer in
-            let words = answer.split(separator: " ", maxSplits: 4, omittingEmptySubsequences: false)
-            return words.count == 5 ? (String(words[3]), String(words[4])) : nil
+    var clock: String {
+        func digits(_ value: UInt64, _ count: Int) -> String {
+            let text = String(value)
+            return String(repeating: "0", count: count - text.utf8.count) + text
         }
+        let seconds = time / 1_000_000
+        let parts = [seconds / 3600 % 24, seconds / 60 % 60, seconds % 60].map { digits($0, 2) }
+        return parts.joined(separator: ":") + "." + digits(time / 1000 % 1000, 3)
     }
+
+    var typeWord: String { type?.description ?? "" }
+
+    /// Who asked.
+    var asker: String { process?.command ?? client.ip }
 
     /// The data of the answers, of the type that was asked for where there are some; else the alias that is all there is.
     var data: [String] {
-        let records = records
-        let wanted = records.filter { $0.type == type || type == "ANY" }
-        return wanted.isEmpty ? records.suffix(1).map { "\($0.type) \($0.data)" } : wanted.map(\.data)
+        let wanted = answers.filter { $0.type == type || type == .any }
+        return wanted.isEmpty ? answers.suffix(1).map { "\($0.type) \($0.data)" } : wanted.map(\.data)
     }
 
-    /// What became of it in a word: NOERROR without the data asked for is NODATA.
-    var outcome: String {
-        guard let rcode else { return "dropped" }
-        guard rcode == "NOERROR", type != "ANY" else { return rcode }
-        return records.contains { $0.type == type } ? rcode : "NODATA"
-    }
+    /// What became of it, in a word: the response code, or one that says more.
+    var outcome: String { kind.word.map { "\($0)" } ?? code?.description ?? "" }
+
+    /// It is the answer, and there is nothing to add.
+    var isPlain: Bool { kind == .answer && code == .noError }
+
+    /// Where the line stands that decided.
+    var rule: String? { place.isNowhere ? nil : "\(place)" }
 
     /// The rule; where there is none, the server.
     var reason: String { rule ?? upstream ?? "" }

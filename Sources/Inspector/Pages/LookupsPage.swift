@@ -1,3 +1,8 @@
+import DNSWire
+import Lookup
+import LookupLog
+import Platform
+
 /// The lookups, newest first, those of one visit in one row.
 enum LookupsPage {
     /// Lookups that could not be kept, to be said where they are missing.
@@ -41,7 +46,7 @@ enum LookupsPage {
         var rows: [HTML] = []
         var losses = losses[...]
         for navigation in navigations {
-            while let loss = losses.first, loss.time >= navigation.lookups[0].microseconds {
+            while let loss = losses.first, loss.time >= navigation.lookups[0].time {
                 rows.append(
                     "<tr class=\"loss\"><td colspan=\"7\">\(loss.count) lookups are missing here: \(loss.reason)</td></tr>"
                 )
@@ -62,7 +67,7 @@ enum LookupsPage {
         let data = main.data
         let answer =
             data.isEmpty
-            ? (main.masked == true ? "masked" : main.rcode == "NXDOMAIN" ? "" : main.ede?.text ?? "")
+            ? (main.isMasked ? "masked" : main.code == .nxDomain ? "" : main.extendedError?.text ?? "")
             : data.prefix(2).joined(separator: ", ") + (data.count > 2 ? " +\(data.count - 2)" : "")
         // On a scale of tenfold steps: a cache's microseconds and upstream's milliseconds both show.
         let share = bar(navigation.duration)
@@ -73,7 +78,7 @@ enum LookupsPage {
             <td>\(navigation.lookups.map(pill))</td><td class="mono">\(Words.cut(answer, 60))</td>\
             <td class="wide">\(Layout.rule(main.reason))</td>\
             <td class="wide">\(client(navigation))</td>\
-            <td class="number">\(Words.duration(navigation.duration)) <svg class="\(main.source)" width="50" height="8" \
+            <td class="number">\(Words.duration(navigation.duration)) <svg class="\(main.source.description)" width="50" height="8" \
             aria-hidden="true"><rect class="bar" width="\(share)" height="8"/></svg></td></tr>
             """
     }
@@ -90,15 +95,15 @@ enum LookupsPage {
     }
 
     static func pill(_ lookup: LoggedLookup) -> HTML {
-        let outcome = lookup.outcome == "NOERROR" ? "" : " \(lookup.outcome)"
-        let masked = lookup.masked == true ? " masked" : outcome
+        let outcome = lookup.isMasked ? " masked" : lookup.isPlain ? "" : " \(lookup.outcome)"
+        let source = lookup.source.description
         return
-            "<span class=\"pill \(lookup.source)\" title=\"\(lookup.source)\">\(lookup.type) \(lookup.source)\(masked)</span>"
+            "<span class=\"pill \(source)\" title=\"\(source)\">\(lookup.typeWord) \(source)\(outcome)</span>"
     }
 
     private static func client(_ navigation: Navigation) -> HTML {
         guard let process = navigation.process else {
-            return "<span class=\"muted\">\(navigation.lookups[0].clientAddress)</span>"
+            return "<span class=\"muted\">\(navigation.lookups[0].client.ip)</span>"
         }
         return "\(process.command) <span class=\"muted\">\(process.pid)</span>"
     }
@@ -110,21 +115,24 @@ enum LookupsPage {
 
     static func detail(_ navigation: Navigation) -> HTML {
         let records = navigation.lookups.map { lookup -> HTML in
-            let answers = lookup.answers.map { answer -> HTML in "<div class=\"mono\">\(answer)</div>" }
+            let answers = lookup.answers.map { answer -> HTML in "<div class=\"mono\">\(answer.line)</div>" }
             let none: HTML =
-                "<span class=\"muted\">\(lookup.masked == true ? "masked by the override" : lookup.outcome)</span>"
-            let ede: HTML = lookup.ede.map { "<div class=\"muted\">EDE \($0.code): \($0.text)</div>" } ?? ""
-            let chain = (lookup.chain ?? []).map { hop -> HTML in
-                "<div>\(hop.name) <span class=\"pill \(hop.source)\">\(hop.source)</span> \(Layout.rule(hop.rule))</div>"
+                "<span class=\"muted\">\(lookup.isMasked ? "masked by the override" : lookup.outcome)</span>"
+            let error: HTML =
+                lookup.extendedError.map { "<div class=\"muted\">EDE \($0.code): \($0.text)</div>" } ?? ""
+            let chain = lookup.chain.map { hop -> HTML in
+                let source = hop.source.description
+                return
+                    "<div>\(hop.name) <span class=\"pill \(source)\">\(source)</span> \(Layout.rule(hop.place))</div>"
             }
             let upstream: HTML =
                 lookup.upstream.map { server in
-                    "<div class=\"muted\">\(server), \(Words.duration(lookup.upstreamUs ?? 0))</div>"
+                    "<div class=\"muted\">\(server), \(Words.duration(lookup.upstreamMicroseconds ?? 0))</div>"
                 } ?? ""
             return """
-                <tr><td>\(pill(lookup))</td><td class="muted">\(lookup.clock)</td><td>\(answers.isEmpty ? none : HTML(joining: answers))\(ede)</td>\
-                <td>\(Layout.rule(lookup.rule))\(upstream)\(chain)</td><td class="muted">\(lookup.client) \(lookup.transport)<br>\
-                \(lookup.flags.joined(separator: " "))</td><td class="number">\(Words.duration(lookup.durationUs))</td></tr>
+                <tr><td>\(pill(lookup))</td><td class="muted">\(lookup.clock)</td><td>\(answers.isEmpty ? none : HTML(joining: answers))\(error)</td>\
+                <td>\(Layout.rule(lookup.rule))\(upstream)\(chain)</td><td class="muted">\(lookup.client.description) \(lookup.transport.description)<br>\
+                \(lookup.flags.joined(separator: " "))</td><td class="number">\(Words.duration(lookup.durationMicroseconds))</td></tr>
                 """
         }
         return """

@@ -1,4 +1,5 @@
 import Daemon
+import Lookup
 
 /// A name: why it is answered as it is, what a browser makes of it, and who asked for it.
 enum NamePage {
@@ -17,7 +18,7 @@ enum NamePage {
 
     private static func section(_ explanation: Explanation) -> HTML {
         let answer = explanation.answer
-        let source = answer.needsUpstream ? "upstream" : answer.source
+        let source = answer.needsUpstream ? SourceKind.upstream.description : answer.source
         let summary: HTML =
             answer.needsUpstream
             ? "is asked upstream\(answer.lastName == explanation.name ? "" : ", as \(answer.lastName)")"
@@ -27,7 +28,7 @@ enum NamePage {
         }
         let hops: HTML = chain.isEmpty ? "" : "<ol>\(chain)</ol>"
         let rows = explanation.rows.enumerated().flatMap { index, row -> [HTML] in
-            let word = row.source == "zone" ? "zones" : row.source
+            let word = SourceKind(word: row.source).map { "\($0.heading)" } ?? row.source
             let tone = row.decides ? "" : " muted"
             let mark: HTML =
                 row.decides

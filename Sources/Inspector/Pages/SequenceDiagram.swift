@@ -1,3 +1,6 @@
+import Lookup
+import Platform
+
 /// The DNS part of the flow as a picture: who asked whom, when, and what came back.
 struct SequenceDiagram {
     private let navigation: Navigation
@@ -18,30 +21,25 @@ struct SequenceDiagram {
 
     /// Who answered, hop by hop, as lanes.
     private static func sources(of lookup: LoggedLookup) -> [String] {
-        if let chain = lookup.chain { return chain.map { lane($0.source, $0.rule, lookup) } }
-        return lookup.source == "none" ? [] : [lane(lookup.source, lookup.rule, lookup)]
+        if !lookup.chain.isEmpty { return lookup.chain.map { lane($0.source, $0.place, lookup) } }
+        return lookup.source == .none ? [] : [lane(lookup.source, lookup.place, lookup)]
     }
 
-    private static func lane(_ source: String, _ rule: String?, _ lookup: LoggedLookup) -> String {
-        switch source {
-        case "upstream": return lookup.upstream ?? "upstream"
-        case "hosts", "zone":
-            let file = rule.map { $0.split(separator: ":").first.map(String.init) ?? $0 } ?? source
-            return "\(source) \(file.count <= 22 ? file : "…" + file.suffix(21))"
-        default: return source
-        }
+    /// A source that reads files has a lane for each of them.
+    private static func lane(_ source: SourceKind, _ place: Place, _ lookup: LoggedLookup) -> String {
+        if source == .upstream { return lookup.upstream ?? source.description }
+        guard place.line > 0 else { return source.description }
+        let file = place.path
+        return "\(source) \(file.count <= 22 ? file : "…" + file.suffix(21))"
     }
 
     /// What is known of an answer's origin besides its lane.
-    private static func note(_ source: String, _ rule: String?, _ lookup: LoggedLookup) -> String {
+    private static func note(_ source: SourceKind, _ place: Place, _ lookup: LoggedLookup) -> String {
         switch source {
-        case "hosts", "zone":
-            guard let rule, let colon = rule.lastIndex(of: ":") else { return rule ?? "" }
-            return "line \(rule[rule.index(after: colon)...])"
-        case "upstream": return lookup.upstreamUs.map { "answered in \(Words.duration($0))" } ?? ""
-        case "cache": return "held"
-        case "stale": return "held, has run out"
-        default: return rule ?? ""
+        case .upstream: lookup.upstreamMicroseconds.map { "answered in \(Words.duration($0))" } ?? ""
+        case .cache: "held"
+        case .stale: "held, has run out"
+        default: place.line > 0 ? "line \(place.line)" : place.path
         }
     }
 
@@ -50,15 +48,15 @@ struct SequenceDiagram {
     var svg: HTML {
         var rows: [HTML] = []
         var y = Self.top + 22
-        let start = navigation.lookups[0].microseconds
+        let start = navigation.lookups[0].time
         for lookup in navigation.lookups {
-            let asked = lookup.microseconds - start
-            rows.append(arrow(0, 1, y, "\(lookup.type) \(lookup.name)?", at: asked))
+            let asked = lookup.time - start
+            rows.append(arrow(0, 1, y, "\(lookup.typeWord) \(lookup.name)?", at: asked))
             y += Self.rowHeight
             for (index, source) in Self.sources(of: lookup).enumerated() {
                 guard let lane = lanes.firstIndex(of: source) else { continue }
-                let hop = lookup.chain.map { $0[index] }
-                let what = Self.note(hop?.source ?? lookup.source, hop == nil ? lookup.rule : hop?.rule, lookup)
+                let hop = lookup.chain.isEmpty ? nil : lookup.chain[index]
+                let what = Self.note(hop?.source ?? lookup.source, hop?.place ?? lookup.place, lookup)
                 rows.append(
                     arrow(
                         1, lane, y, [hop?.name, what].compactMap { $0 }.joined(separator: ": "), at: nil,
@@ -66,11 +64,9 @@ struct SequenceDiagram {
                 y += Self.rowHeight
             }
             let data = lookup.data
-            let parts = data.prefix(2) + (lookup.masked == true ? ["masked"] : [])
-            let text =
-                lookup.outcome == "NOERROR"
-                ? parts.joined(separator: ", ") : ([lookup.outcome] + parts).joined(separator: ", ")
-            rows.append(arrow(1, 0, y, text, at: asked + UInt64(lookup.durationUs), lookup.source))
+            let parts = (lookup.isPlain ? [] : [lookup.outcome]) + data.prefix(2) + (lookup.isMasked ? ["masked"] : [])
+            let text = parts.joined(separator: ", ")
+            rows.append(arrow(1, 0, y, text, at: asked + UInt64(lookup.durationMicroseconds), lookup.source))
             y += Self.rowHeight + 8
         }
         let width = lanes.count * Self.laneWidth
@@ -87,9 +83,9 @@ struct SequenceDiagram {
             """
     }
 
-    private func arrow(_ from: Int, _ to: Int, _ y: Int, _ text: String, at time: UInt64?, _ source: String = "")
-        -> HTML
-    {
+    private func arrow(
+        _ from: Int, _ to: Int, _ y: Int, _ text: String, at time: UInt64?, _ source: SourceKind? = nil
+    ) -> HTML {
         let (a, b) = (x(from), x(to))
         let head =
             b > a ? "\(b),\(y) \(b - 8),\(y - 4) \(b - 8),\(y + 4)" : "\(b),\(y) \(b + 8),\(y - 4) \(b + 8),\(y + 4)"
@@ -99,7 +95,7 @@ struct SequenceDiagram {
             time.map { "<text class=\"stamp\" x=\"\(min(a, b) - 6)\" y=\"\(y + 4)\">\(Words.duration($0))</text>" }
             ?? ""
         return """
-            <g class="\(source)"><line class="arrow" x1="\(a)" y1="\(y)" x2="\(b)" y2="\(y)"/>\
+            <g class="\(source?.description ?? "")"><line class="arrow" x1="\(a)" y1="\(y)" x2="\(b)" y2="\(y)"/>\
             <polygon class="tip" points="\(head)"/>\
             <text class="message" x="\(left)" y="\(y - 5)">\(Words.cut(text, max(abs(a - b) / 7 - 2, 28)))</text>\(stamp)</g>
             """

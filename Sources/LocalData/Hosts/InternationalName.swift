@@ -18,13 +18,17 @@ public enum InternationalName {
                 labels.append(String(String.UnicodeScalarView(scalars)))
                 continue
             }
-            guard scalars.allSatisfy(isAllowed), let first = scalars.first, !isMark(first),
-                let encoded = punycode(scalars), encoded.utf8.count <= 59
+            // Encoded, a label is longer than it was: this bounds what a text from outside costs, and every sum below.
+            guard scalars.count <= longestEncoding, scalars.allSatisfy(isAllowed), let first = scalars.first,
+                !isMark(first), let encoded = punycode(scalars), encoded.utf8.count <= longestEncoding
             else { return nil }
             labels.append("xn--" + encoded)
         }
         return labels.joined(separator: ".")
     }
+
+    /// Bytes of Punycode behind the `xn--` of a label (RFC 1035 2.3.4: 63 in all).
+    private static let longestEncoding = 59
 
     private static func folded(_ text: String) -> String {
         var lower = ""

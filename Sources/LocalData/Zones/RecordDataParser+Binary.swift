@@ -19,6 +19,7 @@ extension RecordDataParser {
         if !isOptional, isAtEnd { _ = try next("hexadecimal digits") }
         while !isAtEnd {
             let token = try word("hexadecimal digits")
+            if high != nil { doubt(.knot, token, "the two digits of a byte stand apart", "join them") }
             for byte in bytes(of: token) {
                 guard let digit = Self.hexDigit(byte) else { throw bad(token, "hexadecimal digits are expected") }
                 if let first = high {
@@ -45,15 +46,6 @@ extension RecordDataParser {
         }
     }
 
-    /// A digest whose length the byte just written, its type, fixes.
-    mutating func digest(lengths: [Int: Int]) throws(ZoneProblem) {
-        let type = Int(output[length - 1])
-        let count = try hexToEnd()
-        if let wanted = lengths[type], wanted != count {
-            throw bad(tokens[index - 1], "a digest of type \(type) has \(wanted) bytes, this one \(count)")
-        }
-    }
-
     mutating func salt() throws(ZoneProblem) {
         let token = try word("a salt")
         let start = length
@@ -71,7 +63,13 @@ extension RecordDataParser {
             _ = try next("base64 text")
         }
         var decoder = Base64Decoder()
-        while !isAtEnd { try base64(word("base64 text"), &decoder) }
+        while !isAtEnd {
+            let token = try word("base64 text")
+            if !isAtEnd, !token.count.isMultiple(of: 4) {
+                doubt(.knot, token, "base64 text is cut inside a group of four", "join the parts")
+            }
+            try base64(token, &decoder)
+        }
         guard decoder.isComplete else { throw bad(tokens[index - 1], "the base64 text is cut short or badly padded") }
     }
 
@@ -131,12 +129,24 @@ extension RecordDataParser {
         return type
     }
 
+    /// The same as a field of RDATA, where a number in its place is understood by all.
+    mutating func listedType(_ token: ZoneToken) throws(ZoneProblem) -> RecordType {
+        let type = try type(of: token)
+        let ignorant = ZoneCheckers.ignorant(of: type)
+        guard !ignorant.isEmpty, !TypeMnemonic.isNumbered(bytes(of: token)) else { return type }
+        guard ignorant != .all else {
+            throw bad(token, "\(ignorant.refuse) this type's name; write TYPE\(type.rawValue)")
+        }
+        doubt(ignorant, token, "the type has this name", "write TYPE\(type.rawValue)")
+        return type
+    }
+
     /// Types to the end, written as windows of bits.
     ///
     /// - RFC: 4034 4.1.2.
-    mutating func typeBitmap() throws(ZoneProblem) {
+    mutating func types() throws(ZoneProblem) {
         var types: [UInt16] = []
-        while !isAtEnd { types.append(try type(of: word("a record type")).rawValue) }
+        while !isAtEnd { types.append(try listedType(word("a record type")).rawValue) }
         types.sort()
         var position = 0
         while position < types.count {
@@ -179,6 +189,7 @@ extension RecordDataParser {
         guard groups.count == 4 else { throw bad(token, "four groups of hexadecimal digits are expected") }
         for group in groups {
             guard (1...4).contains(group.count) else { throw bad(token, "a group has one to four digits") }
+            if group.count < 4 { doubt(.knot, token, "a group has less than four digits", "write its zeros") }
             var value = 0
             for byte in group {
                 guard let digit = Self.hexDigit(byte) else { throw bad(token, "hexadecimal digits are expected") }
@@ -210,11 +221,36 @@ extension RecordDataParser {
         guard high == nil, length > 0 else { throw bad(token, "the number of hexadecimal digits is odd") }
     }
 
+    /// An ATM address, as the number of a telephone or in hexadecimal digits.
+    mutating func atma() throws(ZoneProblem) {
+        let token = try word("an address")
+        let isNumber = bytes(of: token).first == UInt8(ascii: "+")
+        let digits = bytes(of: token).dropFirst(isNumber ? 1 : 0).filter { $0 != UInt8(ascii: ".") }
+        try put8(isNumber ? 1 : 0)
+        guard !digits.isEmpty, isNumber || digits.count.isMultiple(of: 2) else {
+            throw bad(token, "an ATM address is + and digits, or pairs of hexadecimal digits")
+        }
+        if isNumber {
+            guard digits.allSatisfy(ASCII.isDigit) else { throw bad(token, "digits are expected") }
+            return try put(digits)
+        }
+        for position in stride(from: 0, to: digits.count, by: 2) {
+            guard let high = Self.hexDigit(digits[position]), let low = Self.hexDigit(digits[position + 1]) else {
+                throw bad(token, "hexadecimal digits are expected")
+            }
+            try put8(high << 4 | low)
+        }
+    }
+
     /// RDATA of any type: `\# LENGTH HEX`.
     ///
     /// - RFC: 3597 5.
     mutating func generic() throws(ZoneProblem) {
         let wanted = try number("the length of the RDATA", max: Self.maximumLength)
+        let digits = tokens[index - 1]
+        if digits.count > 1, text[Int(digits.start)] == UInt8(ascii: "0") {
+            doubt(.knot, digits, "the length starts with 0", "leave it out")
+        }
         let count = try hexToEnd(isOptional: true)
         guard count == wanted else {
             throw ZoneProblem("the RDATA has \(count) bytes, but \\# says \(wanted)", line: tokens[index - 1].line)

@@ -4,11 +4,6 @@ internal import DNSWire
 ///
 /// - RFC: 9460 2.1, 2.2, 7 and Appendix A.
 extension RecordDataParser {
-    private static let keys: [String: Int] = [
-        "mandatory": 0, "alpn": 1, "no-default-alpn": 2, "port": 3, "ipv4hint": 4, "ech": 5, "ipv6hint": 6,
-        "dohpath": 7, "ohttp": 8, "tls-supported-groups": 9,
-    ]
-
     private struct Parameter {
         var key: Int
         var value: [UInt8]
@@ -29,18 +24,6 @@ extension RecordDataParser {
             try put16(parameter.value.count)
             try put(parameter.value)
         }
-        if let first = parameters.first, first.key == 0 {
-            let given = Set(parameters.map(\.key))
-            for position in stride(from: 0, to: first.value.count, by: 2) {
-                let key = Int(first.value[position]) << 8 | Int(first.value[position + 1])
-                guard given.contains(key) else {
-                    throw bad(first.token, "key\(key) is mandatory but not given")
-                }
-            }
-        }
-        if let lone = parameters.first(where: { $0.key == 2 }), !parameters.contains(where: { $0.key == 1 }) {
-            throw bad(lone.token, "no-default-alpn needs alpn beside it")
-        }
     }
 
     private mutating func serviceParameter() throws(ZoneProblem) -> Parameter {
@@ -51,10 +34,14 @@ extension RecordDataParser {
         guard let key = Self.key(keyBytes) else {
             throw bad(token, "this is not a parameter; unknown ones are written key123=value")
         }
+        guard key < 65_535 else { throw bad(token, RecordDataCheck.reservedKey) }
         var raw: [UInt8]?
+        var isQuoted = false
         if let equals {
             if equals == whole.endIndex - 1, !isAtEnd, tokens[index].isQuoted, tokens[index].isGlued {
-                raw = try value(next("a value"))
+                index += 1
+                isQuoted = true
+                raw = try value(tokens[index - 1])
             } else {
                 var rest = token
                 rest.start += UInt32(equals + 1)
@@ -62,19 +49,41 @@ extension RecordDataParser {
             }
         }
         if !isAtEnd, tokens[index].isGlued { throw bad(tokens[index], "a blank must separate parameters") }
-        let isGeneric = ASCII.lowercased(whole[0]) == UInt8(ascii: "k")  // no name starts so
-        let value = isGeneric ? raw ?? [] : try wireValue(key, raw, token)
-        guard value.withUnsafeBufferPointer({ RecordDataCheck.isParameter(key, $0) }) else {
-            throw bad(token, "these bytes are not a value of this parameter")
-        }
+        let isNumbered = ASCII.lowercased(whole[0]) == UInt8(ascii: "k")  // no name starts so
+        doubtParameter(key, raw, token, isNumbered: isNumbered, isQuoted: isQuoted)
+        let value = isNumbered ? raw ?? [] : try wireValue(key, raw, token)
         return Parameter(key: key, value: value, token: token)
+    }
+
+    private mutating func doubtParameter(
+        _ key: Int, _ raw: [UInt8]?, _ token: ZoneToken, isNumbered: Bool, isQuoted: Bool
+    ) {
+        if let raw, raw.isEmpty {
+            var checkers: ZoneCheckers = isQuoted ? [] : .knot
+            if key == 2 || key == 8 { checkers.insert(.nsd) }
+            if key == 2, !isNumbered { checkers.insert(.knot) }
+            return doubt(checkers, token, "an equals sign stands before no value", "leave it out")
+        }
+        switch key {
+        case 0, 1, 3, 4, 5, 6, 9:
+            if isNumbered {
+                let name = RecordDataCheck.name(of: key)
+                doubt(token, "NSD 4.12 takes the value of key\(key) for the text of \(name); write \(name)=...")
+            } else if key == 3, raw?.count ?? 0 > 5 {
+                doubt(.nsd, token, "the port has more than five digits", "leave zeros out")
+            } else if key == 9 {
+                doubt([.knot, .bind], token, "the key has this name", "write key9 and the value's bytes")
+            }
+        case 8 where !isNumbered: doubt(.bind, token, "the key has this name", "write key8")
+        default: break
+        }
     }
 
     /// A key's number, from its name or `key123`, in lower case as RFC 9460 2.1 wants it.
     private static func key(_ bytes: some Collection<UInt8>) -> Int? {
         guard bytes.count <= 32 else { return nil }
         let text = String(decoding: bytes, as: UTF8.self)
-        if let known = keys[text] { return known }
+        if let known = RecordDataCheck.keys.firstIndex(of: text) { return known }
         guard text.hasPrefix("key") else { return nil }
         let digits = text.utf8.dropFirst(3)
         guard let first = digits.first, digits.count <= 5, first != UInt8(ascii: "0") || digits.count == 1 else {
@@ -100,7 +109,7 @@ extension RecordDataParser {
     private mutating func wireValue(_ key: Int, _ raw: [UInt8]?, _ token: ZoneToken) throws(ZoneProblem) -> [UInt8] {
         let value = raw ?? []
         if key == 2 || key == 8 {
-            guard value.isEmpty else { throw bad(token, "the parameter takes no value") }
+            guard value.isEmpty, key == 2 || raw == nil else { throw bad(token, "the parameter takes no value") }
             return []
         }
         guard key >= 10 || !value.isEmpty else { throw bad(token, "the parameter needs a value") }
@@ -108,14 +117,17 @@ extension RecordDataParser {
         case 0:
             var numbers: [Int] = []
             for part in value.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
-                guard let number = Self.key(part), number != 0 else {
+                guard let number = Self.key(part), (1..<65_535).contains(number) else {
                     throw bad(token, "mandatory lists parameter keys, and not itself")
                 }
                 numbers.append(number)
+                doubtMandatory(number, part, token)
             }
             guard Set(numbers).count == numbers.count else { throw bad(token, "a mandatory key is listed twice") }
             return numbers.sorted().flatMap { [UInt8($0 >> 8), UInt8($0 & 0xFF)] }
         case 1:
+            let isEscaped = value.contains(UInt8(ascii: "\\")) || token.isEscaped && value.contains(UInt8(ascii: ","))
+            if isEscaped { doubt(token, "Knot 3.4 doesn't read every escape in alpn; leave ',' and '\\' out of names") }
             return try protocols(value, token)
         case 3:
             guard let port = Self.plainNumber(value) else { throw bad(token, "a port is 0 to 65535") }
@@ -137,18 +149,22 @@ extension RecordDataParser {
             return try list(value, token, "an IPv6 address is expected") { part in
                 Self.ipv6(part).map { address in withUnsafeBytes(of: address) { Array($0) } }
             }
-        case 7:
-            // RFC 9461 5: a relative URI template with the variable "dns".
-            let text = String(decoding: value, as: UTF8.self)
-            guard value.first == UInt8(ascii: "/"), Array(text.utf8) == value, text.contains("{?dns}")
-            else { throw bad(token, "dohpath is a UTF-8 template such as /dns-query{?dns}") }
-            return value
         case 9:
-            return try list(value, token, "a group number is expected") { part in
-                Self.plainNumber(part).map { [UInt8($0 >> 8), UInt8($0 & 0xFF)] }
+            var groups: Set<Int> = []
+            return try list(value, token, "group numbers are expected, each once") { part in
+                guard let group = Self.plainNumber(part), groups.insert(group).inserted else { return nil }
+                return [UInt8(group >> 8), UInt8(group & 0xFF)]
             }
         default:
             return value
+        }
+    }
+
+    private mutating func doubtMandatory(_ key: Int, _ text: ArraySlice<UInt8>, _ token: ZoneToken) {
+        if recordType == .https, key == 2 || key == 3 {
+            doubt(.nsd, token, "key\(key) is mandatory in HTTPS anyway", "leave it out")
+        } else if key == 8 || key == 9, text.first != UInt8(ascii: "k") {
+            doubt(key == 8 ? .bind : [.knot, .bind], token, "a key of the list has this name", "write key\(key)")
         }
     }
 

@@ -1,4 +1,5 @@
 internal import DNSWire
+internal import Glibc
 
 /// Types whose fields depend on each other.
 extension RecordDataParser {
@@ -18,6 +19,13 @@ extension RecordDataParser {
         guard let altitude = centimetres(token), (-10_000_000...4_284_967_295).contains(altitude) else {
             throw bad(token, "an altitude is -100000.00m to 42849672.95m")
         }
+        let sign = text[Int(token.start)] == UInt8(ascii: "-") ? 1 : 0
+        if token.count > sign, text[Int(token.start) + sign] == UInt8(ascii: ".") {
+            doubt(.knot, token, Self.noDigit, "write 0.")
+        }
+        if altitude == -10_000_000, bytes(of: token).contains(UInt8(ascii: ".")) {
+            doubt(.nsd, token, "the altitude is the lowest one", "write -99999.99m")
+        }
         try put32(altitude + 10_000_000)
         for (position, preset) in [(1, 0x12), (2, 0x16), (3, 0x13)] {
             if isAtEnd {
@@ -28,6 +36,7 @@ extension RecordDataParser {
             guard let size = centimetres(token), (0...9_000_000_000).contains(size) else {
                 throw bad(token, "a size is 0.00m to 90000000.00m")
             }
+            if text[Int(token.start)] == UInt8(ascii: ".") { doubt([.nsd, .knot], token, Self.noDigit, "write 0.") }
             var (mantissa, exponent) = (size, 0)
             while mantissa > 9 {
                 mantissa /= 10
@@ -44,20 +53,25 @@ extension RecordDataParser {
         while true {
             let token = try word("degrees, minutes, seconds or a direction")
             let bytes = bytes(of: token)
-            if part > 0, bytes.count == 1, let sign = direction(bytes[0], positive, negative) {
+            if part > 0, bytes.count == 1, bytes[0] == positive || bytes[0] == negative {
                 guard thousandths <= limit * 3_600_000 else { throw bad(token, "more than \(limit) degrees") }
-                return (1 << 31) + sign * thousandths
+                return (1 << 31) + (bytes[0] == positive ? thousandths : -thousandths)
             }
             switch part {
             case 0, 1:
-                guard bytes.count <= 3, let value = Self.decimal(bytes), value <= (part == 0 ? limit : 59) else {
+                guard let value = Self.decimal(bytes), value <= (part == 0 ? limit : 59) else {
                     throw bad(token, part == 0 ? "degrees are 0 to \(limit)" : "minutes are 0 to 59")
                 }
+                if bytes.count > (part == 0 ? 3 : 2) { doubt(.nsd, token, "zeros stand in front", "leave them out") }
                 thousandths += value * (part == 0 ? 3_600_000 : 60_000)
             case 2:
                 guard let value = fixedPoint(bytes, decimals: 3), value < 60_000 else {
                     throw bad(token, "seconds are 0 to 59.999")
                 }
+                let whole = bytes.firstIndex(of: UInt8(ascii: ".")) ?? bytes.count
+                if whole == 0 { doubt([.nsd, .knot], token, Self.noDigit, "write 0.") }
+                if whole > 2 { doubt(.nsd, token, "zeros stand in front", "leave them out") }
+                if whole == bytes.count - 1 { doubt(.nsd, token, "no digit stands behind the point", "leave it out") }
                 thousandths += value
             default: throw bad(token, "a direction is expected")
             }
@@ -65,17 +79,12 @@ extension RecordDataParser {
         }
     }
 
-    private func direction(_ byte: UInt8, _ positive: UInt8, _ negative: UInt8) -> Int? {
-        let upper = byte & 0xDF
-        return upper == positive ? 1 : upper == negative ? -1 : nil
-    }
+    private static let noDigit = "no digit stands before the point"
 
     /// `12.34m` as centimetres.
     private func centimetres(_ token: ZoneToken) -> Int? {
         var bytes = bytes(of: token)
-        if let last = bytes.last, ASCII.lowercased(last) == UInt8(ascii: "m") {
-            bytes = UnsafeBufferPointer(rebasing: bytes.dropLast())
-        }
+        if bytes.last == UInt8(ascii: "m") { bytes = UnsafeBufferPointer(rebasing: bytes.dropLast()) }
         guard let first = bytes.first, first == UInt8(ascii: "-") else { return fixedPoint(bytes, decimals: 2) }
         return fixedPoint(UnsafeBufferPointer(rebasing: bytes.dropFirst()), decimals: 2).map { -$0 }
     }
@@ -117,6 +126,10 @@ extension RecordDataParser {
                 let prefix = Self.decimal(UnsafeBufferPointer(rebasing: rest[(slash + 1)...])),
                 family == 1 || family == 2, prefix <= (family == 1 ? 32 : 128)
             else { throw bad(token, "an address prefix is [!]1:192.0.2.0/24 or [!]2:2001:db8::/32") }
+            if colon - rest.startIndex > 1 { doubt([.nsd, .knot], token, "a zero stands in front", "leave it out") }
+            if rest.count - slash > 2, rest[slash + 1] == UInt8(ascii: "0") {
+                doubt(.nsd, token, "the length of the prefix starts with 0", "leave it out")
+            }
             let address = rest[(colon + 1)..<slash]
             try put16(family)
             try put8(prefix)
@@ -136,22 +149,66 @@ extension RecordDataParser {
         }
     }
 
+    // MARK: WKS
+
+    /// A protocol and its ports, as a bit each.
+    ///
+    /// - RFC: 1035 3.4.2.
+    mutating func services() throws(ZoneProblem) {
+        let token = try word("a protocol")
+        let number: Int
+        switch String(decoding: bytes(of: token), as: UTF8.self) {
+        case "tcp", "TCP": number = 6
+        case "udp", "UDP": number = 17
+        default:
+            guard let value = Self.decimal(bytes(of: token)), value <= 255 else {
+                throw bad(token, "a protocol is tcp, udp or a number up to 255")
+            }
+            number = value
+        }
+        try put8(number)
+        let start = length
+        while !isAtEnd {
+            let token = try word("a port")
+            guard let port = Self.decimal(bytes(of: token)) ?? Self.port(bytes(of: token), number), port <= 65_535
+            else {
+                throw bad(token, "no port has this name here; write its number")
+            }
+            while length <= start + port / 8 { try put8(0) }
+            output[start + port / 8] |= 0x80 >> UInt8(port % 8)
+        }
+    }
+
+    /// The port that the system's list of services has for a name.
+    private static func port(_ name: UnsafeBufferPointer<UInt8>, _ number: Int) -> Int? {
+        guard name.count <= 64, number == 6 || number == 17 else { return nil }
+        var entry = servent()
+        var found: UnsafeMutablePointer<servent>?
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 2048) { room in
+            let name = String(decoding: name.map(ASCII.lowercased), as: UTF8.self)
+            let status = getservbyname_r(
+                name, number == 6 ? "tcp" : "udp", &entry, room.baseAddress!, room.count, &found)
+            guard status == 0, let found else { return nil }
+            return Int(UInt16(bigEndian: UInt16(truncatingIfNeeded: found.pointee.s_port)))
+        }
+    }
+
     // MARK: Gateways
 
     /// - RFC: 4025 3.1.
     mutating func ipsecKey() throws(ZoneProblem) {
-        try parse(.u8)
+        try put8(number("a precedence", max: 255))
         let type = try number("a gateway type", max: 3)
         try put8(type)
-        try parse(.algorithm)
-        let algorithm = output[length - 1]
+        let algorithm = try number("an algorithm", max: 255)
+        try put8(algorithm)
         try gateway(type)
         try base64ToEnd(isOptional: algorithm == 0)
     }
 
     /// - RFC: 8777 4.3.
     mutating func relay() throws(ZoneProblem) {
-        try parse(.u8)
+        try put8(number("a precedence", max: 255))
         let isOptional = try number("0 or 1", max: 1)
         let type = try number("a relay type", max: 3)
         try put8(isOptional << 7 | type)
@@ -165,8 +222,8 @@ extension RecordDataParser {
             guard bytes(of: token).elementsEqual([UInt8(ascii: ".")]) else {
                 throw bad(token, "type 0 has no gateway: write a dot")
             }
-        case 1: try parse(.ipv4)
-        case 2: try parse(.ipv6)
+        case 1: try ipv4(word("an IPv4 address"))
+        case 2: try ipv6(word("an IPv6 address"))
         default: try name()
         }
     }

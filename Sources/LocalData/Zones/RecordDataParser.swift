@@ -14,6 +14,10 @@ struct RecordDataParser {
     /// Room for `maximumLength` bytes.
     let output: UnsafeMutablePointer<UInt8>
     private(set) var length = 0
+    /// What is read here though a checker would refuse it.
+    private(set) var doubts: [ZoneDoubt] = []
+    /// Whose RDATA is read.
+    var recordType = RecordType(rawValue: 0)
 
     static let maximumLength = 65_535
 
@@ -30,47 +34,57 @@ struct RecordDataParser {
 
     var bytes: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: output, count: length) }
     var isAtEnd: Bool { index == tokens.count }
+    /// `\#` is next, the sign of RDATA in hexadecimal digits.
+    var isAtGeneric: Bool {
+        guard !isAtEnd, !tokens[index].isQuoted, tokens[index].count == 2 else { return false }
+        return bytes(of: tokens[index]).elementsEqual([UInt8(ascii: "\\"), UInt8(ascii: "#")])
+    }
 
-    /// Reads what is left of the entry as the RDATA of a type with `shape`.
+    /// Reads what is left of the entry as RDATA of `shape`.
     mutating func parse(_ shape: RecordDataShape) throws(ZoneProblem) {
         for field in shape.fields { try parse(field) }
         try expectEnd()
     }
 
-    mutating func parse(_ field: RecordDataField) throws(ZoneProblem) {
+    private mutating func parse(_ field: RecordDataField) throws(ZoneProblem) {
         switch field {
-        case .name: try name()
+        case .name, .signer: try name()
         case .u8: try put8(number("a number", max: 0xFF))
-        case .u16: try put16(number("a number", max: 0xFFFF))
+        case .u16, .zeroFlags: try put16(number("a number", max: 0xFFFF))
         case .u32: try put32(number("a number", max: 0xFFFF_FFFF))
-        case .u64: try unsigned64()
-        case .period: try put32(period("a time"))
+        case .node: try node()
+        case .period: try period()
+        case .originalTTL: try originalTTL()
         case .ipv4: try ipv4()
         case .ipv6: try ipv6()
         case .string: try characterString(next("a text"))
         case .optionalString: if !isAtEnd { try characterString(next("a text")) }
         case .strings:
             repeat { try characterString(next("a text")) } while !isAtEnd
+        case .latitude, .longitude: try coordinate()
+        case .altitude: try altitude()
         case .text: try unescaped(next("a text"))
+        case .target: try target()
         case .tag: try tag()
-        case .hex: try hexToEnd()
-        case .dsDigest: try digest(lengths: [1: 20, 2: 32, 4: 48])
-        case .zonemdDigest: try digest(lengths: [1: 48, 2: 64])
-        case .base64: try base64ToEnd(isOptional: false)
+        case .hex, .dsDigest, .fingerprint, .zonemdDigest: try hexToEnd()
+        case .base64, .key, .signature, .identifier: try base64ToEnd(isOptional: false)
+        case .optionalBase64: try base64ToEnd(isOptional: true)
         case .keyOrNone: try base64ToEnd(isOptional: output[0] & 0xC0 == 0xC0)  // RFC 2535 3.1.2
         case .base64OrDash: try base64OrDash()
         case .salt: try salt()
         case .nextHash: try nextHash()
-        case .typeBitmap: try typeBitmap()
-        case .type: try put16(Int(type(of: next("a type")).rawValue))
-        case .algorithm: try put8(mnemonic(Self.algorithms, "an algorithm", max: 0xFF))
+        case .types, .typesOrNone: try types()
+        case .type: try put16(Int(listedType(word("a type")).rawValue))
+        case .algorithm: try algorithm()
         case .certificateType: try put16(mnemonic(Self.certificateTypes, "a certificate type", max: 0xFFFF))
-        case .scheme: try put8(mnemonic(["NOTIFY": 1], "a scheme", max: 0xFF))
+        case .scheme: try scheme()
         case .time: try time()
         case .eui48: try hardwareAddress(count: 6)
         case .eui64: try hardwareAddress(count: 8)
         case .locator64: try locator()
         case .nsap: try nsap()
+        case .atma: try atma()
+        case .services: try services()
         case .location: try location()
         case .addressPrefixes: try addressPrefixes()
         case .serviceParameters: try serviceParameters()
@@ -89,7 +103,9 @@ struct RecordDataParser {
             throw ZoneProblem("the record ends where \(what) should follow", line: tokens.last?.line ?? 0)
         }
         index += 1
-        return tokens[index - 1]
+        let token = tokens[index - 1]
+        if token.isGlued { doubt(.knot, token, "no blank parts this from the text before", "part them") }
+        return token
     }
 
     /// The next token, which must not be quoted.
@@ -101,6 +117,15 @@ struct RecordDataParser {
 
     func bytes(of token: ZoneToken) -> UnsafeBufferPointer<UInt8> {
         UnsafeBufferPointer(rebasing: text[Int(token.start)..<Int(token.end)])
+    }
+
+    /// Notes that `checkers` would refuse `token`: why, and how to write it so that they don't.
+    mutating func doubt(_ checkers: ZoneCheckers, _ token: ZoneToken, _ why: String, _ mend: String) {
+        if !checkers.isEmpty { doubt(token, "\(why), which \(checkers.refuse); \(mend)") }
+    }
+
+    mutating func doubt(_ token: ZoneToken, _ message: String) {
+        doubts.append(ZoneDoubt(token: token, message: message))
     }
 
     /// A problem at `token`, which is quoted in the message, shortened and escaped.
@@ -166,25 +191,37 @@ struct RecordDataParser {
 
     // MARK: Names
 
+    /// The name behind `$ORIGIN` or an `$INCLUDE`, which ends the entry.
+    mutating func newOrigin() throws(ZoneProblem) {
+        try name()
+        try expectEnd()
+        let token = tokens[index - 1]
+        guard text[Int(token.end) - 1] != UInt8(ascii: ".") else { return }
+        doubt([.nsd, .knot], token, "the origin is relative", "write \(Name(uncheckedWire: Array(bytes)))")
+    }
+
     mutating func name() throws(ZoneProblem) { try name(word("a name")) }
 
     mutating func name(_ token: ZoneToken) throws(ZoneProblem) {
         guard length <= Self.maximumLength - Name.maximumLength else {
             throw ZoneProblem("RDATA is longer than 65535 bytes", line: token.line)
         }
-        length += try Self.writeName(token, text: text, origin: origin, to: output + length, parser: self)
+        var isPlain = true
+        length += try writeName(token, to: output + length, isPlain: &isPlain)
+        if !isPlain, !token.isQuoted {
+            doubt(.knot, token, "the name has a character that is not escaped", "write it as \\DDD")
+        }
     }
 
     /// Writes the wire form of the name in `token` and returns its length; `target` has room for 255 bytes.
-    private static func writeName(
-        _ token: ZoneToken, text: UnsafeBufferPointer<UInt8>, origin: [UInt8],
-        to target: UnsafeMutablePointer<UInt8>, parser: borrowing RecordDataParser
+    private func writeName(
+        _ token: ZoneToken, to target: UnsafeMutablePointer<UInt8>, isPlain: inout Bool
     ) throws(ZoneProblem) -> Int {
         let end = Int(token.end)
         var position = Int(token.start)
-        guard position < end else { throw parser.bad(token, "the name is empty") }
+        guard position < end else { throw bad(token, "the name is empty") }
         if token.count == 1, !token.isQuoted, text[position] == UInt8(ascii: "@") {
-            guard !origin.isEmpty else { throw parser.bad(token, noOrigin) }
+            guard !origin.isEmpty else { throw bad(token, Self.noOrigin) }
             target.update(from: origin, count: origin.count)
             return origin.count
         }
@@ -199,19 +236,23 @@ struct RecordDataParser {
             position += 1
             if byte == UInt8(ascii: ".") {
                 guard used - labelStart > 1 else {
-                    throw parser.bad(token, "the name has an empty label (two dots in a row, or one in front)")
+                    throw bad(token, "the name has an empty label (two dots in a row, or one in front)")
                 }
                 target[labelStart] = UInt8(used - labelStart - 1)
                 labelStart = used
                 used += 1
-                guard used <= Name.maximumLength else { throw parser.bad(token, "the name is longer than 255 bytes") }
+                guard used <= Name.maximumLength else { throw bad(token, "the name is longer than 255 bytes") }
                 continue
             }
-            if byte == UInt8(ascii: "\\") { byte = try parser.escape(token, at: &position) }
-            guard used - labelStart <= Name.maximumLabelLength else {
-                throw parser.bad(token, "a label is longer than 63 bytes")
+            if byte == UInt8(ascii: "\\") {
+                byte = try escape(token, at: &position, isPlain: &isPlain)
+            } else if !Self.isPlain(byte) {
+                isPlain = false
             }
-            guard used < Name.maximumLength else { throw parser.bad(token, "the name is longer than 255 bytes") }
+            guard used - labelStart <= Name.maximumLabelLength else {
+                throw bad(token, "a label is longer than 63 bytes")
+            }
+            guard used < Name.maximumLength else { throw bad(token, "the name is longer than 255 bytes") }
             target[used] = byte
             used += 1
         }
@@ -219,10 +260,10 @@ struct RecordDataParser {
             target[labelStart] = 0
             return used
         }
-        guard !origin.isEmpty else { throw parser.bad(token, noOrigin) }
+        guard !origin.isEmpty else { throw bad(token, Self.noOrigin) }
         target[labelStart] = UInt8(used - labelStart - 1)
         guard used + origin.count <= Name.maximumLength else {
-            throw parser.bad(token, "the name is longer than 255 bytes with the origin behind it")
+            throw bad(token, "the name is longer than 255 bytes with the origin behind it")
         }
         (target + used).update(from: origin, count: origin.count)
         return used + origin.count
@@ -231,13 +272,24 @@ struct RecordDataParser {
     private static let noOrigin =
         "the name is relative and no origin is known; end it with a dot, add $ORIGIN, or give the zone as NAME=FILE"
 
+    /// What Knot takes in a name without a backslash.
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "*"), UInt8(ascii: "/"): true
+        default: isLetterOrDigit(byte)
+        }
+    }
+
     /// Reads behind a backslash: a character that stands for itself, or three digits up to 255.
-    func escape(_ token: ZoneToken, at position: inout Int) throws(ZoneProblem) -> UInt8 {
+    func escape(_ token: ZoneToken, at position: inout Int, isPlain: inout Bool) throws(ZoneProblem) -> UInt8 {
         let end = Int(token.end)
         guard position < end else { throw bad(token, "a backslash is last") }
         let first = text[position]
         position += 1
-        guard ASCII.isDigit(first) else { return first }
+        guard ASCII.isDigit(first) else {
+            if first >= 0x80 { isPlain = false }
+            return first
+        }
         guard position + 1 < end, ASCII.isDigit(text[position]), ASCII.isDigit(text[position + 1]) else {
             throw bad(token, "a backslash and a digit need two more digits (\\DDD)")
         }
@@ -252,12 +304,19 @@ struct RecordDataParser {
     /// The bytes of `token` with its escapes resolved.
     mutating func unescaped(_ token: ZoneToken) throws(ZoneProblem) {
         var position = Int(token.start)
+        var isPlain = true
         while position < Int(token.end) {
             var byte = text[position]
             position += 1
-            if byte == UInt8(ascii: "\\") { byte = try escape(token, at: &position) }
+            if byte == UInt8(ascii: "\\") {
+                if position < token.end, text[position] == UInt8(ascii: "\t") { isPlain = false }
+                byte = try escape(token, at: &position, isPlain: &isPlain)
+            } else if byte >= 0x7F || byte < 0x20 && byte != UInt8(ascii: "\t") {
+                isPlain = false
+            }
             try put8(Int(byte))
         }
+        if !isPlain { doubt(.knot, token, "the text has a byte that is not printable ASCII", "write it as \\DDD") }
     }
 
     mutating func characterString(_ token: ZoneToken) throws(ZoneProblem) {
@@ -268,8 +327,29 @@ struct RecordDataParser {
         patch8(at: start, length - start - 1)
     }
 
+    private mutating func target() throws(ZoneProblem) {
+        let token = try next("a target")
+        if !token.isQuoted { doubt([.nsd, .bind], token, "the target is not in quotes", "write it in quotes") }
+        try unescaped(token)
+    }
+
+    private mutating func coordinate() throws(ZoneProblem) {
+        let token = try next("a number")
+        if token.isQuoted { doubt(.nsd, token, "the number is in quotes", "write it without") }
+        try characterString(token)
+    }
+
+    private mutating func altitude() throws(ZoneProblem) {
+        try coordinate()
+        let token = tokens[index - 1]
+        if bytes(of: token).first == UInt8(ascii: "-") {
+            doubt(.nsd, token, "the altitude is negative", "leave the record out")
+        }
+    }
+
     private mutating func tag() throws(ZoneProblem) {
         let token = try next("a tag")
+        if token.isQuoted { doubt([.nsd, .bind], token, "the tag is in quotes", "write it without") }
         guard (1...255).contains(token.count), bytes(of: token).allSatisfy({ Self.isLetterOrDigit($0) }) else {
             throw bad(token, "a CAA tag is made of letters and digits")
         }
@@ -308,19 +388,60 @@ struct RecordDataParser {
         return value
     }
 
-    private mutating func unsigned64() throws(ZoneProblem) {
-        let token = try word("a number")
+    /// 64 bits as one number, or as two of 32 bits with a dot between.
+    private mutating func node() throws(ZoneProblem) {
+        let token = try word("a node number")
+        let parts = bytes(of: token).split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+        if parts.count == 2, let high = Self.decimal(UnsafeBufferPointer(rebasing: parts[0])),
+            let low = Self.decimal(UnsafeBufferPointer(rebasing: parts[1])), max(high, low) <= 0xFFFF_FFFF
+        {
+            try put32(high)
+            try put32(low)
+            return
+        }
         guard bytes(of: token).allSatisfy(ASCII.isDigit),
             let value = UInt64(String(decoding: bytes(of: token), as: UTF8.self))
-        else { throw bad(token, "a number up to 2^64-1 is expected") }
+        else { throw bad(token, "a number up to 2^64-1 is expected, or two up to 2^32-1 with a dot between") }
         try put32(Int(value >> 32))
         try put32(Int(value & 0xFFFF_FFFF))
     }
 
-    mutating func period(_ what: String) throws(ZoneProblem) -> Int {
-        let token = try word(what)
+    // MARK: Times
+
+    private mutating func period() throws(ZoneProblem) {
+        let token = try word("a time")
+        let value = try period(token, "a time")
+        doubtLongTime(value, token)
+        try put32(value)
+    }
+
+    private mutating func originalTTL() throws(ZoneProblem) {
+        let value = try number("a TTL in seconds", max: 0xFFFF_FFFF)
+        doubtLongTime(value, tokens[index - 1])
+        try put32(value)
+    }
+
+    private mutating func doubtLongTime(_ value: Int, _ token: ZoneToken) {
+        if value > 0x7FFF_FFFF { doubt(.nsd, token, "more than 2147483647 seconds", "write less") }
+    }
+
+    /// A TTL; those above 31 bits count as 0.
+    ///
+    /// - RFC: 2181 8.
+    mutating func ttl() throws(ZoneProblem) -> UInt32 {
+        let token = try word("a TTL")
+        let value = try period(token, "a TTL")
+        if value <= 0x7FFF_FFFF { return UInt32(value) }
+        doubt(.nsd, token, "the TTL is above 2147483647 and counts as 0", "write less")
+        return 0
+    }
+
+    private mutating func period(_ token: ZoneToken, _ what: String) throws(ZoneProblem) -> Int {
         guard let value = Self.period(bytes(of: token)) else {
             throw bad(token, "\(what) is digits, or digits with units as in 1w2d3h4m5s, up to 4294967295 seconds")
+        }
+        if !Self.unitsGoUp(bytes(of: token)) {
+            doubt(.nsd, token, "more than one unit, and not from small to large", "write \(value)")
         }
         return value
     }
@@ -328,7 +449,7 @@ struct RecordDataParser {
     /// Seconds as digits or `1h30m`, up to 2^32-1; nil when it is neither.
     ///
     /// - RFC: 2308 has TTLs; the units are BIND's.
-    static func period(_ bytes: UnsafeBufferPointer<UInt8>) -> Int? {
+    private static func period(_ bytes: UnsafeBufferPointer<UInt8>) -> Int? {
         guard let first = bytes.first, ASCII.isDigit(first) else { return nil }
         var total = 0
         var part = 0
@@ -338,16 +459,7 @@ struct RecordDataParser {
                 part = part * 10 + Int(byte - 48)
                 hasDigits = true
             } else {
-                let unit: Int
-                switch ASCII.lowercased(byte) {
-                case UInt8(ascii: "s"): unit = 1
-                case UInt8(ascii: "m"): unit = 60
-                case UInt8(ascii: "h"): unit = 3600
-                case UInt8(ascii: "d"): unit = 86_400
-                case UInt8(ascii: "w"): unit = 604_800
-                default: return nil
-                }
-                guard hasDigits else { return nil }
+                guard hasDigits, let unit = unit(byte) else { return nil }
                 total += part * unit
                 part = 0
                 hasDigits = false
@@ -357,6 +469,49 @@ struct RecordDataParser {
         // "1h30" is refused: 30 of what?
         guard total == 0 || !hasDigits else { return nil }
         return total + part <= 0xFFFF_FFFF ? total + part : nil
+    }
+
+    /// The seconds of a unit.
+    private static func unit(_ byte: UInt8) -> Int? {
+        switch ASCII.lowercased(byte) {
+        case UInt8(ascii: "s"): 1
+        case UInt8(ascii: "m"): 60
+        case UInt8(ascii: "h"): 3600
+        case UInt8(ascii: "d"): 86_400
+        case UInt8(ascii: "w"): 604_800
+        default: nil
+        }
+    }
+
+    /// What NSD reads: units that go up, or seconds alone.
+    private static func unitsGoUp(_ period: UnsafeBufferPointer<UInt8>) -> Bool {
+        var last = 0
+        for byte in period where !ASCII.isDigit(byte) {
+            guard let unit = unit(byte), unit > last, last != 1 else { return false }
+            last = unit
+        }
+        return true
+    }
+
+    // MARK: Mnemonics
+
+    private mutating func algorithm() throws(ZoneProblem) {
+        let value = try mnemonic(Self.algorithms, "an algorithm", max: 0xFF)
+        let token = tokens[index - 1]
+        if !ASCII.isDigit(text[Int(token.start)]) {
+            let name = String(decoding: bytes(of: token), as: UTF8.self).uppercased()
+            doubt(
+                ZoneCheckers.ignorant(ofAlgorithm: name, in: recordType), token, "the algorithm has this name",
+                "write \(value)")
+        }
+        try put8(value)
+    }
+
+    private mutating func scheme() throws(ZoneProblem) {
+        let value = try mnemonic(["NOTIFY": 1], "a scheme", max: 0xFF)
+        let token = tokens[index - 1]
+        if !ASCII.isDigit(text[Int(token.start)]) { doubt(.nsd, token, "the scheme has this name", "write \(value)") }
+        try put8(value)
     }
 
     private mutating func mnemonic(
@@ -373,7 +528,7 @@ struct RecordDataParser {
     }
 
     private static let algorithms = [
-        "RSAMD5": 1, "DH": 2, "DSA": 3, "ECC": 4, "RSASHA1": 5, "DSA-NSEC3-SHA1": 6, "NSEC3DSA": 6,
+        "RSAMD5": 1, "DH": 2, "DSA": 3, "RSASHA1": 5, "DSA-NSEC3-SHA1": 6, "NSEC3DSA": 6,
         "RSASHA1-NSEC3-SHA1": 7, "NSEC3RSASHA1": 7, "RSASHA256": 8, "RSASHA512": 10, "ECC-GOST": 12, "ECCGOST": 12,
         "ECDSAP256SHA256": 13, "ECDSA256": 13, "ECDSAP384SHA384": 14, "ECDSA384": 14, "ED25519": 15, "ED448": 16,
         "INDIRECT": 252, "PRIVATEDNS": 253, "PRIVATEOID": 254,
@@ -398,12 +553,17 @@ struct RecordDataParser {
         let (hour, minute, second) = (part(8..<10), part(10..<12), part(12..<14))
         let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
         let days = [31, isLeap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
-        guard year >= 1970, (1...12).contains(month), (1...days[month - 1]).contains(day), hour < 24, minute < 60,
-            second <= 60
+        guard year >= 1902, (1...12).contains(month), (1...days[month - 1]).contains(day), hour < 24, minute < 60,
+            second < 60
         else { throw bad(token, "there is no such date") }
         let before = year - 1
         let daysBefore = before * 365 + before / 4 - before / 100 + before / 400 - 719_162
         let total = daysBefore + days[..<(month - 1)].reduce(0, +) + day - 1
+        if year < 1970 {
+            doubt(
+                [.nsd, .knot], token, "the date is before 1970",
+                "write it 4294967296 seconds later, which means the same")
+        }
         // RRSIG times count modulo 2^32 (RFC 4034 3.1.5).
         try put32((((total * 24 + hour) * 60 + minute) * 60 + second) & 0xFFFF_FFFF)
     }

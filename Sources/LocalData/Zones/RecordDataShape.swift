@@ -6,8 +6,10 @@ enum RecordDataField: UInt8, BitwiseCopyable {
     case u8, u16, u32
     /// 32 bits of seconds, `1h30m` or digits.
     case period
-    /// 64 bits as digits.
-    case u64
+    /// The TTL in a signature: 32 bits of seconds as digits.
+    case originalTTL
+    /// 64 bits as digits, or two halves with a dot between.
+    case node
     case ipv4, ipv6
     /// A character-string: one length byte, at most 255 bytes.
     case string
@@ -15,22 +17,34 @@ enum RecordDataField: UInt8, BitwiseCopyable {
     case optionalString
     /// One character-string or more, to the end.
     case strings
-    /// Text without a length byte, to the end (CAA value, URI target).
-    case text
+    /// Degrees up to 90 or 180, or metres: a number in a character-string (GPOS).
+    case latitude, longitude, altitude
+    /// Text without a length byte, to the end (CAA value); at least one byte in quotes (URI target).
+    case text, target
     /// The tag of CAA: a character-string of letters and digits.
     case tag
     /// Hexadecimal digits to the end, at least one byte.
     case hex
-    /// The same, as long as the digest type in the byte before says (DS, ZONEMD).
-    case dsDigest, zonemdDigest
-    /// Base64 to the end: at least one byte; or none where the flags of KEY say so; or `-` for none.
-    case base64, keyOrNone, base64OrDash
+    /// The same, as long as the digest type in the byte before says (DS, SSHFP, ZONEMD).
+    case dsDigest, fingerprint, zonemdDigest
+    /// Base64 to the end: at least one byte; or none.
+    case base64, optionalBase64
+    /// Base64 to the end: a key or a signature, of the algorithm that stands before.
+    case key, signature
+    /// A key; or none where the flags of KEY say so.
+    case keyOrNone
+    /// Base64 or `-` for none.
+    case base64OrDash
+    /// Base64 to the end: at least four bytes (DHCID).
+    case identifier
+    /// 16 bits that are zero.
+    case zeroFlags
     /// A length byte, then hexadecimal digits; `-` is none.
     case salt
     /// A length byte, then base32hex.
     case nextHash
-    /// Types to the end, or none.
-    case typeBitmap
+    /// Types to the end, at least one; or none.
+    case types, typesOrNone
     case type
     /// A DNSSEC algorithm, as a number or mnemonic.
     case algorithm
@@ -39,11 +53,17 @@ enum RecordDataField: UInt8, BitwiseCopyable {
     case scheme
     /// 32 bits: YYYYMMDDHHMMSS or seconds.
     case time
+    /// Who signed: the labels of the name are no more than the signature counts.
+    case signer
     case eui48, eui64
     /// Four groups of four hexadecimal digits, as the lower half of an IPv6 address.
     case locator64
     /// `0x` and hexadecimal digits with dots anywhere.
     case nsap
+    /// An ATM address: `+` and digits, or hexadecimal digits with dots anywhere.
+    case atma
+    /// A protocol and its ports (WKS).
+    case services
     case location
     case addressPrefixes
     case serviceParameters
@@ -55,11 +75,28 @@ enum RecordDataField: UInt8, BitwiseCopyable {
     case hostIdentity
     /// PSDN address of X25: at least four digits.
     case x25
+
+    /// Text that can be read may still make RDATA that is wrong: `RecordDataCheck` looks at the bytes.
+    var needsCheck: Bool {
+        switch self {
+        case .dsDigest, .fingerprint, .zonemdDigest, .identifier, .key, .keyOrNone, .signature, .signer, .nextHash,
+            .zeroFlags, .types, .target, .latitude, .longitude, .altitude, .serviceParameters, .ipsecKey:
+            true
+        default: false
+        }
+    }
 }
 
 /// What the RDATA of a type is made of.
 struct RecordDataShape: Sendable {
     let fields: [RecordDataField]
+    /// RDATA read from text needs `RecordDataCheck`.
+    let needsCheck: Bool
+
+    private init(fields: [RecordDataField]) {
+        self.fields = fields
+        needsCheck = fields.contains { $0.needsCheck }
+    }
 
     /// The shape of `type`; nil where only libldns or RFC 3597's `\#` can read it.
     static func of(_ type: RecordType) -> RecordDataShape? {
@@ -80,6 +117,7 @@ struct RecordDataShape: Sendable {
         ([1], [.ipv4]),
         ([2, 3, 4, 5, 7, 8, 9, 12, 23, 39], [.name]),
         ([6], [.name, .name, .u32, .period, .period, .period, .period]),
+        ([11], [.ipv4, .services]),
         ([13], [.string, .string]),
         ([14, 17, 58], [.name, .name]),
         ([15, 18, 21, 36, 107], [.u16, .name]),
@@ -87,41 +125,45 @@ struct RecordDataShape: Sendable {
         ([19], [.x25]),
         ([20], [.string, .optionalString]),
         ([22], [.nsap]),
-        ([24, 46], [.type, .algorithm, .u8, .period, .time, .time, .u16, .name, .base64]),
+        ([24], [.type, .algorithm, .u8, .originalTTL, .time, .time, .u16, .name, .signature]),
         ([25], [.u16, .u8, .algorithm, .keyOrNone]),
         ([26], [.u16, .name, .name]),
-        ([27], [.string, .string, .string]),
+        ([27], [.latitude, .longitude, .altitude]),
         ([28], [.ipv6]),
         ([29], [.location]),
         ([31, 32], [.hex]),
         ([33], [.u16, .u16, .u16, .name]),
+        ([34], [.atma]),
         ([35], [.u16, .u16, .string, .string, .string, .name]),
         ([37], [.certificateType, .u16, .algorithm, .base64]),
+        ([40], [.u8, .u8, .u8, .optionalBase64]),
         ([42], [.addressPrefixes]),
         ([43, 59], [.u16, .algorithm, .u8, .dsDigest]),
-        ([44], [.u8, .u8, .hex]),
+        ([44], [.u8, .u8, .fingerprint]),
         ([45], [.ipsecKey]),
-        ([47], [.name, .typeBitmap]),
-        ([48, 57, 60], [.u16, .u8, .algorithm, .base64]),
-        ([49, 61, 67, 68], [.base64]),
-        ([50], [.u8, .u8, .u16, .salt, .nextHash, .typeBitmap]),
+        ([46], [.type, .algorithm, .u8, .originalTTL, .time, .time, .u16, .signer, .signature]),
+        ([47], [.name, .types]),
+        ([48, 60], [.u16, .u8, .algorithm, .key]),
+        ([49], [.identifier]),
+        ([50], [.u8, .u8, .u16, .salt, .nextHash, .typesOrNone]),
         ([51], [.u8, .u8, .u16, .salt]),
         ([52, 53], [.u8, .u8, .u8, .hex]),
         ([55], [.hostIdentity]),
-        ([62], [.u32, .u16, .typeBitmap]),
+        ([57], [.zeroFlags, .u8, .algorithm, .key]),
+        ([61, 67, 68], [.base64]),
+        ([62], [.u32, .u16, .typesOrNone]),
         ([63], [.u32, .u8, .u8, .zonemdDigest]),
         ([64, 65], [.u16, .name, .serviceParameters]),
         ([66], [.type, .scheme, .u16, .name]),
-        ([104], [.u16, .locator64]),
+        ([104, 106], [.u16, .locator64]),
         ([105], [.u16, .ipv4]),
-        ([106], [.u16, .locator64]),
         ([108], [.eui48]),
         ([109], [.eui64]),
-        ([256], [.u16, .u16, .text]),
+        ([256], [.u16, .u16, .target]),
         ([257], [.u8, .tag, .text]),
         ([259], [.u32, .u32, .u8, .string, .base64OrDash]),
         ([260], [.relay]),
-        ([264], [.u64]),
+        ([264], [.node]),
     ]
 }
 
@@ -142,6 +184,12 @@ enum TypeMnemonic {
             value = value * 10 + Int(byte - 48)
         }
         return UInt16(exactly: value).map(RecordType.init(rawValue:))
+    }
+
+    /// `bytes`, which name a type, are `TYPE123`.
+    static func isNumbered(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+        bytes.count > 4 && ASCII.isDigit(bytes[4])
+            && bytes[..<4].elementsEqual("type".utf8) { ASCII.lowercased($0) == $1 }
     }
 
     private static let numbers = Dictionary(

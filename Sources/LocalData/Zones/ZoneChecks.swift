@@ -22,13 +22,22 @@ struct ZoneChecks {
 
     /// What exists at a name, as far as the checks ask.
     private struct Types: OptionSet {
-        var rawValue: UInt8
+        var rawValue: UInt16
         static let cname = Types(rawValue: 1)
         static let dname = Types(rawValue: 2)
         static let ns = Types(rawValue: 4)
         static let address = Types(rawValue: 8)
         /// Anything a CNAME must not stand beside.
         static let data = Types(rawValue: 16)
+        static let ds = Types(rawValue: 32)
+        static let nsec3 = Types(rawValue: 64)
+        /// KEY, and NXT: checkers differ in whether a CNAME may stand beside them.
+        static let key = Types(rawValue: 128)
+        static let nxt = Types(rawValue: 256)
+        /// What checkers refuse in some places.
+        static let doubtful: Types = [.ds, .ns, .nsec3, .key, .nxt]
+        /// What makes a name more than a hash with its signatures.
+        static let content: Types = [.cname, .dname, .ns, .address, .data]
     }
 
     private var nodes: [Node] = []
@@ -99,6 +108,8 @@ struct ZoneChecks {
                 error(entry.place, "a second SOA, for \(owner); the first is at line \(first.place.line)")
             } else if !same(records.rdata(of: first), records.rdata(of: entry)) {
                 error(entry.place, "a second SOA; the first is at line \(first.place.line)")
+            } else {
+                warn(entry.place, "the SOA is here again, which \(ZoneCheckers.nsd.refuse); leave it out")
             }
         }
         if let soa {
@@ -216,8 +227,12 @@ struct ZoneChecks {
         case .dname: [.dname, .data]
         case .ns: [.ns, .data]
         case .a, .aaaa: [.address, .data]
+        case .ds: [.ds, .data]
         // These may stand beside a CNAME (RFC 4034 3 and 4; 2181 10.1; SIG, KEY and NXT were their first forms).
-        case .rrsig, .nsec, .nsec3, RecordType(rawValue: 24), RecordType(rawValue: 25), RecordType(rawValue: 30): []
+        case .rrsig, .nsec, RecordType(rawValue: 24): []
+        case .nsec3: .nsec3
+        case RecordType(rawValue: 25): .key
+        case RecordType(rawValue: 30): .nxt
         default: .data
         }
     }
@@ -237,9 +252,14 @@ struct ZoneChecks {
         for node in nodes.indices where nodes[node].count > 1 {
             let sorted = entries(of: node).sorted { precedes($0, $1) }
             var start = 0
+            var sets = 0
             for end in 1...sorted.count where end == sorted.count || !isOneSet(sorted[start], sorted[end]) {
                 checkSet(sorted[start..<end], duplicates: &duplicates)
                 start = end
+                sets += 1
+            }
+            if sets > Self.mostForBIND {
+                tooMany(sorted[0], "\(sets) types at \(name(records.owner(of: records.entries[sorted[0]])))")
             }
         }
         guard !duplicates.isEmpty else { return }
@@ -249,12 +269,24 @@ struct ZoneChecks {
         link()
     }
 
+    /// BIND takes no zone with more records of a type at a name, nor with more types (its `max-records-per-type` and
+    /// `max-types-per-name`).
+    private static let mostForBIND = 100
+
+    private mutating func tooMany(_ index: Int, _ what: String) {
+        let most = Self.mostForBIND
+        warn(
+            records.entries[index].place,
+            "\(what): as primary or secondary BIND 9.20 refuses a zone with more than \(most); spread them over names")
+    }
+
     /// One RRset, by RDATA.
     private mutating func checkSet(_ set: ArraySlice<Int>, duplicates: inout [Int]) {
         guard let firstIndex = set.first, set.count > 1 else { return }
         let first = records.entries[firstIndex]
         var ttl = first.ttl
         var differing: Place?
+        let duplicatesBefore = duplicates.count
         for (previous, index) in zip(set, set.dropFirst()) {
             let entry = records.entries[index]
             if compareRdata(previous, index) == 0 {
@@ -265,6 +297,10 @@ struct ZoneChecks {
             }
             if entry.ttl != first.ttl { differing = max(differing ?? first.place, entry.place) }
             ttl = min(ttl, entry.ttl)
+        }
+        let count = set.count - (duplicates.count - duplicatesBefore)
+        if count > Self.mostForBIND {
+            tooMany(set.last ?? firstIndex, "\(count) records of \(name(records.owner(of: first))) \(first.type)")
         }
         guard let differing else { return }
         warn(
@@ -318,6 +354,7 @@ struct ZoneChecks {
         for node in nodes.indices {
             let types = nodes[node].types
             let owner = records.owner(of: records.entries[Int(nodes[node].first)])
+            if !types.isDisjoint(with: .doubtful) { doubtNames(node, types, isApex: same(owner, apex.wire[...])) }
             if types.contains(.cname), types.contains(.data) {
                 let alias = place(of: .cname, at: node) ?? .nowhere
                 let other = place(of: .data, at: node) ?? .nowhere
@@ -327,11 +364,52 @@ struct ZoneChecks {
                 error(place(of: node), "\(name(owner)) has a DNAME and is a zone cut (NS)")
             }
             // NSEC3 and signatures may be there: hashed names are below the apex whatever it holds.
-            if hasDNAME, !types.isEmpty, let above = ancestor(of: owner, apex: apex, with: .dname) {
+            if hasDNAME, !types.isDisjoint(with: .content), let above = ancestor(of: owner, apex: apex, with: .dname) {
                 let alias = self.node(of: above).flatMap { place(of: .dname, at: $0) } ?? .nowhere
                 error(max(alias, place(of: node)), "\(name(owner)) is below the DNAME at \(name(above))")
             }
         }
+    }
+
+    /// What checkers refuse at a name.
+    private mutating func doubtNames(_ node: Int, _ types: Types, isApex: Bool) {
+        func doubt(_ checkers: ZoneCheckers, _ types: Types, _ why: String, _ mend: String) {
+            let owner = name(records.owner(of: records.entries[Int(nodes[node].first)]))
+            warn(place(of: types, at: node) ?? .nowhere, "\(owner): \(why), which \(checkers.refuse); \(mend)")
+        }
+        if types.contains(.ds) {
+            if isApex {
+                doubt([.knot, .bind], .ds, "a DS stands at the zone's apex", "its place is the parent zone")
+            } else if !types.contains(.ns) {
+                doubt(.bind, .ds, "a DS stands where no zone is delegated", "put NS records beside it, or leave it out")
+            }
+        }
+        if types.contains(.cname), !types.isDisjoint(with: [.key, .nxt]) {
+            let checkers: ZoneCheckers = types.contains(.key) ? [.nsd, .knot] : .knot
+            doubt(checkers, [.key, .nxt], "a KEY or NXT stands beside a CNAME", "leave it out")
+        }
+        let owner = records.owner(of: records.entries[Int(nodes[node].first)])
+        if types.contains(.ns), owner.starts(with: [1, UInt8(ascii: "*")]) {
+            doubt(.bind, .ns, "NS records stand at a wildcard", "delegate names one by one")
+        }
+        if types.contains(.nsec3), !isHash(owner.dropFirst().prefix(Int(owner.first ?? 0))) {
+            doubt(.bind, .nsec3, "the name of an NSEC3 is no hash", "leave it out")
+        }
+    }
+
+    /// Whole bytes in base32hex (RFC 5155 3).
+    private func isHash(_ label: ArraySlice<UInt8>) -> Bool {
+        var (left, bits) = (0, 0)
+        for byte in label {
+            switch ASCII.lowercased(byte) {
+            case 0x30...0x39: left = left << 5 | Int(byte - 0x30)
+            case 0x61...0x76: left = left << 5 | Int(ASCII.lowercased(byte) - 0x61 + 10)
+            default: return false
+            }
+            bits = (bits + 5) % 8
+            left &= 1 << bits - 1
+        }
+        return left == 0 && bits < 5
     }
 
     /// The closest ancestor in the zone that has `types`; the apex counts as one only for a DNAME.
@@ -360,16 +438,23 @@ struct ZoneChecks {
             let owner = records.owner(of: entry)
             let node = node(of: target) ?? wildcard(for: target, apex: apex)
             if let node, nodes[node].types.contains(.address) { continue }
+            // MX and SRV may point at nothing, so far as the checkers go.
+            let checkers: ZoneCheckers = entry.type != .ns ? [] : same(owner, apex.wire[...]) ? [.knot, .bind] : .knot
+            let refused = checkers.isEmpty ? "" : ", which \(checkers.refuse)"
             if let node, nodes[node].types.contains(.cname) {
-                warn(entry.place, "\(name(target)) is a CNAME; \(entry.type) must name a host with addresses")
+                warn(
+                    entry.place,
+                    "\(name(target)) is a CNAME\(refused); \(entry.type) must name a host with addresses")
                 continue
             }
             if let cut = cut(above: target, apex: apex) {
                 // Only a delegation to itself needs glue; other names below a cut are found there.
                 guard entry.type == .ns, isAtOrBelow(target, Array(owner)), same(cut, owner) else { continue }
-                warn(entry.place, "\(name(target)) has no address here (glue); the delegation can't be followed")
+                warn(
+                    entry.place,
+                    "\(name(target)) has no address here (glue)\(refused); the delegation can't be followed")
             } else {
-                warn(entry.place, "\(name(target)) has no address in this zone")
+                warn(entry.place, "\(name(target)) has no address in this zone\(refused); give it an A or AAAA record")
             }
         }
     }

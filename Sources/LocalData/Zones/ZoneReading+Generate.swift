@@ -20,13 +20,13 @@ extension ZoneReading {
             template += parser.bytes(of: token)
             if token.isQuoted { template.append(UInt8(ascii: "\"")) }
         }
-        for number in range {
+        for (position, number) in range.enumerated() {
             generated += 1
             guard generated <= limits.generated else {
                 throw ZoneProblem("$GENERATE makes more than \(limits.generated) records")
             }
             do throws(ZoneProblem) {
-                try generatedLine(Self.fill(template, with: number), place: place)
+                try generatedLine(Self.fill(template, with: number), place: place, isFirst: position == 0)
             } catch {
                 // One report for the whole range: the next numbers would fail alike.
                 throw ZoneProblem("$GENERATE at \(number): \(error.message)")

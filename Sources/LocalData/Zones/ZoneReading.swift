@@ -6,15 +6,19 @@ import Platform
 struct DiagnosticList {
     let limit: Int
     private(set) var listed: [Diagnostic] = []
+    private var warnings = 0
     private(set) var unlistedErrors = 0
     private(set) var unlistedWarnings = 0
 
     init(limit: Int) { self.limit = limit }
 
+    /// Warnings get half of the room, so that errors always find some.
     mutating func add(_ diagnostic: Diagnostic) {
-        if listed.count < limit {
+        let isError = diagnostic.severity == .error
+        if listed.count < limit, isError || warnings < limit / 2 {
             listed.append(diagnostic)
-        } else if diagnostic.severity == .error {
+            if !isError { warnings += 1 }
+        } else if isError {
             unlistedErrors += 1
         } else {
             unlistedWarnings += 1
@@ -57,6 +61,9 @@ struct ZoneReading: ~Copyable {
     private var includes = 0
     private var bytesRead = 0
     var generated = 0
+    /// `$GENERATE` makes the lines that are read; the first of them, or a later one, which is like the first.
+    private var isGenerating = false
+    private var isRepeating = false
 
     // Lent to the tokenizer and parser of the entry at hand; released in deinit.
     private let tokenStorage = UnsafeMutablePointer<ZoneToken>.allocate(capacity: ZoneTokenizer.maximumTokens + 1)
@@ -85,10 +92,10 @@ struct ZoneReading: ~Copyable {
         do throws(ZoneFileBytes.OpenError) {
             file = try ZoneFileBytes(path: path, limit: limits.bytes - bytesRead)
         } catch {
-            return diagnostics.add(Diagnostic(place, .error, "can't read \(path): \(error.message)"))
+            return diagnostics.add(Diagnostic(place, .error, "can't read \(quoted(path.utf8)): \(error.message)"))
         }
         guard !openFiles.contains(file.identity) else {
-            return diagnostics.add(Diagnostic(place, .error, "\(path) includes itself"))
+            return diagnostics.add(Diagnostic(place, .error, "\(quoted(path.utf8)) includes itself"))
         }
         bytesRead += file.bytes.count
         if records.entries.isEmpty {
@@ -110,6 +117,7 @@ struct ZoneReading: ~Copyable {
 
     private mutating func read(_ text: UnsafeBufferPointer<UInt8>, path: String, file: Place) {
         var tokenizer = ZoneTokenizer(text, storage: tokenStorage)
+        defer { sayCarriageReturn(tokenizer.carriageReturnLine, file) }
         while true {
             do throws(ZoneProblem) {
                 guard try tokenizer.next() else { return }
@@ -118,6 +126,21 @@ struct ZoneReading: ~Copyable {
                 let line = error.line == 0 ? tokenizer.entryLine : error.line
                 diagnostics.add(Diagnostic(file.line(Int(line)), .error, error.message))
             }
+        }
+    }
+
+    private mutating func sayCarriageReturn(_ line: UInt32, _ file: Place) {
+        guard line > 0 else { return }
+        let message = "lines end with CR LF, which \(ZoneCheckers.knot.refuse); save the file with LF alone"
+        diagnostics.add(Diagnostic(file.line(Int(line)), .warning, message))
+    }
+
+    /// Warns of what `parser` read though a checker would refuse it.
+    private mutating func sayDoubts(_ parser: RecordDataParser, _ place: Place) {
+        guard !parser.doubts.isEmpty, !isRepeating else { return }
+        for doubt in parser.doubts {
+            let line = isGenerating ? place : place.line(Int(doubt.token.line))
+            diagnostics.add(Diagnostic(line, .warning, parser.bad(doubt.token, doubt.message).message))
         }
     }
 
@@ -143,15 +166,17 @@ struct ZoneReading: ~Copyable {
     ) throws(ZoneProblem) {
         var parser = parser(tokenizer, at: 1)
         let first = tokenizer.tokens[0]
-        switch String(decoding: parser.bytes(of: first).prefix(16), as: UTF8.self).uppercased() {
+        let directive = String(decoding: parser.bytes(of: first).prefix(16), as: UTF8.self)
+        let capitals = directive.uppercased()
+        if capitals != directive { parser.doubt(.nsd, first, "the directive is in small letters", "write \(capitals)") }
+        switch capitals {
         case "$ORIGIN":
-            try parser.name()
-            try parser.expectEnd()
+            try parser.newOrigin()
             origin = Array(parser.bytes)
         case "$TTL":
-            let ttl = try parser.period("a TTL")
+            let ttl = try parser.ttl()
             try parser.expectEnd()
-            defaultTTL = checkedTTL(ttl, place)
+            defaultTTL = ttl
         case "$INCLUDE":
             let token = try parser.next("a file name")
             try parser.unescaped(token)
@@ -160,16 +185,17 @@ struct ZoneReading: ~Copyable {
             parser.truncate(to: 0)
             var inner = origin
             if !parser.isAtEnd {
-                try parser.name()
-                try parser.expectEnd()
+                try parser.newOrigin()
                 inner = Array(parser.bytes)
             }
             try include(Self.path(name, beside: path), origin: inner, place: place)
         case "$GENERATE":
+            parser.doubt([.nsd, .knot], first, "the directive is BIND's own", "write the records out")
             try generate(tokenizer, place: place)
         default:
             throw parser.bad(first, "this directive is unknown; known are $ORIGIN, $TTL, $INCLUDE and $GENERATE")
         }
+        sayDoubts(parser, place)
     }
 
     /// Origin and current owner come back behind an included file, `$TTL` stays (RFC 1035 5.1).
@@ -199,9 +225,13 @@ struct ZoneReading: ~Copyable {
     }
 
     /// Reads one line that `$GENERATE` made, as if it stood at `place`.
-    mutating func generatedLine(_ line: [UInt8], place: Place) throws(ZoneProblem) {
+    mutating func generatedLine(_ line: [UInt8], place: Place, isFirst: Bool) throws(ZoneProblem) {
         let outerOwner = Array(UnsafeBufferPointer(start: owner, count: ownerLength))
-        defer { restoreOwner(outerOwner) }
+        (isGenerating, isRepeating) = (true, !isFirst)
+        defer {
+            (isGenerating, isRepeating) = (false, false)
+            restoreOwner(outerOwner)
+        }
         try line.withUnsafeBufferPointer { text throws(ZoneProblem) in
             var tokenizer = ZoneTokenizer(text, storage: tokenStorage)
             guard try tokenizer.next() else { return }
@@ -211,13 +241,6 @@ struct ZoneReading: ~Copyable {
 
     // MARK: Records
 
-    /// TTLs are 31 bits; larger ones count as 0 (RFC 2181 8).
-    private mutating func checkedTTL(_ ttl: Int, _ place: Place) -> UInt32 {
-        if ttl <= 0x7FFF_FFFF { return UInt32(ttl) }
-        diagnostics.add(Diagnostic(place, .warning, "the TTL \(ttl) is above 2147483647 and counts as 0"))
-        return 0
-    }
-
     private mutating func record(_ tokenizer: borrowing ZoneTokenizer, place: Place) throws(ZoneProblem) {
         var parser = parser(tokenizer, at: 0)
         if tokenizer.startsWithBlank {
@@ -225,13 +248,18 @@ struct ZoneReading: ~Copyable {
             guard ownerLength > 0 else { throw ZoneProblem("the first record has no owner name") }
         } else {
             isOwnerUnreadable = true
-            try parser.name(parser.next("an owner name"))
+            let token = try parser.next("an owner name")
+            try parser.name(token)
             isOwnerUnreadable = false
+            if token.isQuoted { parser.doubt([.nsd, .knot], token, "the owner name is in quotes", "write it without") }
+            if tokenizer.startsWithParenthesis {
+                parser.doubt(.knot, token, "a parenthesis stands before the owner name", "put it behind")
+            }
             ownerLength = parser.length
             owner.update(from: rdata, count: ownerLength)
             parser.truncate(to: 0)
         }
-        let stated = try ttlAndClass(&parser, place: place)
+        let stated = try ttlAndClass(&parser)
         let typeToken = try parser.next("a record type")
         let type = try parser.type(of: typeToken)
         guard !type.isMeta else { throw parser.bad(typeToken, "a zone can't hold records of this type") }
@@ -250,10 +278,11 @@ struct ZoneReading: ~Copyable {
             owner: UnsafeBufferPointer(start: owner, count: ownerLength), type: type, ttl: ttl, rdata: parser.bytes,
             place: place)
         guard isKept else { throw ZoneProblem("the zone is larger than 4 GiB") }
+        sayDoubts(parser, place)
     }
 
     /// `[TTL] [class]` in either order; the class must be IN.
-    private mutating func ttlAndClass(_ parser: inout RecordDataParser, place: Place) throws(ZoneProblem) -> UInt32? {
+    private func ttlAndClass(_ parser: inout RecordDataParser) throws(ZoneProblem) -> UInt32? {
         var ttl: UInt32?
         var hasClass = false
         while !parser.isAtEnd {
@@ -261,11 +290,12 @@ struct ZoneReading: ~Copyable {
             let bytes = parser.bytes(of: token)
             guard !token.isQuoted, let first = bytes.first else { break }
             if ttl == nil, ASCII.isDigit(first) {
-                ttl = checkedTTL(try parser.period("a TTL"), place)
+                ttl = try parser.ttl()
             } else if !hasClass, let isIN = Self.isClassIN(bytes) {
                 guard isIN else { throw parser.bad(token, "only class IN is served") }
                 hasClass = true
                 parser.index += 1
+                if bytes.count > 2 { parser.doubt(.knot, token, "the class has this name", "write IN") }
             } else {
                 break
             }
@@ -285,32 +315,45 @@ struct ZoneReading: ~Copyable {
         }
     }
 
-    private mutating func recordData(
+    private func recordData(
         _ parser: inout RecordDataParser, type: RecordType, _ typeToken: ZoneToken
     ) throws(ZoneProblem) {
+        parser.recordType = type
         let shape = RecordDataShape.of(type)
-        if !parser.isAtEnd {
-            let first = parser.tokens[parser.index]
-            if !first.isQuoted, first.count == 2, parser.bytes(of: first).elementsEqual([0x5C, 0x23]) {
-                parser.index += 1
-                try parser.generic()
-                if let shape, !RecordDataCheck.isWellFormed(parser.bytes, shape) {
-                    throw parser.bad(typeToken, "these bytes are not what a record of this type holds")
-                }
-                return
+        let isNumbered = TypeMnemonic.isNumbered(parser.bytes(of: typeToken))
+        let isGeneric = parser.isAtGeneric
+        // No checker knows the type by its number yet: to them its bytes are as good as any.
+        let isOpaque = isNumbered && ZoneCheckers.readingNoText(behindNumberOf: type) == .all
+        if isGeneric {
+            parser.index += 1
+            try parser.generic()
+        } else if let shape {
+            guard !isOpaque else {
+                throw parser.bad(typeToken, "behind this number RDATA is written as \\# LENGTH HEX")
             }
+            try parser.parse(shape)
+        } else {
+            try parser.put(fromLibrary(&parser, type: type, typeToken))
         }
-        if let shape { return try parser.parse(shape) }
+        if let shape, isGeneric || shape.needsCheck, let problem = RecordDataCheck.problem(parser.bytes, shape) {
+            guard isOpaque else { throw parser.bad(typeToken, problem) }
+            parser.doubt(typeToken, problem)
+        }
+        parser.doubtRecord(typeToken, isNumbered: isNumbered, isGeneric: isGeneric)
+    }
+
+    /// What libldns reads, for the types that have no shape here.
+    private func fromLibrary(
+        _ parser: inout RecordDataParser, type: RecordType, _ typeToken: ZoneToken
+    ) throws(ZoneProblem) -> [UInt8] {
         guard LDNS.ZoneEntry.knows(type) else {
             throw parser.bad(typeToken, "records of this type are written as \\# LENGTH HEX")
         }
-        let read: [UInt8]
         do throws(LDNS.LibraryError) {
-            read = try LDNS.ZoneEntry.rdata(type: type, text: parser.restAsText(), origin: origin)
+            return try LDNS.ZoneEntry.rdata(type: type, text: parser.restAsText(), origin: origin)
         } catch {
             throw parser.bad(typeToken, "libldns can't read this record: \(error)")
         }
-        try parser.put(read)
     }
 
     consuming func finish() -> (records: ZoneRecords, diagnostics: DiagnosticList, files: [String]) {

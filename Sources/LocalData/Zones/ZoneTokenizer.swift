@@ -46,6 +46,10 @@ struct ZoneTokenizer {
     private(set) var entryLine: UInt32 = 1
     /// It starts with a blank, so that it has no owner name of its own.
     private(set) var startsWithBlank = false
+    /// It starts with a parenthesis.
+    private(set) var startsWithParenthesis = false
+    /// The first line that ends with CR LF; 0 while there is none.
+    private(set) var carriageReturnLine: UInt32 = 0
 
     /// More tokens than the longest RDATA can need (65,535 bytes as single hex digits, and a little).
     static let maximumTokens = 140_000
@@ -64,6 +68,7 @@ struct ZoneTokenizer {
         guard position < text.count else { return false }
         entryLine = line
         startsWithBlank = text[position] == UInt8(ascii: " ") || text[position] == UInt8(ascii: "\t")
+        startsWithParenthesis = text[position] == UInt8(ascii: "(")
         openParenthesis = nil
         var glued = false
         while position < text.count {
@@ -82,6 +87,7 @@ struct ZoneTokenizer {
                 guard position == text.count || text[position] == UInt8(ascii: "\n") else {
                     throw skipLine("a carriage return stands inside the line; lines end with LF or CRLF")
                 }
+                if carriageReturnLine == 0 { carriageReturnLine = line }
             case UInt8(ascii: ";"):
                 while position < text.count, text[position] != UInt8(ascii: "\n") { position += 1 }
             case UInt8(ascii: "("):

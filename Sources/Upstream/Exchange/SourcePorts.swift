@@ -79,7 +79,7 @@ struct SourcePorts {
             ports.append(Port(server: server, opened: now))
         }
         pools[server].ports.append(number)
-        actions.append(.openPort(number, server: server))
+        actions.append(.open(.port(number), server: server))
         return number
     }
 
@@ -102,7 +102,7 @@ struct SourcePorts {
     private mutating func closeIfDone(_ port: Int, _ actions: inout [ForwardCore.Action]) {
         guard ports[port].isRetired, ports[port].isOpen, ports[port].outstanding == 0 else { return }
         ports[port].isOpen = false
-        actions.append(.closePort(port))
+        actions.append(.close(.port(port)))
         closed.append(port)
     }
 

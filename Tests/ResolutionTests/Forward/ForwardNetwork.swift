@@ -8,7 +8,7 @@ final class ForwardNetwork {
     /// A query that has left.
     struct Sent {
         let server: Int
-        let channel: ForwardCore.Channel
+        let channel: UpstreamChannel
         let bytes: [UInt8]
 
         var id: UInt16 { UInt16(bytes[0]) << 8 | UInt16(bytes[1]) }
@@ -57,19 +57,15 @@ final class ForwardNetwork {
     func pump() {
         for action in core.takeActions() {
             switch action {
-            case .openPort(let port, let server):
+            case .open(.port(let port), let server):
                 openPorts[port] = server
                 portsEverOpened += 1
-            case .closePort(let port): openPorts[port] = nil
-            case .datagram(let port, let bytes):
+            case .close(.port(let port)): openPorts[port] = nil
+            case .open(.stream, _): break
+            case .close(.stream(let server)): closedStreams.append(server)
+            case .send(let message):
                 sent.append(
-                    Sent(server: openPorts[port] ?? -1, channel: .port(port), bytes: Array(core.outbox[bytes])))
-            case .stream(let server, let bytes):
-                sent.append(
-                    Sent(
-                        server: server, channel: .stream(server: server), bytes: Array(core.outbox[bytes].dropFirst(2)))
-                )
-            case .closeStream(let server): closedStreams.append(server)
+                    Sent(server: message.server, channel: message.channel, bytes: Array(core.outbox[message.bytes])))
             case .late(let flight): late.append(flight)
             case .finished(let flight, let conclusion):
                 ended.append((flight, conclusion))
@@ -101,7 +97,7 @@ final class ForwardNetwork {
         now = end
     }
 
-    func deliver(_ message: [UInt8], on channel: ForwardCore.Channel) {
+    func deliver(_ message: [UInt8], on channel: UpstreamChannel) {
         let accepts = acceptsAnswers
         message.withUnsafeBytes { core.received($0, on: channel, now: now) { _, _, _ in accepts } }
         pump()
@@ -114,7 +110,7 @@ final class ForwardNetwork {
         deliver(Self.response(query, code, truncated: truncated, edns: edns, cookie: cookie), on: query.channel)
     }
 
-    func fail(_ channel: ForwardCore.Channel) {
+    func fail(_ channel: UpstreamChannel) {
         core.channelFailed(channel, now: now)
         pump()
     }

@@ -34,6 +34,7 @@ final class ScriptedUpstream: Sendable {
             if udp < 0 { close(tcp) } else { pair = (tcp, udp, port) }
         }
         listen(pair.0, 16)
+        ReceiveBuffer.enlarge(of: pair.1, to: 4 << 20)
         let (listener, datagrams) = (pair.0, pair.1)
         let stop = eventfd(0, 0)
         (self.listener, self.datagrams, port, self.stop) = (listener, datagrams, pair.2, stop)

@@ -1,0 +1,209 @@
+import Certificates
+package import DNSWire
+import Glibc
+package import LocalData
+import Lookup
+package import LookupLog
+package import Pipeline
+package import Platform
+package import Transports
+package import Upstream
+
+/// Everything that can be set, with its defaults.
+///
+/// What sets it, from the command line and from a YAML file, are the keys in `ConfigurationKey.all`.
+package struct Configuration: Sendable {
+    /// Where queries are received.
+    package struct Listen: Equatable, Sendable {
+        /// UDP and TCP on each.
+        package var plain: [SocketAddress] = []
+        package var encrypted: [EncryptedAddress] = []
+        /// Nobody has chosen the addresses.
+        var isDefault = false
+
+        static let standard: Listen = {
+            var listen = Listen()
+            listen.plain = [standardAddress]
+            listen.isDefault = true
+            return listen
+        }()
+
+        /// 127.0.0.53:53.
+        package static let standardAddress = SocketAddress(high: 0, low: 0x7F00_0035, port: 53, isIPv6: false)
+
+        package static func == (left: Listen, right: Listen) -> Bool {
+            left.plain == right.plain && left.encrypted == right.encrypted
+        }
+    }
+
+    /// A zone file, and the zone's name unless the owner of its SOA names it.
+    package struct ZoneFile: Hashable, Sendable {
+        package var name: Name?
+        package var path: String
+    }
+
+    /// Who is asked for what is not local.
+    package enum Upstream: Hashable, Sendable {
+        /// The servers of /etc/resolv.conf.
+        case system
+        /// Nobody: only local data is served.
+        case none
+        case servers([UpstreamServer])
+    }
+
+    /// How lookups are logged.
+    package enum LogFormat: String, Sendable, CaseIterable { case text, json, none }
+
+    /// A part of the service that is on by default, and left out without an error where it can't be had then.
+    package struct Endpoint<Value: Hashable & Sendable>: Hashable, Sendable {
+        /// Nil: off.
+        package let value: Value?
+        /// Nobody has asked for it.
+        package let isDefault: Bool
+
+        init(_ value: Value?, isDefault: Bool = false) {
+            self.value = value
+            self.isDefault = isDefault
+        }
+    }
+
+    /// Which lookups are kept, and where.
+    package struct History: Hashable, Sendable {
+        /// The database.
+        package var path = Endpoint(LocalAuthority.stateFolder + "/history.db", isDefault: true)
+        /// Bytes.
+        package var maximumSize = 512 << 20
+        /// Seconds.
+        package var maximumAge: UInt64 = 30 * 86_400
+        /// Lookups per second; more are counted, and not kept.
+        package var maximumRate = 10_000
+    }
+
+    /// Where dnstap goes, and how much of it files hold.
+    package struct Dnstap: Hashable, Sendable {
+        package var destinations: [DnstapDestination] = []
+        /// Bytes; a file of this size is moved away, and a new one started.
+        package var maximumFileSize = 100 << 20
+        /// Moved files that are not yet removed.
+        package var keptFiles = 9
+
+        static let maximumDestinations = 16
+    }
+
+    package var listen = Listen.standard
+    /// The certificate (with its chain) and its key, PEM; nil: issued by the local authority.
+    package var certificatePath: String?
+    package var keyPath: String?
+    /// Both files, where they are configured.
+    var certificateFiles: (certificate: String, key: String)? {
+        guard let certificatePath, let keyPath else { return nil }
+        return (certificatePath, keyPath)
+    }
+    /// Files and folders with overrides; nil: /etc/hosts, if it exists.
+    package var hostsPaths: [String]?
+    package var hosts = HostsSettings()
+    /// Folders whose `*.zone` files are loaded; nil, without `zoneFiles`: `zones` or else /etc/stub53/zones.
+    package var zoneFolders: [String]?
+    package var zoneFiles: [ZoneFile] = []
+    /// Groups of special-use names that are treated as ordinary names.
+    package var withoutSpecialNames: Set<SpecialNames.Group> = []
+    package var upstream = Upstream.system
+    /// How upstream is asked; the servers are in `ConfigurationSources.upstream`.
+    package var forwarding = ForwardSettings(servers: [])
+    package var cache = AnswerCache.Settings()
+    /// Networks that are served; nil: those this machine is directly connected to. Loopback always is.
+    var access: [AccessList.Network]?
+    package var streams = StreamLimits()
+    package var logFormat = LogFormat.text
+    /// Nil: standard output.
+    package var logFile: String?
+    package var history = History()
+    package var dnstap = Dnstap()
+    /// Which clients are told the reason of an answer in its EDNS.
+    package var explains = Explains.loopback
+    /// The control socket.
+    package var control = Endpoint(defaultControlPath, isDefault: true)
+    /// The inspector page.
+    package var inspector = Endpoint(
+        SocketAddress(high: 0, low: 0x7F00_0035, port: 8053, isIPv6: false), isDefault: true)
+    /// Serving threads; nil: one per core.
+    package var workers: Int?
+    /// Answer to `id.server.` CH TXT and NSID, at most 255 bytes; empty: refused.
+    package var identity = Self.hostName
+    /// Answer to `version.bind.` CH TXT, at most 255 bytes; empty: refused.
+    package var version = "stub53 \(Release.version)"
+    /// Starts although a zone is bad.
+    package var keepsGoing = false
+    /// What it was read from.
+    var origin = Origin(file: nil, options: [])
+
+    package init() {}
+
+    /// The file and the options of a configuration, from which it can be read again.
+    struct Origin: Sendable {
+        var file: String?
+        var options: [Option]
+    }
+
+    /// One option of the command line: the key that it sets, and the values given.
+    package struct Option: Sendable {
+        /// As the user wrote it: `--listen`.
+        package var flag: String
+        package var key: String
+        package var values: [String]
+
+        package init(_ flag: String, _ key: String, _ values: [String]) {
+            self.flag = flag
+            self.key = key
+            self.values = values
+        }
+    }
+
+    /// Whether a group of special-use names is answered here.
+    subscript(special group: SpecialNames.Group) -> Bool {
+        get { !withoutSpecialNames.contains(group) }
+        set { if newValue { withoutSpecialNames.remove(group) } else { withoutSpecialNames.insert(group) } }
+    }
+
+    /// Who is served; where no networks are configured, those of this machine as they are now.
+    var accessList: AccessList { AccessList(allowing: access ?? AccessList.connectedNetworks()) }
+
+    /// Serves the sockets that were opened for us in place of the default address.
+    mutating func adopt(_ inherited: InheritedSockets) {
+        guard !inherited.addresses.isEmpty else { return }
+        let chosen = listen.isDefault ? [] : listen.plain.filter { !inherited.addresses.contains($0) }
+        listen.plain = inherited.addresses + chosen
+    }
+
+    /// Where we listen; for a wildcard address, also each address of this machine.
+    var ownAddresses: [SocketAddress] {
+        listen.plain.flatMap { own in own.isUnspecified ? [own] + own.reachable : [own] }
+    }
+
+    /// This machine's name; empty where the system has none.
+    package static var hostName: String {
+        var name = [CChar](repeating: 0, count: 256)
+        guard gethostname(&name, 255) == 0 else { return "" }
+        return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    // MARK: The control socket
+
+    /// `/run/stub53/control.sock` for root; for other users in the runtime folder of their session.
+    private static var defaultControlPath: String {
+        func variable(_ name: String) -> String? {
+            getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
+        }
+        if let folder = variable("RUNTIME_DIRECTORY")?.split(separator: ":").first { return "\(folder)/control.sock" }
+        if geteuid() == 0 { return systemControlPath }
+        if let folder = variable("XDG_RUNTIME_DIR") { return folder + "/stub53/control.sock" }
+        return LocalAuthority.stateFolder + "/control.sock"
+    }
+
+    private static let systemControlPath = "/run/stub53/control.sock"
+
+    /// Where a client looks for the daemon's control socket: its own user's, then the machine's.
+    package static var controlPaths: [String] {
+        defaultControlPath == systemControlPath ? [systemControlPath] : [defaultControlPath, systemControlPath]
+    }
+}

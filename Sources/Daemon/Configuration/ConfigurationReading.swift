@@ -1,0 +1,88 @@
+import Lookup
+package import Platform
+import Upstream
+
+extension Configuration {
+    /// Defaults, then the file, then the options: the later wins.
+    ///
+    /// All problems are reported, not only the first; whatever has none is set.
+    package static func read(file: String?, options: [Option]) -> (Configuration, Diagnostics) {
+        read(Origin(file: file, options: options))
+    }
+
+    private static func read(_ origin: Origin) -> (Configuration, Diagnostics) {
+        var configuration = Configuration()
+        configuration.origin = origin
+        var diagnostics = Diagnostics()
+        var places: [String: Place] = [:]
+        if let file = origin.file {
+            ConfigurationFile.read(file, &diagnostics) { key, values, place, diagnostics in
+                places[key.path] = place
+                key.set(&configuration, values, at: place, key.path, &diagnostics)
+            }
+        }
+        for option in origin.options {
+            let place = Place(path: option.flag)
+            guard let key = ConfigurationKey.find(option.key) else {
+                diagnostics.error(place, "sets '\(option.key)', which is no key")
+                continue
+            }
+            places[key.path] = place
+            key.set(&configuration, .init(option.values.map { ($0, place) }), at: place, nil, &diagnostics)
+        }
+        if !diagnostics.hasErrors { configuration.checkTogether(places, &diagnostics) }
+        return (configuration, diagnostics)
+    }
+
+    /// Reads the same file and options again, for a service that runs with `running`: what needs a restart stays as it
+    /// is there. `changed` are the keys of this kind that differ from what was read at the start, which is `self`.
+    func readAgain(
+        running: Configuration
+    ) -> (configuration: Configuration, changed: [ConfigurationKey], problems: Diagnostics) {
+        var (fresh, problems) = Self.read(origin)
+        let fixed = ConfigurationKey.all.filter { $0.effect == .restart }
+        let changed = fixed.filter { !$0.isSame(fresh, self) }
+        for key in fixed { key.copy(from: running, to: &fresh) }
+        return (fresh, changed, problems)
+    }
+
+    /// Reports what is wrong only with settings taken together.
+    private mutating func checkTogether(_ places: [String: Place], _ diagnostics: inout Diagnostics) {
+        func place(_ key: String) -> Place { places[key] ?? Place(path: key) }
+        if (certificatePath == nil) != (keyPath == nil) {
+            diagnostics.error(
+                place(certificatePath == nil ? "tls.key" : "tls.certificate"),
+                "certificate and key belong together; give both, or neither to have the local CA make them")
+        }
+        if listen.encrypted.isEmpty, certificatePath != nil || keyPath != nil {
+            diagnostics.error(
+                place(certificatePath == nil ? "tls.key" : "tls.certificate"),
+                "nothing is served over TLS or HTTPS; listen on tls://ADDR or https://ADDR, or leave it out")
+        }
+        if listen.plain.isEmpty, listen.encrypted.isEmpty {
+            diagnostics.error(place("listen"), "no address to listen on; give one, or leave listen out")
+        }
+        if cache.ttls.least > cache.ttls.most {
+            diagnostics.error(
+                place("cache.min-ttl"),
+                "cache.min-ttl (\(cache.ttls.least)s) is more than cache.max-ttl (\(cache.ttls.most)s)")
+        }
+        guard case .servers(let servers) = upstream else { return }
+        if servers.isEmpty { upstream = .none }
+        let own = ownAddresses
+        for server in servers {
+            if let own = own.first(where: { Self.reaches(server.address, $0) }) {
+                diagnostics.error(
+                    place("upstream.servers"),
+                    "\(server) is an address of our own (listen \(own)): it would ask itself; name another server")
+            }
+        }
+    }
+
+    /// Whether what is sent to `target` arrives at the listener on `own`, as far as the addresses tell.
+    private static func reaches(_ target: SocketAddress, _ own: SocketAddress) -> Bool {
+        guard target.port == own.port else { return false }
+        if own.isUnspecified { return target.isLoopback && (own.isIPv6 || !target.isIPv6) }
+        return target.withPort(0) == own.withPort(0)
+    }
+}

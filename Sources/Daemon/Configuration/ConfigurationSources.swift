@@ -1,0 +1,150 @@
+import DNSWire
+import Glibc
+package import LocalData
+package import Platform
+package import Upstream
+
+/// What a configuration's files hold, read and compiled: overrides, zones, special-use names, upstream servers.
+package struct ConfigurationSources: Sendable {
+    package var hosts: HostsTable
+    /// The hosts files that were read, in their order.
+    package var hostsFiles: [String]
+    /// The files and folders that they were looked for in.
+    var hostsPaths: [String]?
+    package var zones: ZoneSet
+    /// Zone files that could not be loaded; their last good zone is in `zones`, where there was one.
+    package var failedZones: [String]
+    package var special: SpecialNames
+    package var upstream: [UpstreamServer]
+    /// The file that `upstream` comes from; nil when it was configured.
+    package var upstreamOrigin: String?
+    /// Everything that is wrong, by file.
+    package var diagnostics: Diagnostics
+    /// Files and folders whose change asks for another load.
+    package var watched: [String]
+
+    /// Whether the file as a whole, and not a line of it, is what is wrong.
+    func isUnreadable(_ path: String) -> Bool {
+        diagnostics.list.contains { $0.place.path == path && $0.place.line == 0 }
+    }
+}
+
+extension Configuration {
+    static let systemHosts = "/etc/hosts"
+    static let defaultZoneFolders = ["zones", "/etc/stub53/zones"]
+
+    /// Reads all files.
+    package func load(asksSystem: Bool = true) -> ConfigurationSources { load(last: nil, asksSystem: asksSystem) }
+
+    /// Reads all files again. A zone that can't be loaded keeps the one of `last` that came from the same file; what came
+    /// through a pipe is gone from there, and stays too.
+    func load(last: ConfigurationSources?, asksSystem: Bool = true) -> ConfigurationSources {
+        var diagnostics = Diagnostics()
+        var watched: [String] = origin.file.map { [$0] } ?? []
+        if !listen.encrypted.isEmpty { watched += [certificatePath, keyPath].compactMap { $0 } }
+        let hosts: HostsTable
+        let hostsFiles: [String]
+        if let last, let hostsPaths, hostsPaths == last.hostsPaths,
+            hostsPaths.contains(where: Self.isPipe)
+        {
+            (hosts, hostsFiles) = (last.hosts, last.hostsFiles)
+        } else {
+            let read = HostsReader.load(paths: hostsPaths ?? Self.existing(Self.systemHosts), settings: self.hosts)
+            diagnostics.append(contentsOf: read.diagnostics)
+            (hosts, hostsFiles) = (read.table, read.files)
+            watched += read.watched
+            if hostsPaths == nil && read.watched.isEmpty { watched.append(Self.systemHosts) }
+        }
+        let last = last?.zones
+
+        var zones: [Zone] = []
+        var failed: [String] = []
+        for zoneFile in listZoneFiles(last, &failed, &diagnostics, &watched) {
+            let result = ZoneReader.read(path: zoneFile.path, name: zoneFile.name)
+            for diagnostic in result.diagnostics { diagnostics.append(diagnostic) }
+            watched += result.files.isEmpty ? [zoneFile.path] : result.files
+            var zone: Zone?
+            if result.isLoadable, let apex = result.apex {
+                zone = Zone(apex: apex, records: result.records, path: zoneFile.path)
+            } else {
+                failed.append(zoneFile.path)
+                zone = last?.zones.first { $0.path == zoneFile.path }
+            }
+            guard let zone else { continue }
+            if let first = zones.first(where: { $0.apex == zone.apex }) {
+                diagnostics.error(
+                    Place(path: zoneFile.path), "\(zone.apex) is in \(first.path) already, which is served; remove one")
+                failed.append(zoneFile.path)
+                continue
+            }
+            zones.append(zone)
+        }
+
+        let (servers, origin) = upstreamServers(asksSystem: asksSystem, &diagnostics, &watched)
+        return ConfigurationSources(
+            hosts: hosts, hostsFiles: hostsFiles, hostsPaths: hostsPaths, zones: ZoneSet(zones), failedZones: failed,
+            special: SpecialNames(without: withoutSpecialNames, routed: servers.map(\.domain).filter { !$0.isRoot }),
+            upstream: servers, upstreamOrigin: origin, diagnostics: diagnostics, watched: watched)
+    }
+
+    /// The zone files to read: those of the folders, sorted, then those named one by one. A folder that can't be read
+    /// has failed, and with it the files that it had, so that each keeps its last good zone.
+    private func listZoneFiles(
+        _ last: ZoneSet?, _ failed: inout [String], _ diagnostics: inout Diagnostics, _ watched: inout [String]
+    ) -> [ZoneFile] {
+        var files: [ZoneFile] = []
+        var folders = zoneFolders ?? []
+        if zoneFolders == nil, zoneFiles.isEmpty {
+            folders = Self.defaultZoneFolders.first { Self.isFolder($0) }.map { [$0] } ?? []
+            if folders.isEmpty { watched += Self.defaultZoneFolders }
+        }
+        for folder in folders {
+            watched.append(folder)
+            let prefix = folder.hasSuffix("/") ? folder : folder + "/"
+            guard let names = Folder.list(folder) else {
+                diagnostics.error(
+                    Place(path: folder), "is no folder that can be read; name a folder, or give a zone file with --zone"
+                )
+                failed.append(folder)
+                files += (last?.zones ?? []).map(\.path).filter {
+                    $0.hasPrefix(prefix) && !$0.dropFirst(prefix.count).contains("/")
+                }.map { ZoneFile(name: nil, path: $0) }
+                continue
+            }
+            for name in names where name.hasSuffix(".zone") {
+                files.append(ZoneFile(name: nil, path: prefix + name))
+            }
+        }
+        for file in zoneFiles where !files.contains(file) { files.append(file) }
+        return files
+    }
+
+    private func upstreamServers(
+        asksSystem: Bool, _ diagnostics: inout Diagnostics, _ watched: inout [String]
+    ) -> (servers: [UpstreamServer], origin: String?) {
+        switch upstream {
+        case .none: return ([], nil)
+        case .servers(let servers): return (servers, nil)
+        case .system:
+            guard asksSystem else { return ([], nil) }
+            let system = ResolvConf.read(ownAddresses: ownAddresses)
+            for diagnostic in system.diagnostics { diagnostics.append(diagnostic) }
+            watched.append(ResolvConf.systemPath)
+            return (system.servers, system.path)
+        }
+    }
+
+    private static func existing(_ path: String) -> [String] { Glibc.access(path, F_OK) == 0 ? [path] : [] }
+
+    /// What is read from it can't be read again.
+    private static func isPipe(_ path: String) -> Bool {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return false }
+        return status.st_mode & S_IFMT == S_IFIFO || status.st_mode & S_IFMT == S_IFCHR
+    }
+
+    private static func isFolder(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+}

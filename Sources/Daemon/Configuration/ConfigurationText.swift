@@ -1,0 +1,214 @@
+import DNSWire
+import LookupLog
+import Platform
+import Transports
+import Upstream
+
+/// Why a value can't be used: what is wrong and how to mend it, one sentence.
+struct WrongValue: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// Reads the values of the command line and the configuration file: addresses, sizes, times.
+enum ConfigurationText {
+    /// `ADDR`, `ADDR:PORT`, `V6`, `[V6]` or `[V6]:PORT`, with `tls://` or `https://` in front for encrypted transports; the
+    /// service's port when there is none.
+    static func addListen(_ text: String, _ listen: inout Configuration.Listen) throws(WrongValue) {
+        for service in EncryptedAddress.Service.allCases {
+            let scheme = service.rawValue + "://"
+            guard text.lowercased().hasPrefix(scheme) else { continue }
+            let address = try address(
+                String(text.dropFirst(scheme.count)), defaultPort: service.defaultPort, mayChoosePort: true)
+            let encrypted = EncryptedAddress(service: service, address: address)
+            if !listen.encrypted.contains(encrypted) || address.port == 0 { listen.encrypted.append(encrypted) }
+            return
+        }
+        let address = try address(text, defaultPort: 53, mayChoosePort: true)
+        if !listen.plain.contains(address) || address.port == 0 { listen.plain.append(address) }
+    }
+
+    /// An address with an optional port. `mayChoosePort`: port 0 is allowed.
+    static func address(
+        _ text: String, defaultPort: UInt16, mayChoosePort: Bool = false
+    ) throws(WrongValue) -> SocketAddress {
+        var ip = text[...]
+        var port = defaultPort
+        if text.hasPrefix("[") {
+            guard let close = text.firstIndex(of: "]") else { throw WrongValue("\(quoted(text.utf8)): ']' is missing") }
+            ip = text[text.index(after: text.startIndex)..<close]
+            let rest = text[text.index(after: close)...]
+            if !rest.isEmpty {
+                guard rest.first == ":" else {
+                    throw WrongValue("\(quoted(text.utf8)): only :PORT may follow ']'")
+                }
+                port = try self.port(rest.dropFirst(), of: text, mayChoosePort)
+            }
+            guard ip.contains(":") else {
+                throw WrongValue("\(quoted(text.utf8)): brackets are for IPv6 addresses")
+            }
+        } else if let colon = text.firstIndex(of: ":"), colon == text.lastIndex(of: ":") {
+            ip = text[..<colon]
+            port = try self.port(text[text.index(after: colon)...], of: text, mayChoosePort)
+        }
+        guard let address = SocketAddress(ip: String(ip), port: port) else {
+            throw WrongValue("\(quoted(ip.utf8)) is not an IP address; give ADDR[:PORT], or [V6]:PORT")
+        }
+        return address
+    }
+
+    private static func port(_ digits: Substring, of text: String, _ mayBeZero: Bool) throws(WrongValue) -> UInt16 {
+        guard !digits.isEmpty, digits.utf8.count <= 5, digits.utf8.allSatisfy(ASCII.isDigit),
+            let port = UInt16(digits), port > 0 || mayBeZero
+        else {
+            throw WrongValue("\(quoted(text.utf8)): \(quoted(digits.utf8)) is no port; one is a number from 1 to 65535")
+        }
+        return port
+    }
+
+    /// `FILE` or `NAME=FILE`.
+    static func zoneFile(_ text: String) throws(WrongValue) -> Configuration.ZoneFile {
+        guard let equals = text.firstIndex(of: "="), !text[..<equals].contains("/") else {
+            return Configuration.ZoneFile(name: nil, path: try path(text))
+        }
+        let path = try path(String(text[text.index(after: equals)...]))
+        do {
+            return Configuration.ZoneFile(name: try Name(parsing: text[..<equals].utf8), path: path)
+        } catch {
+            throw WrongValue("\(quoted(text.utf8)): what stands in front of '=' is no zone's name: \(error)")
+        }
+    }
+
+    static func path(_ text: String) throws(WrongValue) -> String {
+        guard !text.isEmpty else { throw WrongValue("the path is empty") }
+        guard !text.utf8.contains(0) else { throw WrongValue("the path holds a zero byte") }
+        return text
+    }
+
+    /// `none`, `PATH`, `unix:PATH` or `tcp:ADDR:PORT`.
+    static func addDnstap(_ text: String, _ destinations: inout [DnstapDestination]) throws(WrongValue) {
+        if text == "none" { return }
+        let destination: DnstapDestination
+        if text.hasPrefix("unix:") {
+            let path = try path(String(text.dropFirst(5)))
+            guard path.utf8.count <= DnstapDestination.maximumSocketPath else {
+                throw WrongValue(
+                    "the path of a Unix socket has at most \(DnstapDestination.maximumSocketPath) bytes, and "
+                        + "\(quoted(path.utf8)) has \(path.utf8.count)")
+            }
+            destination = .unix(path: path)
+        } else if text.hasPrefix("tcp:") {
+            let address = try address(String(text.dropFirst(4)), defaultPort: 0)
+            guard address.port > 0 else { throw WrongValue("\(quoted(text.utf8)) has no port; give tcp:ADDR:PORT") }
+            destination = .tcp(address)
+        } else {
+            destination = .file(path: try path(text))
+        }
+        guard !destinations.contains(destination) else { return }
+        guard destinations.count < Configuration.Dnstap.maximumDestinations else {
+            throw WrongValue("more than \(Configuration.Dnstap.maximumDestinations) destinations; leave some out")
+        }
+        destinations.append(destination)
+    }
+
+    /// `system`, `none`, or `[DOMAIN=]SERVER`.
+    static func addUpstream(_ text: String, _ upstream: inout Configuration.Upstream) throws(WrongValue) {
+        switch (text, upstream) {
+        case ("none", .servers([])): upstream = .none
+        case ("system", .servers([])): upstream = .system
+        case ("none", _), ("system", _), (_, .none), (_, .system):
+            throw WrongValue(
+                "'none' and 'system' stand alone; \(quoted(text.utf8)) can't be given together with others")
+        case (_, .servers(let servers)):
+            guard servers.count < ForwardSettings.maximumServers else {
+                throw WrongValue("more than \(ForwardSettings.maximumServers) upstream servers; leave some out")
+            }
+            do {
+                let server = try UpstreamServer(parsing: text)
+                if !servers.contains(server) { upstream = .servers(servers + [server]) }
+            } catch {
+                throw WrongValue(error.description)
+            }
+        }
+    }
+
+    static func flag(_ text: String) throws(WrongValue) -> Bool {
+        switch text.lowercased() {
+        case "yes", "true", "on": return true
+        case "no", "false", "off": return false
+        default: throw WrongValue("\(quoted(text.utf8)) is neither yes nor no")
+        }
+    }
+
+    static func number(_ text: String, in range: ClosedRange<UInt64>) throws(WrongValue) -> UInt64 {
+        guard let value = digits(text[...]) else { throw WrongValue("\(quoted(text.utf8)) is no whole number") }
+        guard range.contains(value) else {
+            throw WrongValue("\(quoted(text.utf8)) is not between \(range.lowerBound) and \(range.upperBound)")
+        }
+        return value
+    }
+
+    /// Bytes: `65536`, `64k`, `64M`, `1G`; powers of 1024, and `KiB`, `MB` and the like mean the same.
+    static func size(_ text: String, in range: ClosedRange<Int>) throws(WrongValue) -> Int {
+        let (number, unit) = split(text)
+        let factors: [String: UInt64] = ["": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30]
+        var letters = unit.lowercased()
+        if letters.count > 1, letters.hasSuffix("ib") { letters.removeLast(2) }
+        if letters.count > 1, letters.hasSuffix("b") { letters.removeLast() }
+        guard let value = digits(number), let factor = factors[letters] else {
+            throw WrongValue(
+                "\(quoted(text.utf8)) is no size; one is a number of bytes, with k, M or G behind it if you like")
+        }
+        let (bytes, overflow) = value.multipliedReportingOverflow(by: factor)
+        guard !overflow, let size = Int(exactly: bytes), size <= range.upperBound else {
+            throw WrongValue("\(quoted(text.utf8)) is more than the most, \(range.upperBound) bytes")
+        }
+        guard size >= range.lowerBound else {
+            throw WrongValue("\(quoted(text.utf8)) is less than the least, \(range.lowerBound) bytes")
+        }
+        return size
+    }
+
+    /// Milliseconds: `500ms`, `5s`, `2m`, `1h`, `1d`; a number alone is seconds.
+    static func duration(_ text: String, in range: ClosedRange<UInt64>) throws(WrongValue) -> UInt64 {
+        let (number, unit) = split(text)
+        let factors: [String: UInt64] = [
+            "": 1000, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000,
+        ]
+        guard let value = digits(number), let factor = factors[String(unit)] else {
+            throw WrongValue("\(quoted(text.utf8)) is no time; one is a number of seconds, or as 500ms, 5s, 2m, 1h, 1d")
+        }
+        let (milliseconds, overflow) = value.multipliedReportingOverflow(by: factor)
+        guard !overflow, range.contains(milliseconds) else {
+            throw WrongValue(
+                "\(quoted(text.utf8)) is not between \(shown(milliseconds: range.lowerBound)) and "
+                    + shown(milliseconds: range.upperBound))
+        }
+        return milliseconds
+    }
+
+    /// In the largest unit that gives a whole number, as `duration` reads it.
+    static func shown(milliseconds: UInt64) -> String {
+        if milliseconds == 0 { return "0" }
+        let units: [(String, UInt64)] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)]
+        guard let (name, unit) = units.first(where: { milliseconds % $0.1 == 0 }) else { return "\(milliseconds)ms" }
+        return "\(milliseconds / unit)\(name)"
+    }
+
+    /// In the largest unit that gives a whole number, as `size` reads it.
+    static func shown(bytes: Int) -> String {
+        let units = [("G", 1 << 30), ("M", 1 << 20), ("k", 1 << 10)]
+        guard bytes > 0, let (name, unit) = units.first(where: { bytes % $0.1 == 0 }) else { return "\(bytes)" }
+        return "\(bytes / unit)\(name)"
+    }
+
+    private static func split(_ text: String) -> (number: Substring, unit: Substring) {
+        let end = text.firstIndex { !($0.isASCII && $0.isNumber) } ?? text.endIndex
+        return (text[..<end], text[end...])
+    }
+
+    private static func digits(_ text: Substring) -> UInt64? {
+        guard !text.isEmpty, text.utf8.allSatisfy(ASCII.isDigit) else { return nil }
+        return UInt64(text)
+    }
+}

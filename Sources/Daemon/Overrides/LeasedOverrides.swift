@@ -1,0 +1,33 @@
+import Platform
+
+/// The overrides that are leased in the running service, and the clock that ends them.
+struct LeasedOverrides: Sendable {
+    private let state: ServedState
+    let clock: LeaseClock
+
+    init(_ state: ServedState, _ clock: LeaseClock) {
+        self.state = state
+        self.clock = clock
+    }
+
+    /// Changes the leases; all serving threads see it at once.
+    func change<R: Sendable>(
+        _ change: (inout OverrideLeases) throws(OverrideProblem) -> R
+    ) throws(OverrideProblem) -> R {
+        let result = try state.change { state throws(OverrideProblem) in try change(&state.leases) }
+        clock.wake()
+        return result
+    }
+
+    /// Ends each lease on time; returns after `clock` has ended.
+    func run() { clock.run { endDue() } }
+
+    /// Ends the leases that are due; returns when the next one is, monotonic in microseconds.
+    func endDue(at now: UInt64 = Moment.monotonicMicroseconds()) -> UInt64? {
+        let next = state.withLock { $0.leases.nextEnd }
+        guard let next, next <= now else { return next }
+        let (ended, following) = state.change { ($0.leases.end(at: now), $0.leases.nextEnd) }
+        for lease in ended { Report.line("override   \(lease.rule) has ended: \(lease.name)") }
+        return following
+    }
+}

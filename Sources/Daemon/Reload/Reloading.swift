@@ -1,0 +1,89 @@
+import LocalData
+import Platform
+import Transports
+import Upstream
+
+/// Reads the configuration and all files again, beside what is in use, and swaps them in whole. What can't be loaded
+/// stays as it was.
+struct Reloading: Sendable {
+    /// The configuration as it was read at the start.
+    let asked: Configuration
+    let state: ServedState
+    let forwarding: Forwarding
+    let encrypted: EncryptedListener?
+    let watcher: FileWatcher
+    let record = ReloadRecord()
+
+    /// Watches the files that are in use, from the moment on when they were loaded.
+    func watch() { state.withLock { watcher.watch($0.sources.watched, since: $0.since) } }
+
+    /// Reloads whenever files have changed, or somebody asks for it, until the watcher ends.
+    func run() {
+        watcher.run(
+            changed: { reload(reason: "changed files") },
+            asked: { reload(reason: record.isAwaited ? "asked for" : "SIGHUP") })
+    }
+
+    /// On the reload thread.
+    func reload(reason: String) {
+        record.begin()
+        SystemManager.notify("RELOADING=1\nMONOTONIC_USEC=\(Moment.monotonicMicroseconds())")
+        let last = state.withLock { $0 }
+        var next = last
+        next.since = FileWatcher.now()
+        var notes = readConfiguration(&next)
+        next.sources = next.configuration.load(last: last.sources)
+        Report.diagnostics(next.sources.diagnostics)
+        keepWhatFailed(&next.sources, last.sources)
+        if next.configuration.cache != last.configuration.cache {
+            next.cache = AnswerCache(next.configuration.cache)
+            notes.append("cache emptied")
+        } else if !next.sources.upstream.isEmpty, next.sources.upstream != last.cacheOrigin {
+            // Another network, or another view of a domain: what the old servers said may be wrong there.
+            next.cache = AnswerCache(next.configuration.cache)
+            next.cacheOrigin = next.sources.upstream
+            notes.append("cache emptied")
+        }
+        if next.forwarding != last.forwarding { forwarding.replace(next.forwarding) }
+        encrypted?.reloadCertificate()
+        if let encrypted { next.designated = encrypted.designations }
+        state.change { state in
+            // They may have changed since the reload began.
+            next.leases = state.leases
+            next.leases.answer(by: next.configuration.hosts)
+            state = next
+        }
+        watch()
+        let changes = ([ReloadReport.changes(from: last.sources, to: next.sources)] + notes).joined(separator: ", ")
+        Report.line("reload     \(reason): \(changes)")
+        SystemManager.notify("READY=1")
+        record.end(
+            ReloadOutcome(
+                time: Moment.now().wall, reason: reason, changes: changes,
+                problems: next.sources.diagnostics.list.map(\.description)),
+            failed: next.sources.diagnostics.hasErrors)
+    }
+
+    /// Takes the settings of the configuration file; returns what is to be said about them.
+    private func readConfiguration(_ next: inout LoadedState) -> [String] {
+        guard let file = asked.origin.file else { return [] }
+        let (fresh, changed, problems) = asked.readAgain(running: next.configuration)
+        Report.diagnostics(problems)
+        guard !problems.hasErrors else { return ["settings kept as they were: \(file) has errors"] }
+        next.configuration = fresh
+        guard !changed.isEmpty else { return [] }
+        return ["\(changed.map(\.path).joined(separator: ", ")) changed, which needs a restart"]
+    }
+
+    private func keepWhatFailed(_ new: inout ConfigurationSources, _ last: ConfigurationSources) {
+        if new.hosts.nameCount == 0, last.hosts.nameCount > 0, new.hostsFiles.contains(where: new.isUnreadable) {
+            new.hosts = last.hosts
+            Report.line("reload     overrides kept as they were")
+        }
+        if new.upstream.isEmpty, !last.upstream.isEmpty, new.isUnreadable(ResolvConf.systemPath) {
+            new.upstream = last.upstream
+            new.upstreamOrigin = last.upstreamOrigin
+            Report.line("reload     upstream servers kept as they were")
+        }
+    }
+}

@@ -1,0 +1,241 @@
+import Glibc
+import LookupLog
+import Platform
+import ServiceLifecycle
+import Transports
+import UnixSignals
+import Upstream
+
+/// All parts of the service once they exist.
+final class RunningDaemon: Sendable {
+    let state: ServedState
+    var store: ServedDataStore { state.store }
+    let reloading: Reloading
+    let leases: LeasedOverrides
+    let forwarding: Forwarding
+    let addresses: [ServedAddress]
+    /// Nil: nobody looks at lookups.
+    let log: LookupLog?
+    let totals = LookupTotals()
+    /// Nil: nobody gets any.
+    let dnstap: DnstapWriter?
+    /// When the service was set up.
+    let started = Moment.now()
+    private let listener: StreamListener
+    /// TLS and HTTPS; nil: they are not served.
+    private let encrypted: EncryptedListener?
+    /// By worker.
+    private let sockets: [[DatagramSocket]]
+    private let signals: [WakeSignal]
+
+    /// An address, and over what it is served.
+    struct ServedAddress: Sendable {
+        var address: SocketAddress
+        var transports: String
+        /// Of DNS over HTTPS.
+        var url: String?
+    }
+
+    init(
+        asked: Configuration, _ loaded: LoadedState, _ inherited: InheritedSockets, observers: [any LookupObserver]
+    ) throws {
+        let configuration = loaded.configuration
+        let workers = max(1, configuration.workers ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        state = ServedState(loaded)
+        let store = state.store
+        dnstap = try Self.makeDnstap(configuration)
+        log = try Self.makeLog(configuration, observers: observers + (dnstap.map { [$0] } ?? []), totals)
+        let log = log
+        forwarding = try Forwarding(settings: loaded.forwarding, store: store, log: log)
+        listener = try StreamListener(
+            threads: workers, store: store, forwarding: forwarding, makeRing: { log?.makeRing() })
+        signals = try (0..<workers).map { _ in try WakeSignal() }
+        leases = LeasedOverrides(state, try LeaseClock())
+
+        var addresses: [ServedAddress] = []
+        var sockets: [[DatagramSocket]] = Array(repeating: [], count: workers)
+        for socket in inherited.streams {
+            listener.listen(inherited: socket)
+            addresses.append(ServedAddress(address: socket.address, transports: "tcp"))
+        }
+        for socket in inherited.datagrams {
+            let shared = DatagramSocket(
+                descriptor: socket.descriptor, isWildcard: socket.address.isUnspecified, isShared: workers > 1)
+            for worker in 0..<workers { sockets[worker].append(shared) }
+            if let index = addresses.firstIndex(where: { $0.address == socket.address }) {
+                addresses[index].transports = "udp tcp"
+            } else {
+                addresses.append(ServedAddress(address: socket.address, transports: "udp"))
+            }
+        }
+        for address in configuration.listen.plain where !inherited.addresses.contains(address) {
+            let bound = try Self.bind(address, workers: workers, listener)
+            for (worker, socket) in bound.sockets.enumerated() { sockets[worker].append(socket) }
+            addresses.append(ServedAddress(address: bound.address, transports: "udp tcp"))
+        }
+        if configuration.listen.encrypted.isEmpty {
+            encrypted = nil
+        } else {
+            let encrypted = try EncryptedListener(
+                threads: workers,
+                certificate: ServerCertificate(configuration.certificateFiles, for: configuration.listen.encrypted),
+                store: store, forwarding: forwarding,
+                connections: listener.connections, makeRing: { log?.makeRing() })
+            self.encrypted = encrypted
+            for one in try configuration.listen.encrypted.map({ try encrypted.listen(on: $0) }) {
+                addresses.append(
+                    ServedAddress(
+                        address: one.address, transports: one.service == .tls ? "dot" : "doh",
+                        url: one.service == .https ? "https://\(one.address)\(DoHRequest.path)" : nil))
+            }
+            state.change { $0.designated = encrypted.designations }
+        }
+        self.addresses = addresses
+        self.sockets = sockets
+        reloading = Reloading(
+            asked: asked, state: state, forwarding: forwarding, encrypted: encrypted, watcher: try FileWatcher())
+        state.onChange { [signals, listener, encrypted] in
+            for signal in signals { signal.wake() }
+            listener.refresh()
+            encrypted?.refresh()
+        }
+    }
+
+    /// Nil when nobody wants to know.
+    private static func makeLog(
+        _ configuration: Configuration, observers: [any LookupObserver], _ totals: LookupTotals
+    ) throws -> LookupLog? {
+        var sinks: [LookupSink] = []
+        let destination = configuration.logFile.map { LookupSink.Destination.file(path: $0) } ?? .standardOutput
+        switch configuration.logFormat {
+        case .none: break
+        case .text: sinks.append(LookupSink(.text, to: destination))
+        case .json: sinks.append(LookupSink(.json, to: destination))
+        }
+        // Whoever can look at the service wants to see its numbers.
+        let isWatched = configuration.inspector.value != nil || configuration.control.value != nil
+        guard !sinks.isEmpty || !observers.isEmpty || isWatched else { return nil }
+        do { return try LookupLog(sinks: sinks, observers: [totals] + observers) } catch {
+            throw ServiceFailure(
+                .configuration,
+                "\(configuration.logFile ?? "the log"): \(error); name a file that this user may write with "
+                    + "--log-file, or leave it out")
+        }
+    }
+
+    private static func makeDnstap(_ configuration: Configuration) throws -> DnstapWriter? {
+        let dnstap = configuration.dnstap
+        guard !dnstap.destinations.isEmpty else { return nil }
+        do {
+            return try DnstapWriter(
+                dnstap.destinations, identity: configuration.identity, version: "stub53 \(Release.version)",
+                maximumFileSize: dnstap.maximumFileSize, keptFiles: dnstap.keptFiles)
+        } catch {
+            throw ServiceFailure(
+                .configuration,
+                "dnstap \(error); name a file that this user may write with --dnstap, or leave it out")
+        }
+    }
+
+    /// TCP first: its bind tells reliably whether someone is there already.
+    private static func bind(
+        _ address: SocketAddress, workers: Int, _ listener: StreamListener
+    ) throws -> (address: SocketAddress, sockets: [DatagramSocket]) {
+        var attempt = 0
+        while true {
+            attempt += 1
+            let stream: StreamListener.Bound
+            do { stream = try listener.listen(on: address) } catch {
+                throw BindFailure.explain(address, error.code, "TCP")
+            }
+            do {
+                return (stream.address, try DatagramSocket.bind(stream.address, count: workers))
+            } catch {
+                // The port that the system chose for TCP may be someone's for UDP: it is to choose another.
+                guard address.port == 0, error.code == EADDRINUSE, attempt < 20 else {
+                    throw BindFailure.explain(stream.address, error.code, "UDP")
+                }
+                listener.close(stream)
+            }
+        }
+    }
+
+    // MARK: Running
+
+    func serve(beside companions: [any DaemonCompanion], notes: [String] = []) async throws {
+        // Ended in the opposite order: whoever may still be written to outlives its writers.
+        var services: [any Service] = [
+            LogService(log: log), StreamService(listener: listener, encrypted: encrypted),
+            ServingService { [self] in try await serveUntilShutdown(beside: companions, notes: notes) },
+        ]
+        services += companions
+        var group = ServiceGroupConfiguration(
+            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: Self.silent)
+        group.maximumGracefulShutdownDuration = .seconds(10)
+        let serviceGroup = ServiceGroup(configuration: group)
+        try await serviceGroup.run()
+    }
+
+    func serveUntilShutdown(beside companions: [any DaemonCompanion], notes: [String]) async throws {
+        let threads = ThreadGroup()
+        let serving = ThreadGroup()
+        for (worker, sockets) in sockets.enumerated() {
+            serving.enter()
+            threads.start("udp") { [self] in
+                do {
+                    let lane = worker == 0 ? try forwarding.makeLane() : nil
+                    var udp = UDPWorker(
+                        sockets: sockets, store: store, forwarding: forwarding, lane: lane, ring: log?.makeRing(),
+                        signal: signals[worker])
+                    try udp.run()
+                    serving.leave()
+                    lane?.run()
+                } catch {
+                    Report.line("a UDP thread ended: \(error)")
+                    exit(ServiceFailure.Code.problem.rawValue)
+                }
+            }
+        }
+        reloading.watch()
+        threads.start("reload") { [self] in reloading.run() }
+        threads.start("leases") { [self] in leases.run() }
+        let hangups = Task { [self] in
+            for await _ in await UnixSignalsSequence(trapping: [.sighup]) {
+                log?.reopen()
+                reloading.watcher.request()
+            }
+        }
+        var more = notes
+        var isComplete = true
+        for companion in companions {
+            if let lines = await companion.ready() { more += lines } else { isComplete = false }
+        }
+        if isComplete { announce(more) }
+        try? await gracefulShutdown()
+        SystemManager.notify("STOPPING=1")
+        hangups.cancel()
+        listener.close()
+        encrypted?.close()
+        for signal in signals { signal.end() }
+        reloading.watcher.end()
+        leases.clock.end()
+        await serving.join()
+        forwarding.stop(within: Self.lastAnswers)
+        await threads.join()
+    }
+
+    private func announce(_ more: [String]) {
+        Report.output(Release.description.replacing(" (", with: " · ").replacing(")", with: ""))
+        Report.output(state.withLock { $0.sources.summary })
+        for (index, served) in addresses.enumerated() {
+            let url = served.url.map { " " + $0 } ?? ""
+            Report.output((index == 0 ? "ready      " : "           ") + "\(served.address) \(served.transports)\(url)")
+        }
+        for line in more { Report.output(line) }
+        SystemManager.notify("READY=1")
+    }
+
+    private static let silent = QuietLogger.make()
+    /// Microseconds that upstream has at the end to answer what waits.
+    private static let lastAnswers: UInt64 = 2_000_000
+}

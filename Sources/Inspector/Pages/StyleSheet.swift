@@ -1,0 +1,20 @@
+import Lookup
+
+/// The page's style: the colours of the sources, then `app.css`.
+enum StyleSheet {
+    static let bytes = Array(sources.utf8) + PackageResources.app_css
+
+    /// For each source `--WORD` and `--WORD-tint`, light and dark, and its class, which makes them the element's own.
+    private static let sources: String = {
+        func variables(_ ink: (SourceKind) -> SourceKind.Ink) -> String {
+            SourceKind.allCases.map { "--\($0): \(ink($0).text); --\($0)-tint: \(ink($0).tint)" }.joined(
+                separator: "; ")
+        }
+        let classes = SourceKind.allCases.map { ".\($0) { --own: var(--\($0)); --tint: var(--\($0)-tint) }\n" }
+        return """
+            :root { \(variables(\.lightInk)) }
+            @media (prefers-color-scheme: dark) { :root { \(variables(\.darkInk)) } }
+            \(classes.joined())
+            """
+    }()
+}

@@ -1,0 +1,83 @@
+public import DNSWire
+
+/// What became of a lookup. Decided once, when its response is complete: log, filter, page and history read it here.
+///
+/// Histories keep the numbers: a new kind takes the next one.
+public enum AnswerKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable {
+    /// The response code says it all: the data asked for, or an error.
+    case answer = 0
+    /// NOERROR without the data asked for.
+    /// - RFC: 2308 2.2.
+    case noData = 1
+    /// NOERROR, and the name servers to ask instead.
+    /// - RFC: 1034 4.3.2.
+    case referral = 2
+    /// No response.
+    case dropped = 3
+    /// A whole zone.
+    /// - RFC: 5936 2.2.
+    case transfer = 4
+
+    /// The word of log, filter and page. Nil: the response code is the word.
+    public var word: StaticString? {
+        switch self {
+        case .answer: nil
+        case .noData: "NODATA"
+        case .referral: "referral"
+        case .dropped: "dropped"
+        case .transfer: "transfer"
+        }
+    }
+}
+
+extension AnswerKind {
+    /// What a lookup's complete response is. Truncation and OPT come later: this is about what was found.
+    public init(_ lookup: borrowing Lookup) {
+        guard lookup.decision.responseCode == .noError, lookup.decision.source != .none else {
+            self = .answer
+            return
+        }
+        let type = lookup.query.type
+        let answers = Int(lookup.builder.answers)
+        let start = lookup.builder.questionEnd
+        let message = lookup.builder.message
+        // Nearly every response: its first record has the name and the type of the question.
+        if answers > 0, let base = message.baseAddress, base.readUInt16(start) == 0xC000 | UInt16(Header.length),
+            base.readUInt16(start + 2) == type.rawValue
+        {
+            self = .answer
+            return
+        }
+        // Data that had no room is data all the same.
+        if lookup.builder.truncated, lookup.builder.section == .answer {
+            self = .answer
+            return
+        }
+        self.init(
+            records: message, from: start, answers: answers, authority: Int(lookup.builder.authority), type)
+    }
+
+    /// What the records of a response with NOERROR are to a question of `type`.
+    public init(
+        records message: UnsafeRawBufferPointer, from start: Int, answers: Int, authority: Int, _ type: RecordType
+    ) {
+        var cursor = start
+        for _ in 0..<answers {
+            guard let record = MessageReader.record(message, at: cursor), record.type != type, type != .any else {
+                self = .answer
+                return
+            }
+            cursor = record.end
+        }
+        for _ in 0..<authority {
+            guard let record = MessageReader.record(message, at: cursor) else { break }
+            if record.type == .soa || record.type == .ns {
+                self = record.type == .soa ? .noData : .referral
+                return
+            }
+            cursor = record.end
+        }
+        // An alias without an SOA behind it leads to where nobody here can follow: no NODATA.
+        self = answers == 0 ? .noData : .answer
+    }
+}

@@ -1,0 +1,148 @@
+import DNSWire
+
+/// One request of DNS over HTTPS, whatever version of HTTP brought it.
+///
+/// - RFC: 8484 4.1.
+package struct DoHRequest {
+    enum Method { case get, post, other }
+
+    /// The only resource there is.
+    package static let path = "/dns-query"
+    /// The longest target and the longest body, in bytes.
+    static let longestTarget = 90_000
+    static let longestMessage = 65_535
+
+    var method = Method.other
+    var target = ""
+    var contentType = ""
+    private(set) var body: [UInt8] = []
+    /// More came than a message can have.
+    private(set) var isTooLong = false
+
+    mutating func append(_ bytes: some Collection<UInt8>) {
+        guard !isTooLong, body.count + bytes.count <= Self.longestMessage else {
+            isTooLong = true
+            body = []
+            return
+        }
+        body += bytes
+    }
+
+    mutating func setMethod(_ name: some StringProtocol) {
+        method = name == "GET" ? .get : name == "POST" ? .post : .other
+    }
+
+    /// The DNS message in it, or the HTTP status that it gets for having none.
+    func message() -> Result<[UInt8], DoHStatus> {
+        let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.first.map({ $0 == Self.path }) == true else { return .failure(.notFound) }
+        switch method {
+        case .other: return .failure(.methodNotAllowed)
+        case .post:
+            if isTooLong { return .failure(.tooLong) }
+            let type = contentType.prefix { $0 != ";" }.lowercased()
+            guard type.split(separator: " ").first == "application/dns-message" else {
+                return .failure(.unsupportedType)
+            }
+            return body.count >= Header.length ? .success(body) : .failure(.badRequest)
+        case .get:
+            guard target.utf8.count <= Self.longestTarget else { return .failure(.tooLong) }
+            let value = parts.dropFirst().first?.split(separator: "&").first { $0.hasPrefix("dns=") }
+            guard let value, let message = Base64URL.decode(value.dropFirst(4).utf8), message.count >= Header.length
+            else { return .failure(.badRequest) }
+            return message.count <= Self.longestMessage ? .success(message) : .failure(.tooLong)
+        }
+    }
+}
+
+/// The HTTP statuses of a DoH server.
+enum DoHStatus: Int, Error {
+    case ok = 200
+    case badRequest = 400
+    case notFound = 404
+    case methodNotAllowed = 405
+    case tooLong = 413
+    case unsupportedType = 415
+}
+
+/// What a request is answered.
+struct DoHResponse {
+    var status: DoHStatus
+    var message: [UInt8] = []
+
+    init(failure: DoHStatus) { status = failure }
+
+    init(message: UnsafeRawBufferPointer) {
+        status = .ok
+        self.message = Array(message)
+    }
+
+    /// Names in lower case, as HTTP/2 wants them.
+    var headers: [(name: String, value: String)] {
+        switch status {
+        case .ok:
+            [
+                ("content-type", "application/dns-message"), ("content-length", "\(message.count)"),
+                ("cache-control", "max-age=\(freshness)"),
+            ]
+        case .methodNotAllowed: [("content-length", "0"), ("allow", "GET, POST")]
+        default: [("content-length", "0")]
+        }
+    }
+
+    /// Seconds that a cache may keep it: the least TTL of its answers; for "no", what the SOA says; errors: not at all.
+    ///
+    /// - RFC: 8484 5.1; 2308 5.
+    private var freshness: UInt32 {
+        message.withUnsafeBytes { message in
+            guard let base = message.baseAddress, let summary = MessageReader.walk(message) else { return 0 }
+            let code = Header.Flags(rawValue: base.readUInt16(2)).responseCode
+            guard code == .noError || code == .nxDomain else { return 0 }
+            var least: UInt32?
+            var cursor = summary.records
+            for index in 0..<(summary.answers + summary.authority) {
+                guard let record = MessageReader.record(message, at: cursor) else { return 0 }
+                cursor = record.end
+                if index < summary.answers {
+                    least = min(least ?? .max, record.ttl)
+                } else if summary.answers == 0, record.type == .soa {
+                    least = min(record.ttl, base.readUInt32(record.end - 4))
+                }
+            }
+            return min(least ?? 0, UInt32(Int32.max))
+        }
+    }
+}
+
+/// - RFC: 4648 5, without padding (8484 6).
+enum Base64URL {
+    static func decode(_ text: some Sequence<UInt8>) -> [UInt8]? {
+        var bytes: [UInt8] = []
+        var bits: UInt32 = 0
+        var count = 0
+        var isPadded = false
+        for character in text {
+            let value: UInt8
+            switch character {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"): value = character - UInt8(ascii: "A")
+            case UInt8(ascii: "a")...UInt8(ascii: "z"): value = character - UInt8(ascii: "a") + 26
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): value = character - UInt8(ascii: "0") + 52
+            case UInt8(ascii: "-"): value = 62
+            case UInt8(ascii: "_"): value = 63
+            case UInt8(ascii: "="):
+                isPadded = true
+                continue
+            default: return nil
+            }
+            if isPadded { return nil }
+            bits = bits << 6 | UInt32(value)
+            count += 6
+            if count >= 8 {
+                count -= 8
+                bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
+            }
+        }
+        // A single character left over stands for nothing.
+        return count == 6 ? nil : bytes
+    }
+}

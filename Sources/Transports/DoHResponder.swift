@@ -1,0 +1,50 @@
+import Lookup
+import LookupLog
+import NIOCore
+import Platform
+
+/// Answers requests for one connection: the part that HTTP/1.1 and HTTP/2 share.
+struct DoHResponder {
+    private let responder: StreamResponder
+    let connection: EncryptedConnection
+
+    init(_ loop: EncryptedLoop, _ connection: EncryptedConnection) {
+        responder = loop.responder
+        self.connection = connection
+    }
+
+    /// The response; nil: it comes later, by `finish`, on this event loop (empty: there is none).
+    func answer(_ request: DoHRequest, finish: NIOLoopBound<([UInt8]) -> Void>) -> DoHResponse? {
+        connection.touch()
+        responder.refresh()
+        let message: [UInt8]
+        switch request.message() {
+        case .failure(let status): return DoHResponse(failure: status)
+        case .success(let bytes): message = bytes
+        }
+        let query = Lookup.Request(client: connection.client, transport: .doh, arrival: Moment.now())
+        let loop = connection.channel.eventLoop
+        let answer = message.withUnsafeBytes {
+            responder.answer($0, query) {
+                .stream { bytes in
+                    let copy = [UInt8](bytes)
+                    loop.execute { finish.value(copy) }
+                }
+            }
+        }
+        switch answer {
+        case .written:
+            defer { responder.output.removeAll() }
+            return DoHResponse(message: UnsafeRawBufferPointer(rebasing: responder.output.bytes.dropFirst(2)))
+        case .parked:
+            connection.owed += 1
+            return nil
+        case .nothing, .transfer: return DoHResponse(failure: .badRequest)
+        }
+    }
+
+    /// The response that has come for a parked query.
+    func response(_ message: [UInt8]) -> DoHResponse {
+        message.isEmpty ? DoHResponse(failure: .badRequest) : message.withUnsafeBytes { DoHResponse(message: $0) }
+    }
+}

@@ -1,0 +1,114 @@
+import CLinux
+import Glibc
+public import Platform
+
+/// The network of the machine: each message travels by the exchange of its channel, and one epoll waits for all.
+public struct SystemNetwork: UpstreamNetwork, ~Copyable {
+    private let events: EventQueue
+    private let wake: WakeSignal
+    private var datagrams: DatagramExchange
+    private var streams: StreamExchange
+
+    private static let wakeTag = UInt64.max
+
+    /// `wake` calls the lane.
+    public init(wake: WakeSignal) throws(SystemError) {
+        let events = try EventQueue()
+        guard EventQueue.watch(wake.descriptor, for: EPOLLIN.rawValue, as: Self.wakeTag, on: events.descriptor) else {
+            throw SystemError("epoll_ctl")
+        }
+        self.wake = wake
+        datagrams = DatagramExchange(events: events.descriptor)
+        streams = StreamExchange(events: events.descriptor)
+        self.events = events
+    }
+
+    public var descriptor: Int32 { events.descriptor }
+
+    public mutating func wait(milliseconds: Int32) {
+        for index in 0..<events.wait(milliseconds: milliseconds) {
+            let event = events[index]
+            if event.tag == Self.wakeTag {
+                // Before the mailbox is looked into: who calls from now on is heard by the next wait.
+                _ = wake.consume()
+                continue
+            }
+            switch UpstreamChannel(number: event.tag) {
+            case .port(let port): datagrams.note(port)
+            case .stream(let server): streams.note(server, event.bits)
+            }
+        }
+    }
+
+    public mutating func open(_ channel: UpstreamChannel, to server: SocketAddress) {
+        switch channel {
+        case .port: datagrams.open(channel, to: server)
+        case .stream: streams.open(channel, to: server)
+        }
+    }
+
+    public mutating func close(_ channel: UpstreamChannel) {
+        switch channel {
+        case .port: datagrams.close(channel)
+        case .stream: streams.close(channel)
+        }
+    }
+
+    public mutating func closeAll() {
+        datagrams.closeAll()
+        streams.closeAll()
+    }
+
+    public mutating func send(_ messages: ArraySlice<OutgoingMessage>, of outbox: [UInt8]) {
+        switch messages.first?.channel {
+        case .port: datagrams.send(messages, of: outbox)
+        case .stream: streams.send(messages, of: outbox)
+        case nil: break
+        }
+    }
+
+    public mutating func receive(_ handle: (UpstreamChannel, UnsafeRawBufferPointer) -> Void) {
+        datagrams.receive(handle)
+        streams.receive(handle)
+    }
+
+    public mutating func takeFailures() -> [UpstreamChannel] { datagrams.takeFailures() + streams.takeFailures() }
+
+    public func localAddress(of channel: UpstreamChannel) -> SocketAddress? {
+        switch channel {
+        case .port: datagrams.localAddress(of: channel)
+        case .stream: streams.localAddress(of: channel)
+        }
+    }
+}
+
+/// Channels that have failed, each noted once: what is opened again after it is another.
+struct ChannelFailures {
+    private var channels: [UpstreamChannel] = []
+
+    mutating func note(_ channel: UpstreamChannel) {
+        if !channels.contains(channel) { channels.append(channel) }
+    }
+
+    mutating func take() -> [UpstreamChannel] {
+        if channels.isEmpty { return [] }
+        defer { channels.removeAll() }
+        return channels
+    }
+}
+
+extension SocketAddress {
+    /// Our end of a connected socket.
+    init?(localEndOf descriptor: Int32) {
+        guard descriptor >= 0 else { return nil }
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let address = withUnsafeMutablePointer(to: &storage) { storage in
+            storage.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                getsockname(descriptor, $0, &length) == 0 ? SocketAddress($0) : nil
+            }
+        }
+        guard let address else { return nil }
+        self = address
+    }
+}

@@ -1,0 +1,239 @@
+import DNSWire
+public import Lookup
+import Platform
+import Synchronization
+
+/// What the one thread holds that does an engine's work: what `ForwardCore` decides is done over `Network`. The thread
+/// may have other work too: it waits for `descriptor` among others, `milliseconds` at most, and gives the lane a `round`
+/// then.
+///
+/// Not `Sendable`: all of it belongs to that thread.
+public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: UpstreamNetwork & ~Copyable> {
+    public typealias Engine = ForwardEngine<Waiter, Answer>
+
+    private let engine: Engine
+    private var network: Network
+    private var core: ForwardCore
+    /// By flight number.
+    private var waiting: [[Waiter]] = []
+    private var requests: [Engine.Request] = []
+    private var outgoing: [OutgoingMessage] = []
+    /// Our ends of the channels that are in use, where somebody watches.
+    private var localEnds: [UpstreamChannel: SocketAddress] = [:]
+    private var publishedAt: UInt64 = 0
+    /// The published status is not the latest.
+    private var isDirty = false
+    private var stopAt: UInt64?
+
+    private static var publicationInterval: UInt64 { 100_000 }
+
+    /// The only one for `engine`.
+    public init(_ engine: Engine, over network: consuming Network) {
+        self.engine = engine
+        self.network = network
+        core = ForwardCore(
+            engine.mailbox.withLock { mailbox in
+                mailbox.isChanged = false
+                return mailbox.settings
+            })
+    }
+
+    /// Readable when there is something to do.
+    public var descriptor: Int32 { network.descriptor }
+
+    /// How long the thread may sleep before the next round; -1: until `descriptor` is readable. Called last before it
+    /// sleeps, so that who comes then wakes it.
+    public var milliseconds: Int32 {
+        guard let next = nextRound else { return -1 }
+        if next == 0 { return 0 }
+        let now = Moment.monotonicMicroseconds()
+        return next <= now ? 0 : Int32(clamping: (next - now + 999) / 1_000)
+    }
+
+    /// When a round is due even if nothing comes; 0: at once. Nil: never.
+    public var nextRound: UInt64? {
+        let hasMail = engine.mailbox.withLock { mailbox in
+            mailbox.needsWake = mailbox.requests.isEmpty
+            return !mailbox.needsWake
+        }
+        if hasMail || hasAsked { return 0 }
+        var next = min(core.nextTimer ?? .max, stopAt ?? .max)
+        if isDirty { next = min(next, publishedAt + Self.publicationInterval) }
+        return next == .max ? nil : next
+    }
+
+    /// A `fetch` has left something to do.
+    public var hasAsked: Bool { !core.actions.isEmpty }
+
+    /// Asks for `waiter` until `deadline`, as the engine's `fetch` does from elsewhere. The query leaves with the next
+    /// round.
+    public func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64, now: UInt64) {
+        take(Engine.Request(key: key, waiter: waiter, deadline: deadline), now)
+    }
+
+    /// Works until the engine is stopped.
+    public func run() {
+        while round(waiting: milliseconds) {}
+    }
+
+    /// Does all that there is to do, after waiting for it for so long (-1: for ever); false once the engine is stopped.
+    @discardableResult
+    public func round(waiting milliseconds: Int32 = 0) -> Bool {
+        network.wait(milliseconds: milliseconds)
+        return round(at: Moment.monotonicMicroseconds())
+    }
+
+    /// Does what there is to do at `now`, with what the network has seen come; false once the engine is stopped.
+    @discardableResult
+    public func round(at now: UInt64) -> Bool {
+        let replacement = engine.mailbox.withLock { mailbox -> ForwardSettings? in
+            swap(&requests, &mailbox.requests)
+            stopAt = mailbox.stopAt
+            // Whoever comes while we work is seen before we sleep.
+            mailbox.needsWake = false
+            defer { mailbox.isChanged = false }
+            return mailbox.isChanged ? mailbox.settings : nil
+        }
+        network.receive { channel, message in receive(message, on: channel, now) }
+        if let replacement { replace(replacement, now) }
+        if !requests.isEmpty { isDirty = true }
+        for request in requests { take(request, now) }
+        requests.removeAll(keepingCapacity: true)
+        let isOver = stopAt.map { core.flightCount == 0 || now >= $0 } ?? false
+        if isOver {
+            core.failAll(.notReady, "the server is shutting down", now: now)
+        } else {
+            core.timer(now: now)
+        }
+        perform(now)
+        engine.roundEnds()
+        if isOver || (isDirty && now >= publishedAt + Self.publicationInterval) { publish(now) }
+        return !isOver
+    }
+
+    private func publish(_ now: UInt64) {
+        let status = core.status()
+        engine.published.withLock { $0 = status }
+        publishedAt = now
+        isDirty = false
+    }
+
+    /// From now on other servers are asked, or in another way. What waits is asked anew.
+    private func replace(_ settings: ForwardSettings, _ now: UInt64) {
+        // What the old servers have decided already is done first.
+        perform(now)
+        var moved: [Engine.Request] = []
+        for (flight, key, deadline) in core.openFlights where flight < waiting.count {
+            for waiter in waiting[flight] {
+                moved.append(Engine.Request(key: key, waiter: waiter, deadline: deadline))
+            }
+        }
+        network.closeAll()
+        localEnds = [:]
+        core = ForwardCore(settings)
+        waiting = []
+        isDirty = true
+        requests = moved + requests
+    }
+
+    private func take(_ request: Engine.Request, _ now: UInt64) {
+        switch core.fetch(request.key, waits: request.waiter != nil, deadline: request.deadline, now: now) {
+        case .flight(let flight):
+            while waiting.count <= flight { waiting.append([]) }
+            if let waiter = request.waiter { waiting[flight].append(waiter) }
+        case .failed(let error, let text):
+            var waiters = request.waiter.map { [$0] } ?? []
+            engine.completion(request.key, &waiters, .failed(error, text), now)
+        }
+    }
+
+    /// One message; when it ends a flight, its waiters are told before the next is read, while the answer is at hand.
+    private func receive(_ message: UnsafeRawBufferPointer, on channel: UpstreamChannel, _ now: UInt64) {
+        isDirty = true
+        var answer: Answer?
+        let check = engine.check
+        core.received(message, on: channel, now: now) { key, message, summary in
+            answer = check(key, message, summary)
+            return answer != nil
+        }
+        if let watch = engine.watch, let reply = core.lastReply {
+            watch(
+                UpstreamMessage(
+                    server: core.address(of: reply.server), local: localEnds[channel],
+                    transport: channel.transport, sent: reply.sent, received: now, bytes: message))
+        }
+        guard let answer, let (flight, reply) = core.takeAnswered() else { return }
+        engine.completion(core.key(of: flight), &waiting[flight], .answered(answer, reply), now)
+        waiting[flight].removeAll(keepingCapacity: true)
+        core.release(flight)
+    }
+
+    /// Does what the core has decided, until nothing is left to do.
+    private func perform(_ now: UInt64) {
+        repeat {
+            for action in core.takeActions() {
+                switch action {
+                case .open(let channel, let server): network.open(channel, to: core.address(of: server))
+                case .close(let channel):
+                    network.close(channel)
+                    if engine.watch != nil { localEnds[channel] = nil }
+                case .send(let message): outgoing.append(message)
+                case .late(let flight):
+                    engine.completion(core.key(of: flight), &waiting[flight], .late, now)
+                    core.setWaiters(of: flight, to: waiting[flight].count)
+                case .finished(let flight, let conclusion): conclude(flight, conclusion, now)
+                }
+            }
+            send(now)
+            core.clearOutbox()
+            for channel in network.takeFailures() { core.channelFailed(channel, now: now) }
+        } while !core.actions.isEmpty
+    }
+
+    private func conclude(_ flight: Int, _ conclusion: ForwardCore.Conclusion, _ now: UInt64) {
+        let key = core.key(of: flight)
+        let event: FetchEvent<Answer>
+        switch conclusion {
+        case .failed(let error, let text): event = .failed(error, text)
+        case .answered, .lastResort:
+            let answer = core.lastResort(of: flight).withUnsafeBytes { message in
+                MessageReader.walk(message).flatMap { engine.check(key, message, $0) }
+            }
+            if let answer, case .lastResort(let reply) = conclusion {
+                event = .answered(answer, reply)
+            } else {
+                event = .failed(.noReachableAuthority, "upstream failed to resolve the name")
+            }
+        }
+        engine.completion(key, &waiting[flight], event, now)
+        waiting[flight].removeAll(keepingCapacity: true)
+        core.release(flight)
+    }
+
+    /// Sends what has gathered, all messages of a channel at once.
+    private func send(_ now: UInt64) {
+        if let watch = engine.watch { for message in outgoing { tell(watch, message, now) } }
+        if outgoing.contains(where: { $0.channel != outgoing[0].channel }) {
+            outgoing.sort { $0.channel.number < $1.channel.number }
+        }
+        var start = 0
+        while start < outgoing.count {
+            var end = start + 1
+            while end < outgoing.count, outgoing[end].channel == outgoing[start].channel { end += 1 }
+            network.send(outgoing[start..<end], of: core.outbox)
+            start = end
+        }
+        outgoing.removeAll(keepingCapacity: true)
+    }
+
+    private func tell(_ watch: Engine.Watch, _ message: OutgoingMessage, _ now: UInt64) {
+        let local = localEnds[message.channel] ?? network.localAddress(of: message.channel)
+        localEnds[message.channel] = local
+        core.outbox.withUnsafeBytes { outbox in
+            watch(
+                UpstreamMessage(
+                    server: core.address(of: message.server), local: local, transport: message.channel.transport,
+                    sent: now, received: nil, bytes: UnsafeRawBufferPointer(rebasing: outbox[message.bytes])))
+        }
+    }
+}

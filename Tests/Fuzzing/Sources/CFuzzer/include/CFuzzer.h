@@ -1,0 +1,13 @@
+#ifndef STUB53_CFUZZER_H
+#define STUB53_CFUZZER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// libFuzzer with a main of one's own: calls `run` with input after input until the arguments say that it is enough.
+int LLVMFuzzerRunDriver(int *argc, char ***argv, int (*run)(const uint8_t *bytes, size_t count));
+
+/// memfd_create(2): a file in memory, which Glibc's Swift module hides.
+int cfuzzer_memory_file(void);
+
+#endif

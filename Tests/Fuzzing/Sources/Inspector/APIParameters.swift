@@ -1,0 +1,1 @@
+../../../../Sources/Inspector/APIParameters.swift
