@@ -25,11 +25,15 @@ DOCS := .build/docs
 
 BENCH_BUILD := swift build -c release --package-path Tests/Benchmarks --scratch-path .build/benchmarks
 BENCH_PROGRAMS := .build/benchmarks/release
+FUZZ_BUILD := swift build -c release --sanitize=address --package-path Tests/Fuzzing --scratch-path .build/fuzzing
+# Of `make fuzz`: seconds for each of the targets.
+FUZZ_TIME ?= 300
+TARGETS ?=
 # Of `make bench`: ROWS=zone,tcp (all), ROUNDS=5, SECONDS=5, and where results.json and results.svg go.
 OUT ?= .build/bench
 
 .PHONY: build run check test test-scenarios test-release test-browsers lint links structure reference docs coverage \
-	sanitize install clean bench bench-instructions build-tools test-tools browser-tools bench-tools instruction-tools script-tools
+	sanitize fuzz install clean bench bench-instructions build-tools test-tools browser-tools bench-tools instruction-tools script-tools
 
 # With Swift's libraries inside: it starts four times as fast, and runs where Swift is not.
 build: build-tools
@@ -99,6 +103,11 @@ sanitize: test-tools
 		swift build --build-tests --sanitize=$$kind --scratch-path .build-$$kind && \
 		swift test --skip-build --sanitize=$$kind --scratch-path .build-$$kind $(UNIT_TESTS) || exit 1; \
 	done
+
+# Feeds what reads from outside with what libFuzzer thinks of: TARGETS="zone query" (all), FUZZ_TIME=300 seconds each.
+fuzz: build-tools
+	$(FUZZ_BUILD) --product Fuzz
+	Tests/Fuzzing/fuzz.sh .build/fuzzing/release/Fuzz $(FUZZ_TIME) $(TARGETS)
 
 install: build
 	$(SUDO) install -s -D -m 755 .build/release/stub53 $(DESTDIR)$(PREFIX)/bin/stub53

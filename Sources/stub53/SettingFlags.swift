@@ -17,9 +17,7 @@ struct SettingFlags<Kind: SettingFlagKind>: ParsableArguments, CustomReflectable
         init?(intValue: Int) { nil }
     }
 
-    private static var flags: [(flag: ConfigurationKey.Flag, key: ConfigurationKey)] {
-        ConfigurationKey.all.flatMap { key in key.flags.map { ($0, key) } }.filter { $0.flag.scope == Kind.scope }
-    }
+    private static var flags: [SettingFlag] { Kind.flags }
 
     /// With the dashes.
     static var names: [String] { flags.map { "--" + $0.flag.name } }
@@ -79,16 +77,25 @@ struct SettingFlags<Kind: SettingFlagKind>: ParsableArguments, CustomReflectable
     }
 }
 
+typealias SettingFlag = (flag: ConfigurationKey.Flag, key: ConfigurationKey)
+
+/// Commands that share flags. `flags` is stored, since the parser asks for it many times.
 protocol SettingFlagKind {
-    static var scope: ConfigurationKey.Flag.Scope { get }
+    static var flags: [SettingFlag] { get }
+}
+
+extension ConfigurationKey {
+    fileprivate static func flags(_ scope: Flag.Scope) -> [SettingFlag] {
+        all.flatMap { key in key.flags.map { ($0, key) } }.filter { $0.flag.scope == scope }
+    }
 }
 
 /// Where answers come from: all commands that read hosts and zone files.
 enum SourceFlags: SettingFlagKind {
-    static let scope = ConfigurationKey.Flag.Scope.sources
+    static let flags = ConfigurationKey.flags(.sources)
 }
 
 /// How the daemon serves.
 enum ServiceFlags: SettingFlagKind {
-    static let scope = ConfigurationKey.Flag.Scope.service
+    static let flags = ConfigurationKey.flags(.service)
 }

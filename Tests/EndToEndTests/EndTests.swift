@@ -27,14 +27,18 @@ struct EndTests {
         try folder.write(ZoneText.shop, to: "shop.zone")
         let daemon = try await daemon(upstream, folder)
         let port = daemon.port
-        // A query loop beside them, until nobody answers any more.
+        // A query loop beside them, until the daemon has ended.
         let looped = Atomic(0)
+        let hasEnded = Atomic(false)
         async let loop: Void = blocking {
             let client = try DatagramClient(port: port, wait: 1)
-            while client.send(Wire.query("www.shop.test.", id: 1)) {
+            while !hasEnded.load(ordering: .relaxed) {
+                client.send(Wire.query("www.shop.test.", id: 1))
                 if client.receiveNow() != nil { looped.add(1, ordering: .relaxed) }
             }
         }
+        // Before the loop is waited for, however this test ends.
+        defer { hasEnded.store(true, ordering: .relaxed) }
         // One thread, so that the busy tests beside it do not come between the signal and the answers.
         let (answers, isInTime) = try await blocking {
             let datagrams = try DatagramClient(port: port)
@@ -59,6 +63,7 @@ struct EndTests {
         // On a machine that is too busy upstream was too late: then they are told so.
         #expect(answers.allSatisfy { Wire.code($0) == 0 && Wire.answers($0) == 1 || !isInTime && Wire.code($0) == 2 })
         #expect(try await daemon.program.exitCode() == 0)
+        hasEnded.store(true, ordering: .relaxed)
         try await loop
         // Each has its line, those at the very end too.
         let lines = daemon.output.all.filter { $0.contains(".example.net.\",\"type\":\"A\"") }

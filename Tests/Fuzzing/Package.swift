@@ -57,9 +57,10 @@ let package = Package(
                 "Upstream", .product(name: "Yams", package: "Yams"),
             ],
             exclude: [
-                "ConfigurationSources.swift", "ConfigurationSummary.swift", "Daemon.swift", "DaemonControl.swift",
-                "DaemonControl+Statistics.swift", "DaemonParts.swift", "Explanation", "FileWatcher.swift", "Overrides",
-                "Reload.swift", "ReloadRecord.swift", "Reports",
+                "Configuration/ConfigurationSources.swift", "Configuration/ConfigurationSummary.swift", "Daemon.swift",
+                "DaemonCompanion.swift", "DaemonControl.swift", "DaemonControl+Statistics.swift", "Explanation",
+                "Overrides", "Reload", "Reports", "RunningDaemon.swift", "Services.swift", "State",
+                "SystemManager.swift",
             ],
             swiftSettings: settings),
         .target(
