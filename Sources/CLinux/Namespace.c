@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -17,27 +16,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-// MARK: The daemon's side
-
-static void *wait_for_end_of_input(void *unused) {
-    char byte;
-    ssize_t length;
-    do { length = read(STDIN_FILENO, &byte, 1); } while (length > 0 || (length < 0 && errno == EINTR));
-    kill(getpid(), SIGTERM);
-    return unused;
-}
-
-int clinux_end_with_input(void) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_t thread;
-    int result = pthread_create(&thread, NULL, wait_for_end_of_input, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (result == 0) pthread_detach(thread);
-    return result;
-}
 
 // MARK: Signals
 

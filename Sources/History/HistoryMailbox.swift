@@ -19,7 +19,6 @@ final class HistoryMailbox: Sendable {
     /// What the writer sleeps through: nothing, or all but much.
     private let sleep = Atomic<UInt8>(awake)
     private let bell = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-    private let end = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
 
     private static let awake: UInt8 = 0
     private static let napping: UInt8 = 1
@@ -27,10 +26,7 @@ final class HistoryMailbox: Sendable {
     /// Bytes that are worth a transaction before its time.
     private static let much = 1 << 20
 
-    deinit {
-        close(bell)
-        close(end)
-    }
+    deinit { close(bell) }
 
     // MARK: The log thread's side
 
@@ -66,23 +62,17 @@ final class HistoryMailbox: Sendable {
         guard state == Self.asleep || evenFromNap && state == Self.napping,
             sleep.exchange(Self.awake, ordering: .acquiringAndReleasing) != Self.awake
         else { return }
-        poke(bell)
+        poke()
     }
 
-    private func poke(_ descriptor: Int32) {
+    private func poke() {
         var one: UInt64 = 1
-        _ = write(descriptor, &one, 8)
+        _ = write(bell, &one, 8)
     }
 
     func stop() {
         stopping.store(true, ordering: .releasing)
-        poke(bell)
-    }
-
-    /// Whether the writer has ended.
-    func waitForEnd(milliseconds: Int32) -> Bool {
-        var wait = pollfd(fd: end, events: Int16(POLLIN), revents: 0)
-        return poll(&wait, 1, milliseconds) == 1
+        poke()
     }
 
     // MARK: The writer's side
@@ -135,8 +125,6 @@ final class HistoryMailbox: Sendable {
         var count: UInt64 = 0
         _ = read(bell, &count, 8)
     }
-
-    func noteEnd() { poke(end) }
 
     // MARK: For all
 

@@ -45,7 +45,6 @@ final class HistoryWork: @unchecked Sendable {
     }
 
     func run() {
-        defer { mailbox.noteEnd() }
         try? store.writeWithoutTransaction(retention.prepare)
         while true {
             let isLast = mailbox.isStopping

@@ -1,6 +1,6 @@
-internal import CLinux
 internal import Glibc
 package import LookupLog
+internal import Platform
 internal import Synchronization
 
 /// Puts every lookup into the history.
@@ -14,7 +14,8 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
     private let mailbox: HistoryMailbox
     /// Behind a pointer, so that a lookup that is left out costs no more than being counted.
     private let intake: UnsafeMutablePointer<Intake>
-    private let thread: pthread_t?
+    /// Nil: it has ended, or nobody waits for it.
+    private let thread: Mutex<WorkerThread?>
 
     /// - Parameter report: told once when writing fails and once when it works again; a sentence for the operator.
     package init(
@@ -25,14 +26,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
         intake = .allocate(capacity: 1)
         intake.initialize(to: Intake(rate: limits.maximumRate))
         let work = HistoryWork(store: store, limits: limits, mailbox: mailbox, report: report)
-        var thread = pthread_t()
-        let argument = Unmanaged.passRetained(work)
-        let code = pthread_create(&thread, nil, Self.run, argument.toOpaque())
-        if code != 0 {
-            argument.release()
-            report("history \(store.path): no thread for it: \(HistoryStore.reason(code)); lookups are not kept")
-        }
-        self.thread = code == 0 ? thread : nil
+        thread = Mutex(WorkerThread("history", .batch) { work.run() })
     }
 
     deinit {
@@ -40,24 +34,6 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
         intake.deinitialize(count: 1)
         intake.deallocate()
     }
-
-    private static let run: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
-        guard let argument else { return nil }
-        let work = Unmanaged<HistoryWork>.fromOpaque(argument).takeRetainedValue()
-        // Signals are for the threads that expect them.
-        var all = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, nil)
-        clinux_name_thread(pthread_self(), "history")
-        // As a batch job, it does not push a serving thread aside when the log thread wakes it.
-        var parameters = sched_param()
-        _ = sched_setscheduler(0, HistoryWriter.batch, &parameters)
-        work.run()
-        return nil
-    }
-
-    /// SCHED_BATCH, which Glibc's module hides.
-    private static let batch: Int32 = 3
 
     // MARK: On the log thread
 
@@ -144,8 +120,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
     package func finish() {
         flush()
         mailbox.stop()
-        guard let thread else { return }
-        if mailbox.waitForEnd(milliseconds: 2000) { pthread_join(thread, nil) } else { pthread_detach(thread) }
+        thread.withLock { $0.take() }?.join(milliseconds: 2000)
     }
 
     // MARK: For others

@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import Platform
 internal import Synchronization
 
 /// Every lookup with the reason for its answer, written to the sinks by one thread of its own.
@@ -11,12 +12,12 @@ public final class LookupLog: Sendable {
     /// What the log thread and the others share.
     private let shared: Shared
     private let ringCapacity: Int
-    private let thread = Mutex(ThreadState.ready)
+    private let thread = Mutex(ThreadState())
 
-    private enum ThreadState {
-        case ready
-        case running(pthread_t)
-        case ended
+    private struct ThreadState: ~Copyable {
+        var isReady = true
+        /// Nil: before the start, and after the end.
+        var running: WorkerThread?
     }
 
     /// Opens the sinks, so that what is wrong with one is known before serving starts.
@@ -67,66 +68,26 @@ public final class LookupLog: Sendable {
     /// Starts the log thread; what was appended before is not lost. Once.
     public func start() {
         thread.withLock { state in
-            guard case .ready = state else { return }
-            var thread = pthread_t()
-            let argument = Unmanaged.passRetained(shared)
-            let code = pthread_create(&thread, nil, Self.run, argument.toOpaque())
-            if code == 0 { state = .running(thread) } else { argument.release() }
-            startAttribution()
+            guard state.isReady else { return }
+            state.isReady = false
+            let shared = shared
+            state.running = WorkerThread("lookup-log", .batch) { shared.run() }
+            guard let attribution = shared.attribution else { return }
+            _ = WorkerThread("who-asked", .hurried) { attribution.run() }
         }
     }
 
-    /// Without its thread nobody is named.
-    private func startAttribution() {
-        guard let attribution = shared.attribution else { return }
-        var thread = pthread_t()
-        let argument = Unmanaged.passRetained(attribution)
-        let code = pthread_create(
-            &thread, nil,
-            { argument in
-                guard let argument else { return nil }
-                let attribution = Unmanaged<ProcessAttribution>.fromOpaque(argument).takeRetainedValue()
-                var all = sigset_t()
-                sigfillset(&all)
-                pthread_sigmask(SIG_SETMASK, &all, nil)
-                clinux_name_thread(pthread_self(), "who-asked")
-                clinux_hurry()
-                attribution.run()
-                return nil
-            }, argument.toOpaque())
-        if code == 0 { pthread_detach(thread) } else { argument.release() }
-    }
-
-    private static let run: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
-        guard let argument else { return nil }
-        let shared = Unmanaged<Shared>.fromOpaque(argument).takeRetainedValue()
-        // Signals are for the threads that expect them.
-        var all = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, nil)
-        clinux_name_thread(pthread_self(), "lookup-log")
-        // As a batch job, it does not push a serving thread aside when that one wakes it.
-        var parameters = sched_param()
-        _ = sched_setscheduler(0, LookupLog.batch, &parameters)
-        shared.run()
-        return nil
-    }
-
-    /// SCHED_BATCH, which Glibc's module hides.
-    static let batch: Int32 = 3
-
     /// Writes everything that was appended, waiting a second at most for readers, and ends the log thread.
     public func stop() {
-        let running: pthread_t? = thread.withLock { state in
-            defer { state = .ended }
-            if case .running(let thread) = state { return thread }
-            return nil
+        let running = thread.withLock { state in
+            state.isReady = false
+            return state.running.take()
         }
         guard let running else { return }
         shared.attribution?.stop()
         shared.stopping.store(true, ordering: .releasing)
         shared.bell.poke()
-        pthread_join(running, nil)
+        running.join()
     }
 
     /// Has sinks and observers open their files again by their paths: after a log rotation has renamed them.

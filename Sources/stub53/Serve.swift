@@ -1,6 +1,6 @@
 import ArgumentParser
-import CLinux
 import Daemon
+import Glibc
 import History
 import Inspector
 import LookupLog
@@ -36,9 +36,7 @@ struct Serve: AsyncParsableCommand {
             print(ConfigurationKey.reference)
             return
         }
-        if endWithInput, clinux_end_with_input() != 0 {
-            throw ServiceFailure(.problem, "a thread can't be started; end some processes, or raise 'ulimit -u'")
-        }
+        if endWithInput { Self.endWithInput() }
         let configuration = try sources.configuration(service.settings)
         let live = LiveLookups()
         let history = try openHistory(configuration.history)
@@ -59,6 +57,18 @@ struct Serve: AsyncParsableCommand {
             }
             return companions
         }.run()
+    }
+
+    /// Has SIGTERM sent to this process when its standard input ends: who holds the other end of that pipe can't be
+    /// gone without us noticing. PR_SET_PDEATHSIG would be lost where the program has file capabilities, or with the
+    /// parent's thread.
+    private static func endWithInput() {
+        _ = WorkerThread("end-with-input") {
+            var byte: UInt8 = 0
+            var count = 0
+            repeat { count = read(STDIN_FILENO, &byte, 1) } while count > 0 || count < 0 && errno == EINTR
+            kill(getpid(), SIGTERM)
+        }
     }
 
     /// Nil where none is kept.

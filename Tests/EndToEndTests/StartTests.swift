@@ -13,9 +13,9 @@ struct StartTests {
 
     /// Runs `stub53 serve ARGUMENTS`, which has to end by itself: its exit code and what it complained of.
     private func failure(
-        _ arguments: [String], behind wrapper: [String] = [], in folder: String? = nil
+        _ arguments: [String], behind wrapper: [String] = [], apart: [String] = Command.apart, in folder: String? = nil
     ) async throws -> (code: Int32, complaint: String) {
-        var all = wrapper + [Command.executable.path, "serve"] + arguments + Command.apart
+        var all = wrapper + [Command.executable.path, "serve"] + arguments + apart
         let program = try ProgramProcess(all.removeFirst(), all, folder: folder)
         let code = try await program.exitCode()
         _ = try? await program.errors.first { _ in false }
@@ -87,6 +87,25 @@ struct StartTests {
         #expect(code == 77, "\(complaint)")
         #expect(complaint.contains(":53 can't be bound"))
         for mend in ["root", "setcap", "--listen"] { #expect(complaint.contains(mend), "\(mend)") }
+    }
+
+    @Test(
+        "for want of any of its threads says which one and what to raise, and exits 1",
+        arguments: [
+            "lookup-log", "who-asked", "history", "dnstap", "udp", "tcp", "reload", "leases", "end-with-input",
+        ])
+    func thread(_ name: String) async throws {
+        let library = try await Preload.library(Preload.noThread, in: folder)
+        let (code, complaint) = try await failure(
+            quiet + ["--listen", "127.0.0.1:0", "--dnstap", folder.file("tap")]
+                + (name == "end-with-input" ? ["--end-with-input"] : []),
+            behind: ["/usr/bin/env", "LD_PRELOAD=\(library)", "FAILING_THREAD=\(name)"],
+            apart: ["--inspector", "off", "--control", "off", "--history", folder.file("history.db")])
+        #expect(
+            complaint.contains("the thread '\(name)' can't be started: Resource temporarily unavailable; "),
+            "\(complaint)")
+        #expect(complaint.contains("ulimit -u") && complaint.contains("TasksMax="))
+        #expect(code == 1)
     }
 
     @Test("on an address of another machine says so, and exits 78")

@@ -39,6 +39,9 @@ static inline void clinux_prefetch(const void *address) { __builtin_prefetch(add
 /// pthread_setname_np(3): what `top -H` shows, 15 bytes at most.
 void clinux_name_thread(unsigned long thread, const char *name);
 
+/// pthread_timedjoin_np(3) with a time to wait; returns 0, or ETIMEDOUT for one that runs on.
+int clinux_join_thread(unsigned long thread, long milliseconds);
+
 /// pipe2(2) with O_CLOEXEC.
 int clinux_pipe(int ends[2]);
 
@@ -92,10 +95,5 @@ uint32_t clinux_socket_inode(
 /// The process that has the socket open, as far as /proc may be read: those of `first` are looked at first, then the
 /// youngest; 0: none. One thread at a time.
 pid_t clinux_socket_holder(uint32_t inode, uid_t user, const pid_t *first, int count);
-
-/// Has SIGTERM sent to this process when its standard input ends: who holds the other end of that pipe can't be gone
-/// without us noticing. PR_SET_PDEATHSIG would be lost where the program has file capabilities, or with the parent's thread.
-/// Returns 0 or an error number.
-int clinux_end_with_input(void);
 
 #endif

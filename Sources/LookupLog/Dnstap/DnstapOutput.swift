@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+internal import Platform
 internal import Synchronization
 
 /// One destination at work, on a thread of its own: takes frames from the queue and brings them to where they belong.
@@ -11,7 +12,7 @@ final class DnstapOutput: @unchecked Sendable {
     let queue = FrameQueue()
     let destination: DnstapDestination
     private let report: @Sendable (String) -> Void
-    private let thread = Mutex<pthread_t?>(nil)
+    private let thread = Mutex<WorkerThread?>(nil)
     private let written = Atomic<UInt64>(0)
     private let isWorking = Atomic<Bool>(false)
 
@@ -63,41 +64,17 @@ final class DnstapOutput: @unchecked Sendable {
 
     // MARK: The thread
 
-    /// False when the system has no thread left.
-    func start() -> Bool {
+    func start() {
         thread.withLock { thread in
-            var new = pthread_t()
-            let argument = Unmanaged.passRetained(self)
-            guard pthread_create(&new, nil, Self.body, argument.toOpaque()) == 0 else {
-                argument.release()
-                return false
+            thread = WorkerThread("dnstap", .batch) { [self] in
+                if file != nil { writeFile() } else { feedCollector() }
             }
-            thread = new
-            return true
         }
-    }
-
-    private static let body: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
-        guard let argument else { return nil }
-        let output = Unmanaged<DnstapOutput>.fromOpaque(argument).takeRetainedValue()
-        var all = sigset_t()
-        sigfillset(&all)
-        pthread_sigmask(SIG_SETMASK, &all, nil)
-        clinux_name_thread(pthread_self(), "dnstap")
-        // As a batch job: serving comes first.
-        var parameters = sched_param()
-        _ = sched_setscheduler(0, LookupLog.batch, &parameters)
-        if output.file != nil { output.writeFile() } else { output.feedCollector() }
-        return nil
     }
 
     /// Waits for the thread to have written what there was; `queue.stop` comes first.
     func join() {
-        let running = thread.withLock { thread in
-            defer { thread = nil }
-            return thread
-        }
-        if let running { pthread_join(running, nil) }
+        thread.withLock { $0.take() }?.join()
     }
 
     /// Waits for the bell, milliseconds at most (-1: for ever).

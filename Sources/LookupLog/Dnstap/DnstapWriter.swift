@@ -47,10 +47,7 @@ public final class DnstapWriter: LookupObserver, @unchecked Sendable {
         }
         self.outputs = outputs
         encoder = DnstapEncoder(identity: identity, version: version)
-        for output in outputs where !output.start() {
-            finish()
-            throw LookupSink.Failure(description: "\(output.destination): no thread can be started for it")
-        }
+        for output in outputs { output.start() }
     }
 
     deinit { finish() }
