@@ -1,5 +1,5 @@
-internal import CLinux
-internal import Glibc
+internal import LookupLog
+internal import Platform
 internal import Synchronization
 
 /// Between the log thread and the history's thread: one batch that waits, and what was lost.
@@ -16,17 +16,12 @@ final class HistoryMailbox: Sendable {
     private let writtenCount = Atomic<Int>(0)
     private let failing = Atomic<Bool>(false)
     private let stopping = Atomic<Bool>(false)
-    /// What the writer sleeps through: nothing, or all but much.
-    private let sleep = Atomic<UInt8>(awake)
-    private let bell = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+    private let bell: Bell
 
-    private static let awake: UInt8 = 0
-    private static let napping: UInt8 = 1
-    private static let asleep: UInt8 = 2
     /// Bytes that are worth a transaction before its time.
     private static let much = 1 << 20
 
-    deinit { close(bell) }
+    init() throws(SystemError) { bell = try Bell() }
 
     // MARK: The log thread's side
 
@@ -42,9 +37,7 @@ final class HistoryMailbox: Sendable {
             }
             return (contents.batch.count, lost)
         }
-        // The batch first, then the look at the writer: it goes to sleep first and then looks for a batch.
-        atomicMemoryFence(ordering: .sequentiallyConsistent)
-        wake(evenFromNap: size >= Self.much)
+        bell.ring(urgent: size >= Self.much)
         return lost
     }
 
@@ -53,26 +46,12 @@ final class HistoryMailbox: Sendable {
             contents.lost[loss.reason, default: 0] += loss.count
             contents.losses[loss.reason] = contents.losses[loss.reason]?.joined(with: loss) ?? loss
         }
-        atomicMemoryFence(ordering: .sequentiallyConsistent)
-        wake(evenFromNap: false)
-    }
-
-    private func wake(evenFromNap: Bool) {
-        let state = sleep.load(ordering: .relaxed)
-        guard state == Self.asleep || evenFromNap && state == Self.napping,
-            sleep.exchange(Self.awake, ordering: .acquiringAndReleasing) != Self.awake
-        else { return }
-        poke()
-    }
-
-    private func poke() {
-        var one: UInt64 = 1
-        _ = write(bell, &one, 8)
+        bell.ring(urgent: false)
     }
 
     func stop() {
         stopping.store(true, ordering: .releasing)
-        poke()
+        bell.poke()
     }
 
     // MARK: The writer's side
@@ -106,24 +85,20 @@ final class HistoryMailbox: Sendable {
     func setFailing(_ isFailing: Bool) { failing.store(isFailing, ordering: .relaxed) }
 
     /// Lets lookups gather: only many of them, or the end, are worth being woken for.
-    func nap(milliseconds: Int32) { wait(Self.napping, milliseconds) }
+    func nap(milliseconds: Int32) {
+        bell.prepareToNap()
+        if !isStopping { bell.wait(milliseconds: milliseconds) }
+        bell.riseAfterWait()
+    }
 
     /// Waits for a lookup; not as long where there are losses to be told (`withLosses`).
     func sleep(milliseconds: Int32, withLosses: Int32) {
-        wait(Self.asleep, milliseconds, withLosses: min(withLosses, milliseconds))
-    }
-
-    private func wait(_ state: UInt8, _ milliseconds: Int32, withLosses: Int32? = nil) {
-        sleep.store(state, ordering: .relaxed)
-        atomicMemoryFence(ordering: .sequentiallyConsistent)
+        bell.prepareToSleep()
         let waiting = waiting
-        if !isStopping, state == Self.napping || !waiting.batch {
-            var wait = pollfd(fd: bell, events: Int16(POLLIN), revents: 0)
-            _ = poll(&wait, 1, waiting.losses ? withLosses ?? milliseconds : milliseconds)
+        if !isStopping, !waiting.batch {
+            bell.wait(milliseconds: waiting.losses ? min(withLosses, milliseconds) : milliseconds)
         }
-        sleep.store(Self.awake, ordering: .relaxed)
-        var count: UInt64 = 0
-        _ = read(bell, &count, 8)
+        bell.riseAfterWait()
     }
 
     // MARK: For all

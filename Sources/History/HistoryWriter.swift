@@ -18,11 +18,15 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
     private let thread: Mutex<WorkerThread?>
 
     /// - Parameter report: told once when writing fails and once when it works again; a sentence for the operator.
+    /// - Throws: why there is none; what it takes of the system is missing.
     package init(
         store: HistoryStore, limits: HistoryLimits = HistoryLimits(),
         report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
-    ) {
-        mailbox = HistoryMailbox()
+    ) throws(HistoryStore.Problem) {
+        do { mailbox = try HistoryMailbox() } catch {
+            throw HistoryStore.Problem(
+                description: "history \(store.path): \(error); raise the limit of open files (ulimit -n, LimitNOFILE=)")
+        }
         intake = .allocate(capacity: 1)
         intake.initialize(to: Intake(rate: limits.maximumRate))
         let work = HistoryWork(store: store, limits: limits, mailbox: mailbox, report: report)

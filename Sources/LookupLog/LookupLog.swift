@@ -1,4 +1,3 @@
-internal import CLinux
 internal import Glibc
 internal import Platform
 internal import Synchronization
@@ -33,10 +32,7 @@ public final class LookupLog: Sendable {
     ) throws(LookupSink.Failure) {
         self.ringCapacity = ringCapacity
         let writers = try Writers(sinks, observers, report: report)
-        shared = Shared(writers: writers)
-        guard shared.bell.descriptor >= 0 else {
-            throw LookupSink.Failure(description: "eventfd: \(String(cString: strerror(errno)))")
-        }
+        do { shared = try Shared(writers: writers) } catch { throw LookupSink.Failure(description: error.description) }
     }
 
     deinit { stop() }
@@ -123,7 +119,7 @@ public final class LookupLog: Sendable {
 ///
 /// Unchecked: `writers` and `lanes` belong to the log thread alone once it runs, and nobody touches them before.
 private final class Shared: @unchecked Sendable {
-    let bell = Bell()
+    let bell: Bell
     let rings = Mutex<[LookupRing]>([])
     let ringsMade = Atomic<Int>(0)
     let upstreams = Mutex<[String]>([])
@@ -136,14 +132,16 @@ private final class Shared: @unchecked Sendable {
     let rounds = Atomic<Int>(0)
     let wantsExchanges: Bool
     private var writers: Writers
-    let attribution = ProcessAttribution()
+    let attribution: ProcessAttribution?
 
     /// How long lines gather under load, in milliseconds.
     private static let nap: Int32 = 4
     /// How long until a sink that failed is tried again, in milliseconds.
     private static let retry: Int32 = 500
 
-    init(writers: consuming Writers) {
+    init(writers: consuming Writers) throws(SystemError) {
+        bell = try Bell()
+        attribution = try ProcessAttribution()
         wantsExchanges = writers.wantExchanges
         self.writers = writers
     }

@@ -1,6 +1,4 @@
-internal import CLinux
 public import DNSWire
-internal import Glibc
 public import Lookup
 public import Platform
 internal import Synchronization
@@ -136,59 +134,4 @@ public final class LookupRing: Sendable {
 
     /// Gives all bytes before `position` back.
     func release(_ position: Int) { positions.pointee.tail.store(position, ordering: .releasing) }
-}
-
-/// Wakes the log thread, and only when it needs to be woken: never a system call per lookup under load.
-///
-/// The log thread sleeps when nothing comes: then the first record wakes it, and its line is out at once. After work
-/// it naps a few milliseconds, so that lines gather: then only a ring that is half full wakes it.
-final class Bell: Sendable {
-    let descriptor: Int32
-    private let state = Atomic<UInt8>(awake)
-
-    private static let awake: UInt8 = 0
-    private static let napping: UInt8 = 1
-    private static let sleeping: UInt8 = 2
-
-    init() {
-        descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
-    }
-
-    deinit { if descriptor >= 0 { close(descriptor) } }
-
-    /// A record was published.
-    @inline(__always)
-    func ring(urgent: Bool, _ isUrgent: () -> Bool) {
-        // The record first, then the look at the state: the sleeper writes its state first and then looks for records,
-        // so that one of the two sees the other.
-        atomicMemoryFence(ordering: .sequentiallyConsistent)
-        let state = state.load(ordering: .relaxed)
-        if state == Self.awake { return }
-        if state == Self.sleeping || (urgent && isUrgent()) { wake() }
-    }
-
-    func wake() {
-        guard state.exchange(Self.awake, ordering: .acquiringAndReleasing) != Self.awake else { return }
-        poke()
-    }
-
-    /// Makes the next wait end at once, whatever the state.
-    func poke() {
-        var one: UInt64 = 1
-        _ = write(descriptor, &one, 8)
-    }
-
-    func prepareToNap() { state.store(Self.napping, ordering: .relaxed) }
-
-    /// After this, records have to be looked for once more before waiting.
-    func prepareToSleep() {
-        state.store(Self.sleeping, ordering: .relaxed)
-        atomicMemoryFence(ordering: .sequentiallyConsistent)
-    }
-
-    func riseAfterWait() {
-        state.store(Self.awake, ordering: .relaxed)
-        var count: UInt64 = 0
-        _ = read(descriptor, &count, 8)
-    }
 }

@@ -17,7 +17,7 @@ final class ProcessAttribution: @unchecked Sendable {
     private var windowStart: UInt64 = 0
     private var spent: UInt64 = 0
 
-    private let bell = Bell()
+    private let bell: Bell
     private let queues = Mutex<[ClientQueue]>([])
     private let queuesMade = Atomic<Int>(0)
     private let known = Mutex<[Client: Found]>([:])
@@ -50,7 +50,10 @@ final class ProcessAttribution: @unchecked Sendable {
     deinit { if diagnosis >= 0 { close(diagnosis) } }
 
     /// Nil where the kernel tells nobody of sockets.
-    init?() { if diagnosis < 0 { return nil } }
+    init?() throws(SystemError) {
+        bell = try Bell()
+        if diagnosis < 0 { return nil }
+    }
 
     /// The way of one serving thread's clients to this thread.
     func makeQueue() -> ClientQueue {
@@ -107,8 +110,7 @@ final class ProcessAttribution: @unchecked Sendable {
             guard !some else { continue }
             bell.prepareToSleep()
             if queues.allSatisfy(\.isEmpty), queues.count == queuesMade.load(ordering: .acquiring) {
-                var wait = pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)
-                _ = poll(&wait, 1, -1)
+                bell.wait(milliseconds: -1)
             }
             bell.riseAfterWait()
         }
@@ -120,8 +122,7 @@ final class ProcessAttribution: @unchecked Sendable {
         resting.store(true, ordering: .relaxed)
         bell.prepareToNap()
         let end = windowStart + Self.window
-        var wait = pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)
-        _ = poll(&wait, 1, Int32(clamping: (end - min(end, Self.now)) / 1000 + 1))
+        bell.wait(milliseconds: Int32(clamping: (end - min(end, Self.now)) / 1000 + 1))
         bell.riseAfterWait()
         for queue in queues { queue.removeAll() }
         spent = 0

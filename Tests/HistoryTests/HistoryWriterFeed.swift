@@ -17,7 +17,7 @@ final class HistoryWriterFeed {
         let reports = reports
         self.folder = folder
         store = try HistoryStore(path: folder.file("state/history.db")) { reports.add($0) }
-        writer = HistoryWriter(store: store, limits: limits) { reports.add($0) }
+        writer = try HistoryWriter(store: store, limits: limits) { reports.add($0) }
     }
 
     /// Waits until so many lookups are in the database.

@@ -177,7 +177,7 @@ struct StoreTests {
         let path = folder.file("readable #1/history.db")
         do {
             let store = try HistoryStore(path: path)
-            let writer = HistoryWriter(store: store, limits: .ample)
+            let writer = try HistoryWriter(store: store, limits: .ample)
             StoredLookup(id: 0, number: 1, RandomLookups.masked("a.test.")).withRecord { writer.note($0, id: 1) }
             writer.finish()
         }

@@ -21,7 +21,7 @@ struct SurvivalTests {
         let result = await #expect(processExitsWith: .signal(SIGKILL), observing: [\.standardOutputContent]) {
             [path = path as String] in
             let store = try HistoryStore(path: path)
-            let writer = HistoryWriter(store: store, limits: .ample)
+            let writer = try HistoryWriter(store: store, limits: .ample)
             let all = SurvivalTests.some(6000, seed: 11)
             var number: UInt64 = 0
             // All but the last transactions have ended; in one of them a kill comes.
@@ -44,7 +44,7 @@ struct SurvivalTests {
         #expect(count >= written)
         #expect(reports.all == [])
         // It goes on behind them.
-        let writer = HistoryWriter(store: store, limits: .ample)
+        let writer = try HistoryWriter(store: store, limits: .ample)
         StoredLookup(id: 0, number: 1, RandomLookups.masked("after.example.")).withRecord { writer.note($0, id: 1) }
         writer.finish()
         let page = try store.search(try LookupFilter(words: "after.example"), limit: 10)
@@ -140,7 +140,7 @@ struct SurvivalTests {
     func withLog() throws {
         let folder = try TemporaryFolder()
         let store = try HistoryStore(path: folder.file("history.db"))
-        let writer = HistoryWriter(store: store)
+        let writer = try HistoryWriter(store: store)
         let log = try LookupLog(sinks: [LookupSink(.json, to: .file(path: folder.file("log")))], observers: [writer])
         let ring = log.makeRing()
         log.setUpstreams(["192.0.2.1:53"])

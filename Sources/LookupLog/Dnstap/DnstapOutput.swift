@@ -1,4 +1,3 @@
-internal import CLinux
 internal import Glibc
 internal import Platform
 internal import Synchronization
@@ -9,7 +8,7 @@ internal import Synchronization
 ///
 /// Unchecked: what is not in `queue` or atomic belongs to the thread alone once it runs.
 final class DnstapOutput: @unchecked Sendable {
-    let queue = FrameQueue()
+    let queue: FrameQueue
     let destination: DnstapDestination
     private let report: @Sendable (String) -> Void
     private let thread = Mutex<WorkerThread?>(nil)
@@ -48,9 +47,7 @@ final class DnstapOutput: @unchecked Sendable {
     ) throws(LookupSink.Failure) {
         self.destination = destination
         self.report = report
-        guard queue.bell >= 0 else {
-            throw LookupSink.Failure(description: "eventfd: \(String(cString: strerror(errno)))")
-        }
+        do { queue = try FrameQueue() } catch { throw LookupSink.Failure(description: error.description) }
         guard case .file(let path) = destination else { return }
         do { file = try FrameFile(path, limits) } catch { throw LookupSink.Failure(description: error.description) }
         isWorking.store(true, ordering: .relaxed)
@@ -77,11 +74,8 @@ final class DnstapOutput: @unchecked Sendable {
         thread.withLock { $0.take() }?.join()
     }
 
-    /// Waits for the bell, milliseconds at most (-1: for ever).
-    private func rest(_ milliseconds: Int32) {
-        var wait = pollfd(fd: queue.bell, events: Int16(POLLIN), revents: 0)
-        _ = poll(&wait, 1, milliseconds)
-    }
+    /// Waits to be woken, milliseconds at most (-1: for ever).
+    private func rest(_ milliseconds: Int32) { queue.signal.wait(milliseconds: milliseconds) }
 
     /// Waits, and takes no new frames meanwhile; ends early when it is to stop.
     private func pause(_ milliseconds: Int32) {
@@ -102,7 +96,7 @@ final class DnstapOutput: @unchecked Sendable {
             if queue.isStopping { end = min(end, now + Self.lastWords) }
             var wait = [
                 pollfd(fd: descriptor, events: Int16(truncatingIfNeeded: events), revents: 0),
-                pollfd(fd: queue.bell, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: queue.signal.descriptor, events: Int16(POLLIN), revents: 0),
             ]
             _ = poll(&wait, 2, now < end ? Int32(clamping: end - now) : 0)
             if wait[0].revents != 0 { return true }
@@ -135,7 +129,7 @@ final class DnstapOutput: @unchecked Sendable {
                 return noteLeft()
             }
             if frames.isEmpty, !queue.isEmpty { continue }
-            // Not the bell, when writing fails: it rings for each frame.
+            // Not the signal, when writing fails: it comes for each frame.
             if condition.hasFailed { pause(Self.retry) } else { rest(condition.isLosing ? Int32(Self.calm) : -1) }
         }
     }
@@ -185,10 +179,10 @@ final class DnstapOutput: @unchecked Sendable {
             if frames.isEmpty, !queue.isEmpty { continue }
             let events = frames.isEmpty ? FrameConnection.idle : FrameConnection.full
             var wait = [
-                pollfd(fd: queue.bell, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: queue.signal.descriptor, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: connection.descriptor, events: Int16(truncatingIfNeeded: events), revents: 0),
             ]
-            // With frames in hand the bell has nothing to say that can be done now, but to stop.
+            // With frames in hand the signal has nothing to say that can be done now, but to stop.
             let milliseconds: Int32 = orders.isStopping ? 20 : condition.isLosing ? Int32(Self.calm) : -1
             _ = poll(&wait, 2, milliseconds)
             if Int32(wait[1].revents) & ~Int32(POLLOUT) != 0 { try connection.checkAlive() }

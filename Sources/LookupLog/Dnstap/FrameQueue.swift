@@ -1,6 +1,5 @@
-internal import CLinux
 internal import DNSWire
-internal import Glibc
+internal import Platform
 internal import Synchronization
 
 /// Frames on their way from the log thread to one destination's thread, bounded.
@@ -26,14 +25,12 @@ final class FrameQueue: Sendable {
         var isStopping: Bool
     }
 
-    /// Readable when there is something new.
-    let bell: Int32
+    /// Wakes the destination's thread when there is something new.
+    let signal: WakeSignal
     private let state = Mutex(State())
     private let allLost = Atomic<UInt64>(0)
 
-    init() { bell = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK)) }
-
-    deinit { if bell >= 0 { close(bell) } }
+    init() throws(SystemError) { signal = try WakeSignal() }
 
     /// Frames that this destination did not get, since the start.
     var lost: UInt64 { allLost.load(ordering: .relaxed) }
@@ -50,7 +47,7 @@ final class FrameQueue: Sendable {
             if fits < frames.count {
                 note(lost: FrameBuffer.count(UnsafeRawBufferPointer(rebasing: frames[fits...])), &state)
             }
-            if wasEmpty { ring() }
+            if wasEmpty { signal.wake() }
         }
     }
 
@@ -59,24 +56,19 @@ final class FrameQueue: Sendable {
 
     private func note(lost count: UInt64, _ state: inout State) {
         // Once, until it has been seen: somebody is to say so.
-        if state.lost == 0, count > 0 { ring() }
+        if state.lost == 0, count > 0 { signal.wake() }
         state.lost += count
         allLost.add(count, ordering: .relaxed)
     }
 
     func reopen() {
         state.withLock { $0.isReopening = true }
-        ring()
+        signal.wake()
     }
 
     func stop() {
         state.withLock { $0.isStopping = true }
-        ring()
-    }
-
-    private func ring() {
-        var one: UInt64 = 1
-        _ = write(bell, &one, 8)
+        signal.wake()
     }
 
     // MARK: The destination's side
@@ -93,11 +85,8 @@ final class FrameQueue: Sendable {
         }
     }
 
-    /// What the bell has rung for so far is known; `take` comes later.
-    func hush() {
-        var count: UInt64 = 0
-        _ = read(bell, &count, 8)
-    }
+    /// What it was woken for so far is known; `take` comes later.
+    func hush() { _ = signal.consume() }
 
     var isEmpty: Bool { state.withLock { $0.frames.count == 0 } }
     var isStopping: Bool { state.withLock { $0.isStopping } }

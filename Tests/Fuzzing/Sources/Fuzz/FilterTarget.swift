@@ -58,7 +58,7 @@ enum FilterTarget {
 
     /// A few lookups to ask the filter about.
     private final class Lookups {
-        private let bell = Bell()
+        private let bell = try! Bell()
         private let ring: LookupRing
         private(set) var records: [(LookupRecord, name: String)] = []
 

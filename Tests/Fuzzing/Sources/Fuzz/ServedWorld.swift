@@ -72,7 +72,7 @@ final class ServedWorld {
         byteCount: DatagramBatch.answerCapacity, alignment: 8)
 
     init() {
-        ring = LookupRing(capacity: 1 << 20, bell: Bell())
+        ring = LookupRing(capacity: 1 << 20, bell: try! Bell())
         handler = QueryHandler(ring: ring)
     }
 
