@@ -40,10 +40,12 @@ extension HistoryStore {
     ///   - before: only lookups with a smaller `id`: `next` of the page before, going back in time.
     ///   - after: only lookups with a larger `id`: `next` of the page before, going forward.
     ///   - limit: lookups of the page.
+    ///   - budget: nil: as long as it takes.
     package func search(
-        _ filter: LookupFilter, before: Int64? = nil, after: Int64? = nil, limit: Int, newestFirst: Bool = true
+        _ filter: LookupFilter, before: Int64? = nil, after: Int64? = nil, limit: Int, newestFirst: Bool = true,
+        _ budget: SearchBudget? = nil
     ) throws(Problem) -> HistoryPage {
-        try read { database in
+        try read(within: budget) { database in
             var search = HistorySearch(database)
             guard try search.prepare(filter) else { return HistoryPage() }
             return try search.page(
@@ -75,16 +77,18 @@ extension HistoryStore {
     }
 
     /// Names that start with `prefix` (case makes no difference), or have a label that does; for completion.
-    package func names(startingWith prefix: String, limit: Int) throws(Problem) -> [String] {
-        try read { database in try HistorySearch.names(database, startingWith: prefix, limit: limit) }
+    package func names(
+        startingWith prefix: String, limit: Int, _ budget: SearchBudget? = nil
+    ) throws(Problem) -> [String] {
+        try read(within: budget) { database in try HistorySearch.names(database, startingWith: prefix, limit: limit) }
     }
 
     /// The lookups of one navigation: what the same client asked at nearly the same time (`window`, microseconds) about
     /// the name of lookup `id`, the names of its chain, and their `_PORT._https` names; the oldest first.
     package func family(
-        around id: Int64, window: UInt64 = 2_000_000, limit: Int = 100
+        around id: Int64, window: UInt64 = 2_000_000, limit: Int = 100, _ budget: SearchBudget? = nil
     ) throws(Problem) -> HistoryPage {
-        try read { database in
+        try read(within: budget) { database in
             var search = HistorySearch(database)
             guard try search.prepare(LookupFilter()) else { return HistoryPage() }
             let page = try search.page(ofLookup: id)

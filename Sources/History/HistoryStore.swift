@@ -1,6 +1,7 @@
 internal import Foundation
 internal import GRDB
 internal import GRDBSQLite
+internal import Platform
 internal import Synchronization
 
 /// The database of lookups: opened, made or brought up to date here, written by a `HistoryWriter`, searched by anyone.
@@ -17,6 +18,8 @@ package final class HistoryStore: Sendable {
     /// Why there is no history: thing, reason, mend.
     package struct Problem: Error, Sendable, CustomStringConvertible {
         package let description: String
+        /// Of a search that was too much, or one too many: the history is fine.
+        package var isOfLoad = false
     }
 
     /// Opens the database at `path`; makes it (0640), and its folder (0750), where they are missing.
@@ -180,6 +183,10 @@ package final class HistoryStore: Sendable {
         return Problem(description: "history \(path): \(reason(error)); \(mend)")
     }
 
+    static func noRoom(_ path: String, _ error: SystemError) -> Problem {
+        Problem(description: "history \(path): \(error); raise the limit of open files (ulimit -n, LimitNOFILE=)")
+    }
+
     /// Somebody has taken the file away, or put another in its place: what is written now, nobody will read.
     var isReplaced: Bool { file.withLock { $0 } != Self.identity(path) }
 
@@ -220,9 +227,19 @@ package final class HistoryStore: Sendable {
 
     private var current: DatabasePool { pool.withLock { $0 } }
 
-    /// Runs `body` on a state of the database that does not change meanwhile.
-    func read<Value>(_ body: (Database) throws -> Value) throws(Problem) -> Value {
-        do { return try current.read(body) } catch { throw Self.problem(path, error) }
+    /// Runs `body` on a state of the database that does not change meanwhile, within the budget.
+    func read<Value>(
+        within budget: SearchBudget? = nil, _ body: (Database) throws -> Value
+    ) throws(Problem) -> Value {
+        do {
+            return try current.read { database in
+                guard let budget else { return try body(database) }
+                return try budget.limit(database) { try body(database) }
+            }
+        } catch {
+            if (error as? DatabaseError)?.resultCode == .SQLITE_INTERRUPT, let end = budget?.end { throw end }
+            throw Self.problem(path, error)
+        }
     }
 
     /// Runs `body` in a transaction; what it throws undoes it.
@@ -254,9 +271,9 @@ package final class HistoryStore: Sendable {
         package var lost: [HistoryLoss.Reason: Int]
     }
 
-    package func statistics() throws(Problem) -> Statistics {
+    package func statistics(_ budget: SearchBudget? = nil) throws(Problem) -> Statistics {
         let bytes = fileSize
-        return try read { database in
+        return try read(within: budget) { database in
             func row(_ order: String) throws -> (id: Int64, time: UInt64)? {
                 let statement = try SQLStatement(
                     cached: "SELECT id, time FROM lookup ORDER BY id \(order) LIMIT 1", database)

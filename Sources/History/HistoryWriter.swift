@@ -24,8 +24,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
         report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
     ) throws(HistoryStore.Problem) {
         do { mailbox = try HistoryMailbox() } catch {
-            throw HistoryStore.Problem(
-                description: "history \(store.path): \(error); raise the limit of open files (ulimit -n, LimitNOFILE=)")
+            throw HistoryStore.noRoom(store.path, error)
         }
         intake = .allocate(capacity: 1)
         intake.initialize(to: Intake(rate: limits.maximumRate))

@@ -24,15 +24,19 @@ package struct ControlAPI: Sendable {
     }
 
     /// Adds all routes below `/v1`, and `/metrics`.
-    func addRoutes(to router: Router<BasicRequestContext>) {
+    func addRoutes(to router: Router<ClientContext>) {
         let api = router.group("v1")
         api.get("stats") { _, _ in
             await control.catchUp()
             return Self.json(control.statistics)
         }
         api.post("reload") { _, _ in Self.json(await control.reload()) }
-        api.get("lookups") { request, _ in Self.refusing { () throws(APIFailure) in try lookups(request) } }
-        api.get("lookups/live") { request, _ in Self.refusing { () throws(APIFailure) in try follow(request) } }
+        api.get("lookups") { request, client in
+            await Self.refusing { () throws(APIFailure) in try await lookups(request, client) }
+        }
+        api.get("lookups/live") { request, client in
+            await Self.refusing { () throws(APIFailure) in try await follow(request, client) }
+        }
         api.get("why") { request, _ in
             try await Self.answer {
                 let parameters = try APIParameters(request, of: "name", "type", "ask")
@@ -117,8 +121,8 @@ package struct ControlAPI: Sendable {
             body: ResponseBody(byteBuffer: ByteBuffer(bytes: Array(data) + [0x0A])))
     }
 
-    static func refusing(_ body: () throws(APIFailure) -> Response) -> Response {
-        do { return try body() } catch { return failure(error.reason, status: error.status) }
+    static func refusing(_ body: () async throws(APIFailure) -> Response) async -> Response {
+        do { return try await body() } catch { return failure(error.reason, status: error.status) }
     }
 
     /// The value as JSON, or the sentence that says why there is none.
@@ -136,7 +140,7 @@ package struct ControlAPI: Sendable {
     // MARK: Lookups
 
     /// Kept lookups, the oldest first, in one of the forms of `LookupExport`.
-    private func lookups(_ request: Request) throws(APIFailure) -> Response {
+    private func lookups(_ request: Request, _ client: ClientContext) async throws(APIFailure) -> Response {
         let parameters = try APIParameters(request, of: "filter", "format", "colors", "limit")
         let history = try keptHistory()
         let form = try Self.form(parameters)
@@ -144,12 +148,13 @@ package struct ControlAPI: Sendable {
         let limit = parameters["limit"] == nil ? nil : number
         let export = LookupExport(
             form: form, colors: parameters.flag("colors"), filter: try Self.filter(parameters), limit: limit)
+        // What came before the request is in it.
+        await history.catchUp(with: control)
+        let beginning = try await history.begin(export, client)
         return Response(
             status: .ok, headers: [.contentType: Self.contentType(form), .cacheControl: "no-store"],
             body: ResponseBody { writer in
-                // What came before the request is in it.
-                await history.catchUp(with: control)
-                try await export.write(from: history.store) { bytes in
+                try await export.write(beginning, from: history.searches, while: await client.presence) { bytes in
                     if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
                 }
                 try await writer.finish(nil)
@@ -157,7 +162,7 @@ package struct ControlAPI: Sendable {
     }
 
     /// The last kept lookups, then those that come, until the client goes.
-    private func follow(_ request: Request) throws(APIFailure) -> Response {
+    private func follow(_ request: Request, _ client: ClientContext) async throws(APIFailure) -> Response {
         let parameters = try APIParameters(request, of: "filter", "format", "colors", "last")
         let filter = try Self.filter(parameters)
         let form = try Self.form(parameters)
@@ -172,6 +177,8 @@ package struct ControlAPI: Sendable {
         }
         let history = last > 0 ? history : nil
         let export = LookupExport(form: form, colors: colors, filter: filter, limit: last)
+        await history?.catchUp(with: control)
+        let beginning = try await history?.begin(export, client)
         return Response(
             status: .ok, headers: [.contentType: Self.contentType(form), .cacheControl: "no-store"],
             body: ResponseBody { writer in
@@ -185,9 +192,10 @@ package struct ControlAPI: Sendable {
                         if head.count > 0 { try await writer.write(ByteBuffer(bytes: head.take())) }
                     }
                     var shown: UInt64 = 0
-                    if let history {
-                        await history.catchUp(with: control)
-                        shown = try await export.write(from: history.store) { bytes in
+                    if let history, let beginning {
+                        shown = try await export.write(beginning, from: history.searches, while: await client.presence)
+                        {
+                            bytes in
                             if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
                         }
                         // What another daemon wrote before has numbers of its own.
@@ -239,12 +247,21 @@ package struct ControlAPI: Sendable {
 
 /// The history while it is written.
 package struct KeptHistory: Sendable {
-    package let store: HistoryStore
+    package let searches: HistorySearches
     package let writer: HistoryWriter
+    package var store: HistoryStore { searches.store }
 
-    package init(_ store: HistoryStore, _ writer: HistoryWriter) {
-        self.store = store
+    package init(_ searches: HistorySearches, _ writer: HistoryWriter) {
+        self.searches = searches
         self.writer = writer
+    }
+
+    fileprivate func begin(
+        _ export: LookupExport, _ client: ClientContext
+    ) async throws(APIFailure) -> LookupExport.Beginning {
+        do { return try await export.begin(in: searches, while: await client.presence) } catch {
+            throw APIFailure(error)
+        }
     }
 
     /// Lookups that have come so far and are in it, or never will be.
@@ -261,6 +278,12 @@ package struct KeptHistory: Sendable {
         for _ in 0..<50 where settled < logged {
             do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
         }
+    }
+}
+
+extension APIFailure {
+    init(_ problem: HistoryStore.Problem) {
+        self.init(problem.isOfLoad ? .serviceUnavailable : .internalServerError, problem.description)
     }
 }
 
@@ -281,8 +304,8 @@ package struct OverrideWish: Codable, Sendable {
 /// Says in JSON that there is no such request.
 struct UnknownRequests: RouterMiddleware {
     func handle(
-        _ request: Request, context: BasicRequestContext,
-        next: (Request, BasicRequestContext) async throws -> Response
+        _ request: Request, context: ClientContext,
+        next: (Request, ClientContext) async throws -> Response
     ) async throws -> Response {
         do { return try await next(request, context) } catch let error as HTTPError where error.status == .notFound {
             return ControlAPI.failure(

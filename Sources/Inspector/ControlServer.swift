@@ -1,5 +1,6 @@
 import Daemon
 import Glibc
+import History
 import Hummingbird
 import HummingbirdCore
 import Logging
@@ -37,12 +38,12 @@ package final class ControlServer: DaemonCompanion {
             try? await gracefulShutdown()
             return
         }
-        let router = Router()
+        let router = Router(context: ClientContext.self)
         router.add(middleware: UnknownRequests())
         api.addRoutes(to: router)
         let (path, readiness) = (path, readiness)
         let application = Application(
-            router: router, server: .http1(configuration: .init(idleTimeout: Self.idleTimeout)),
+            router: router, server: ClientContext.server,
             configuration: .init(address: .unixDomainSocket(path: path), serverName: "stub53"),
             onServerRunning: { _ in
                 chmod(path, 0o660)
@@ -50,7 +51,7 @@ package final class ControlServer: DaemonCompanion {
             },
             logger: Self.silent)
         do {
-            try await application.runUntilShutdown()
+            try await application.runUntilShutdown { [api] in api.history?.searches.end() }
             unlink(path)
         } catch let error as IOError {
             let reason = "\(path): \(String(cString: strerror(error.errnoCode)))"
@@ -104,9 +105,6 @@ package final class ControlServer: DaemonCompanion {
         }
         return nil
     }
-
-    /// A connection without a request is closed after this, so that nobody is kept out by those who say nothing.
-    static let idleTimeout = TimeAmount.seconds(30)
 
     static let silent = Logger(label: "stub53") { _ in SwiftLogNoOpLogHandler() }
 }

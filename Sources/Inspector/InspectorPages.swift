@@ -25,14 +25,14 @@ struct InspectorPages: Sendable {
         self.mayChange = mayChange
     }
 
-    func addRoutes(to router: Router<BasicRequestContext>) {
+    func addRoutes(to router: Router<ClientContext>) {
         router.get("app.css") { _, _ in Self.asset(StyleSheet.bytes, "text/css") }
         router.get("app.js") { _, _ in Self.asset(PackageResources.app_js, "text/javascript") }
-        router.get("") { request, _ in lookups(request) }
-        router.get("lookup/:id") { request, context in lookup(request, context.parameters.get("id")) }
-        router.get("names") { request, _ in names(request) }
-        router.get("name") { _, _ in await name(".") }
-        router.get("name/:name") { _, context in await name(context.parameters.get("name") ?? "") }
+        router.get("") { request, client in await lookups(request, client) }
+        router.get("lookup/:id") { request, client in await lookup(request, client) }
+        router.get("names") { request, client in await names(request, client) }
+        router.get("name") { _, client in await name(".", client) }
+        router.get("name/:name") { _, client in await name(client.parameters.get("name") ?? "", client) }
         router.get("overrides") { request, _ in overrides(APIParameters(request)["q"] ?? "") }
         router.post("overrides") { request, _ in try await addOverride(request) }
         router.post("overrides/remove") { request, _ in try await removeOverride(request) }
@@ -40,27 +40,28 @@ struct InspectorPages: Sendable {
         router.get("cache") { request, _ in cache(APIParameters(request)["q"] ?? "") }
         router.post("cache/flush") { request, _ in try await flush(request) }
         router.get("upstreams") { _, _ in upstreams() }
-        router.get("health") { _, _ in health() }
-        router.get("complete") { request, _ in complete(request) }
-        router.get("events") { request, _ in events(request) }
+        router.get("health") { _, client in await health(client) }
+        router.get("complete") { request, client in await complete(request, client) }
+        router.get("events") { request, client in events(request, client) }
         router.get("metrics") { _, _ in await api.metrics() }
     }
 
     // MARK: Lookups
 
-    private func lookups(_ request: Request) -> Response {
+    private func lookups(_ request: Request, _ client: ClientContext) async -> Response {
         let parameters = APIParameters(request)
         let query = parameters["q"] ?? ""
         let before = parameters["before"].flatMap { Int64($0) }
-        var problem: String?
+        var problem: APIFailure?
         var found: HistoryPage?
         // Looked at first: what comes in between is told again, not never.
-        let newest = newestKey
+        let newest = await newestKey(client)
         do throws(APIFailure) {
-            found = try search(query, before: before)
+            found = try await search(query, before: before, client)
         } catch {
-            problem = error.reason
+            problem = error
         }
+        let status = Self.status(problem)
         let navigations = found.map { Navigation.group(LoggedLookup.all(of: $0)) } ?? []
         let losses = (found?.losses ?? []).map {
             LookupsPage.Loss(time: $0.time, count: UInt64(clamping: $0.count), reason: Self.words($0.reason))
@@ -68,24 +69,31 @@ struct InspectorPages: Sendable {
         let older = found?.next.map { "/?q=\(query.percentEncoded)&before=\($0)" }
         if request.headers[HTTPField.Name("X-Fragment")!] != nil {
             return Self.html(
-                LookupsPage.list(navigations, losses: losses, filter: query, older: older, command: exampleQuery))
+                LookupsPage.list(navigations, losses: losses, filter: query, older: older, command: exampleQuery),
+                status: status)
         }
         let body = LookupsPage.body(
-            navigations, losses: losses, filter: query, problem: problem, older: older,
+            navigations, losses: losses, filter: query, problem: problem?.reason, older: older,
             newest: before == nil ? newest : nil, command: exampleQuery)
-        return page(.lookups, title: query.isEmpty ? "Lookups" : query, body)
+        return page(.lookups, title: query.isEmpty ? "Lookups" : query, status: status, body)
     }
 
-    private func search(_ query: String, before: Int64? = nil, limit: Int = pageSize) throws(APIFailure) -> HistoryPage
-    {
+    /// Of a page that shows what is left: what was typed wrong is part of the page.
+    private static func status(_ problem: APIFailure?) -> HTTPResponse.Status {
+        problem?.status == .serviceUnavailable ? .serviceUnavailable : .ok
+    }
+
+    private func search(
+        _ query: String, before: Int64? = nil, limit: Int = pageSize, _ client: ClientContext
+    ) async throws(APIFailure) -> HistoryPage {
         guard let history = api.history else {
             throw APIFailure(.notFound, "This daemon keeps no lookups: start it with --history PATH.")
         }
         let filter: LookupFilter
         do { filter = try LookupFilter(words: query) } catch { throw APIFailure(.badRequest, error.description) }
-        do { return try history.store.search(filter, before: before, limit: limit) } catch {
-            throw APIFailure(.internalServerError, error.description)
-        }
+        do {
+            return try await history.searches.search(filter, before: before, limit: limit, while: await client.presence)
+        } catch { throw APIFailure(error) }
     }
 
     static func words(_ reason: HistoryLoss.Reason) -> String {
@@ -107,9 +115,15 @@ struct InspectorPages: Sendable {
     }
 
     /// One visit, as a part of the list or as a page of its own.
-    private func lookup(_ request: Request, _ id: String?) -> Response {
-        guard let id = id.flatMap({ Int64($0) }), let store = api.history?.store,
-            let found = try? store.family(around: id),
+    private func lookup(_ request: Request, _ client: ClientContext) async -> Response {
+        let id = client.parameters.get("id").flatMap { Int64($0) }
+        var found: HistoryPage?
+        do throws(HistoryStore.Problem) {
+            if let id { found = try await api.history?.searches.family(around: id, while: await client.presence) }
+        } catch  where error.isOfLoad {
+            return page(nil, title: "Busy", status: .serviceUnavailable, Self.complaint(error))
+        } catch {}
+        guard let id, let found,
             // The row's own visit: the family has also what an alias led to.
             let navigation = Navigation.group(LoggedLookup.all(of: found).reversed()).first(where: { visit in
                 visit.lookups.contains { $0.key == id }
@@ -126,35 +140,53 @@ struct InspectorPages: Sendable {
 
     // MARK: Names
 
-    private func names(_ request: Request) -> Response {
+    private func names(_ request: Request, _ client: ClientContext) async -> Response {
         let parameters = APIParameters(request)
         let query = parameters["q"] ?? ""
         if parameters.flag("why"), let name = try? APIParameters.name(query) {
             return Response(status: .seeOther, headers: [.location: LookupsPage.link("\(name)")])
         }
-        let found = (try? api.history?.store.names(startingWith: query, limit: 200)) ?? []
+        var found: [String] = []
+        do throws(HistoryStore.Problem) {
+            found =
+                try await api.history?.searches.names(startingWith: query, limit: 200, while: await client.presence)
+                ?? []
+        } catch  where error.isOfLoad {
+            return page(.names, title: "Names", status: .serviceUnavailable, Self.complaint(error))
+        } catch {}
         return page(.names, title: "Names", NamePage.search(names: found, query: query))
     }
 
-    private func name(_ text: String) async -> Response {
+    private static func complaint(_ problem: HistoryStore.Problem) -> HTML {
+        "<p class=\"bad\" role=\"alert\">\(problem.description)</p>"
+    }
+
+    private func name(_ text: String, _ client: ClientContext) async -> Response {
         let name: Name
         do throws(APIFailure) { name = try APIParameters.name(text.percentDecoded() ?? "") } catch {
             return page(.names, title: "No name", status: .badRequest, "<p class=\"empty\">\(error.reason)</p>")
         }
         var explanations: [Explanation] = []
         for type in [RecordType.a, .aaaa, .https] { explanations.append(await control.why(name, type)) }
-        let found = try? search("name:\(name)", limit: 60)
-        let navigations = found.map { Navigation.group(LoggedLookup.all(of: $0)) } ?? []
-        let recent = LookupsPage.list(navigations, losses: [], filter: "", older: nil, command: exampleQuery)
+        let recent: HTML
+        do throws(APIFailure) {
+            let found = try await search("name:\(name)", limit: 60, client)
+            recent = LookupsPage.list(
+                Navigation.group(LoggedLookup.all(of: found)), losses: [], filter: "", older: nil,
+                command: exampleQuery)
+        } catch {
+            recent = "<p class=\"empty\">\(error.reason)</p>"
+        }
         let forms = mayChange ? OverridesPage.form(name: "\(name)", back: LookupsPage.link("\(name)")) : ""
         return page(.names, title: "\(name)", NamePage.body(explanations, recent: recent, forms: forms))
     }
 
     /// Completes the word of a filter that is being typed.
-    private func complete(_ request: Request) -> Response {
+    private func complete(_ request: Request, _ client: ClientContext) async -> Response {
         let word = APIParameters(request)["q"] ?? ""
         let start = word.hasPrefix("name:") ? String(word.dropFirst(5)) : word
-        let names = (try? api.history?.store.names(startingWith: start, limit: 12)) ?? []
+        let names =
+            (try? await api.history?.searches.names(startingWith: start, limit: 12, while: await client.presence)) ?? []
         var found = LookupFilter.Kind.allCases.map { "\($0):" }.filter { $0.hasPrefix(word) && $0 != word }
         if let colon = word.firstIndex(of: ":"), let kind = LookupFilter.Kind(rawValue: String(word[..<colon])) {
             found += kind.usualValues.map { "\(kind):\($0)" }
@@ -230,16 +262,19 @@ struct InspectorPages: Sendable {
 
     // MARK: Health
 
-    private func health() -> Response {
+    private func health(_ client: ClientContext) async -> Response {
         let now = Self.now
         let statistics = control.statistics
         var history: [(String, String)] = [("Kept", "no: start with --history PATH")]
         if let kept = api.history {
             let numbers = kept.writer.statistics
-            let store = try? kept.store.statistics()
+            let store = try? await kept.searches.statistics(while: await client.presence)
             history = [
                 ("File", kept.store.path),
-                ("Kept", "\(store?.lookups ?? 0) lookups, \(Words.size(store?.bytes ?? 0))"),
+                (
+                    "Kept",
+                    store.map { "\($0.lookups) lookups, \(Words.size($0.bytes))" } ?? "too many searches to count them"
+                ),
                 ("Written since the start", "\(numbers.written)"),
                 (
                     "Not kept",
@@ -284,7 +319,7 @@ struct InspectorPages: Sendable {
     // MARK: Live
 
     /// Server-sent events: the pulse of the header each second, and how many lookups have come that fit the page.
-    private func events(_ request: Request) -> Response {
+    private func events(_ request: Request, _ client: ClientContext) -> Response {
         let parameters = APIParameters(request)
         let filter = (try? LookupFilter(words: parameters["q"] ?? "")) ?? LookupFilter()
         // A browser that comes again says how far it had got.
@@ -294,15 +329,19 @@ struct InspectorPages: Sendable {
             body: ResponseBody { writer in
                 try await writer.write(ByteBuffer(string: "retry: 2000\n\n"))
                 // What the page shows already.
-                var newest = start ?? newestKey
+                var newest: Int64
+                if let start { newest = start } else { newest = await newestKey(client) }
                 var settled: UInt64?
                 var beat = 0
                 for await _ in AsyncTimer(every: .milliseconds(250)).cancelOnGracefulShutdown() {
                     var text = ""
                     if let history = api.history, history.settled != settled {
-                        settled = history.settled
-                        let end = newestKey
-                        let found = try? history.store.search(filter, after: newest, limit: 500, newestFirst: true)
+                        let now = history.settled
+                        let end = await newestKey(client)
+                        let found = try? await history.searches.search(
+                            filter, after: newest, limit: 500, newestFirst: true, while: await client.presence)
+                        // What could not be searched is looked at again the next time.
+                        if found != nil { settled = now }
                         if let found, let first = found.lookups.first {
                             newest = first.id
                             text += "id: \(newest)\nevent: lookups\ndata: \(found.lookups.count)\n\n"
@@ -321,8 +360,9 @@ struct InspectorPages: Sendable {
             })
     }
 
-    private var newestKey: Int64 {
-        (try? api.history?.store.search(LookupFilter(), limit: 1))?.lookups.first?.id ?? 0
+    private func newestKey(_ client: ClientContext) async -> Int64 {
+        let found = try? await api.history?.searches.search(LookupFilter(), limit: 1, while: await client.presence)
+        return found?.lookups.first?.id ?? 0
     }
 }
 

@@ -1,6 +1,7 @@
 import Daemon
 import Glibc
 import HTTPTypes
+import History
 import Hummingbird
 import HummingbirdCore
 import NIOCore
@@ -30,12 +31,12 @@ package final class InspectorServer: DaemonCompanion {
     package func run() async throws {
         // Also where the end comes before the beginning: who waits to hear of it waits no longer.
         defer { readiness.fail() }
-        let router = Router(context: BasicRequestContext.self)
+        let router = Router(context: ClientContext.self)
         router.add(middleware: BrowserGuard())
         pages.addRoutes(to: router)
         let (address, readiness) = (address, readiness)
         let application = Application(
-            router: router, server: .http1(configuration: .init(idleTimeout: ControlServer.idleTimeout)),
+            router: router, server: ClientContext.server,
             configuration: .init(
                 address: .hostname(address.ip, port: Int(address.port)), serverName: "stub53",
                 availableConnectionsDelegate: MaximumAvailableConnections(200, logger: ControlServer.silent)),
@@ -44,7 +45,9 @@ package final class InspectorServer: DaemonCompanion {
                 readiness.end(["inspector  http://\(address.withPort(UInt16(clamping: port)))"])
             },
             logger: ControlServer.silent)
-        do { try await application.runUntilShutdown() } catch {
+        do {
+            try await application.runUntilShutdown { [pages] in pages.api.history?.searches.end() }
+        } catch {
             guard let code = (error as? IOError)?.errnoCode else {
                 readiness.fail()
                 throw error
@@ -64,8 +67,8 @@ package final class InspectorServer: DaemonCompanion {
 /// Turns away what a page of somebody else's could send, and says to the browser what ours may do.
 struct BrowserGuard: RouterMiddleware {
     func handle(
-        _ request: Request, context: BasicRequestContext,
-        next: (Request, BasicRequestContext) async throws -> Response
+        _ request: Request, context: ClientContext,
+        next: (Request, ClientContext) async throws -> Response
     ) async throws -> Response {
         guard let host = request.head.authority, Self.isOurs(host) else {
             return Self.refusal(

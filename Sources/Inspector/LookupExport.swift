@@ -22,38 +22,59 @@ package struct LookupExport: Sendable {
 
     private static let pageSize = 1000
 
+    /// The first page of what is found.
+    package struct Beginning: Sendable {
+        /// Nil: nothing is wanted.
+        fileprivate var page: HistoryPage?
+    }
+
+    /// Searches as far as it takes to know that it can be done: nothing was written yet.
+    package func begin(
+        in searches: HistorySearches, while isWanted: @escaping @Sendable () -> Bool = { true }
+    ) async throws(HistoryStore.Problem) -> Beginning {
+        guard let after = try await start(in: searches, while: isWanted) else { return Beginning(page: nil) }
+        return Beginning(page: try await page(after: after, in: searches, while: isWanted))
+    }
+
     /// Hands the bytes to `take`, piece by piece; returns the log's number of the last lookup.
     @discardableResult
     package func write(
-        from store: HistoryStore, take: ([UInt8]) async throws -> Void
+        _ beginning: consuming Beginning, from searches: HistorySearches,
+        while isWanted: @escaping @Sendable () -> Bool = { true }, take: ([UInt8]) async throws -> Void
     ) async throws -> UInt64 {
         var writer = Writer(form, colors: colors)
         try await take(writer.header())
-        guard var after = try await start(in: store) else { return 0 }
+        guard var page = beginning.page else { return 0 }
         var last: UInt64 = 0
         while true {
-            let page = try store.search(filter, after: after, limit: Self.pageSize, newestFirst: false)
             try await take(writer.bytes(of: page))
             last = page.lookups.last?.number ?? last
             guard let next = page.next else { return last }
-            after = next
+            page = try await self.page(after: next, in: searches, while: isWanted)
         }
     }
 
+    private func page(
+        after: Int64, in searches: HistorySearches, while isWanted: @escaping @Sendable () -> Bool
+    ) async throws(HistoryStore.Problem) -> HistoryPage {
+        try await searches.search(
+            filter, after: after, limit: Self.pageSize, newestFirst: false, while: isWanted)
+    }
+
     /// What the first lookup comes after; nil when none is wanted.
-    private func start(in store: HistoryStore) async throws -> Int64? {
+    private func start(
+        in searches: HistorySearches, while isWanted: @escaping @Sendable () -> Bool
+    ) async throws(HistoryStore.Problem) -> Int64? {
         guard let limit else { return 0 }
         var left = limit
         var before: Int64?
         while left > 0 {
-            let page = try store.search(filter, before: before, limit: min(left, Self.pageSize))
+            let page = try await searches.search(
+                filter, before: before, limit: min(left, Self.pageSize), while: isWanted)
             left -= page.lookups.count
             guard let oldest = page.lookups.last else { break }
             before = oldest.id
             if page.next == nil { return 0 }
-            // A million takes seconds: others want to get on, too.
-            try Task.checkCancellation()
-            await Task.yield()
         }
         return limit == 0 ? nil : before.map { $0 - 1 } ?? 0
     }

@@ -2,12 +2,14 @@ import Hummingbird
 import ServiceLifecycle
 
 extension Application {
-    /// Runs until the service ends, and ends then: who does not read its answer does not hold the service up.
-    func runUntilShutdown() async throws {
+    /// Runs until the service ends, calls `end`, and ends then: who does not read its answer does not hold the service
+    /// up.
+    func runUntilShutdown(_ end: @escaping @Sendable () -> Void) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await run() }
             group.addTask {
                 try await gracefulShutdown()
+                end()
                 try await Task.sleep(for: .milliseconds(500))
             }
             // Whichever comes first: the end, or the end of our patience, which closes all connections.

@@ -144,13 +144,16 @@ struct Log: AsyncParsableCommand {
     }
 
     private func read(_ path: String, to output: Int32) async throws {
-        let store: HistoryStore
-        do { store = try HistoryStore(reading: path) } catch { throw ServiceFailure(.problem, "\(error)") }
+        let searches: HistorySearches
+        do {
+            // Nobody else is held up here, however long it takes.
+            searches = try HistorySearches(try HistoryStore(reading: path), threads: 1, seconds: nil)
+        } catch { throw ServiceFailure(.problem, "\(error)") }
         let export = LookupExport(
             form: form, colors: Terminal.hasColors && pcap == nil, filter: try LookupFilter(words: filter), limit: limit
         )
         var isEmpty = true
-        try await export.write(from: store) {
+        try await export.write(try await export.begin(in: searches), from: searches) {
             isEmpty = isEmpty && $0.isEmpty
             Terminal.write($0, to: output)
         }

@@ -79,7 +79,8 @@ struct Serve: AsyncParsableCommand {
             let limits = HistoryLimits(
                 maximumSize: settings.maximumSize, maximumAge: settings.maximumAge,
                 maximumRate: settings.maximumRate)
-            return KeptHistory(store, try HistoryWriter(store: store, limits: limits))
+            return KeptHistory(
+                try HistorySearches(store), try HistoryWriter(store: store, limits: limits))
         } catch {
             guard settings.path.isDefault else { throw ServiceFailure(.configuration, error.description) }
             Terminal.error("stub53: \(error); lookups are not kept")

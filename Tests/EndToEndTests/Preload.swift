@@ -29,6 +29,55 @@ enum Preload {
         }
         """
 
+    /// Searches among the texts of names have no end, until whoever watches over them wants it. Each adds a line to the
+    /// file that HEAVY_SEARCHES names when it begins, and another one, with its milliseconds, when it ends.
+    static let heavySearches = #"""
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <fcntl.h>
+        #include <stdio.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <time.h>
+        #include <unistd.h>
+
+        typedef int handler(void *);
+        static __thread void *database;
+        static __thread handler *watcher;
+        static __thread void *watched;
+
+        static void watch(void *connection, int steps, handler *body, void *argument) {
+            ((void (*)(void *, int, handler *, void *))dlsym(RTLD_NEXT, "sqlite3_progress_handler"))(
+                connection, steps, body, argument);
+        }
+
+        void sqlite3_progress_handler(void *connection, int steps, handler *body, void *argument) {
+            database = connection;
+            watcher = body;
+            watched = argument;
+            watch(connection, steps, body, argument);
+        }
+
+        int sqlite3_step(void *statement) {
+            const char *sql = ((const char *(*)(void *))dlsym(RTLD_NEXT, "sqlite3_sql"))(statement);
+            if (sql && strstr(sql, "text FROM name")) {
+                int file = open(getenv("HEAVY_SEARCHES"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+                dprintf(file, "begun\n");
+                struct timespec start, end;
+                clock_gettime(CLOCK_MONOTONIC, &start);
+                while (!watcher || !watcher(watched)) usleep(1000);
+                clock_gettime(CLOCK_MONOTONIC, &end);
+                dprintf(
+                    file, "ended %ld\n",
+                    (end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000);
+                close(file);
+                // At the next step of SQLite's machine.
+                watch(database, 1, watcher, watched);
+            }
+            return ((int (*)(void *))dlsym(RTLD_NEXT, "sqlite3_step"))(statement);
+        }
+        """#
+
     /// Compiles it; returns the path.
     static func library(_ source: String, in folder: TemporaryFolder) async throws -> String {
         let library = folder.file("preload.so")

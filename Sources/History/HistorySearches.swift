@@ -1,0 +1,188 @@
+package import LookupLog
+internal import Platform
+internal import Synchronization
+
+/// Searches of the history, on threads of their own and few at a time: a heavy one holds up other searches, and nothing
+/// else.
+///
+/// Each has a bound on its time, and ends when nobody waits for it any more.
+package final class HistorySearches: Sendable {
+    package let store: HistoryStore
+    private let queue: SearchQueue
+    private let seconds: Int?
+
+    /// - Parameters:
+    ///   - threads: how many search at once.
+    ///   - waiting: how many more may wait for that.
+    ///   - seconds: how long each may take, and wait; nil: as long as it takes.
+    /// - Throws: why there are none; what they take of the system is missing.
+    package init(
+        _ store: HistoryStore, threads: Int = 2, waiting: Int = 32, seconds: Int? = 5
+    ) throws(HistoryStore.Problem) {
+        self.store = store
+        self.seconds = seconds
+        do { queue = try SearchQueue(most: threads + waiting) } catch { throw HistoryStore.noRoom(store.path, error) }
+        for _ in 0..<threads { _ = WorkerThread("search", .batch) { [queue] in queue.work() } }
+    }
+
+    deinit { queue.end() }
+
+    /// The daemon ends: so do searches, and there are no more.
+    package func end() { queue.end() }
+
+    /// Runs `body` on one of the threads.
+    ///
+    /// - Parameters:
+    ///   - isWanted: whether the client is still there; asked again and again, on that thread.
+    ///   - body: may look at its budget where it is busy with other things than the database.
+    package func run<Value: Sendable>(
+        while isWanted: @escaping @Sendable () -> Bool = { true },
+        _ body: @escaping @Sendable (HistoryStore, SearchBudget) throws -> Value
+    ) async throws(HistoryStore.Problem) -> Value {
+        let (store, queue) = (store, queue)
+        let budget = SearchBudget(seconds: seconds, isWanted: isWanted)
+        let result: Result<Value, HistoryStore.Problem> = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                queue.add(
+                    SearchQueue.Search(budget) { refusal in
+                        if let refusal { return continuation.resume(returning: .failure(refusal)) }
+                        do { continuation.resume(returning: .success(try body(store, budget))) } catch {
+                            continuation.resume(returning: .failure(HistoryStore.problem(store.path, error)))
+                        }
+                    })
+            }
+        } onCancel: {
+            queue.giveUp(budget)
+        }
+        return try result.get()
+    }
+
+    // MARK: The searches of `HistoryStore`
+
+    package func search(
+        _ filter: LookupFilter, before: Int64? = nil, after: Int64? = nil, limit: Int, newestFirst: Bool = true,
+        while isWanted: @escaping @Sendable () -> Bool = { true }
+    ) async throws(HistoryStore.Problem) -> HistoryPage {
+        try await run(while: isWanted) {
+            try $0.search(filter, before: before, after: after, limit: limit, newestFirst: newestFirst, $1)
+        }
+    }
+
+    package func family(
+        around id: Int64, while isWanted: @escaping @Sendable () -> Bool = { true }
+    ) async throws(HistoryStore.Problem) -> HistoryPage {
+        try await run(while: isWanted) { try $0.family(around: id, $1) }
+    }
+
+    package func names(
+        startingWith prefix: String, limit: Int, while isWanted: @escaping @Sendable () -> Bool = { true }
+    ) async throws(HistoryStore.Problem) -> [String] {
+        try await run(while: isWanted) { try $0.names(startingWith: prefix, limit: limit, $1) }
+    }
+
+    package func statistics(
+        while isWanted: @escaping @Sendable () -> Bool = { true }
+    ) async throws(HistoryStore.Problem) -> HistoryStore.Statistics {
+        try await run(while: isWanted) { try $0.statistics($1) }
+    }
+}
+
+/// What the threads of `HistorySearches` have to do, in the order it came.
+private final class SearchQueue: Sendable {
+    final class Search: Sendable {
+        let budget: SearchBudget
+        /// Nanoseconds of the monotonic clock.
+        let asked = HistoryClock.monotonic
+        /// Searches, or tells why not.
+        let run: @Sendable (HistoryStore.Problem?) -> Void
+
+        init(_ budget: SearchBudget, _ run: @escaping @Sendable (HistoryStore.Problem?) -> Void) {
+            self.budget = budget
+            self.run = run
+        }
+
+        /// Why it is not to begin.
+        var refusal: HistoryStore.Problem? {
+            if let seconds = budget.seconds, HistoryClock.monotonic - asked > UInt64(seconds) * 1_000_000_000 {
+                return SearchQueue.tooMany
+            }
+            return budget.end
+        }
+    }
+
+    private struct Contents {
+        var waiting: [Search] = []
+        var running: [Search] = []
+        var hasEnded = false
+    }
+
+    private let contents = Mutex(Contents())
+    private let signal: WakeSignal
+    private let most: Int
+
+    private static let tooMany = HistoryStore.Problem(
+        description: "too many searches of the history are under way; ask again in a moment", isOfLoad: true)
+    private static let ended = HistoryStore.Problem(description: "the daemon ends", isOfLoad: true)
+
+    init(most: Int) throws(SystemError) {
+        self.most = most
+        signal = try WakeSignal()
+    }
+
+    func add(_ search: Search) {
+        let refusal = contents.withLock { contents -> HistoryStore.Problem? in
+            if contents.hasEnded { return Self.ended }
+            // It may have been given up before it came here.
+            if let end = search.budget.end { return end }
+            guard contents.waiting.count + contents.running.count < most else { return Self.tooMany }
+            contents.waiting.append(search)
+            return nil
+        }
+        if let refusal { search.run(refusal) } else { signal.wake() }
+    }
+
+    func giveUp(_ budget: SearchBudget) {
+        let search = contents.withLock { contents -> Search? in
+            budget.giveUp()
+            guard let index = contents.waiting.firstIndex(where: { $0.budget === budget }) else { return nil }
+            return contents.waiting.remove(at: index)
+        }
+        search?.run(budget.end)
+    }
+
+    func end() {
+        let waiting = contents.withLock { contents in
+            contents.hasEnded = true
+            for search in contents.running { search.budget.giveUp() }
+            defer { contents.waiting = [] }
+            return contents.waiting
+        }
+        for search in waiting { search.run(Self.ended) }
+        signal.wake()
+    }
+
+    // MARK: The threads
+
+    func work() {
+        while true {
+            let (next, isMore, hasEnded) = contents.withLock { contents -> (Search?, Bool, Bool) in
+                guard !contents.waiting.isEmpty else { return (nil, false, contents.hasEnded) }
+                let next = contents.waiting.removeFirst()
+                contents.running.append(next)
+                return (next, !contents.waiting.isEmpty, false)
+            }
+            // What one thread was woken for may be for others, too: the signal is the same.
+            if isMore || hasEnded { signal.wake() }
+            if let next {
+                let refusal = next.refusal
+                if refusal == nil { next.budget.begin() }
+                next.run(refusal)
+                contents.withLock { $0.running.removeAll { $0 === next } }
+            } else {
+                if hasEnded { return }
+                signal.wait()
+                _ = signal.consume()
+            }
+        }
+    }
+}

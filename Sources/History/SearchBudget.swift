@@ -1,0 +1,57 @@
+internal import GRDB
+internal import GRDBSQLite
+internal import Synchronization
+
+/// What a search may take: it ends when its time is up, or when nobody wants to know any more.
+package final class SearchBudget: Sendable {
+    /// Nil: as long as it takes.
+    let seconds: Int?
+    /// Whoever asked is still there.
+    private let isWanted: @Sendable () -> Bool
+    /// Nanoseconds of the monotonic clock.
+    private let deadline = Atomic<UInt64>(.max)
+    private let isGivenUp = Atomic<Bool>(false)
+
+    /// Steps of SQLite's machine between two looks: a few rows' worth.
+    private static let steps: Int32 = 1000
+
+    init(seconds: Int?, isWanted: @escaping @Sendable () -> Bool = { true }) {
+        self.seconds = seconds
+        self.isWanted = isWanted
+    }
+
+    /// Its time runs from now on.
+    func begin() {
+        guard let seconds else { return }
+        deadline.store(HistoryClock.monotonic + UInt64(seconds) * 1_000_000_000, ordering: .relaxed)
+    }
+
+    func giveUp() { isGivenUp.store(true, ordering: .relaxed) }
+
+    /// Why it is to end; nil: it may go on.
+    package var end: HistoryStore.Problem? {
+        if isGivenUp.load(ordering: .relaxed) || !isWanted() { return Self.unwanted }
+        guard let seconds, HistoryClock.monotonic > deadline.load(ordering: .relaxed) else { return nil }
+        return HistoryStore.Problem(
+            description: "the search took longer than \(seconds) s and was ended; "
+                + "ask for a shorter time, or for fewer names with *",
+            isOfLoad: true)
+    }
+
+    private static let unwanted = HistoryStore.Problem(
+        description: "nobody waits for the search any more", isOfLoad: true)
+
+    /// Has SQLite interrupt what `body` does there once it is to end.
+    func limit<Value>(_ database: Database, _ body: () throws -> Value) throws -> Value {
+        let connection = database.sqliteConnection
+        sqlite3_progress_handler(
+            connection, Self.steps,
+            { budget in
+                guard let budget else { return 0 }
+                return Unmanaged<SearchBudget>.fromOpaque(budget).takeUnretainedValue().end == nil ? 0 : 1
+            }, Unmanaged.passUnretained(self).toOpaque())
+        // The end of the transaction is not to be interrupted.
+        defer { sqlite3_progress_handler(connection, 0, nil, nil) }
+        return try body()
+    }
+}

@@ -1,0 +1,133 @@
+import Foundation
+import History
+import LookupLog
+import Synchronization
+import TestSupport
+import Testing
+
+@Suite("A heavy search of the history")
+struct HeavySearchTests {
+    /// Searches that run until they are released.
+    private final class Gate: Sendable {
+        private let isOpen = Atomic(false)
+        private let begun = Atomic(0)
+
+        func open() { isOpen.store(true, ordering: .releasing) }
+
+        /// Blocks the thread that searches.
+        func pass() {
+            begun.add(1, ordering: .releasing)
+            while !isOpen.load(ordering: .acquiring) { usleep(1000) }
+        }
+
+        func wait(for count: Int) async throws {
+            try await eventually("\(count) searches run") { self.begun.load(ordering: .acquiring) == count }
+        }
+    }
+
+    private func some(_ count: Int) throws -> HistoryWriterFeed {
+        let feed = try HistoryWriterFeed()
+        feed.note((0..<count).map { RandomLookups.masked("name\($0).test.") })
+        try feed.finish()
+        return feed
+    }
+
+    @Test("lets others wait, so many and no more, and they get what they asked for after it")
+    func bounded() async throws {
+        let searches = try HistorySearches(try some(3).store, threads: 2, waiting: 1, seconds: nil)
+        let gate = Gate()
+        let heavy = (0..<2).map { _ in Task { try await searches.run { _, _ in gate.pass() } } }
+        try await gate.wait(for: 2)
+        // One of these has a place to wait, whichever comes first; the other is told that it has none.
+        let light = (0..<2).map { _ in
+            Task { () -> Result<Int, HistoryStore.Problem> in
+                do throws(HistoryStore.Problem) {
+                    return .success(try await searches.search(LookupFilter(), limit: 9).lookups.count)
+                } catch {
+                    gate.open()
+                    return .failure(error)
+                }
+            }
+        }
+        let results = [await light[0].value, await light[1].value]
+        #expect(results.compactMap { try? $0.get() } == [3])
+        let refusal = results.compactMap { if case .failure(let problem) = $0 { problem } else { nil } }
+        #expect(refusal.first?.isOfLoad == true && refusal[0].description.hasPrefix("too many searches"))
+        for task in heavy { try await task.value }
+    }
+
+    @Test("does not outlive the interest in it, whether it waits or runs")
+    func cancelled() async throws {
+        let searches = try HistorySearches(try some(1).store, threads: 1, seconds: nil)
+        let gate = Gate()
+        let isThere = Atomic(true)
+        let running = Task {
+            try await searches.run(while: { isThere.load(ordering: .relaxed) }) { _, budget in
+                gate.pass()
+                while true { if let end = budget.end { throw end } }
+            }
+        }
+        try await gate.wait(for: 1)
+        let waiting = Task { try await searches.search(LookupFilter(), limit: 9) }
+        waiting.cancel()
+        // While the only thread is taken.
+        await #expect(throws: HistoryStore.Problem.self) { try await waiting.value }
+        gate.open()
+        isThere.store(false, ordering: .relaxed)
+        await #expect(throws: HistoryStore.Problem.self) { try await running.value }
+        let endless = Task {
+            try await searches.run { _, budget in
+                while true { if let end = budget.end { throw end } }
+            }
+        }
+        endless.cancel()
+        await #expect(throws: HistoryStore.Problem.self) { try await endless.value }
+        #expect(try await searches.search(LookupFilter(), limit: 9).lookups.count == 1)
+    }
+
+    @Test("ends with the daemon, and so do those that wait for it")
+    func end() async throws {
+        let searches = try HistorySearches(try some(1).store, threads: 1, seconds: nil)
+        let gate = Gate()
+        let running = Task {
+            try await searches.run { _, budget in
+                gate.pass()
+                while true { if let end = budget.end { throw end } }
+            }
+        }
+        try await gate.wait(for: 1)
+        let waiting = Task { try await searches.search(LookupFilter(), limit: 9) }
+        gate.open()
+        searches.end()
+        await #expect(throws: HistoryStore.Problem.self) { try await running.value }
+        await #expect(throws: HistoryStore.Problem.self) { try await waiting.value }
+        await #expect(throws: HistoryStore.Problem.self) { try await searches.search(LookupFilter(), limit: 9) }
+    }
+
+    @Test("ends where its time is up: of lookups, of names, and of the sums of all")
+    func deadline() async throws {
+        let store = try some(9000).store
+        let searches = try HistorySearches(store, threads: 3, seconds: 1)
+        let filter = try LookupFilter(words: "name:*nothing*")
+        let bodies: [@Sendable (HistoryStore, SearchBudget) throws -> Void] = [
+            { _ = try $0.search(filter, limit: 9, $1) },
+            { _ = try $0.names(startingWith: "nothing", limit: 9, $1) },
+            { _ = try $0.search(LookupFilter(), limit: 9000, $1) },
+        ]
+        for body in bodies {
+            // It is begun when the time is up: how long it takes is the machine's affair.
+            let problem = await #expect(throws: HistoryStore.Problem.self) {
+                try await searches.run { store, budget in
+                    while budget.end == nil { usleep(1000) }
+                    try body(store, budget)
+                }
+            }
+            #expect(
+                problem?.description.hasPrefix("the search took longer than 1 s") == true,
+                "\(String(describing: problem))")
+            #expect(problem?.isOfLoad == true)
+        }
+        // The connections are none the worse for it.
+        #expect(try store.search(LookupFilter(), limit: 9000).lookups.count == 9000)
+    }
+}
