@@ -1,7 +1,7 @@
-/// Who answered: the one list of sources, in the order in which they are asked. Whatever names, colours, counts or lists
-/// sources reads it.
+/// The one list of sources, in the order in which they are asked. All code that names, colours, counts or lists sources
+/// reads it.
 ///
-/// Records, histories among them, keep the numbers: a new source stands at its place in the order and takes the next
+/// Records and histories store the raw values: a new source is listed at its place in the order and takes the next
 /// number.
 public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
     case hosts = 1
@@ -10,22 +10,22 @@ public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable
     case cache = 4
     case stale = 5
     case upstream = 6
-    /// Nobody: an error or a refusal.
+    /// No source: an error or a refusal.
     case none = 0
 
-    /// A source's line of the table.
+    /// How a source is shown.
     public struct Look: Sendable, BitwiseCopyable {
-        /// In log, filter, metrics and JSON, and its class on the page.
+        /// Its word in log, filter, metrics and JSON, and its class on the page.
         let word: StaticString
-        /// In front of its row in `why`.
+        /// Its heading in `why`.
         let heading: StaticString
-        /// Parameters of SGR: ECMA-48 8.3.117.
+        /// SGR parameters for a terminal (ECMA-48 8.3.117).
         let terminal: StaticString
-        /// On the page, for eyes that are used to a light one or to a dark one.
+        /// Its colours on the page, in a light and a dark theme.
         let light, dark: Ink
     }
 
-    /// Colours of a text and of what is behind it, as CSS writes them.
+    /// CSS colours of a text and its background.
     public struct Ink: Sendable, BitwiseCopyable {
         public let text, tint: StaticString
     }
@@ -70,7 +70,7 @@ public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable
     public var darkInk: Ink { look.dark }
     public var description: String { "\(look.word)" }
 
-    /// The source of a word, in any case.
+    /// The source with this word, in any case.
     public init?(word: some StringProtocol) {
         let wanted = word.lowercased()
         guard let source = Self.allCases.first(where: { $0.description == wanted }) else { return nil }
