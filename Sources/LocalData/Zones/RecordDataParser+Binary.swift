@@ -11,7 +11,7 @@ extension RecordDataParser {
         }
     }
 
-    /// All that is left, blanks between digits allowed. Returns the number of bytes.
+    /// Hexadecimal digits to the end, blanks allowed between them. Returns the number of bytes.
     @discardableResult
     mutating func hexToEnd(isOptional: Bool = false) throws(ZoneProblem) -> Int {
         let start = length
@@ -129,7 +129,7 @@ extension RecordDataParser {
         return type
     }
 
-    /// The same as a field of RDATA, where a number in its place is understood by all.
+    /// The same as a field of RDATA, where all checkers accept the numeric form.
     mutating func listedType(_ token: ZoneToken) throws(ZoneProblem) -> RecordType {
         let type = try type(of: token)
         let ignorant = ZoneCheckers.ignorant(of: type)
@@ -141,7 +141,7 @@ extension RecordDataParser {
         return type
     }
 
-    /// Types to the end, written as windows of bits.
+    /// Types to the end, as window blocks of a bitmap.
     ///
     /// - RFC: 4034 4.1.2.
     mutating func types() throws(ZoneProblem) {
@@ -221,7 +221,7 @@ extension RecordDataParser {
         guard high == nil, length > 0 else { throw bad(token, "the number of hexadecimal digits is odd") }
     }
 
-    /// An ATM address, as the number of a telephone or in hexadecimal digits.
+    /// An ATM address: a telephone number (E.164), or hexadecimal digits.
     mutating func atma() throws(ZoneProblem) {
         let token = try word("an address")
         let isNumber = bytes(of: token).first == UInt8(ascii: "+")
@@ -276,7 +276,7 @@ struct Base64Decoder {
         case UInt8(ascii: "+"): value = 62
         case UInt8(ascii: "/"): value = 63
         case UInt8(ascii: "="):
-            // Padding only fills the last group of four, and the bits left over are zero.
+            // Padding only fills up the last group of four, and unused bits are zero.
             guard digits % 4 >= 2, digits % 4 + padding < 4 else { return nil }
             guard bits & (digits % 4 == 2 ? 0xF : 0x3) == 0 else { return nil }
             padding += 1

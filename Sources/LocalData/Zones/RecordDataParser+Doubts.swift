@@ -1,8 +1,8 @@
 internal import DNSWire
 
-/// What a checker would refuse in a record that was read, whatever its text looks like.
+/// Warns of records that are read here but that a checker would refuse.
 extension RecordDataParser {
-    /// Looks at the RDATA that was read; its type stands in `token`.
+    /// Checks the RDATA that was read; `token` holds its type.
     mutating func doubtRecord(_ token: ZoneToken, isNumbered: Bool, isGeneric: Bool) {
         let checkers: ZoneCheckers =
             if !isNumbered {
@@ -19,7 +19,7 @@ extension RecordDataParser {
         doubtData(token, isNumbered: isNumbered, isGeneric: isGeneric)
     }
 
-    /// The record as all checkers read it.
+    /// The record in RFC 3597 form, which all checkers read.
     private var genericForm: String {
         let start = "TYPE\(recordType.rawValue) \\# \(length)"
         guard length > 0 else { return start }
@@ -66,7 +66,7 @@ extension RecordDataParser {
         }
     }
 
-    /// Who takes no digest of `type` in a DS record.
+    /// The checkers that refuse a DS digest of `type`.
     private static func ignorant(ofDigest type: UInt8) -> ZoneCheckers? {
         switch type {
         case 1...4: nil
@@ -75,7 +75,7 @@ extension RecordDataParser {
         }
     }
 
-    /// The rule of a NAPTR record, behind two numbers and two character-strings.
+    /// The rule of a NAPTR record, which follows two numbers and two character-strings.
     private mutating func doubtRule(_ token: ZoneToken) {
         var start = 4
         for _ in 0..<2 { start += Int(output[start]) + 1 }
@@ -83,7 +83,7 @@ extension RecordDataParser {
         if !SubstitutionRule.isValid(rule) { doubt(.bind, token, SubstitutionRule.form, "mend the rule") }
     }
 
-    /// SVCB and HTTPS: the key of the last parameter, which is the highest.
+    /// The key of the last, and so highest, parameter of SVCB or HTTPS.
     private var lastParameter: Int? {
         var position = 2
         while output[position] != 0 { position += Int(output[position]) + 1 }

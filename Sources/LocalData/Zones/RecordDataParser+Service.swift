@@ -12,7 +12,7 @@ extension RecordDataParser {
 
     /// Parameters to the end, sorted by key.
     mutating func serviceParameters() throws(ZoneProblem) {
-        // Those of the alias form (priority 0) are kept: clients ignore them (RFC 9460 2.4.2).
+        // AliasMode (priority 0) may have parameters; they are kept, and clients ignore them (RFC 9460 2.4.2).
         var parameters: [Parameter] = []
         while !isAtEnd { parameters.append(try serviceParameter()) }
         parameters.sort { $0.key < $1.key }
@@ -79,7 +79,7 @@ extension RecordDataParser {
         }
     }
 
-    /// A key's number, from its name or `key123`, in lower case as RFC 9460 2.1 wants it.
+    /// A key's number, from its name or `key123`. Lower case only (RFC 9460 2.1).
     private static func key(_ bytes: some Collection<UInt8>) -> Int? {
         guard bytes.count <= 32 else { return nil }
         let text = String(decoding: bytes, as: UTF8.self)
@@ -97,7 +97,7 @@ extension RecordDataParser {
         return number <= 65_535 ? number : nil
     }
 
-    /// The bytes of a value after the escapes of a character-string; longer than 255 is fine here.
+    /// The bytes of a value, with the escapes of a character-string resolved; it may exceed 255 bytes.
     private mutating func value(_ token: ZoneToken) throws(ZoneProblem) -> [UInt8] {
         let start = length
         try unescaped(token)

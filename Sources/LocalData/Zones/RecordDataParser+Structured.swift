@@ -46,7 +46,7 @@ extension RecordDataParser {
         }
     }
 
-    /// Thousandths of a second of arc around 2^31.
+    /// Thousandths of an arc second, offset by 2^31.
     private mutating func angle(limit: Int, positive: UInt8, negative: UInt8) throws(ZoneProblem) -> Int {
         var thousandths = 0
         var part = 0
@@ -89,7 +89,7 @@ extension RecordDataParser {
         return fixedPoint(UnsafeBufferPointer(rebasing: bytes.dropFirst()), decimals: 2).map { -$0 }
     }
 
-    /// A decimal number with at most `decimals` digits behind its point, times 10^decimals.
+    /// A decimal number with at most `decimals` digits after its point, times 10^decimals.
     private func fixedPoint(_ bytes: UnsafeBufferPointer<UInt8>, decimals: Int) -> Int? {
         var value = 0
         var behind: Int?
@@ -151,7 +151,7 @@ extension RecordDataParser {
 
     // MARK: WKS
 
-    /// A protocol and its ports, as a bit each.
+    /// A protocol and a bitmap of its ports.
     ///
     /// - RFC: 1035 3.4.2.
     mutating func services() throws(ZoneProblem) {
@@ -179,7 +179,7 @@ extension RecordDataParser {
         }
     }
 
-    /// The port that the system's list of services has for a name.
+    /// The port of a service name, from the system's services database.
     private static func port(_ name: UnsafeBufferPointer<UInt8>, _ number: Int) -> Int? {
         guard name.count <= 64, number == 6 || number == 17 else { return nil }
         var entry = servent()
