@@ -2,30 +2,30 @@ public import DNSWire
 import LDNS
 public import Lookup
 
-/// The door for upstream's messages: checks one, takes from it what answers its question, in the order of the chain,
-/// and encodes that anew.
+/// Checks an upstream message, extracts the records that answer its question, in the order of the chain, and encodes
+/// them again. No upstream data gets in any other way.
 ///
-/// A thread owns one and reuses its memory, so that an answer costs no more than what is kept of it.
-/// - RFC: 2181 5 for RRsets; 2308 2 for negative answers; 6672 3 for DNAME; 4035 3.2 for what DO asks for.
+/// A thread owns one and reuses its buffers, so that an answer costs only the copy that is kept.
+/// - RFC: 2181 5 for RRsets; 2308 2 for negative answers; 6672 3 for DNAME; 4035 3.2 for the records that DO requests.
 public struct AnswerScrubber: ~Copyable {
     private typealias Record = MessageReader.Record
 
-    // What is read now.
+    // The message being read.
     private var message = UnsafeRawBufferPointer(start: nil, count: 0)
     private var summary = MessageReader.Summary()
     private var question = Question(type: .a, mayForward: true)
     private var ttls = UpstreamAnswer.TTLs()
-    /// Of the answer section and the authority section.
+    /// The records of the answer and authority sections.
     private var records: [Record] = []
-    /// The lowest TTL of all that was written.
+    /// The lowest TTL written.
     private var ttl = UInt32.max
     private var ttlOffsets: [UInt16] = []
     private var hasAlias = false
-    /// Complete, and known for how long: fit to be kept.
+    /// Complete and with a known TTL: may be cached.
     private var isLasting = true
 
     private var name = LookupName()
-    /// The name that the chain has come to.
+    /// The name the chain has reached.
     private var current = LookupName()
     private var scratch = LookupName()
     private var owner: [UInt8] = []
@@ -36,10 +36,10 @@ public struct AnswerScrubber: ~Copyable {
 
     deinit { buffer.deallocate() }
 
-    /// Checks a message that was matched to its query by address, port and ID, and that has passed
-    /// `MessageReader.walk`, which gave the `summary`.
+    /// Checks a message that matches its query by address, port and ID and has passed `MessageReader.walk`, which
+    /// returned `summary`.
     ///
-    /// The strict walk comes before, since libldns is lenient where it reads and aborts where it asserts.
+    /// The strict walk must come first: libldns accepts some malformed input, and its assertions abort the process.
     public mutating func check(
         _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary, for key: FetchKey,
         ttls: UpstreamAnswer.TTLs
@@ -52,7 +52,7 @@ public struct AnswerScrubber: ~Copyable {
             base.readUInt16(summary.questionEnd - 4) == key.type.rawValue,
             base.readUInt16(summary.questionEnd - 2) == RecordClass.in.rawValue
         else { throw .otherQuestion }
-        // libldns judges the types that the walk takes as plain bytes; it has nothing to add about the rest.
+        // libldns checks the types that the walk takes as plain bytes; it adds nothing for the others.
         guard summary.isWhollyKnown || PacketCheck.accepts(message) else { throw .refusedByLibrary }
         self.message = message
         self.summary = summary
@@ -69,7 +69,7 @@ public struct AnswerScrubber: ~Copyable {
         ttl = .max
         ttlOffsets = []
         hasAlias = false
-        // What was cut off may be given to someone who waits, never to someone else (RFC 2181 9).
+        // A truncated answer may go to the client that waits, but not into the cache (RFC 2181 9).
         isLasting = !flags.contains(.truncated)
         var cursor = summary.records
         for _ in 0..<(summary.answers + summary.authority) {
@@ -80,7 +80,7 @@ public struct AnswerScrubber: ~Copyable {
         var query = Query()
         query.questionLength = summary.questionEnd - Header.length
         var builder = ResponseBuilder(buffer: buffer, query: query, message: message, reserved: 0)
-        // The question of the copy is in lower case, as the key is.
+        // The copy's question is in lower case, like the key.
         (builder.base + Header.length).copyMemory(from: name.bytes, byteCount: name.length)
 
         var code = flags.responseCode
@@ -108,13 +108,13 @@ public struct AnswerScrubber: ~Copyable {
 
     // MARK: The answer section
 
-    /// The aliases from the question on, and the RRset they lead to. Returns whether there was one.
+    /// Writes the aliases from the question on, and the RRset at their end. Returns whether there is one.
     private mutating func writeChain(_ builder: inout ResponseBuilder) throws(UpstreamAnswer.Rejection) -> Bool {
         var seen: [UInt64] = []
         while true {
             let type = question.type
             if try writeRRset(type, &builder) { return true }
-            // A loop, or a chain without end: what was found is passed on, and not kept.
+            // A loop or an endless chain: what was found is passed on but not cached.
             guard seen.count < Decision.maximumHops, !seen.contains(current.hash) else {
                 isLasting = false
                 return false
@@ -142,7 +142,8 @@ public struct AnswerScrubber: ~Copyable {
         }
     }
 
-    /// The RRset of `type` at the current name, each record once and all with the lowest TTL, and its signatures.
+    /// Writes the RRset of `type` at the current name without duplicates, with one TTL (the lowest), and its
+    /// signatures.
     private mutating func writeRRset(
         _ type: RecordType, _ builder: inout ResponseBuilder
     ) throws(UpstreamAnswer.Rejection) -> Bool {
@@ -159,7 +160,7 @@ public struct AnswerScrubber: ~Copyable {
             count += 1
         }
         if isEmpty { return false }
-        // Most often there is one.
+        // The usual case.
         if count == 1, let only {
             try write(only, ttl: least, &builder)
             return true
@@ -177,7 +178,7 @@ public struct AnswerScrubber: ~Copyable {
         return true
     }
 
-    /// The DNAME above the current name from which `alias` follows. Any other has no business here.
+    /// The DNAME above the current name that implies `alias`; other DNAMEs are ignored.
     private mutating func dnameThatMakes(_ alias: Record) -> Record? {
         for record in records[..<summary.answers] where record.type == .dname && record.recordClass == .in {
             guard scratch.assign(message: message, at: record.start) > 0 else { continue }
@@ -204,8 +205,8 @@ public struct AnswerScrubber: ~Copyable {
 
     // MARK: The authority section
 
-    /// For "no", the SOA above the name, whose TTL says how long it holds. With DO, the proofs: of "no", or that no
-    /// closer name than a wildcard exists (RFC 4035 3.1.3.3).
+    /// For a negative answer, writes the SOA above the name, whose TTL says how long it holds. With DO, writes the
+    /// proofs: of the negative answer, or that no closer match than a wildcard exists (RFC 4035 3.1.3.3).
     private mutating func writeAuthority(
         isNegative: Bool, _ builder: inout ResponseBuilder
     ) throws(UpstreamAnswer.Rejection) {
@@ -231,13 +232,13 @@ public struct AnswerScrubber: ~Copyable {
             default: continue
             }
         }
-        // Without an SOA nobody knows for how long (RFC 2308 5).
+        // Without an SOA the negative TTL is unknown (RFC 2308 5).
         if isNegative && soa == nil { isLasting = false }
     }
 
     // MARK: One record
 
-    /// A TTL with its highest bit set means 0 (RFC 2181 8).
+    /// A TTL with its highest bit set counts as 0 (RFC 2181 8).
     private static func sane(_ ttl: UInt32) -> UInt32 { ttl > UInt32(Int32.max) ? 0 : ttl }
 
     private mutating func write(
@@ -279,7 +280,7 @@ public struct AnswerScrubber: ~Copyable {
 }
 
 extension UpstreamAnswer {
-    /// Checks a message as it came, with memory of its own. Whoever reads many keeps an `AnswerScrubber`.
+    /// Checks a raw message, with buffers of its own. To check many, keep an `AnswerScrubber`.
     public static func check(
         _ message: UnsafeRawBufferPointer, for key: FetchKey, ttls: TTLs = TTLs()
     ) throws(Rejection) -> UpstreamAnswer {
