@@ -1,7 +1,7 @@
 import NIOCore
 import NIOHTTP1
 
-/// DNS over HTTPS in HTTP/1.1: one request after the other.
+/// DNS over HTTPS in HTTP/1.1: one request at a time.
 final class DoHOverHTTP1: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart

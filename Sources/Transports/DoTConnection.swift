@@ -2,7 +2,7 @@ import LookupLog
 import NIOCore
 import Platform
 
-/// DNS over TLS: carries the bytes of a `StreamSession` between TLS and the responder.
+/// DNS over TLS: passes bytes between TLS, a `StreamSession` and the responder.
 ///
 /// - RFC: 7858 3.3; 7766.
 final class DoTConnection: ChannelDuplexHandler {
@@ -14,7 +14,7 @@ final class DoTConnection: ChannelDuplexHandler {
     private let connection: EncryptedConnection
     private var session: StreamSession
     private var context: ChannelHandlerContext?
-    /// A read was held back.
+    /// A read was postponed.
     private var wantsRead = false
 
     init(_ loop: EncryptedLoop, _ connection: EncryptedConnection) {
@@ -58,7 +58,7 @@ final class DoTConnection: ChannelDuplexHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
-    /// While something waits, no more is read.
+    /// Postpones reading while a message waits.
     func read(context: ChannelHandlerContext) {
         if mayRead(context) { context.read() } else { wantsRead = true }
     }
@@ -67,7 +67,7 @@ final class DoTConnection: ChannelDuplexHandler {
         context.channel.isWritable && session.wantsInput(responder)
     }
 
-    /// Goes on with what waits, for as long as the client takes it.
+    /// Continues with waiting messages as long as the client takes the answers.
     private func advance(_ context: ChannelHandlerContext) {
         while context.channel.isWritable, session.canProceed(responder) {
             if session.proceed(responder, replyLater: way) { connection.touch() }
@@ -91,7 +91,7 @@ final class DoTConnection: ChannelDuplexHandler {
         context.write(wrapOutboundOut(buffer), promise: nil)
     }
 
-    /// How upstream's answer gets here from the thread that forwards.
+    /// How the forwarding thread delivers upstream's answer to this connection.
     private func way() -> ParkedQuery.Reply {
         let loop = connection.channel.eventLoop
         let bound = NIOLoopBound(self, eventLoop: loop)
