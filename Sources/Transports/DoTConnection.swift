@@ -33,7 +33,7 @@ final class DoTConnection: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         responder.refresh()
         unwrapInboundIn(data).withUnsafeReadableBytes { bytes in
-            if session.receive(bytes, responder, replyLater: way) { connection.touch() }
+            if session.receive(bytes, responder, replyLater: deferredReply) { connection.touch() }
         }
         writeOutput(context)
     }
@@ -70,7 +70,7 @@ final class DoTConnection: ChannelDuplexHandler {
     /// Continues with waiting messages as long as the client takes the answers.
     private func advance(_ context: ChannelHandlerContext) {
         while context.channel.isWritable, session.canProceed(responder) {
-            if session.proceed(responder, replyLater: way) { connection.touch() }
+            if session.proceed(responder, replyLater: deferredReply) { connection.touch() }
             writeOutput(context)
             context.flush()
         }
@@ -92,7 +92,7 @@ final class DoTConnection: ChannelDuplexHandler {
     }
 
     /// How the forwarding thread delivers upstream's answer to this connection.
-    private func way() -> ParkedQuery.Reply {
+    private func deferredReply() -> ParkedQuery.Reply {
         let loop = connection.channel.eventLoop
         let bound = NIOLoopBound(self, eventLoop: loop)
         return .stream { message in

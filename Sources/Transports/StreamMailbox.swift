@@ -26,7 +26,7 @@ final class StreamMailbox: Sendable {
     init() throws(SystemError) { signal = try WakeSignal() }
 
     /// How the forwarding thread delivers upstream's answer to `connection`.
-    func way(to connection: StreamHandle) -> ParkedQuery.Reply {
+    func deferredReply(to connection: StreamHandle) -> ParkedQuery.Reply {
         .stream { self.post($0, to: connection) }
     }
 

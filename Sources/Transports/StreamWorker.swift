@@ -232,7 +232,7 @@ package struct StreamWorker: ~Copyable {
         case .bytes(let count):
             let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
             let (mailbox, handle) = (mailbox, connection.handle)
-            if connection.session.receive(bytes, responder, replyLater: { mailbox.way(to: handle) }) {
+            if connection.session.receive(bytes, responder, replyLater: { mailbox.deferredReply(to: handle) }) {
                 touch(connection)
             }
         case .end: connection.session.endInput()
@@ -254,7 +254,7 @@ package struct StreamWorker: ~Copyable {
             }
             guard !connection.isBlocked, turns > 0, connection.session.canProceed(responder) else { break }
             turns -= 1
-            if connection.session.proceed(responder, replyLater: { mailbox.way(to: handle) }) { touch(connection) }
+            if connection.session.proceed(responder, replyLater: { mailbox.deferredReply(to: handle) }) { touch(connection) }
         }
         if connection.session.isFinished, !connection.isBlocked { return close(connection) }
         watch(connection)
