@@ -17,7 +17,7 @@ package final class ParkedQuery: @unchecked Sendable {
         /// Into the connection; empty bytes mean that there is no answer.
         case stream(@Sendable (UnsafeRawBufferPointer) -> Void)
         /// To no client: reports upstream's answer.
-        case report(@Sendable (UpstreamStatement) -> Void)
+        case report(@Sendable (UpstreamResult) -> Void)
     }
 
     let message: UnsafeRawBufferPointer
@@ -100,7 +100,7 @@ package final class Forwarding: Sendable {
     }
 
     /// Asks upstream for `key` as a lookup would, and waits for the answer until `deadline`, on the engine's clock.
-    package func ask(_ key: FetchKey, until deadline: UInt64) async -> UpstreamStatement {
+    package func ask(_ key: FetchKey, until deadline: UInt64) async -> UpstreamResult {
         await withCheckedContinuation { continuation in
             let client = SocketAddress(high: 0, low: 0x7F00_0001, port: 0, isIPv6: false)
             let request = Lookup.Request(client: client, transport: .tcp, arrival: .now())
@@ -136,7 +136,7 @@ package final class Forwarding: Sendable {
 }
 
 /// Upstream's answer to a question, or why there is none.
-package enum UpstreamStatement: Sendable {
+package enum UpstreamResult: Sendable {
     case answered(UpstreamAnswer, UpstreamAnswer.Origin)
     case failed(String)
 }
