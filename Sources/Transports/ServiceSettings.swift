@@ -4,7 +4,7 @@ package import Pipeline
 import Platform
 
 /// Which clients get the reason of an answer in an extended error.
-package enum Explains: String, Sendable, CaseIterable { case loopback, all, off }
+package enum ReasonAudience: String, Sendable, CaseIterable { case loopback, all, off }
 
 /// Settings of the service, shared by all serving threads.
 package struct ServiceSettings: Sendable {
@@ -12,11 +12,11 @@ package struct ServiceSettings: Sendable {
     /// Sent to clients that ask for it (NSID, RFC 5001); empty: never sent.
     var identity: [UInt8]
     var streams = StreamLimits()
-    var explains = Explains.off
+    var explains = ReasonAudience.off
 
     package init(
         cookie: ServerCookie, identity: [UInt8] = [],
-        streams: StreamLimits = StreamLimits(), explains: Explains = .off
+        streams: StreamLimits = StreamLimits(), explains: ReasonAudience = .off
     ) {
         self.cookie = cookie
         self.identity = identity

@@ -13,7 +13,7 @@ import Testing
 struct ReasonTests {
     /// INFO-CODE and text; nil where there is no such option.
     private func reason(
-        _ packet: Packet, _ explains: Explains = .loopback, over transport: Transport = .udp,
+        _ packet: Packet, _ explains: ReasonAudience = .loopback, over transport: Transport = .udp,
         from client: SocketAddress = WireWorld.loopback
     ) throws -> String? {
         var world = try WireWorld(forwards: true, explains: explains)

@@ -59,7 +59,7 @@ struct WireWorld: ~Copyable {
     private static let guardByte: UInt8 = 0xA5
 
     init(
-        forwards: Bool = false, trustAuthenticData: Bool = false, explains: Explains = .off,
+        forwards: Bool = false, trustAuthenticData: Bool = false, explains: ReasonAudience = .off,
         serves network: String? = nil, leased: [String] = [], routes: [String] = [],
         ring: LookupRing? = nil
     ) throws {

@@ -120,7 +120,7 @@ package struct Configuration: Sendable {
     package var history = History()
     package var dnstap = Dnstap()
     /// Which clients are told the reason of an answer in its EDNS.
-    package var explains = Explains.loopback
+    package var explains = ReasonAudience.loopback
     /// The control socket.
     package var control = Endpoint(defaultControlPath, isDefault: true)
     /// The inspector page.
