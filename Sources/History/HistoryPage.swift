@@ -81,7 +81,7 @@ extension HistoryStore {
 
     /// The lookups of one navigation: what the same client asked at nearly the same time (`window`, microseconds) about
     /// the name of lookup `id`, the names of its chain, and their `_PORT._https` names; the oldest first.
-    package func family(
+    package func navigation(
         around id: Int64, window: UInt64 = 2_000_000, limit: Int = 100
     ) throws(Problem) -> HistoryPage {
         try read { database in
@@ -89,7 +89,7 @@ extension HistoryStore {
             guard try search.prepare(LookupFilter()) else { return HistoryPage() }
             let page = try search.page(ofLookup: id)
             guard let lookup = page.lookups.first else { return HistoryPage() }
-            guard try search.prepare(familyOf: lookup, window: window) else { return page }
+            guard try search.prepare(navigationOf: lookup, window: window) else { return page }
             return try search.page(above: 0, below: .max, limit: limit, newestFirst: false)
         }
     }

@@ -52,9 +52,9 @@ struct HistorySearch {
     }
 
     /// The navigation that `lookup` belongs to; false when nothing can be found.
-    mutating func prepare(familyOf lookup: StoredLookup, window: UInt64) throws -> Bool {
+    mutating func prepare(navigationOf lookup: StoredLookup, window: UInt64) throws -> Bool {
         let (time, client, process, patterns) = lookup.withRecord { record in
-            (record.time, record.client, record.process, Self.familyNames(record))
+            (record.time, record.client, record.process, Self.navigationNames(record))
         }
         since = time - min(window, time)
         until = time.addingReportingOverflow(window).overflow ? .max : time + window
@@ -70,7 +70,7 @@ struct HistorySearch {
         return clients?.isEmpty != true && names?.isEmpty != true
     }
 
-    private static func familyNames(_ record: LookupRecord) -> [NamePattern] {
+    private static func navigationNames(_ record: LookupRecord) -> [NamePattern] {
         var wires: [[UInt8]] = []
         func add(_ offset: Int) {
             var wire: [UInt8] = []

@@ -109,8 +109,8 @@ struct InspectorPages: Sendable {
     /// One visit, as a part of the list or as a page of its own.
     private func lookup(_ request: Request, _ id: String?) -> Response {
         guard let id = id.flatMap({ Int64($0) }), let store = api.history?.store,
-            let found = try? store.family(around: id),
-            // The row's own visit: the family has also what an alias led to.
+            let found = try? store.navigation(around: id),
+            // Only the row's own visit: the navigation also includes lookups of alias targets.
             let navigation = Navigation.group(LoggedLookup.all(of: found).reversed()).first(where: { visit in
                 visit.lookups.contains { $0.key == id }
             })

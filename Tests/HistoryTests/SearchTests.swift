@@ -108,7 +108,7 @@ struct SearchTests {
     }
 
     @Test("A navigation is what one client asked about a name and its chain within two seconds")
-    func family() throws {
+    func navigation() throws {
         let feed = try HistoryWriterFeed()
         let browser = ClientProcess(pid: 7, command: "firefox")
         feed.note([
@@ -124,10 +124,10 @@ struct SearchTests {
             lookup("www.acme.org.", .a, 13_000, process: browser),  // Long after.
         ])
         try feed.finish()
-        #expect(try feed.store.family(around: 2).lookups.map(\.id) == [2, 3, 4, 5, 6])
-        #expect(try feed.store.family(around: 5).lookups.map(\.id) == [2, 3, 4, 5])
-        #expect(try feed.store.family(around: 1).lookups.map(\.id) == [1])
-        #expect(try feed.store.family(around: 99).lookups.isEmpty)
+        #expect(try feed.store.navigation(around: 2).lookups.map(\.id) == [2, 3, 4, 5, 6])
+        #expect(try feed.store.navigation(around: 5).lookups.map(\.id) == [2, 3, 4, 5])
+        #expect(try feed.store.navigation(around: 1).lookups.map(\.id) == [1])
+        #expect(try feed.store.navigation(around: 99).lookups.isEmpty)
     }
 
     @Test("One lookup is found by its identifier, names by how they or their labels start")
@@ -138,7 +138,7 @@ struct SearchTests {
         #expect(try feed.store.lookup(2)?.lookups.map(\.number) == [2])
         for id in [4, 0, -1, .max, .min] as [Int64] {
             #expect(try feed.store.lookup(id) == nil)
-            #expect(try feed.store.family(around: id).lookups.isEmpty)
+            #expect(try feed.store.navigation(around: id).lookups.isEmpty)
             #expect(try feed.store.search(LookupFilter(), before: id, limit: 9).lookups.count == (id > 3 ? 3 : 0))
             #expect(try feed.store.search(LookupFilter(), after: id, limit: 9).lookups.count == (id > 3 ? 0 : 3))
         }

@@ -231,7 +231,7 @@ struct StoreTests {
                 return true
             }
             _ = try store.statistics()
-            _ = try store.family(around: Int64.random(in: 1...5000, using: &random))
+            _ = try store.navigation(around: Int64.random(in: 1...5000, using: &random))
             _ = try store.names(startingWith: "a", limit: 3)
             _ = try store.search(LookupFilter(), limit: 50).entries
         }
