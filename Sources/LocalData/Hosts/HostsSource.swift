@@ -45,8 +45,10 @@ extension HostsTable {
     private func answerForward(_ lookup: inout Lookup) -> HostsOutcome {
         // Checked before the name itself, which a wildcard may cover: the addresses belong to the name after the
         // underscores.
-        if lookup.question.type == .https || lookup.question.type == .svcb, let family = findFamily(lookup.name) {
-            return answer(family.override, base: family.base, &lookup)
+        if lookup.question.type == .https || lookup.question.type == .svcb,
+            let service = findServiceOverride(lookup.name)
+        {
+            return answer(service.override, base: service.base, &lookup)
         }
         if let override = find(lookup.name) { return answer(override, base: 0, &lookup) }
         return .pass
@@ -54,7 +56,7 @@ extension HostsTable {
 
     /// Whether an override answers for `name`: directly, as one of its service names (HTTPS and SVCB), or reverse.
     public func owns(_ name: borrowing LookupName) -> Bool {
-        nameCount > 0 && (find(name) != nil || findFamily(name) != nil || reverseRange(name) != nil)
+        nameCount > 0 && (find(name) != nil || findServiceOverride(name) != nil || reverseRange(name) != nil)
     }
 
     /// NODATA for an overridden name: follows `.exists` if no later source had the type.
@@ -62,7 +64,7 @@ extension HostsTable {
         // The response holds nothing from later sources; the decision must not either.
         lookup.decision.reset(keepingHops: true)
         lookup.decision.source = .hosts
-        if let override = find(lookup.name) ?? findFamily(lookup.name)?.override {
+        if let override = find(lookup.name) ?? findServiceOverride(lookup.name)?.override {
             let entry = entry(override)
             lookup.decision.place = place(entry.file, entry.line)
         } else if let range = reverseRange(lookup.name) {
@@ -158,7 +160,7 @@ extension HostsTable {
     /// For `_8443._https.NAME`, `_https.NAME` and the like: the override of NAME, and the label at which NAME starts.
     ///
     /// - RFC: 9460 2.3 and 9.1; 8552 for the underscores.
-    private func findFamily(_ name: borrowing LookupName) -> (override: UInt32, base: Int)? {
+    private func findServiceOverride(_ name: borrowing LookupName) -> (override: UInt32, base: Int)? {
         var base = 0
         while base < 2, base + 1 < name.labelCount, name.labelLength(at: base) > 1,
             name.label(at: base)[0] == UInt8(ascii: "_")
