@@ -220,7 +220,7 @@ final class RunningDaemon: Sendable {
         reloading.watcher.end()
         leases.clock.end()
         await serving.join()
-        forwarding.stop(within: Self.lastAnswers)
+        forwarding.stop(within: Self.drainTimeout)
         await threads.join()
     }
 
@@ -237,5 +237,5 @@ final class RunningDaemon: Sendable {
 
     private static let silent = QuietLogger.make()
     /// Microseconds that upstream has at the end to answer what waits.
-    private static let lastAnswers: UInt64 = 2_000_000
+    private static let drainTimeout: UInt64 = 2_000_000
 }

@@ -23,7 +23,7 @@ package final class EncryptedListener: Sendable {
     private let served = Mutex<[Address]>([])
 
     /// At shutdown, how long clients have to take their last answers.
-    private static let lastWrites = TimeAmount.seconds(1)
+    private static let drainTimeout = TimeAmount.seconds(1)
 
     package init(
         threads: Int, certificate: ServerCertificate, store: ServedDataStore, forwarding: Forwarding,
@@ -108,7 +108,7 @@ package final class EncryptedListener: Sendable {
     /// Takes no new queries, sends outstanding answers, closes all connections and ends the event loops.
     package func shutDown() async {
         for (_, bound) in loops { bound.execute { $0.end() } }
-        let deadline = NIODeadline.now() + Self.lastWrites
+        let deadline = NIODeadline.now() + Self.drainTimeout
         for (_, bound) in loops {
             while NIODeadline.now() < deadline, await !bound.ask({ $0.isEmpty }) {
                 try? await Task.sleep(for: .milliseconds(5))

@@ -59,7 +59,7 @@ final class EncryptedConnection {
     var owed = 0 {
         didSet {
             guard owed == 0 else { return }
-            if isEnding { closeAfterWrites() } else { watch() }
+            if isEnding { closeAfterWrites() } else { scheduleIdleCheck() }
         }
     }
     private var lastActivity: NIODeadline
@@ -67,7 +67,7 @@ final class EncryptedConnection {
     private var isEnding = false
     private var isClosed = false
     /// The single pending idle check; nil while answers are outstanding.
-    private var look: Scheduled<Void>?
+    private var idleCheck: Scheduled<Void>?
 
     /// After a late answer, the client has at least this long.
     private static let leastPause = TimeAmount.milliseconds(100)
@@ -78,13 +78,13 @@ final class EncryptedConnection {
         idleTimeout = .milliseconds(Int64(milliseconds))
         lastActivity = channel.eventLoop.now
         // An unfinished handshake counts as idle.
-        watch()
+        scheduleIdleCheck()
     }
 
     func hasClosed() {
         isClosed = true
-        look?.cancel()
-        look = nil
+        idleCheck?.cancel()
+        idleCheck = nil
     }
 
     func touch() { lastActivity = channel.eventLoop.now }
@@ -109,15 +109,15 @@ final class EncryptedConnection {
     }
 
     /// Schedules a check for when the connection could first be idle for too long, unless one is pending.
-    private func watch() {
-        guard look == nil, !isClosed else { return }
+    private func scheduleIdleCheck() {
+        guard idleCheck == nil, !isClosed else { return }
         let bound = NIOLoopBound(self, eventLoop: channel.eventLoop)
-        look = channel.eventLoop.scheduleTask(in: max(timeLeft, Self.leastPause)) {
+        idleCheck = channel.eventLoop.scheduleTask(in: max(timeLeft, Self.leastPause)) {
             let connection = bound.value
-            connection.look = nil
+            connection.idleCheck = nil
             if connection.owed > 0 { return }
             if connection.timeLeft > .nanoseconds(0) {
-                connection.watch()
+                connection.scheduleIdleCheck()
             } else {
                 connection.channel.close(promise: nil)
             }

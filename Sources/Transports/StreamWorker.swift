@@ -24,9 +24,9 @@ package struct StreamWorker: ~Copyable {
     /// How long a listener pauses if there is no descriptor for its next connection, in microseconds.
     private static let rest: UInt64 = 100_000
     /// At shutdown, how long clients have to take their last answers, in microseconds.
-    private static let lastWrites: UInt64 = 1_000_000
+    private static let drainTimeout: UInt64 = 1_000_000
     /// How often to check that they have, in microseconds.
-    private static let lastLook: UInt64 = 5_000
+    private static let drainCheckInterval: UInt64 = 5_000
 
     private let mailbox: StreamMailbox
     private let responder: StreamResponder
@@ -122,7 +122,7 @@ package struct StreamWorker: ~Copyable {
     /// Milliseconds until something is due; -1 if nothing is.
     private func timeout(_ now: UInt64) -> Int32 {
         // No event reports that a client has taken the last bytes.
-        var due = endsBy.map { min($0, now + Self.lastLook) } ?? .max
+        var due = endsBy.map { min($0, now + Self.drainCheckInterval) } ?? .max
         if !resting.isEmpty { due = min(due, restsUntil) }
         if oldest >= 0 { due = min(due, slots[oldest].lastActivity + idleTimeout) }
         guard due < .max else { return -1 }
@@ -146,7 +146,7 @@ package struct StreamWorker: ~Copyable {
         guard isEnding, endsBy == nil else { return }
         for listener in listeners { stop(listener) }
         responder.isEnding = true
-        endsBy = Moment.monotonicMicroseconds() + Self.lastWrites
+        endsBy = Moment.monotonicMicroseconds() + Self.drainTimeout
     }
 
     private mutating func watch(_ listener: ListeningSocket) {
