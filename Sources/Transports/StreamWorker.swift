@@ -254,7 +254,9 @@ package struct StreamWorker: ~Copyable {
             }
             guard !connection.isBlocked, turns > 0, connection.session.canProceed(responder) else { break }
             turns -= 1
-            if connection.session.proceed(responder, replyLater: { mailbox.deferredReply(to: handle) }) { touch(connection) }
+            if connection.session.proceed(responder, replyLater: { mailbox.deferredReply(to: handle) }) {
+                touch(connection)
+            }
         }
         if connection.session.isFinished, !connection.isBlocked { return close(connection) }
         watch(connection)
