@@ -7,12 +7,12 @@ import Synchronization
 import Transports
 import Upstream
 
-/// What the daemon itself says about a name.
+/// Explanations by the running daemon.
 extension DaemonControl {
-    /// Why `name` is answered as it is, from what the daemon serves now and what it remembers.
+    /// Explains the answer for `name` from the data served now and the cache.
     ///
-    /// Nothing is changed by it. With `asks`, what is not known here is asked upstream first, as a lookup would, and
-    /// the answer is kept as a lookup's would; that takes no longer than a client would be kept waiting.
+    /// Without side effects, unless `asks`: then unknown names are asked upstream first, and the answers are cached, as
+    /// for a lookup. That takes no longer than a client would be kept waiting.
     package func why(_ name: Name, _ type: RecordType, asks: Bool = false) async -> Explanation {
         let (data, files, upstream, leases) = daemon.state.withLock {
             (
@@ -28,7 +28,8 @@ extension DaemonControl {
         var builder = ExplanationBuilder(sources(memory), name, type)
         if asks, type != .any {
             let deadline = memory.now + daemon.forwarding.patience
-            // Without a detour through what is remembered: who asks to ask wants to know what upstream says now.
+            // With `asks`, the first question goes to upstream even if it is cached: the user wants to know the answer
+            // now.
             for _ in 0..<Decision.maximumHops where asked == nil || builder.needsUpstream {
                 guard builder.needsUpstream || builder.isRemembered else { break }
                 let key = FetchKey(builder.lastName, Question(type: type))
@@ -48,7 +49,7 @@ extension DaemonControl {
             }
         }
         let complete = builder
-        // It reads files, which may be large: not on a thread that others wait for.
+        // Reads files, which may be large, so not on a thread that others need.
         var explanation: Explanation
         do {
             explanation = try await NIOThreadPool.singleton.runIfActive { complete.build() }

@@ -1,7 +1,7 @@
 import LocalData
 import Upstream
 
-/// What a reload changed, in words.
+/// Describes what a reload changed.
 enum ReloadReport {
     static func changes(from old: ConfigurationSources, to new: ConfigurationSources) -> String {
         var parts: [String] = []
