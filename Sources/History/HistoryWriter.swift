@@ -3,20 +3,20 @@ internal import Glibc
 package import LookupLog
 internal import Synchronization
 
-/// Puts every lookup into the history.
+/// Stores every lookup in the history.
 ///
-/// On the log thread it only copies, and above the rate limit not even that. A thread of its own writes what has gathered
-/// in one transaction, a quarter of a second after the last at the earliest. What can't be kept is counted by reason,
-/// and the count becomes a row of its own.
+/// On the log thread it only copies, and above the rate limit it only counts. Its own thread writes the collected
+/// lookups in one transaction, at most every quarter of a second. Lookups that can't be stored are counted by reason;
+/// the count becomes a row.
 ///
-/// Unchecked: `intake` belongs to the log thread alone.
+/// `@unchecked`: `intake` belongs to the log thread.
 package final class HistoryWriter: LookupObserver, @unchecked Sendable {
     private let mailbox: HistoryMailbox
-    /// Behind a pointer, so that a lookup that is left out costs no more than being counted.
+    /// Behind a pointer, so that skipping a lookup costs no more than counting it.
     private let intake: UnsafeMutablePointer<Intake>
     private let thread: pthread_t?
 
-    /// - Parameter report: told once when writing fails and once when it works again; a sentence for the operator.
+    /// - Parameter report: called with a sentence for the operator when writing fails, and when it works again.
     package init(
         store: HistoryStore, limits: HistoryLimits = HistoryLimits(),
         report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
@@ -44,40 +44,40 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
     private static let run: @convention(c) (UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? = { argument in
         guard let argument else { return nil }
         let work = Unmanaged<HistoryWork>.fromOpaque(argument).takeRetainedValue()
-        // Signals are for the threads that expect them.
+        // Other threads handle signals.
         var all = sigset_t()
         sigfillset(&all)
         pthread_sigmask(SIG_SETMASK, &all, nil)
         clinux_name_thread(pthread_self(), "history")
-        // As a batch job, it does not push a serving thread aside when the log thread wakes it.
+        // At batch priority it does not preempt a serving thread when the log thread wakes it.
         var parameters = sched_param()
         _ = sched_setscheduler(0, HistoryWriter.batch, &parameters)
         work.run()
         return nil
     }
 
-    /// SCHED_BATCH, which Glibc's module hides.
+    /// SCHED_BATCH, which the Glibc module hides.
     private static let batch: Int32 = 3
 
     // MARK: On the log thread
 
-    /// What the log thread has gathered and not handed over.
+    /// What the log thread has collected and not yet passed on.
     private struct Intake {
         var batch = HistoryBatch()
-        /// Lookups that may still be kept; more come with time.
+        /// How many more lookups may be stored now; refilled over time.
         var tokens: Int
         let rate: Int
-        /// In parts of a billion.
+        /// A fraction of a token, in billionths.
         var partOfToken: UInt64 = 0
-        /// Nanoseconds.
+        /// When tokens were last added, in nanoseconds.
         var refilled = HistoryClock.monotonic
-        /// Lookups left out, and the time of the first of them.
+        /// Skipped lookups, and the time of the first.
         var skipped = 0
         var skippedSince: UInt64 = 0
         var missed = 0
         var missedSince: UInt64 = 0
 
-        /// So much of a burst is kept, in seconds of the rate.
+        /// The bucket holds this many seconds' worth of the rate.
         static let depth = 2
 
         init(rate: Int) {
@@ -96,7 +96,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
         }
     }
 
-    /// Bytes that wait for the writer at most.
+    /// The most bytes waiting for the writer.
     private static let mostBytes = 4 << 20
 
     package func note(_ record: LookupRecord, id: UInt64) {
@@ -140,7 +140,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
         add(&intake.pointee.missed, since: intake.pointee.missedSince, mailbox.isFailing ? .disk : .behind)
     }
 
-    /// Writes what is there, for two seconds at most, and ends the thread.
+    /// Writes the rest, for two seconds at most, and ends the thread.
     package func finish() {
         flush()
         mailbox.stop()
@@ -148,14 +148,14 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
         if mailbox.waitForEnd(milliseconds: 2000) { pthread_join(thread, nil) } else { pthread_detach(thread) }
     }
 
-    // MARK: For others
+    // MARK: Statistics
 
     package struct Statistics: Sendable, Hashable {
         /// Lookups written since the start.
         package var written: Int
-        /// Lookups that were not kept since the start, by reason.
+        /// Lookups not stored since the start, by reason.
         package var lost: [HistoryLoss.Reason: Int]
-        /// Writing does not work just now.
+        /// Writing fails at the moment.
         package var isFailing: Bool
     }
 
@@ -166,7 +166,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
 
 /// The clocks of the history.
 enum HistoryClock {
-    /// Nanoseconds, to a few milliseconds.
+    /// Nanoseconds, accurate to a few milliseconds.
     static var monotonic: UInt64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
