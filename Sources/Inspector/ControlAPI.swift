@@ -8,13 +8,13 @@ package import LookupLog
 import NIOCore
 import ServiceLifecycle
 
-/// What the control socket and the inspector tell and do, as HTTP with JSON: `Formats` in the documentation lists it.
+/// The API of control socket and inspector, as HTTP with JSON; `Formats` in the documentation lists it.
 ///
-/// All of it reads snapshots; no serving thread waits for any of it.
+/// It reads snapshots: no serving thread ever waits for it.
 package struct ControlAPI: Sendable {
     let control: DaemonControl
     let live: LiveLookups
-    /// Nil: not kept.
+    /// Nil: lookups are not stored.
     let history: KeptHistory?
 
     package init(_ control: DaemonControl, live: LiveLookups, history: KeptHistory?) {
@@ -121,7 +121,7 @@ package struct ControlAPI: Sendable {
         do { return try body() } catch { return failure(error.reason, status: error.status) }
     }
 
-    /// The value as JSON, or the sentence that says why there is none.
+    /// The value as JSON, or the error as a sentence.
     static func answer(_ value: () async throws -> some Encodable) async throws -> Response {
         do { return json(try await value()) } catch let failure as APIFailure {
             return self.failure(failure.reason, status: failure.status)
@@ -135,7 +135,7 @@ package struct ControlAPI: Sendable {
 
     // MARK: Lookups
 
-    /// Kept lookups, the oldest first, in one of the forms of `LookupExport`.
+    /// Stored lookups, oldest first, in one of the forms of `LookupExport`.
     private func lookups(_ request: Request) throws(APIFailure) -> Response {
         let parameters = try APIParameters(request, of: "filter", "format", "colors", "limit")
         let history = try keptHistory()
@@ -147,7 +147,7 @@ package struct ControlAPI: Sendable {
         return Response(
             status: .ok, headers: [.contentType: Self.contentType(form), .cacheControl: "no-store"],
             body: ResponseBody { writer in
-                // What came before the request is in it.
+                // So that lookups before this request are included.
                 await history.catchUp(with: control)
                 try await export.write(from: history.store) { bytes in
                     if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
@@ -156,7 +156,7 @@ package struct ControlAPI: Sendable {
             })
     }
 
-    /// The last kept lookups, then those that come, until the client goes.
+    /// The last stored lookups, then new ones, until the client disconnects.
     private func follow(_ request: Request) throws(APIFailure) -> Response {
         let parameters = try APIParameters(request, of: "filter", "format", "colors", "last")
         let filter = try Self.filter(parameters)
@@ -166,7 +166,7 @@ package struct ControlAPI: Sendable {
         }
         let last = try parameters.number("last", in: 0...1_000_000, 0)
         let colors = parameters.flag("colors")
-        // Watched from now on, so that nothing falls between what is kept and what comes.
+        // Subscribe first, so that nothing is missed between stored and new lookups.
         guard let subscription = live.subscribe(lines, colors: colors, where: { filter.matches($0) }) else {
             throw APIFailure(.tooManyRequests, "\(LiveLookups.most) others follow the lookups already; end one of them")
         }
@@ -175,9 +175,10 @@ package struct ControlAPI: Sendable {
         return Response(
             status: .ok, headers: [.contentType: Self.contentType(form), .cacheControl: "no-store"],
             body: ResponseBody { writer in
-                // Who has gone is noticed also where nothing comes that it could be told.
+                // Detects a client that disconnects while there is nothing to send.
                 try await request.body.consumeWithCancellationOnInboundClose { _ in
-                    // The head goes out with the first byte: whoever waits for it knows that nothing is missed from then on.
+                    // The head is sent with the first byte: a client that waits for it knows that it will miss nothing
+                    // afterwards.
                     if form == .json { try await writer.write(ByteBuffer(string: "\n")) }
                     if history == nil {
                         var head = LookupFormatter(lines)
@@ -190,7 +191,7 @@ package struct ControlAPI: Sendable {
                         shown = try await export.write(from: history.store) { bytes in
                             if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
                         }
-                        // What another daemon wrote before has numbers of its own.
+                        // Lookups of an earlier daemon are numbered separately.
                         if shown > control.logged { shown = 0 }
                     }
                     for await lines in subscription.cancelOnGracefulShutdown() {
@@ -237,7 +238,7 @@ package struct ControlAPI: Sendable {
     }
 }
 
-/// The history while it is written.
+/// The history and its writer.
 package struct KeptHistory: Sendable {
     package let store: HistoryStore
     package let writer: HistoryWriter
@@ -247,14 +248,14 @@ package struct KeptHistory: Sendable {
         self.writer = writer
     }
 
-    /// Lookups that have come so far and are in it, or never will be.
+    /// Lookups so far that are stored or never will be.
     var settled: UInt64 {
         let numbers = writer.statistics
-        // What the log never got has no number there.
+        // Losses before the log have no number there.
         return UInt64(numbers.written + numbers.lost.reduce(0) { $0 + ($1.key == .log ? 0 : $1.value) })
     }
 
-    /// Waits until it has all that was answered before this call, for two seconds at most.
+    /// Waits until it has all lookups answered before this call, for two seconds at most.
     func catchUp(with control: DaemonControl) async {
         await control.catchUp()
         let logged = control.logged
@@ -264,7 +265,7 @@ package struct KeptHistory: Sendable {
     }
 }
 
-/// An override that is to be leased.
+/// An override to lease.
 package struct OverrideWish: Codable, Sendable {
     package var name: String
     package var addresses: [String]
@@ -278,7 +279,7 @@ package struct OverrideWish: Codable, Sendable {
     }
 }
 
-/// Says in JSON that there is no such request.
+/// Answers unknown requests with an error in JSON.
 struct UnknownRequests: RouterMiddleware {
     func handle(
         _ request: Request, context: BasicRequestContext,

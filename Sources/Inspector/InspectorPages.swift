@@ -10,14 +10,14 @@ import LookupLog
 import NIOCore
 import ServiceLifecycle
 
-/// The pages, drawn from snapshots at each request.
+/// The pages, drawn from snapshots for each request.
 struct InspectorPages: Sendable {
     let api: ControlAPI
-    /// Whoever reaches the page may also change things: only where it is reached from this machine alone.
+    /// Whether this page may change things: only if it is reachable from this machine alone.
     let mayChange: Bool
     var control: DaemonControl { api.control }
 
-    /// Lookups of one page, before those of a visit are put together.
+    /// Lookups per page, before they are grouped by navigation.
     static let pageSize = 100
 
     init(_ api: ControlAPI, mayChange: Bool) {
@@ -54,7 +54,7 @@ struct InspectorPages: Sendable {
         let before = parameters["before"].flatMap { Int64($0) }
         var problem: String?
         var found: HistoryPage?
-        // Looked at first: what comes in between is told again, not never.
+        // Read first: a lookup that arrives in between is then shown twice rather than never.
         let newest = newestKey
         do throws(APIFailure) {
             found = try search(query, before: before)
@@ -97,7 +97,7 @@ struct InspectorPages: Sendable {
         }
     }
 
-    /// A question that gives the first row of an empty page.
+    /// A command whose lookup would be the first row of an empty page.
     private var exampleQuery: String {
         guard let first = control.addresses.first?.address, let colon = first.lastIndex(of: ":") else {
             return "dig acme.org"
@@ -106,7 +106,7 @@ struct InspectorPages: Sendable {
         return "dig @\(host) -p \(first[first.index(after: colon)...]) acme.org"
     }
 
-    /// One visit, as a part of the list or as a page of its own.
+    /// One navigation, as part of the list or as a page.
     private func lookup(_ request: Request, _ id: String?) -> Response {
         guard let id = id.flatMap({ Int64($0) }), let store = api.history?.store,
             let found = try? store.navigation(around: id),
@@ -150,7 +150,7 @@ struct InspectorPages: Sendable {
         return page(.names, title: "\(name)", NamePage.body(explanations, recent: recent, forms: forms))
     }
 
-    /// Completes the word of a filter that is being typed.
+    /// Completes a word of the filter being typed.
     private func complete(_ request: Request) -> Response {
         let word = APIParameters(request)["q"] ?? ""
         let start = word.hasPrefix("name:") ? String(word.dropFirst(5)) : word
@@ -179,7 +179,7 @@ struct InspectorPages: Sendable {
         do { try control.addOverride(form["name"] ?? "", addresses, seconds: seconds) } catch {
             return overrides("", problem: error.description)
         }
-        // Only to pages of ours.
+        // Redirects only to our own pages.
         let back = form["back"].flatMap { $0 == "/name" || $0.hasPrefix("/name/") ? $0 : nil }
         return Self.see(back ?? "/overrides")
     }
@@ -215,7 +215,7 @@ struct InspectorPages: Sendable {
         return page(.upstreams, title: "Upstreams", UpstreamsPage.body(control.upstreams(), roundTrips: plots))
     }
 
-    /// What a form of ours sends.
+    /// The fields of one of our forms.
     private func form(_ request: Request) async throws -> APIParameters {
         guard mayChange else {
             throw HTTPError(.forbidden, message: "Only an inspector on a loopback address changes things.")
@@ -254,7 +254,7 @@ struct InspectorPages: Sendable {
         return page(.health, title: "Health", body)
     }
 
-    // MARK: What all have in common
+    // MARK: Shared parts
 
     static var now: UInt64 { UInt64(time(nil)) }
 
@@ -283,17 +283,17 @@ struct InspectorPages: Sendable {
 
     // MARK: Live
 
-    /// Server-sent events: the pulse of the header each second, and how many lookups have come that fit the page.
+    /// Server-sent events: the header's pulse every second, and how many new lookups match the page's filter.
     private func events(_ request: Request) -> Response {
         let parameters = APIParameters(request)
         let filter = (try? LookupFilter(words: parameters["q"] ?? "")) ?? LookupFilter()
-        // A browser that comes again says how far it had got.
+        // A reconnecting browser says which event it received last.
         let start = (request.headers[HTTPField.Name("Last-Event-ID")!] ?? parameters["after"]).flatMap { Int64($0) }
         return Response(
             status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
             body: ResponseBody { writer in
                 try await writer.write(ByteBuffer(string: "retry: 2000\n\n"))
-                // What the page shows already.
+                // The last lookup that the page already shows.
                 var newest = start ?? newestKey
                 var settled: UInt64?
                 var beat = 0
@@ -307,7 +307,7 @@ struct InspectorPages: Sendable {
                             newest = first.id
                             text += "id: \(newest)\nevent: lookups\ndata: \(found.lookups.count)\n\n"
                         } else if found != nil {
-                            // What does not fit is not looked at again; in a file that was begun anew, all is new.
+                            // Lookups that don't match are not checked again; in a newly created file all are new.
                             newest = end
                         }
                     }
@@ -326,7 +326,7 @@ struct InspectorPages: Sendable {
     }
 }
 
-/// Ticks until it is let go of.
+/// Ticks until it is released.
 struct AsyncTimer: AsyncSequence, Sendable {
     let interval: Duration
 

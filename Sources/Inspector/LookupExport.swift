@@ -1,7 +1,7 @@
 package import History
 package import LookupLog
 
-/// Kept lookups as bytes for people and programs, the oldest first: what `stub53 log` writes, from a daemon or a file.
+/// Exports stored lookups, oldest first: the output of `stub53 log`, from a daemon or a file.
 package struct LookupExport: Sendable {
     package enum Form: String, Sendable, CaseIterable {
         case text, json, csv, pcapng
@@ -12,7 +12,7 @@ package struct LookupExport: Sendable {
     private let filter: LookupFilter
     private let limit: Int?
 
-    /// - Parameter limit: the newest so many; nil: all that fit.
+    /// - Parameter limit: only the newest so many; nil: all matches.
     package init(form: Form, colors: Bool, filter: LookupFilter, limit: Int?) {
         self.form = form
         self.colors = colors
@@ -22,7 +22,7 @@ package struct LookupExport: Sendable {
 
     private static let pageSize = 1000
 
-    /// Hands the bytes to `take`, piece by piece; returns the log's number of the last lookup.
+    /// Passes the bytes to `take` in pieces; returns the last lookup's number in the log.
     @discardableResult
     package func write(
         from store: HistoryStore, take: ([UInt8]) async throws -> Void
@@ -40,7 +40,7 @@ package struct LookupExport: Sendable {
         }
     }
 
-    /// What the first lookup comes after; nil when none is wanted.
+    /// The identifier before the first lookup to export; nil if there is none.
     private func start(in store: HistoryStore) async throws -> Int64? {
         guard let limit else { return 0 }
         var left = limit
@@ -51,7 +51,7 @@ package struct LookupExport: Sendable {
             guard let oldest = page.lookups.last else { break }
             before = oldest.id
             if page.next == nil { return 0 }
-            // A million takes seconds: others want to get on, too.
+            // Going through a million takes seconds: let other tasks run.
             try Task.checkCancellation()
             await Task.yield()
         }

@@ -2,7 +2,7 @@ import Hummingbird
 import ServiceLifecycle
 
 extension Application {
-    /// Runs until the service ends, and ends then: who does not read its answer does not hold the service up.
+    /// Runs until the service ends, without waiting for clients that don't read their responses.
     func runUntilShutdown() async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await run() }
@@ -10,7 +10,7 @@ extension Application {
                 try await gracefulShutdown()
                 try await Task.sleep(for: .milliseconds(500))
             }
-            // Whichever comes first: the end, or the end of our patience, which closes all connections.
+            // Whichever comes first; then all connections are closed.
             try await group.next()
             group.cancelAll()
             try? await group.waitForAll()

@@ -2,7 +2,7 @@ import Daemon
 import Lookup
 import LookupLog
 
-/// How the service is: rates, durations, codes, what was lost.
+/// The service's health: rates, durations, codes, losses.
 enum HealthPage {
     static func body(
         _ statistics: DaemonStatistics, _ seconds: [LookupTotals.Second], now: UInt64, history: [(String, String)]

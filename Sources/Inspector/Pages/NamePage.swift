@@ -1,7 +1,7 @@
 import Daemon
 import Lookup
 
-/// A name: why it is answered as it is, what a browser makes of it, and who asked for it.
+/// A name: why it is answered as it is, what a browser does with it, and which clients asked for it.
 enum NamePage {
     static func body(_ explanations: [Explanation], recent: HTML, forms: HTML) -> HTML {
         guard let first = explanations.first else { return "" }

@@ -1,7 +1,7 @@
 import Lookup
 import Platform
 
-/// The DNS part of the flow as a picture: who asked whom, when, and what came back.
+/// The DNS part of the flow as a diagram: who asked whom, when, and what was answered.
 struct SequenceDiagram {
     private let navigation: Navigation
     private let lanes: [String]
@@ -19,13 +19,13 @@ struct SequenceDiagram {
         self.lanes = lanes
     }
 
-    /// Who answered, hop by hop, as lanes.
+    /// The source of each hop, as lanes.
     private static func sources(of lookup: LoggedLookup) -> [String] {
         if !lookup.chain.isEmpty { return lookup.chain.map { lane($0.source, $0.place, lookup) } }
         return lookup.source == .none ? [] : [lane(lookup.source, lookup.place, lookup)]
     }
 
-    /// A source that reads files has a lane for each of them.
+    /// A source that reads files has a lane per file.
     private static func lane(_ source: SourceKind, _ place: Place, _ lookup: LoggedLookup) -> String {
         if source == .upstream { return lookup.upstream ?? source.description }
         guard place.line > 0 else { return source.description }
@@ -33,7 +33,7 @@ struct SequenceDiagram {
         return "\(source) \(file.count <= 22 ? file : "…" + file.suffix(21))"
     }
 
-    /// What is known of an answer's origin besides its lane.
+    /// Further facts about an answer's origin.
     private static func note(_ source: SourceKind, _ place: Place, _ lookup: LoggedLookup) -> String {
         switch source {
         case .upstream: lookup.upstreamMicroseconds.map { "answered in \(Words.duration($0))" } ?? ""
@@ -89,7 +89,7 @@ struct SequenceDiagram {
         let (a, b) = (x(from), x(to))
         let head =
             b > a ? "\(b),\(y) \(b - 8),\(y - 4) \(b - 8),\(y + 4)" : "\(b),\(y) \(b + 8),\(y - 4) \(b + 8),\(y + 4)"
-        // Beside the left end of the arrow, where the next lane leaves room.
+        // At the left end of the arrow, where the next lane leaves room.
         let left = min(a, b) + 12
         let stamp: HTML =
             time.map { "<text class=\"stamp\" x=\"\(min(a, b) - 6)\" y=\"\(y + 4)\">\(Words.duration($0))</text>" }
@@ -102,7 +102,7 @@ struct SequenceDiagram {
     }
 }
 
-/// Numbers and long texts for people.
+/// Formats numbers and long texts for display.
 enum Words {
     static func duration(_ microseconds: some BinaryInteger) -> String {
         let value = UInt64(clamping: microseconds)

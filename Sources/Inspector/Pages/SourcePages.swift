@@ -1,6 +1,6 @@
 import Daemon
 
-/// Overrides: those of files with their lines, and those that were added for a while.
+/// Overrides: those of files with their lines, and leased ones.
 enum OverridesPage {
     static func body(
         _ files: [HostsFileReport], _ listing: OverrideListing, leases: [OverrideLease], query: String,
@@ -31,7 +31,7 @@ enum OverridesPage {
         return "<h2>Added for a while</h2>\(list)\(mayChange ? form(name: "", back: "") : "")"
     }
 
-    /// Adds an override; `back`: the page to go to then.
+    /// A form to add an override; `back`: the page to return to.
     static func form(name: String, back: String) -> HTML {
         let field: HTML =
             back.isEmpty
@@ -156,7 +156,7 @@ enum UpstreamsPage {
     }
 }
 
-/// What is wrong with a file.
+/// The problems of a file.
 enum Problems {
     static func list(_ problems: [ProblemReport]) -> HTML {
         let rows = problems.prefix(50).map { problem -> HTML in
