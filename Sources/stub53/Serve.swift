@@ -45,7 +45,7 @@ struct Serve: AsyncParsableCommand {
         var observers: [any LookupObserver] = []
         if configuration.control.value != nil { observers.append(live) }
         if let history { observers.append(history.writer) }
-        // Users are told where their lookups are kept.
+        // Tell users where their lookups are stored.
         var notes = history.map { ["history    \($0.store.path)"] } ?? []
         notes += configuration.dnstap.destinations.map { "dnstap     \($0)" }
         try await Daemon(configuration, observers: observers, notes: notes) { control in
@@ -61,7 +61,7 @@ struct Serve: AsyncParsableCommand {
         }.run()
     }
 
-    /// Nil where none is kept.
+    /// Nil if lookups are not stored.
     private func openHistory(_ settings: Configuration.History) throws -> KeptHistory? {
         guard let path = settings.path.value else { return nil }
         do {
