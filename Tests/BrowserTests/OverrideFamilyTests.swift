@@ -2,17 +2,18 @@ import Foundation
 import TestSupport
 import Testing
 
-/// One line of a hosts file governs a browser's whole way to a name, whatever others' HTTPS records say.
+/// One line of a hosts file governs all types by which a browser reaches a name, whatever HTTPS records exist
+/// elsewhere.
 @Suite(
     "The override family, in real browsers", .serialized,
     .enabled(if: Stage.isPossible, "nginx, openssl and certutil are needed, and root: see `make test-browsers`"))
 struct OverrideFamilyTests {
-    /// What Chromium asks for a name: AAAA only where it could use the answer.
+    /// Chromium's queries for a name: AAAA only if it could use the answer.
     private static let types = Stage.hasIPv6 ? ["HTTPS", "AAAA", "A"] : ["HTTPS", "A"]
 
     @Test(
-        "Chromium follows a masked override to https, past other hints, h3 and ECH", arguments: Stage.Holder.allCases,
-        [false, true])
+        "Chromium follows a masked override to https, ignoring other hints, h3 and ECH",
+        arguments: Stage.Holder.allCases, [false, true])
     func chromium(_ holder: Stage.Holder, overHTTPS: Bool) async throws {
         guard Browser.chromium.isInstalled else { try Test.cancel("Chromium is not installed") }
         let stage = try await Stage(holder, https: "mask")
@@ -28,7 +29,7 @@ struct OverrideFamilyTests {
     }
 
     @Test(
-        "Chromium goes straight to https where HTTPS is synthesized: no plain request",
+        "Chromium goes straight to https if HTTPS is synthesized: no plain request",
         arguments: Stage.Holder.allCases, [false, true])
     func synthesized(_ holder: Stage.Holder, overHTTPS: Bool) async throws {
         guard Browser.chromium.isInstalled else { try Test.cancel("Chromium is not installed") }
@@ -39,11 +40,11 @@ struct OverrideFamilyTests {
         #expect(Set(try await stage.lookups().map(\.source)) == ["hosts"])
     }
 
-    @Test("Others' HTTPS records reach Chromium where they are passed: it tries their HTTP/3 at the override's address")
+    @Test("HTTPS records that are passed on reach Chromium: it tries HTTP/3 at the override's address")
     func passed() async throws {
         guard Browser.chromium.isInstalled else { try Test.cancel("Chromium is not installed") }
         let stage = try await Stage(.upstream, https: "pass")
-        // The page need not come: a server without their keys and protocols is what the record does not speak of.
+        // The page may fail: the server lacks the keys and protocols in the record.
         _ = try? await stage.open(.chromium, .ownClient)
         #expect(stage.server.datagrams() > 0)
         let lookups = try await stage.lookups()
@@ -51,7 +52,7 @@ struct OverrideFamilyTests {
     }
 
     @Test(
-        "Firefox goes straight to https where HTTPS is synthesized, by DNS over HTTPS: no plain request",
+        "Firefox goes straight to https if HTTPS is synthesized, over DNS over HTTPS: no plain request",
         arguments: Stage.Holder.allCases)
     func firefoxSynthesized(_ holder: Stage.Holder) async throws {
         guard Browser.firefox.isInstalled else { try Test.cancel("Firefox is not installed") }
@@ -63,7 +64,7 @@ struct OverrideFamilyTests {
     }
 
     @Test(
-        "Firefox follows a masked override, past other hints, h3 and ECH", arguments: Stage.Holder.allCases,
+        "Firefox follows a masked override, ignoring other hints, h3 and ECH", arguments: Stage.Holder.allCases,
         [false, true])
     func firefox(_ holder: Stage.Holder, overHTTPS: Bool) async throws {
         guard Browser.firefox.isInstalled else { try Test.cancel("Firefox is not installed") }
@@ -79,7 +80,7 @@ struct OverrideFamilyTests {
     }
 
     @Test(
-        "A browser that asks the C library follows the override too, whatever is passed: nobody asks for HTTPS",
+        "A browser that uses the C library follows the override too, whatever is passed on: it asks for no HTTPS",
         arguments: Browser.allCases)
     func systemResolver(_ browser: Browser) async throws {
         guard browser.isInstalled else { try Test.cancel("\(browser.rawValue) is not installed") }
@@ -97,7 +98,7 @@ struct OverrideFamilyTests {
         let stage = try await Stage(.zone, https: "mask")
         #expect(try await stage.open(.chromium, .ownClient).contains("the test server, https, HTTP/2.0"))
         let first = stage.seen
-        // Asked once for the http URL, and once more for the https one that it is sent to.
+        // Asked once for the http URL, and again for the https URL of the redirect.
         #expect(first.map(\.type) == Self.types + Self.types)
         #expect(Set(first.map { "\($0.source) \($0.rule)" }) == ["hosts \(stage.folder.file("hosts")):2"])
 
@@ -109,11 +110,12 @@ struct OverrideFamilyTests {
         #expect(try stage.server.requests().count == 2)
     }
 
-    @Test("stub53 exec --browser opens a page with a profile of its own, which trusts the local CA")
+    @Test("stub53 exec --browser opens a page with its own profile, which trusts the local CA")
     func exec() async throws {
         guard Browser.chromium.isInstalled else { try Test.cancel("Chromium is not installed") }
         let stage = try await Stage(.zone, https: "mask")
-        // The DNS-over-HTTPS listener has a certificate of the local CA, and no page. Only to whom trusts it can it say so.
+        // The DNS over HTTPS listener has a certificate of the local CA and no page. Only a client that trusts it can
+        // learn that.
         let result = try await Command.run(
             [
                 stage.state, Command.executable.path, "exec", "--server", stage.daemon.address, "--browser", "chromium",
