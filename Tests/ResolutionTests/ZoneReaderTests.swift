@@ -63,7 +63,7 @@ struct ZoneReaderRecordTests {
             ),
             ("a SVCB 1 . ohttp", "'ohttp': the key has this name, which BIND 9.20 refuses; write key8"),
         ])
-    func doubts(line: String, message: String) {
+    func warned(line: String, message: String) {
         #expect(warnings(line) == [message])
     }
 
@@ -255,7 +255,7 @@ struct ZoneReaderDirectiveTests {
     }
 
     @Test("warns once for all lines of a $GENERATE, and never hides an error behind warnings")
-    func manyDoubts() {
+    func manyCheckerWarnings() {
         let (lines, generated) = records("$GENERATE 1-9 a$ 1h30m A 192.0.2.$\n")
         #expect(lines.count == 9)
         #expect(generated.diagnostics.map(\.message).count { $0.contains("'1h30m'") } == 1)

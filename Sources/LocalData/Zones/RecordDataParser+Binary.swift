@@ -19,7 +19,7 @@ extension RecordDataParser {
         if !isOptional, isAtEnd { _ = try next("hexadecimal digits") }
         while !isAtEnd {
             let token = try word("hexadecimal digits")
-            if high != nil { doubt(.knot, token, "the two digits of a byte stand apart", "join them") }
+            if high != nil { warn(.knot, token, "the two digits of a byte stand apart", "join them") }
             for byte in bytes(of: token) {
                 guard let digit = Self.hexDigit(byte) else { throw bad(token, "hexadecimal digits are expected") }
                 if let first = high {
@@ -66,7 +66,7 @@ extension RecordDataParser {
         while !isAtEnd {
             let token = try word("base64 text")
             if !isAtEnd, !token.count.isMultiple(of: 4) {
-                doubt(.knot, token, "base64 text is cut inside a group of four", "join the parts")
+                warn(.knot, token, "base64 text is cut inside a group of four", "join the parts")
             }
             try base64(token, &decoder)
         }
@@ -137,7 +137,7 @@ extension RecordDataParser {
         guard ignorant != .all else {
             throw bad(token, "\(ignorant.refuse) this type's name; write TYPE\(type.rawValue)")
         }
-        doubt(ignorant, token, "the type has this name", "write TYPE\(type.rawValue)")
+        warn(ignorant, token, "the type has this name", "write TYPE\(type.rawValue)")
         return type
     }
 
@@ -189,7 +189,7 @@ extension RecordDataParser {
         guard groups.count == 4 else { throw bad(token, "four groups of hexadecimal digits are expected") }
         for group in groups {
             guard (1...4).contains(group.count) else { throw bad(token, "a group has one to four digits") }
-            if group.count < 4 { doubt(.knot, token, "a group has less than four digits", "write its zeros") }
+            if group.count < 4 { warn(.knot, token, "a group has less than four digits", "write its zeros") }
             var value = 0
             for byte in group {
                 guard let digit = Self.hexDigit(byte) else { throw bad(token, "hexadecimal digits are expected") }
@@ -249,7 +249,7 @@ extension RecordDataParser {
         let wanted = try number("the length of the RDATA", max: Self.maximumLength)
         let digits = tokens[index - 1]
         if digits.count > 1, text[Int(digits.start)] == UInt8(ascii: "0") {
-            doubt(.knot, digits, "the length starts with 0", "leave it out")
+            warn(.knot, digits, "the length starts with 0", "leave it out")
         }
         let count = try hexToEnd(isOptional: true)
         guard count == wanted else {

@@ -15,7 +15,7 @@ struct RecordDataParser {
     let output: UnsafeMutablePointer<UInt8>
     private(set) var length = 0
     /// Constructs that are accepted here but that a checker would refuse.
-    private(set) var doubts: [ZoneDoubt] = []
+    private(set) var checkerWarnings: [CheckerWarning] = []
     /// The type whose RDATA is being read.
     var recordType = RecordType(rawValue: 0)
 
@@ -104,7 +104,7 @@ struct RecordDataParser {
         }
         index += 1
         let token = tokens[index - 1]
-        if token.isGlued { doubt(.knot, token, "no blank parts this from the text before", "part them") }
+        if token.isGlued { warn(.knot, token, "no blank parts this from the text before", "part them") }
         return token
     }
 
@@ -120,12 +120,12 @@ struct RecordDataParser {
     }
 
     /// Warns that `checkers` would refuse `token`: why, and how to write it so that they accept it.
-    mutating func doubt(_ checkers: ZoneCheckers, _ token: ZoneToken, _ why: String, _ mend: String) {
-        if !checkers.isEmpty { doubt(token, "\(why), which \(checkers.refuse); \(mend)") }
+    mutating func warn(_ checkers: ZoneCheckers, _ token: ZoneToken, _ why: String, _ mend: String) {
+        if !checkers.isEmpty { warn(token, "\(why), which \(checkers.refuse); \(mend)") }
     }
 
-    mutating func doubt(_ token: ZoneToken, _ message: String) {
-        doubts.append(ZoneDoubt(token: token, message: message))
+    mutating func warn(_ token: ZoneToken, _ message: String) {
+        checkerWarnings.append(CheckerWarning(token: token, message: message))
     }
 
     /// A problem at `token`; the message quotes it, shortened and escaped.
@@ -197,7 +197,7 @@ struct RecordDataParser {
         try expectEnd()
         let token = tokens[index - 1]
         guard text[Int(token.end) - 1] != UInt8(ascii: ".") else { return }
-        doubt([.nsd, .knot], token, "the origin is relative", "write \(Name(uncheckedWire: Array(bytes)))")
+        warn([.nsd, .knot], token, "the origin is relative", "write \(Name(uncheckedWire: Array(bytes)))")
     }
 
     mutating func name() throws(ZoneProblem) { try name(word("a name")) }
@@ -209,7 +209,7 @@ struct RecordDataParser {
         var isPlain = true
         length += try writeName(token, to: output + length, isPlain: &isPlain)
         if !isPlain, !token.isQuoted {
-            doubt(.knot, token, "the name has a character that is not escaped", "write it as \\DDD")
+            warn(.knot, token, "the name has a character that is not escaped", "write it as \\DDD")
         }
     }
 
@@ -316,7 +316,7 @@ struct RecordDataParser {
             }
             try put8(Int(byte))
         }
-        if !isPlain { doubt(.knot, token, "the text has a byte that is not printable ASCII", "write it as \\DDD") }
+        if !isPlain { warn(.knot, token, "the text has a byte that is not printable ASCII", "write it as \\DDD") }
     }
 
     mutating func characterString(_ token: ZoneToken) throws(ZoneProblem) {
@@ -329,13 +329,13 @@ struct RecordDataParser {
 
     private mutating func target() throws(ZoneProblem) {
         let token = try next("a target")
-        if !token.isQuoted { doubt([.nsd, .bind], token, "the target is not in quotes", "write it in quotes") }
+        if !token.isQuoted { warn([.nsd, .bind], token, "the target is not in quotes", "write it in quotes") }
         try unescaped(token)
     }
 
     private mutating func coordinate() throws(ZoneProblem) {
         let token = try next("a number")
-        if token.isQuoted { doubt(.nsd, token, "the number is in quotes", "write it without") }
+        if token.isQuoted { warn(.nsd, token, "the number is in quotes", "write it without") }
         try characterString(token)
     }
 
@@ -343,13 +343,13 @@ struct RecordDataParser {
         try coordinate()
         let token = tokens[index - 1]
         if bytes(of: token).first == UInt8(ascii: "-") {
-            doubt(.nsd, token, "the altitude is negative", "leave the record out")
+            warn(.nsd, token, "the altitude is negative", "leave the record out")
         }
     }
 
     private mutating func tag() throws(ZoneProblem) {
         let token = try next("a tag")
-        if token.isQuoted { doubt([.nsd, .bind], token, "the tag is in quotes", "write it without") }
+        if token.isQuoted { warn([.nsd, .bind], token, "the tag is in quotes", "write it without") }
         guard (1...255).contains(token.count), bytes(of: token).allSatisfy({ Self.isLetterOrDigit($0) }) else {
             throw bad(token, "a CAA tag is made of letters and digits")
         }
@@ -411,18 +411,18 @@ struct RecordDataParser {
     private mutating func period() throws(ZoneProblem) {
         let token = try word("a time")
         let value = try period(token, "a time")
-        doubtLongTime(value, token)
+        warnAboutLongTime(value, token)
         try put32(value)
     }
 
     private mutating func originalTTL() throws(ZoneProblem) {
         let value = try number("a TTL in seconds", max: 0xFFFF_FFFF)
-        doubtLongTime(value, tokens[index - 1])
+        warnAboutLongTime(value, tokens[index - 1])
         try put32(value)
     }
 
-    private mutating func doubtLongTime(_ value: Int, _ token: ZoneToken) {
-        if value > 0x7FFF_FFFF { doubt(.nsd, token, "more than 2147483647 seconds", "write less") }
+    private mutating func warnAboutLongTime(_ value: Int, _ token: ZoneToken) {
+        if value > 0x7FFF_FFFF { warn(.nsd, token, "more than 2147483647 seconds", "write less") }
     }
 
     /// A TTL; one with the top bit set counts as 0.
@@ -432,7 +432,7 @@ struct RecordDataParser {
         let token = try word("a TTL")
         let value = try period(token, "a TTL")
         if value <= 0x7FFF_FFFF { return UInt32(value) }
-        doubt(.nsd, token, "the TTL is above 2147483647 and counts as 0", "write less")
+        warn(.nsd, token, "the TTL is above 2147483647 and counts as 0", "write less")
         return 0
     }
 
@@ -441,7 +441,7 @@ struct RecordDataParser {
             throw bad(token, "\(what) is digits, or digits with units as in 1w2d3h4m5s, up to 4294967295 seconds")
         }
         if !Self.unitsGoUp(bytes(of: token)) {
-            doubt(.nsd, token, "more than one unit, and not from small to large", "write \(value)")
+            warn(.nsd, token, "more than one unit, and not from small to large", "write \(value)")
         }
         return value
     }
@@ -500,7 +500,7 @@ struct RecordDataParser {
         let token = tokens[index - 1]
         if !ASCII.isDigit(text[Int(token.start)]) {
             let name = String(decoding: bytes(of: token), as: UTF8.self).uppercased()
-            doubt(
+            warn(
                 ZoneCheckers.ignorant(ofAlgorithm: name, in: recordType), token, "the algorithm has this name",
                 "write \(value)")
         }
@@ -510,7 +510,7 @@ struct RecordDataParser {
     private mutating func scheme() throws(ZoneProblem) {
         let value = try mnemonic(["NOTIFY": 1], "a scheme", max: 0xFF)
         let token = tokens[index - 1]
-        if !ASCII.isDigit(text[Int(token.start)]) { doubt(.nsd, token, "the scheme has this name", "write \(value)") }
+        if !ASCII.isDigit(text[Int(token.start)]) { warn(.nsd, token, "the scheme has this name", "write \(value)") }
         try put8(value)
     }
 
@@ -560,7 +560,7 @@ struct RecordDataParser {
         let daysBefore = before * 365 + before / 4 - before / 100 + before / 400 - 719_162
         let total = daysBefore + days[..<(month - 1)].reduce(0, +) + day - 1
         if year < 1970 {
-            doubt(
+            warn(
                 [.nsd, .knot], token, "the date is before 1970",
                 "write it 4294967296 seconds later, which means the same")
         }

@@ -56,7 +56,7 @@ struct ZoneCheckers: OptionSet, Sendable, BitwiseCopyable {
 }
 
 /// A construct that is accepted although a checker would refuse it: becomes a warning.
-struct ZoneDoubt {
+struct CheckerWarning {
     var token: ZoneToken
     /// The message about the token.
     var message: String

@@ -34,7 +34,7 @@ struct ZoneChecks {
         static let key = Types(rawValue: 128)
         static let nxt = Types(rawValue: 256)
         /// Types that checkers refuse in some places.
-        static let doubtful: Types = [.ds, .ns, .nsec3, .key, .nxt]
+        static let refusable: Types = [.ds, .ns, .nsec3, .key, .nxt]
         /// Types that make a name more than a hashed owner name.
         static let content: Types = [.cname, .dname, .ns, .address, .data]
     }
@@ -355,7 +355,7 @@ struct ZoneChecks {
         for node in nodes.indices {
             let types = nodes[node].types
             let owner = records.owner(of: records.entries[Int(nodes[node].first)])
-            if !types.isDisjoint(with: .doubtful) { doubtNames(node, types, isApex: same(owner, apex.wire[...])) }
+            if !types.isDisjoint(with: .refusable) { warnAboutNames(node, types, isApex: same(owner, apex.wire[...])) }
             if types.contains(.cname), types.contains(.data) {
                 let alias = place(of: .cname, at: node) ?? .nowhere
                 let other = place(of: .data, at: node) ?? .nowhere
@@ -373,28 +373,28 @@ struct ZoneChecks {
     }
 
     /// Warns of what checkers refuse at a name.
-    private mutating func doubtNames(_ node: Int, _ types: Types, isApex: Bool) {
-        func doubt(_ checkers: ZoneCheckers, _ types: Types, _ why: String, _ mend: String) {
+    private mutating func warnAboutNames(_ node: Int, _ types: Types, isApex: Bool) {
+        func refuse(_ checkers: ZoneCheckers, _ types: Types, _ why: String, _ mend: String) {
             let owner = name(records.owner(of: records.entries[Int(nodes[node].first)]))
             warn(place(of: types, at: node) ?? .nowhere, "\(owner): \(why), which \(checkers.refuse); \(mend)")
         }
         if types.contains(.ds) {
             if isApex {
-                doubt([.knot, .bind], .ds, "a DS stands at the zone's apex", "its place is the parent zone")
+                refuse([.knot, .bind], .ds, "a DS stands at the zone's apex", "its place is the parent zone")
             } else if !types.contains(.ns) {
-                doubt(.bind, .ds, "a DS stands where no zone is delegated", "put NS records beside it, or leave it out")
+                refuse(.bind, .ds, "a DS stands where no zone is delegated", "put NS records beside it, or leave it out")
             }
         }
         if types.contains(.cname), !types.isDisjoint(with: [.key, .nxt]) {
             let checkers: ZoneCheckers = types.contains(.key) ? [.nsd, .knot] : .knot
-            doubt(checkers, [.key, .nxt], "a KEY or NXT stands beside a CNAME", "leave it out")
+            refuse(checkers, [.key, .nxt], "a KEY or NXT stands beside a CNAME", "leave it out")
         }
         let owner = records.owner(of: records.entries[Int(nodes[node].first)])
         if types.contains(.ns), owner.starts(with: [1, UInt8(ascii: "*")]) {
-            doubt(.bind, .ns, "NS records stand at a wildcard", "delegate names one by one")
+            refuse(.bind, .ns, "NS records stand at a wildcard", "delegate names one by one")
         }
         if types.contains(.nsec3), !isHash(owner.dropFirst().prefix(Int(owner.first ?? 0))) {
-            doubt(.bind, .nsec3, "the name of an NSEC3 is no hash", "leave it out")
+            refuse(.bind, .nsec3, "the name of an NSEC3 is no hash", "leave it out")
         }
     }
 

@@ -136,11 +136,11 @@ struct ZoneReading: ~Copyable {
     }
 
     /// Warns of constructs that `parser` accepted but a checker would refuse.
-    private mutating func sayDoubts(_ parser: RecordDataParser, _ place: Place) {
-        guard !parser.doubts.isEmpty, !isRepeating else { return }
-        for doubt in parser.doubts {
-            let line = isGenerating ? place : place.line(Int(doubt.token.line))
-            diagnostics.add(Diagnostic(line, .warning, parser.bad(doubt.token, doubt.message).message))
+    private mutating func reportCheckerWarnings(_ parser: RecordDataParser, _ place: Place) {
+        guard !parser.checkerWarnings.isEmpty, !isRepeating else { return }
+        for warning in parser.checkerWarnings {
+            let line = isGenerating ? place : place.line(Int(warning.token.line))
+            diagnostics.add(Diagnostic(line, .warning, parser.bad(warning.token, warning.message).message))
         }
     }
 
@@ -168,7 +168,7 @@ struct ZoneReading: ~Copyable {
         let first = tokenizer.tokens[0]
         let directive = String(decoding: parser.bytes(of: first).prefix(16), as: UTF8.self)
         let capitals = directive.uppercased()
-        if capitals != directive { parser.doubt(.nsd, first, "the directive is in small letters", "write \(capitals)") }
+        if capitals != directive { parser.warn(.nsd, first, "the directive is in small letters", "write \(capitals)") }
         switch capitals {
         case "$ORIGIN":
             try parser.newOrigin()
@@ -190,12 +190,12 @@ struct ZoneReading: ~Copyable {
             }
             try include(Self.path(name, beside: path), origin: inner, place: place)
         case "$GENERATE":
-            parser.doubt([.nsd, .knot], first, "the directive is BIND's own", "write the records out")
+            parser.warn([.nsd, .knot], first, "the directive is BIND's own", "write the records out")
             try generate(tokenizer, place: place)
         default:
             throw parser.bad(first, "this directive is unknown; known are $ORIGIN, $TTL, $INCLUDE and $GENERATE")
         }
-        sayDoubts(parser, place)
+        reportCheckerWarnings(parser, place)
     }
 
     /// After an included file, origin and current owner are restored; `$TTL` stays (RFC 1035 5.1).
@@ -251,9 +251,9 @@ struct ZoneReading: ~Copyable {
             let token = try parser.next("an owner name")
             try parser.name(token)
             isOwnerUnreadable = false
-            if token.isQuoted { parser.doubt([.nsd, .knot], token, "the owner name is in quotes", "write it without") }
+            if token.isQuoted { parser.warn([.nsd, .knot], token, "the owner name is in quotes", "write it without") }
             if tokenizer.startsWithParenthesis {
-                parser.doubt(.knot, token, "a parenthesis stands before the owner name", "put it behind")
+                parser.warn(.knot, token, "a parenthesis stands before the owner name", "put it behind")
             }
             ownerLength = parser.length
             owner.update(from: rdata, count: ownerLength)
@@ -278,7 +278,7 @@ struct ZoneReading: ~Copyable {
             owner: UnsafeBufferPointer(start: owner, count: ownerLength), type: type, ttl: ttl, rdata: parser.bytes,
             place: place)
         guard isKept else { throw ZoneProblem("the zone is larger than 4 GiB") }
-        sayDoubts(parser, place)
+        reportCheckerWarnings(parser, place)
     }
 
     /// `[TTL] [class]` in either order; the class must be IN.
@@ -295,7 +295,7 @@ struct ZoneReading: ~Copyable {
                 guard isIN else { throw parser.bad(token, "only class IN is served") }
                 hasClass = true
                 parser.index += 1
-                if bytes.count > 2 { parser.doubt(.knot, token, "the class has this name", "write IN") }
+                if bytes.count > 2 { parser.warn(.knot, token, "the class has this name", "write IN") }
             } else {
                 break
             }
@@ -337,9 +337,9 @@ struct ZoneReading: ~Copyable {
         }
         if let shape, isGeneric || shape.needsCheck, let problem = RecordDataCheck.problem(parser.bytes, shape) {
             guard isOpaque else { throw parser.bad(typeToken, problem) }
-            parser.doubt(typeToken, problem)
+            parser.warn(typeToken, problem)
         }
-        parser.doubtRecord(typeToken, isNumbered: isNumbered, isGeneric: isGeneric)
+        parser.warnAboutRecord(typeToken, isNumbered: isNumbered, isGeneric: isGeneric)
     }
 
     /// Reads types without a shape here with libldns.

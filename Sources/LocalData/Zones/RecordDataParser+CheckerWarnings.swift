@@ -3,7 +3,7 @@ internal import DNSWire
 /// Warns of records that are read here but that a checker would refuse.
 extension RecordDataParser {
     /// Checks the RDATA that was read; `token` holds its type.
-    mutating func doubtRecord(_ token: ZoneToken, isNumbered: Bool, isGeneric: Bool) {
+    mutating func warnAboutRecord(_ token: ZoneToken, isNumbered: Bool, isGeneric: Bool) {
         let checkers: ZoneCheckers =
             if !isNumbered {
                 .ignorant(of: recordType)
@@ -14,9 +14,9 @@ extension RecordDataParser {
             }
         if !checkers.isEmpty {
             let why = isNumbered ? "text stands behind the number of a type" : "the type has this name"
-            doubt(checkers, token, why, "write \(genericForm)")
+            warn(checkers, token, why, "write \(genericForm)")
         }
-        doubtData(token, isNumbered: isNumbered, isGeneric: isGeneric)
+        warnAboutData(token, isNumbered: isNumbered, isGeneric: isGeneric)
     }
 
     /// The record in RFC 3597 form, which all checkers read.
@@ -28,40 +28,40 @@ extension RecordDataParser {
         return "\(start) \(digits.joined())"
     }
 
-    private mutating func doubtData(_ token: ZoneToken, isNumbered: Bool, isGeneric: Bool) {
+    private mutating func warnAboutData(_ token: ZoneToken, isNumbered: Bool, isGeneric: Bool) {
         switch recordType.rawValue {
-        case 3, 4: doubt(.bind, token, "the type is obsolete", "leave the record out")
-        case 23: doubt(.nsd, token, "NSD can't read records of this type", "leave the record out")
-        case 25 where length == 4 && !isGeneric: doubt(.knot, token, "the record has no key", "write \(genericForm)")
+        case 3, 4: warn(.bind, token, "the type is obsolete", "leave the record out")
+        case 23: warn(.nsd, token, "NSD can't read records of this type", "leave the record out")
+        case 25 where length == 4 && !isGeneric: warn(.knot, token, "the record has no key", "write \(genericForm)")
         case 29 where output[0] != 0 && length != 16:
-            doubt(.nsd, token, "this is another version of LOC", "leave the record out")
-        case 34 where isGeneric && length < 3: doubt(.nsd, token, "the address has one byte", "leave the record out")
-        case 35: doubtRule(token)
+            warn(.nsd, token, "this is another version of LOC", "leave the record out")
+        case 34 where isGeneric && length < 3: warn(.nsd, token, "the address has one byte", "leave the record out")
+        case 35: warnAboutRule(token)
         case 43:
             if let checkers = Self.ignorant(ofDigest: output[3]) {
-                doubt(checkers, token, "digest type \(output[3]) is new or unassigned", "write a digest of type 2")
+                warn(checkers, token, "digest type \(output[3]) is new or unassigned", "write a digest of type 2")
             }
         case 59, 32768, 32769:
             if output[3] == 5 || output[3] == 6 {
-                doubt(.nsd, token, "digest type \(output[3]) is new", "write a digest of type 2")
+                warn(.nsd, token, "digest type \(output[3]) is new", "write a digest of type 2")
             }
             if isNumbered, isGeneric, recordType.rawValue == 32769 {
-                doubt(.nsd, token, "NSD takes the number for that of DOA", "leave the record out")
+                warn(.nsd, token, "NSD takes the number for that of DOA", "leave the record out")
             }
-        case 45 where output[2] == 0: doubt(.bind, token, "the record has no key", "give it one, or leave it out")
+        case 45 where output[2] == 0: warn(.bind, token, "the record has no key", "give it one, or leave it out")
         case 61 where isGeneric && length < 4:
-            doubt(.nsd, token, "the key has less than four bytes", "write it in base64")
-        case 40 where !isGeneric: doubt(.nsd, token, "NSD can't read this type's text", "write \(genericForm)")
+            warn(.nsd, token, "the key has less than four bytes", "write it in base64")
+        case 40 where !isGeneric: warn(.nsd, token, "NSD can't read this type's text", "write \(genericForm)")
         case 64, 65:
             guard let key = lastParameter else { break }
             if recordType == .svcb, output[0] | output[1] == 0 {
-                doubt(.bind, token, "an alias (priority 0) has parameters", "leave them out")
+                warn(.bind, token, "an alias (priority 0) has parameters", "leave them out")
             }
-            if key == 65_535 { doubt(token, RecordDataCheck.reservedKey) }
+            if key == 65_535 { warn(token, RecordDataCheck.reservedKey) }
         case 66 where output[2] == 1 && (output[0] != 0 || output[1] != 59 && output[1] != 62):
-            doubt(.nsd, token, "scheme 1 is for CDS and CSYNC alone", "name one of them")
+            warn(.nsd, token, "scheme 1 is for CDS and CSYNC alone", "name one of them")
         case 260 where !isGeneric && output[1] & 0x7F == 0:
-            doubt(.nsd, token, "the record has no relay", "write \(genericForm)")
+            warn(.nsd, token, "the record has no relay", "write \(genericForm)")
         default: break
         }
     }
@@ -76,11 +76,11 @@ extension RecordDataParser {
     }
 
     /// The rule of a NAPTR record, which follows two numbers and two character-strings.
-    private mutating func doubtRule(_ token: ZoneToken) {
+    private mutating func warnAboutRule(_ token: ZoneToken) {
         var start = 4
         for _ in 0..<2 { start += Int(output[start]) + 1 }
         let rule = UnsafeBufferPointer(rebasing: bytes[(start + 1)..<(start + 1 + Int(output[start]))])
-        if !SubstitutionRule.isValid(rule) { doubt(.bind, token, SubstitutionRule.form, "mend the rule") }
+        if !SubstitutionRule.isValid(rule) { warn(.bind, token, SubstitutionRule.form, "mend the rule") }
     }
 
     /// The key of the last, and so highest, parameter of SVCB or HTTPS.
