@@ -132,12 +132,12 @@ extension RecordDataParser {
     /// The same as a field of RDATA, where all checkers accept the numeric form.
     mutating func listedType(_ token: ZoneToken) throws(ZoneProblem) -> RecordType {
         let type = try type(of: token)
-        let ignorant = ZoneCheckers.ignorant(of: type)
-        guard !ignorant.isEmpty, !TypeMnemonic.isNumbered(bytes(of: token)) else { return type }
-        guard ignorant != .all else {
-            throw bad(token, "\(ignorant.refuse) this type's name; write TYPE\(type.rawValue)")
+        let unfamiliar = ZoneCheckers.unfamiliar(with: type)
+        guard !unfamiliar.isEmpty, !TypeMnemonic.isNumbered(bytes(of: token)) else { return type }
+        guard unfamiliar != .all else {
+            throw bad(token, "\(unfamiliar.refuse) this type's name; write TYPE\(type.rawValue)")
         }
-        warn(ignorant, token, "the type has this name", "write TYPE\(type.rawValue)")
+        warn(unfamiliar, token, "the type has this name", "write TYPE\(type.rawValue)")
         return type
     }
 

@@ -6,9 +6,9 @@ extension RecordDataParser {
     mutating func warnAboutRecord(_ token: ZoneToken, isNumbered: Bool, isGeneric: Bool) {
         let checkers: ZoneCheckers =
             if !isNumbered {
-                .ignorant(of: recordType)
+                .unfamiliar(with: recordType)
             } else if !isGeneric {
-                .readingNoText(behindNumberOf: recordType)
+                .refusingText(afterNumberOf: recordType)
             } else {
                 []
             }
@@ -38,7 +38,7 @@ extension RecordDataParser {
         case 34 where isGeneric && length < 3: warn(.nsd, token, "the address has one byte", "leave the record out")
         case 35: warnAboutRule(token)
         case 43:
-            if let checkers = Self.ignorant(ofDigest: output[3]) {
+            if let checkers = Self.unfamiliar(withDigest: output[3]) {
                 warn(checkers, token, "digest type \(output[3]) is new or unassigned", "write a digest of type 2")
             }
         case 59, 32768, 32769:
@@ -67,7 +67,7 @@ extension RecordDataParser {
     }
 
     /// The checkers that refuse a DS digest of `type`.
-    private static func ignorant(ofDigest type: UInt8) -> ZoneCheckers? {
+    private static func unfamiliar(withDigest type: UInt8) -> ZoneCheckers? {
         switch type {
         case 1...4: nil
         case 5, 6: [.nsd, .knot]  // NSD wants 48 bytes where RFC 9558 and RFC 9563 have 32

@@ -501,7 +501,7 @@ struct RecordDataParser {
         if !ASCII.isDigit(text[Int(token.start)]) {
             let name = String(decoding: bytes(of: token), as: UTF8.self).uppercased()
             warn(
-                ZoneCheckers.ignorant(ofAlgorithm: name, in: recordType), token, "the algorithm has this name",
+                ZoneCheckers.unfamiliar(withAlgorithm: name, in: recordType), token, "the algorithm has this name",
                 "write \(value)")
         }
         try put8(value)

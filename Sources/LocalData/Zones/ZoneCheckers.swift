@@ -21,7 +21,7 @@ struct ZoneCheckers: OptionSet, Sendable, BitwiseCopyable {
     // MARK: Types they know
 
     /// Those that don't know the mnemonic of `type`.
-    static func ignorant(of type: RecordType) -> ZoneCheckers {
+    static func unfamiliar(with type: RecordType) -> ZoneCheckers {
         switch type.rawValue {
         case 128: .all  // NXNAME
         case 263, 264: [.knot, .bind]  // CLA, IPN
@@ -32,17 +32,17 @@ struct ZoneCheckers: OptionSet, Sendable, BitwiseCopyable {
     }
 
     /// Those that don't accept a type's own text form after `TYPE123`.
-    static func readingNoText(behindNumberOf type: RecordType) -> ZoneCheckers {
+    static func refusingText(afterNumberOf type: RecordType) -> ZoneCheckers {
         switch type.rawValue {
         case 262: .nsd
-        case 259...261, 32768: ignorant(of: type).union(.nsd)
+        case 259...261, 32768: unfamiliar(with: type).union(.nsd)
         case 263, 264: .all
-        default: ignorant(of: type)
+        default: unfamiliar(with: type)
         }
     }
 
     /// Those that don't know the DNSSEC algorithm `name` (in capitals) in a record of `type`.
-    static func ignorant(ofAlgorithm name: String, in type: RecordType) -> ZoneCheckers {
+    static func unfamiliar(withAlgorithm name: String, in type: RecordType) -> ZoneCheckers {
         var result: ZoneCheckers = type.rawValue == 25 ? .nsd : []  // KEY
         switch name {
         case "ED25519", "ED448": result.insert(.nsd)

@@ -323,7 +323,7 @@ struct ZoneReading: ~Copyable {
         let isNumbered = TypeMnemonic.isNumbered(parser.bytes(of: typeToken))
         let isGeneric = parser.isAtGeneric
         // No checker knows this type by number yet, so they accept any bytes.
-        let isOpaque = isNumbered && ZoneCheckers.readingNoText(behindNumberOf: type) == .all
+        let isOpaque = isNumbered && ZoneCheckers.refusingText(afterNumberOf: type) == .all
         if isGeneric {
             parser.index += 1
             try parser.generic()
