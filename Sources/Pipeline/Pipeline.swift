@@ -14,7 +14,7 @@ public import Upstream
 public struct Pipeline: Sendable {
     public typealias Admission = Then<Then<Then<AccessStage, IdentityStage>, QueryTypeStage>, TransferStage>
     public typealias Local = Then<Then<OverrideStage, ZoneStage>, SpecialStage>
-    public typealias Sources = Then<Then<Local, RememberedStage<Local>>, ForwardStage>
+    public typealias Sources = Then<Then<Local, CacheStage<Local>>, ForwardStage>
 
     /// Run once per query: who may ask, and queries that are no lookup.
     public let admission: Admission
@@ -61,7 +61,7 @@ public struct Pipeline: Sendable {
     @StageList
     private static func sources(_ local: Local, _ cache: AnswerCache) -> Sources {
         local
-        RememberedStage(cache, behind: local)
+        CacheStage(cache, behind: local)
         ForwardStage()
     }
 

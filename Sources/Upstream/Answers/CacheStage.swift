@@ -4,7 +4,7 @@ public import Lookup
 /// The stage of upstream's answers: those just given to this lookup, then the cache.
 ///
 /// `local` are the sources before it: they answer for an alias's target if it is theirs.
-public struct RememberedStage<Local: Stage>: Stage {
+public struct CacheStage<Local: Stage>: Stage {
     public let cache: AnswerCache
     private let local: Local
 
