@@ -382,7 +382,8 @@ struct ZoneChecks {
             if isApex {
                 refuse([.knot, .bind], .ds, "a DS stands at the zone's apex", "its place is the parent zone")
             } else if !types.contains(.ns) {
-                refuse(.bind, .ds, "a DS stands where no zone is delegated", "put NS records beside it, or leave it out")
+                let fix = "put NS records beside it, or leave it out"
+                refuse(.bind, .ds, "a DS stands where no zone is delegated", fix)
             }
         }
         if types.contains(.cname), !types.isDisjoint(with: [.key, .nxt]) {
