@@ -7,14 +7,14 @@ package import Upstream
 
 /// All sources of a configuration, asked as the daemon asks them, but beside the service and without side effects.
 package struct ConfiguredSources: Sendable {
-    /// Its cache is empty: what a daemon has cached is in `memory`.
+    /// Its cache is empty: what a daemon has cached is in `knownAnswers`.
     let pipeline: Pipeline
     /// The hosts files that were read, in order.
     let hostsFiles: [String]
     let upstream: [UpstreamServer]
     let mayForward: Bool
     /// A running daemon's knowledge from upstream; nil if only files are considered.
-    let memory: UpstreamMemory?
+    let knownAnswers: KnownAnswers?
     /// Overrides added at run time.
     private(set) var leases: [OverrideLease] = []
     let trial = SourceTrial()
@@ -27,12 +27,12 @@ package struct ConfiguredSources: Sendable {
         hostsFiles = sources.hostsFiles
         upstream = sources.upstream
         mayForward = !sources.upstream.isEmpty
-        memory = nil
+        knownAnswers = nil
     }
 
     /// From the daemon's current state.
     init(
-        _ pipeline: Pipeline, hostsFiles: [String], upstream: [UpstreamServer], memory: UpstreamMemory,
+        _ pipeline: Pipeline, hostsFiles: [String], upstream: [UpstreamServer], knownAnswers: KnownAnswers,
         leases: [OverrideLease]
     ) {
         self.leases = leases
@@ -42,7 +42,7 @@ package struct ConfiguredSources: Sendable {
         self.hostsFiles = hostsFiles
         self.upstream = upstream
         mayForward = !upstream.isEmpty
-        self.memory = memory
+        self.knownAnswers = knownAnswers
     }
 
     private static let emptyCache: AnswerCache = {
@@ -56,8 +56,8 @@ package struct ConfiguredSources: Sendable {
         var fresh = FreshAnswers.none
         var remembered: [Name: SourceKind] = [:]
         var answer = resolve(name, type, fresh)
-        while answer.outcome == .needs, let memory, remembered.count <= Decision.maximumHops,
-            remembered[answer.lastName] == nil, let known = memory.answer(answer.lastName, type)
+        while answer.outcome == .needs, let knownAnswers, remembered.count <= Decision.maximumHops,
+            remembered[answer.lastName] == nil, let known = knownAnswers.answer(answer.lastName, type)
         {
             fresh.append(known.answer, from: known.origin)
             remembered[answer.lastName] = known.source
@@ -114,7 +114,7 @@ package struct ConfiguredSources: Sendable {
 }
 
 /// What upstream answered earlier, or just now for this explanation.
-struct UpstreamMemory: Sendable {
+struct KnownAnswers: Sendable {
     struct Known {
         var answer: UpstreamAnswer
         var origin: UpstreamAnswer.Origin

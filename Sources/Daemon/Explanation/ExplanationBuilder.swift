@@ -33,7 +33,7 @@ struct ExplanationBuilder {
     func build() -> Explanation {
         let (family, browser) = consequences()
         return Explanation(
-            name: "\(name)", type: "\(type)", isLive: configured.memory != nil,
+            name: "\(name)", type: "\(type)", isLive: configured.knownAnswers != nil,
             answer: Explanation.Answer(
                 summary: answer.summary(type), source: "\(answer.decision.source)", rule: Self.rule(answer.place),
                 responseCode: "\(answer.decision.responseCode)",
@@ -151,12 +151,13 @@ struct ExplanationBuilder {
         case .special: return row(.cache, "", "", "not asked")
         default: break
         }
-        guard let memory = configured.memory else {
+        guard let knownAnswers = configured.knownAnswers else {
             return row(.cache, "", "", "a running daemon may hold the answer")
         }
         var row = row(.cache, "", "", "holds no answer")
         row.decides = winner == .cache || winner == .stale
-        guard let held = memory.cache.peek(FetchKey(name, Question(type: type)), now: memory.now) else { return row }
+        let key = FetchKey(name, Question(type: type))
+        guard let held = knownAnswers.cache.peek(key, now: knownAnswers.now) else { return row }
         row.text = row.decides ? answer.summary(type) : "\(held.entry.responseCode)"
         let age = "\(held.entry.age) s old"
         if held.entry.isStale {

@@ -20,31 +20,32 @@ extension DaemonControl {
                 $0.leases.all(at: Moment.monotonicMicroseconds())
             )
         }
-        func sources(_ memory: UpstreamMemory) -> ConfiguredSources {
-            ConfiguredSources(data.pipeline, hostsFiles: files, upstream: upstream, memory: memory, leases: leases)
+        func sources(_ knownAnswers: KnownAnswers) -> ConfiguredSources {
+            ConfiguredSources(
+                data.pipeline, hostsFiles: files, upstream: upstream, knownAnswers: knownAnswers, leases: leases)
         }
-        var memory = UpstreamMemory(cache: data.pipeline.cache, now: Moment.monotonicMicroseconds())
+        var knownAnswers = KnownAnswers(cache: data.pipeline.cache, now: Moment.monotonicMicroseconds())
         var asked: AskedReply?
-        var builder = ExplanationBuilder(sources(memory), name, type)
+        var builder = ExplanationBuilder(sources(knownAnswers), name, type)
         if asks, type != .any {
-            let deadline = memory.now + daemon.forwarding.patience
+            let deadline = knownAnswers.now + daemon.forwarding.patience
             // With `asks`, the first question goes to upstream even if it is cached: the user wants to know the answer
             // now.
             for _ in 0..<Decision.maximumHops where asked == nil || builder.needsUpstream {
                 guard builder.needsUpstream || builder.isRemembered else { break }
                 let key = FetchKey(builder.lastName, Question(type: type))
-                guard !memory.fetched.contains(where: { $0.answer.key == key }) else { break }
+                guard !knownAnswers.fetched.contains(where: { $0.answer.key == key }) else { break }
                 switch await daemon.forwarding.ask(key, until: deadline) {
                 case .answered(let answer, let origin):
                     asked = AskedReply(
                         upstream: daemon.forwarding.numbers.server(origin.upstream).map { "\($0)" },
                         transport: "\(origin.transport)", roundTripMicroseconds: origin.microseconds,
                         responseCode: "\(answer.responseCode)")
-                    memory.fetched.append(UpstreamMemory.Known(answer: answer, origin: origin, source: .upstream))
+                    knownAnswers.fetched.append(KnownAnswers.Known(answer: answer, origin: origin, source: .upstream))
                 case .failed(let why):
                     asked = AskedReply(error: why)
                 }
-                builder = ExplanationBuilder(sources(memory), name, type)
+                builder = ExplanationBuilder(sources(knownAnswers), name, type)
                 if asked?.error != nil { break }
             }
         }
@@ -61,7 +62,7 @@ extension DaemonControl {
             let key = FetchKey(
                 builder.lastName,
                 Question(type: type, dnssecOK: variant.dnssecOK, checkingDisabled: variant.checkingDisabled))
-            return data.pipeline.cache.peek(key, now: memory.now).map {
+            return data.pipeline.cache.peek(key, now: knownAnswers.now).map {
                 CacheEntry($0.entry, daemon.forwarding.numbers)
             }
         }
