@@ -109,7 +109,7 @@ package struct Configuration: Sendable {
     /// Groups of special-use names that are treated as ordinary names.
     package var withoutSpecialNames: Set<SpecialNames.Group> = []
     package var upstream = Upstream.system
-    /// How upstream is asked; the servers are in `ConfigurationSources.upstream`.
+    /// How upstream is asked; the servers are in `LoadedSources.upstream`.
     package var forwarding = ForwardSettings(servers: [])
     package var cache = AnswerCache.Settings()
     /// Networks that are served; nil: those this machine is directly connected to. Loopback is always served.

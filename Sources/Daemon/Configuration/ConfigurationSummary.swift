@@ -1,6 +1,6 @@
 import LocalData
 
-extension ConfigurationSources {
+extension LoadedSources {
     /// What was loaded, one aligned line per file or server: the first lines of `serve`, the last of `check`.
     package var summary: String {
         var rows: [(what: String, name: String, note: String)] = []

@@ -20,7 +20,7 @@ package struct ConfiguredSources: Sendable {
     let trial = SourceTrial()
 
     /// From files alone, without any daemon's cache.
-    package init(sources: ConfigurationSources) {
+    package init(sources: LoadedSources) {
         pipeline = Pipeline(
             hosts: sources.hosts, zones: sources.zones, special: sources.special, cache: Self.emptyCache,
             routes: ForwardRoutes(sources.upstream))

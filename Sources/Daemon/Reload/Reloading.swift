@@ -75,7 +75,7 @@ struct Reloading: Sendable {
         return ["\(changed.map(\.path).joined(separator: ", ")) changed, which needs a restart"]
     }
 
-    private func keepWhatFailed(_ new: inout ConfigurationSources, _ last: ConfigurationSources) {
+    private func keepWhatFailed(_ new: inout LoadedSources, _ last: LoadedSources) {
         if new.hosts.nameCount == 0, last.hosts.nameCount > 0, new.hostsFiles.contains(where: new.isUnreadable) {
             new.hosts = last.hosts
             Report.line("reload     overrides kept as they were")

@@ -71,7 +71,7 @@ package struct OverrideListing: Sendable, Hashable, Codable {
 }
 
 extension DaemonControl {
-    private var sources: ConfigurationSources { daemon.state.withLock { $0.sources } }
+    private var sources: LoadedSources { daemon.state.withLock { $0.sources } }
 
     /// The zones in file order, then the files that failed to load.
     package func zones() -> [ZoneReport] {

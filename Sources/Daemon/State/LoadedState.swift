@@ -7,7 +7,7 @@ import Upstream
 /// What is in use: the settings, the contents of their files, and the cache.
 struct LoadedState: Sendable {
     var configuration: Configuration
-    var sources: ConfigurationSources
+    var sources: LoadedSources
     var cache: AnswerCache
     /// The servers whose answers are in `cache`.
     var cacheOrigin: [UpstreamServer]
@@ -18,7 +18,7 @@ struct LoadedState: Sendable {
     /// Our encrypted transports, to be announced to clients.
     var designated: [DesignatedResolver] = []
 
-    init(_ configuration: Configuration, _ sources: ConfigurationSources, since: timespec) {
+    init(_ configuration: Configuration, _ sources: LoadedSources, since: timespec) {
         self.configuration = configuration
         self.sources = sources
         self.since = since

@@ -5,7 +5,7 @@ package import Platform
 package import Upstream
 
 /// The contents of a configuration's files, compiled: overrides, zones, special-use names, upstream servers.
-package struct ConfigurationSources: Sendable {
+package struct LoadedSources: Sendable {
     package var hosts: HostsTable
     /// The hosts files that were read, in order.
     package var hostsFiles: [String]
@@ -34,11 +34,11 @@ extension Configuration {
     static let defaultZoneFolders = ["zones", "/etc/stub53/zones"]
 
     /// Reads all files.
-    package func load(asksSystem: Bool = true) -> ConfigurationSources { load(last: nil, asksSystem: asksSystem) }
+    package func load(asksSystem: Bool = true) -> LoadedSources { load(last: nil, asksSystem: asksSystem) }
 
     /// Reads all files again. A zone that can't be loaded keeps its version in `last`, if that came from the same file.
     /// Data that came through a pipe can't be read again and is kept too.
-    func load(last: ConfigurationSources?, asksSystem: Bool = true) -> ConfigurationSources {
+    func load(last: LoadedSources?, asksSystem: Bool = true) -> LoadedSources {
         var diagnostics = Diagnostics()
         var watched: [String] = origin.file.map { [$0] } ?? []
         if !listen.encrypted.isEmpty { watched += [certificatePath, keyPath].compactMap { $0 } }
@@ -81,7 +81,7 @@ extension Configuration {
         }
 
         let (servers, origin) = upstreamServers(asksSystem: asksSystem, &diagnostics, &watched)
-        return ConfigurationSources(
+        return LoadedSources(
             hosts: hosts, hostsFiles: hostsFiles, hostsPaths: hostsPaths, zones: ZoneSet(zones), failedZones: failed,
             special: SpecialNames(without: withoutSpecialNames, routed: servers.map(\.domain).filter { !$0.isRoot }),
             upstream: servers, upstreamOrigin: origin, diagnostics: diagnostics, watched: watched)
