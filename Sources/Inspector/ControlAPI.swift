@@ -67,16 +67,16 @@ package struct ControlAPI: Sendable {
         api.get("overrides") { _, _ in Self.json(control.overrides()) }
         api.post("overrides") { request, _ in
             try await Self.answer {
-                let wish: OverrideWish
+                let wanted: OverrideRequest
                 do {
                     let body = try await request.body.collect(upTo: 64 * 1024)
-                    wish = try JSONDecoder().decode(OverrideWish.self, from: Data(body.readableBytesView))
+                    wanted = try JSONDecoder().decode(OverrideRequest.self, from: Data(body.readableBytesView))
                 } catch {
                     throw APIFailure(
                         .badRequest, "an override is {\"name\": ..., \"addresses\": [...], \"seconds\": ...}, in JSON")
                 }
                 return try Self.leasing { () throws(OverrideProblem) in
-                    try control.addOverride(wish.name, wish.addresses, seconds: wish.seconds)
+                    try control.addOverride(wanted.name, wanted.addresses, seconds: wanted.seconds)
                 }
             }
         }
@@ -266,7 +266,7 @@ package struct KeptHistory: Sendable {
 }
 
 /// An override to lease.
-package struct OverrideWish: Codable, Sendable {
+package struct OverrideRequest: Codable, Sendable {
     package var name: String
     package var addresses: [String]
     /// Nil: until the daemon ends.

@@ -45,8 +45,8 @@ struct Override: AsyncParsableCommand {
         }
 
         mutating func run() async throws {
-            let wish = OverrideWish(name: name, addresses: addresses, seconds: time.flatMap(Override.seconds))
-            print(Override.line(try await control.client().ask(.post, "/v1/overrides", wish, as: OverrideLease.self)))
+            let request = OverrideRequest(name: name, addresses: addresses, seconds: time.flatMap(Override.seconds))
+            print(Override.line(try await control.client().ask(.post, "/v1/overrides", request, as: OverrideLease.self)))
         }
     }
 

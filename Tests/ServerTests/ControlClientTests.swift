@@ -89,7 +89,7 @@ struct ControlClientTests {
     }
 
     private struct Answer: Decodable, Equatable { var number: Int }
-    private static let wish = OverrideWish(name: "a.test", addresses: ["127.0.0.1"], seconds: nil)
+    private static let addition = OverrideRequest(name: "a.test", addresses: ["127.0.0.1"], seconds: nil)
 
     @Test("accepts the answer of a daemon that closes before it has read the request", arguments: Moment.allCases)
     func earlyAnswer(_ moment: Moment) async throws {
@@ -97,7 +97,7 @@ struct ControlClientTests {
         let client = ControlClient(path: daemon.path)
         // Whether part of the request finds the connection closed varies from run to run.
         for _ in 0..<20 {
-            #expect(try await client.ask(.post, "/v1/overrides", Self.wish, as: Answer.self).number == 7)
+            #expect(try await client.ask(.post, "/v1/overrides", Self.addition, as: Answer.self).number == 7)
             #expect(try await client.ask(.post, "/v1/reload", as: Answer.self).number == 7)
             #expect(try await client.ask(.delete, "/v1/cache", as: Answer.self).number == 7)
             #expect(try await client.ask(.get, "/v1/stats", as: Answer.self).number == 7)
@@ -111,7 +111,7 @@ struct ControlClientTests {
         }
         for _ in 0..<20 {
             let failure = await #expect(throws: ServiceFailure.self) {
-                try await ControlClient(path: daemon.path).ask(.post, "/v1/overrides", Self.wish, as: Answer.self)
+                try await ControlClient(path: daemon.path).ask(.post, "/v1/overrides", Self.addition, as: Answer.self)
             }
             #expect(failure?.description == "not this one")
         }
@@ -139,7 +139,7 @@ struct ControlClientTests {
             Self.answer($0, begins ? Self.response("200 OK", #"{"num"#, length: 12) : [], at: .all)
         }
         let failure = await #expect(throws: ServiceFailure.self) {
-            try await ControlClient(path: daemon.path).ask(.post, "/v1/overrides", Self.wish, as: Answer.self)
+            try await ControlClient(path: daemon.path).ask(.post, "/v1/overrides", Self.addition, as: Answer.self)
         }
         #expect(failure?.description == "the daemon at \(daemon.path) has ended")
     }
