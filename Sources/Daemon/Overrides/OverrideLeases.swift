@@ -26,12 +26,12 @@ struct OverrideLeases: Sendable {
 
     init(_ settings: HostsSettings, most: Int = 10_000) {
         self.most = most
-        self.settings = Self.forgotten(settings)
+        self.settings = Self.uncached(settings)
         table = .empty(settings: self.settings)
     }
 
     /// TTL 0, so that no client caches an answer beyond the end of its lease.
-    private static func forgotten(_ settings: HostsSettings) -> HostsSettings {
+    private static func uncached(_ settings: HostsSettings) -> HostsSettings {
         var settings = settings
         settings.ttl = 0
         return settings
@@ -114,7 +114,7 @@ struct OverrideLeases: Sendable {
 
     /// Answers with other settings from now on.
     mutating func answer(by settings: HostsSettings) {
-        let settings = Self.forgotten(settings)
+        let settings = Self.uncached(settings)
         guard settings != self.settings else { return }
         self.settings = settings
         compile()
