@@ -47,7 +47,7 @@ final class DoHOverHTTP1: ChannelInboundHandler {
 
     private func finish(_ message: [UInt8]) {
         if let context { send(responder.response(message), context) }
-        responder.connection.owed -= 1
+        responder.connection.outstanding -= 1
     }
 
     private func send(_ response: DoHResponse, _ context: ChannelHandlerContext) {

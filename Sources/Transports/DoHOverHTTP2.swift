@@ -117,7 +117,7 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
             send(responder.response(message), stream, context)
             context.flush()
         }
-        responder.connection.owed -= 1
+        responder.connection.outstanding -= 1
     }
 
     private func send(_ response: DoHResponse, _ stream: HTTP2StreamID, _ context: ChannelHandlerContext) {

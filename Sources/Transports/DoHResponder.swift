@@ -37,7 +37,7 @@ struct DoHResponder {
             defer { responder.output.removeAll() }
             return DoHResponse(message: UnsafeRawBufferPointer(rebasing: responder.output.bytes.dropFirst(2)))
         case .parked:
-            connection.owed += 1
+            connection.outstanding += 1
             return nil
         case .nothing, .transfer: return DoHResponse(failure: .badRequest)
         }

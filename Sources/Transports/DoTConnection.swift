@@ -75,7 +75,7 @@ final class DoTConnection: ChannelDuplexHandler {
             context.flush()
         }
         context.flush()
-        connection.owed = session.isIdle ? 0 : 1
+        connection.outstanding = session.isIdle ? 0 : 1
         if session.isFinished { return connection.closeAfterWrites() }
         if wantsRead, mayRead(context) {
             wantsRead = false

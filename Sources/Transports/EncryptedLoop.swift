@@ -56,9 +56,9 @@ final class EncryptedConnection {
     let channel: any Channel
     let client: Platform.SocketAddress
     /// Outstanding answers: while there are any, the connection is not idle.
-    var owed = 0 {
+    var outstanding = 0 {
         didSet {
-            guard owed == 0 else { return }
+            guard outstanding == 0 else { return }
             if isEnding { closeAfterWrites() } else { scheduleIdleCheck() }
         }
     }
@@ -99,7 +99,7 @@ final class EncryptedConnection {
 
     func end() {
         isEnding = true
-        if owed == 0 { closeAfterWrites() }
+        if outstanding == 0 { closeAfterWrites() }
     }
 
     /// Pending writes leave first: they are ahead of the close in the same queue.
@@ -115,7 +115,7 @@ final class EncryptedConnection {
         idleCheck = channel.eventLoop.scheduleTask(in: max(timeLeft, Self.leastPause)) {
             let connection = bound.value
             connection.idleCheck = nil
-            if connection.owed > 0 { return }
+            if connection.outstanding > 0 { return }
             if connection.timeLeft > .nanoseconds(0) {
                 connection.scheduleIdleCheck()
             } else {

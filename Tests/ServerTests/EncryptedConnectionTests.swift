@@ -64,9 +64,9 @@ struct EncryptedConnectionTests {
         let connection = trial.connection
         for _ in 0..<1000 {
             connection.touch()
-            connection.owed += 1
+            connection.outstanding += 1
             trial.pass(.seconds(60))
-            connection.owed -= 1
+            connection.outstanding -= 1
             trial.pass(.milliseconds(50))
         }
         #expect(trial.isOpen)
@@ -83,20 +83,20 @@ struct EncryptedConnectionTests {
         connection.touch()
         trial.pass(.milliseconds(9_999))
         #expect(trial.isOpen)
-        connection.owed = 2
+        connection.outstanding = 2
         trial.pass(.hours(1))
-        connection.owed = 1
+        connection.outstanding = 1
         trial.pass(.hours(1))
         #expect(trial.isOpen)
         // After a late answer the client has a moment.
-        connection.owed = 0
+        connection.outstanding = 0
         trial.pass(.milliseconds(99))
         #expect(trial.isOpen)
         trial.pass(.milliseconds(1))
         #expect(!trial.isOpen)
         // An answer that arrives now is ignored, and no timer is left.
-        connection.owed = 1
-        connection.owed = 0
+        connection.outstanding = 1
+        connection.outstanding = 0
         trial.pass(.hours(1))
     }
 
@@ -104,11 +104,11 @@ struct EncryptedConnectionTests {
     func end() throws {
         let trial = try Trial()
         let connection = trial.connection
-        connection.owed = 1
+        connection.outstanding = 1
         trial.loop.end()
         trial.pass(.seconds(1))
         #expect(trial.isOpen)
-        connection.owed = 0
+        connection.outstanding = 0
         #expect(!trial.isOpen)
     }
 
