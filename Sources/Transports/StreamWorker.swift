@@ -22,7 +22,7 @@ package struct StreamWorker: ~Copyable {
     /// How often one connection's output is refilled before other connections get their turn.
     private static let sendsPerTurn = 8
     /// How long a listener pauses if there is no descriptor for its next connection, in microseconds.
-    private static let rest: UInt64 = 100_000
+    private static let pauseTime: UInt64 = 100_000
     /// At shutdown, how long clients have to take their last answers, in microseconds.
     private static let drainTimeout: UInt64 = 1_000_000
     /// How often to check that they have, in microseconds.
@@ -35,8 +35,8 @@ package struct StreamWorker: ~Copyable {
     private let events: UnsafeMutablePointer<epoll_event>
     private let buffer: UnsafeMutableRawBufferPointer
     private var listeners: [ListeningSocket] = []
-    private var resting: [ListeningSocket] = []
-    private var restsUntil: UInt64 = 0
+    private var paused: [ListeningSocket] = []
+    private var pausedUntil: UInt64 = 0
     private var slots: [StreamConnection] = []
     private var free: [UInt32] = []
     /// The ends of the list of open connections, ordered by last activity.
@@ -84,7 +84,7 @@ package struct StreamWorker: ~Copyable {
                 }
             }
             now = Moment.monotonicMicroseconds()
-            if !resting.isEmpty, now >= restsUntil { wakeListeners() }
+            if !paused.isEmpty, now >= pausedUntil { wakeListeners() }
             closeIdle(now)
             if let endsBy {
                 closeSettled(all: now >= endsBy)
@@ -123,7 +123,7 @@ package struct StreamWorker: ~Copyable {
     private func timeout(_ now: UInt64) -> Int32 {
         // No event reports that a client has taken the last bytes.
         var due = endsBy.map { min($0, now + Self.drainCheckInterval) } ?? .max
-        if !resting.isEmpty { due = min(due, restsUntil) }
+        if !paused.isEmpty { due = min(due, pausedUntil) }
         if oldest >= 0 { due = min(due, slots[oldest].lastActivity + idleTimeout) }
         guard due < .max else { return -1 }
         return due <= now ? 0 : Int32(clamping: (due - now + 999) / 1000)
@@ -158,24 +158,24 @@ package struct StreamWorker: ~Copyable {
     /// Without free descriptors, accept(2) would fail in a tight loop.
     private mutating func pause(_ listener: ListeningSocket) {
         _ = control(EPOLL_CTL_DEL, listener.descriptor, 0, 0)
-        resting.append(listener)
-        restsUntil = Moment.monotonicMicroseconds() + Self.rest
+        paused.append(listener)
+        pausedUntil = Moment.monotonicMicroseconds() + Self.pauseTime
     }
 
     private mutating func wakeListeners() {
-        let all = resting
-        resting = []
+        let all = paused
+        paused = []
         for listener in all { watch(listener) }
     }
 
     /// Accepts clients that have connected already; those of a shared socket are left to its next owner.
     private mutating func stop(_ listener: ListeningSocket) {
         listeners.removeAll { $0.descriptor == listener.descriptor }
-        resting.removeAll { $0.descriptor == listener.descriptor }
+        paused.removeAll { $0.descriptor == listener.descriptor }
         _ = control(EPOLL_CTL_DEL, listener.descriptor, 0, 0)
         guard !listener.isInherited else { return }
         accept(from: listener, atMost: 1024)
-        resting.removeAll { $0.descriptor == listener.descriptor }
+        paused.removeAll { $0.descriptor == listener.descriptor }
         Glibc.close(listener.descriptor)
     }
 
