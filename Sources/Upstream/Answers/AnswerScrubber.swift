@@ -22,7 +22,7 @@ public struct AnswerScrubber: ~Copyable {
     private var ttlOffsets: [UInt16] = []
     private var hasAlias = false
     /// Complete and with a known TTL: may be cached.
-    private var isLasting = true
+    private var isCacheable = true
 
     private var name = LookupName()
     /// The name the chain has reached.
@@ -70,7 +70,7 @@ public struct AnswerScrubber: ~Copyable {
         ttlOffsets = []
         hasAlias = false
         // A truncated answer may go to the client that waits, but not into the cache (RFC 2181 9).
-        isLasting = !flags.contains(.truncated)
+        isCacheable = !flags.contains(.truncated)
         var cursor = summary.records
         for _ in 0..<(summary.answers + summary.authority) {
             guard let record = MessageReader.record(message, at: cursor) else { throw .malformed }
@@ -94,7 +94,7 @@ public struct AnswerScrubber: ~Copyable {
 
         let kept: UInt32 =
             switch code {
-            case .noError, .nxDomain: isLasting ? min(ttl, isNegative ? ttls.mostNegative : ttls.most) : 0
+            case .noError, .nxDomain: isCacheable ? min(ttl, isNegative ? ttls.mostNegative : ttls.most) : 0
             case .serverFailure: ttls.failure
             default: 0
             }
@@ -116,14 +116,14 @@ public struct AnswerScrubber: ~Copyable {
             if try writeRRset(type, &builder) { return true }
             // A loop or an endless chain: what was found is passed on but not cached.
             guard seen.count < Decision.maximumHops, !seen.contains(current.hash) else {
-                isLasting = false
+                isCacheable = false
                 return false
             }
             seen.append(current.hash)
             guard let alias = records[..<summary.answers].first(where: { $0.type == .cname && ownerIsCurrent($0) })
             else { return false }
             hasAlias = true
-            if let dname = dnameThatMakes(alias) {
+            if let dname = dnameImplying(alias) {
                 try write(dname, ttl: dname.ttl, &builder)
                 if question.dnssecOK, scratch.assign(message: message, at: dname.start) > 0 {
                     for record in records[..<summary.answers]
@@ -155,7 +155,7 @@ public struct AnswerScrubber: ~Copyable {
             let isWanted = record.type == type || type == .any
             guard isWanted || signs(record, type) else { continue }
             if isWanted { isEmpty = false }
-            least = min(least, Self.sane(record.ttl))
+            least = min(least, Self.effectiveTTL(record.ttl))
             only = record
             count += 1
         }
@@ -179,7 +179,7 @@ public struct AnswerScrubber: ~Copyable {
     }
 
     /// The DNAME above the current name that implies `alias`; other DNAMEs are ignored.
-    private mutating func dnameThatMakes(_ alias: Record) -> Record? {
+    private mutating func dnameImplying(_ alias: Record) -> Record? {
         for record in records[..<summary.answers] where record.type == .dname && record.recordClass == .in {
             guard scratch.assign(message: message, at: record.start) > 0 else { continue }
             let front = current.labelCount - scratch.labelCount
@@ -223,7 +223,7 @@ public struct AnswerScrubber: ~Copyable {
                 soa = record
                 let minimum = message.baseAddress.unsafelyUnwrapped.readUInt32(record.end - 4)
                 try write(
-                    record, ttl: min(Self.sane(record.ttl), Self.sane(minimum), ttls.mostNegative), &builder)
+                    record, ttl: min(Self.effectiveTTL(record.ttl), Self.effectiveTTL(minimum), ttls.mostNegative), &builder)
             case .nsec, .nsec3:
                 if question.dnssecOK { try write(record, ttl: record.ttl, &builder) }
             case .rrsig:
@@ -233,13 +233,13 @@ public struct AnswerScrubber: ~Copyable {
             }
         }
         // Without an SOA the negative TTL is unknown (RFC 2308 5).
-        if isNegative && soa == nil { isLasting = false }
+        if isNegative && soa == nil { isCacheable = false }
     }
 
     // MARK: One record
 
     /// A TTL with its highest bit set counts as 0 (RFC 2181 8).
-    private static func sane(_ ttl: UInt32) -> UInt32 { ttl > UInt32(Int32.max) ? 0 : ttl }
+    private static func effectiveTTL(_ ttl: UInt32) -> UInt32 { ttl > UInt32(Int32.max) ? 0 : ttl }
 
     private mutating func write(
         _ record: Record, ttl: UInt32, _ builder: inout ResponseBuilder
@@ -249,7 +249,7 @@ public struct AnswerScrubber: ~Copyable {
         guard MessageReader.expandName(message, at: record.start, into: &owner),
             MessageReader.expandRDATA(message, record, into: &rdata)
         else { throw .malformed }
-        let bounded = min(max(Self.sane(ttl), ttls.least), ttls.most)
+        let bounded = min(max(Self.effectiveTTL(ttl), ttls.least), ttls.most)
         let start = builder.length
         let fitted = owner.withUnsafeBytes { owner in
             rdata.withUnsafeBytes { rdata in
