@@ -91,7 +91,7 @@ package struct UDPWorker: ~Copyable {
                 }
             }
             if stopping { break }
-            if let lane, isLaneDue || lane.hasAsked { lane.round() }
+            if let lane, isLaneDue || lane.hasPendingActions { lane.round() }
         }
         // Bounded, so that a flood does not delay the end.
         for socket in sockets {

@@ -95,7 +95,7 @@ struct ForwardCore: ~Copyable {
                 key: key, deadline: max(deadline, now), staleAt: now + settings.staleAfter, retryAt: .max,
                 route: route, waiters: waits ? 1 : 0))
         ask(flight, server, now)
-        askForProbe(flight, route, server, now)
+        sendProbe(flight, route, server, now)
         schedule(flight)
         return .flight(flight)
     }
@@ -479,7 +479,7 @@ struct ForwardCore: ~Copyable {
 
     /// Copies the question to a server not heard of for long, so that no client has to wait to learn its state. Its
     /// answer counts like any other.
-    private mutating func askForProbe(_ flight: Int, _ route: Int, _ chosen: Int, _ now: UInt64) {
+    private mutating func sendProbe(_ flight: Int, _ route: Int, _ chosen: Int, _ now: UInt64) {
         for server in routes[route].servers
         where server != chosen && servers[server].health.isProbeDue(now) && settings.servers[server].transport == .udp {
             flights[flight].tried |= 1 << UInt64(server)

@@ -55,14 +55,14 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
             mailbox.needsWake = mailbox.requests.isEmpty
             return !mailbox.needsWake
         }
-        if hasMail || hasAsked { return 0 }
+        if hasMail || hasPendingActions { return 0 }
         var next = min(core.nextTimer ?? .max, stopAt ?? .max)
         if isDirty { next = min(next, publishedAt + Self.publicationInterval) }
         return next == .max ? nil : next
     }
 
     /// Whether a `fetch` left something to do.
-    public var hasAsked: Bool { !core.actions.isEmpty }
+    public var hasPendingActions: Bool { !core.actions.isEmpty }
 
     /// Like the engine's `fetch`, but called on the lane's thread. The query leaves with the next round.
     public func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64, now: UInt64) {
