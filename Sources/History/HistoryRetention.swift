@@ -30,7 +30,7 @@ struct HistoryRetention {
     /// The most lookups deleted per step.
     private static let step: Int64 = 4096
     /// The most pages returned per step.
-    private static let pagesGivenBack = 512
+    private static let pagesPerStep = 512
     /// The most texts deleted per step.
     private static let mostTexts = 20_000
 
@@ -45,7 +45,7 @@ struct HistoryRetention {
     }
 
     /// Truncates the write-ahead log after a large transaction.
-    func cutLog(_ database: Database) throws { try SQLStatement(database, "PRAGMA wal_checkpoint(TRUNCATE)").run() }
+    func truncateLog(_ database: Database) throws { try SQLStatement(database, "PRAGMA wal_checkpoint(TRUNCATE)").run() }
 
     /// Deletes lookups that are too old or too many; returns whether there is more to do.
     ///
@@ -114,15 +114,15 @@ struct HistoryRetention {
 
     /// Returns free pages at the end of a file that is too large to the file system; returns whether there is more to
     /// do.
-    func giveBack(_ database: Database) throws -> Bool {
+    func returnFreePages(_ database: Database) throws -> Bool {
         let (size, pages, free) = try pages(database)
         let most = (limits.maximumSize - logLimit) / max(size, 1)
         guard free > 0, pages > most else { return false }
-        let count = min(free, pages - most, Self.pagesGivenBack)
+        let count = min(free, pages - most, Self.pagesPerStep)
         // SQLite returns a row for each page.
         let statement = try SQLStatement(database, "PRAGMA incremental_vacuum(\(count))")
         try statement.run()
-        return try count == Self.pagesGivenBack && self.pages(database).all < pages
+        return try count == Self.pagesPerStep && self.pages(database).all < pages
     }
 
     // MARK: Texts

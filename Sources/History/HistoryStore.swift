@@ -204,7 +204,7 @@ package final class HistoryStore: Sendable {
     }
 
     /// Renames a file found to be damaged, and creates a new one.
-    func beginAnew(_ error: DatabaseError, report: (String) -> Void) throws {
+    func replaceDamagedFile(_ error: DatabaseError, report: (String) -> Void) throws {
         guard Self.isOurs(path) else { throw error }
         defer { file.withLock { $0 = Self.identity(path) } }
         try pool.withLock { pool in

@@ -121,7 +121,7 @@ final class HistoryWork: @unchecked Sendable {
 
     private func fail(_ error: any Error) {
         if let error = error as? DatabaseError, HistoryStore.isDamage(error) {
-            if (try? store.beginAnew(error, report: report)) != nil {
+            if (try? store.replaceDamagedFile(error, report: report)) != nil {
                 try? store.writeWithoutTransaction(retention.prepare)
                 return
             }
@@ -156,10 +156,10 @@ final class HistoryWork: @unchecked Sendable {
                     try retention.clean(database, insertion.tailColumns)
                 }
             }
-            while steps < Self.steps, try store.writeWithoutTransaction(retention.giveBack) { steps += 1 }
+            while steps < Self.steps, try store.writeWithoutTransaction(retention.returnFreePages) { steps += 1 }
             hasMore = steps == Self.steps
             if !hasMore, store.logSize > retention.logLimit || store.fileSize > retention.limits.maximumSize {
-                try store.writeWithoutTransaction(retention.cutLog)
+                try store.writeWithoutTransaction(retention.truncateLog)
             }
         } catch {
             insertion = nil
