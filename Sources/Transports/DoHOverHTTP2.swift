@@ -48,7 +48,7 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
         case .data(let data):
             if case .byteBuffer(let bytes) = data.data {
                 streams[frame.streamID]??.append(bytes.readableBytesView)
-                giveBack(bytes.readableBytes + (data.paddingBytes.map { $0 + 1 } ?? 0), frame.streamID, data.endStream)
+                returnWindow(bytes.readableBytes + (data.paddingBytes.map { $0 + 1 } ?? 0), frame.streamID, data.endStream)
             }
             awaitsBody = !data.endStream
             if data.endStream { finishRequest(frame.streamID, context) }
@@ -136,7 +136,7 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
     }
 
     /// Returns flow control window for `count` received bytes.
-    private func giveBack(_ count: Int, _ stream: HTTP2StreamID, _ isEnd: Bool) {
+    private func returnWindow(_ count: Int, _ stream: HTTP2StreamID, _ isEnd: Bool) {
         guard let context, count > 0 else { return }
         usedWindow += count
         if usedWindow >= Self.windowStep {
