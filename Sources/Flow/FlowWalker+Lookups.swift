@@ -47,7 +47,7 @@ extension FlowWalker {
         var codes: [ResponseCode] = []
         for type in [RecordType.aaaa, .a] {
             guard let answer = await ask(target, type) else {
-                if silences > 1 { break }
+                if unansweredLookups > 1 { break }
                 continue
             }
             codes.append(answer.responseCode)
@@ -55,13 +55,13 @@ extension FlowWalker {
         }
         use(service?.record?.hints.map { $0.withPort(port) } ?? [], &destination)
         if destination.addresses.isEmpty {
-            fail(Self.words(target, codes, silences: silences))
+            fail(Self.words(target, codes, unansweredLookups: unansweredLookups))
             return nil
         }
         return destination
     }
 
-    private static func words(_ name: Name, _ codes: [ResponseCode], silences: Int) -> String {
+    private static func words(_ name: Name, _ codes: [ResponseCode], unansweredLookups: Int) -> String {
         guard let code = codes.last else { return "without a response to its lookups there is nowhere to connect to" }
         switch code {
         case .noError: return "\(name) has no address: there is nowhere to connect to"
@@ -153,12 +153,12 @@ extension FlowWalker {
         }
         switch result {
         case .success(let answer):
-            silences = 0
+            unansweredLookups = 0
             answers[key] = answer
             note(.nameServer, .browser, .answer(answer, name: "\(name)", type: "\(type)"))
             return answer
         case .failure(let failure):
-            silences += 1
+            unansweredLookups += 1
             answers[key] = .some(nil)
             note(.nameServer, .browser, .lookupFailure(failure.description))
             return nil

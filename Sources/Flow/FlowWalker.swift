@@ -8,7 +8,7 @@ struct FlowWalker {
     /// Answers so far; a browser caches them for longer than a flow takes.
     var answers: [LookupKey: LookupAnswer?] = [:]
     /// Consecutive lookups without a response.
-    var silences = 0
+    var unansweredLookups = 0
     private let start = ContinuousClock.now
     private var visited: Set<FlowURL> = []
     /// Hosts that sent HSTS, and whether it includes subdomains.

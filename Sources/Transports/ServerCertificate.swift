@@ -18,7 +18,7 @@ package final class ServerCertificate: Sendable {
     /// An issued certificate is renewed this long before it expires, in seconds.
     private static let renewalMargin = 30 * 86_400
     /// After a failed renewal, seconds until the next attempt.
-    private static let secondTry = 3600
+    private static let retryInterval = 3600
 
     private let files: (certificate: String, key: String)?
     private let addresses: [String]
@@ -70,7 +70,7 @@ package final class ServerCertificate: Sendable {
     private func renew(_ current: inout Current) {
         do { current = try Self.load(files, addresses, authority) } catch {
             Report.line("\(error); the certificate in use stays")
-            if current.renewal != nil { current.renewal = time(nil) + Self.secondTry }
+            if current.renewal != nil { current.renewal = time(nil) + Self.retryInterval }
         }
     }
 

@@ -39,7 +39,7 @@ final class DnstapOutput: @unchecked Sendable {
     /// Losing counts as over after this time without loss, in milliseconds.
     private static let calm: UInt64 = 2000
     /// How long the shutdown may take, in milliseconds.
-    private static let lastWords: UInt64 = 1000
+    private static let drainTimeout: UInt64 = 1000
 
     /// Opens the file. A collector is connected to later, and as often as needed.
     init(
@@ -122,7 +122,7 @@ final class DnstapOutput: @unchecked Sendable {
         var end = Self.now + UInt64(milliseconds)
         while true {
             let now = Self.now
-            if queue.isStopping { end = min(end, now + Self.lastWords) }
+            if queue.isStopping { end = min(end, now + Self.drainTimeout) }
             var wait = [
                 pollfd(fd: descriptor, events: Int16(truncatingIfNeeded: events), revents: 0),
                 pollfd(fd: queue.bell, events: Int16(POLLIN), revents: 0),
@@ -198,7 +198,7 @@ final class DnstapOutput: @unchecked Sendable {
             written.add(try connection.send(&frames), ordering: .relaxed)
             noteWorking()
             if orders.isStopping {
-                if end == .max { end = Self.now + Self.lastWords }
+                if end == .max { end = Self.now + Self.drainTimeout }
                 if (frames.isEmpty && queue.isEmpty) || Self.now >= end {
                     // The collector could not read an incomplete frame, nor a STOP after it.
                     guard frames.begun == 0 else { throw FrameConnection.Failure("takes nothing") }

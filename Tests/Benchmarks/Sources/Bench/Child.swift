@@ -62,7 +62,7 @@ struct Child {
     }
 
     /// The last lines of its output.
-    var lastWords: String {
+    var lastLines: String {
         let text = (try? String(contentsOfFile: output, encoding: .utf8)) ?? ""
         return text.split(separator: "\n").suffix(5).joined(separator: "\n")
     }

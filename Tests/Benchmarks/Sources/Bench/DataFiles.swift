@@ -44,7 +44,7 @@ final class DataFiles {
             "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", chain,
         ]
         let child = try Child(words, cores: 0b11, output: folder + "/openssl")
-        guard child.wait() == 0 else { throw Failure("openssl made no certificate:\n\(child.lastWords)") }
+        guard child.wait() == 0 else { throw Failure("openssl made no certificate:\n\(child.lastLines)") }
         return (chain, key)
     }
 

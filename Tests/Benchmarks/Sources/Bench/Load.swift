@@ -66,7 +66,7 @@ struct FullLoad {
                 guard let word else { return words.first.flatMap { Double($0) } ?? 0 }
                 return words.drop { $0 != word }.dropFirst().first.flatMap { Double($0) } ?? 0
             }
-            throw Failure("dnsperf ended with code \(code) and without a figure for '\(label)':\n\(child.lastWords)")
+            throw Failure("dnsperf ended with code \(code) and without a figure for '\(label)':\n\(child.lastLines)")
         }
         completed = try figure("Queries completed")
         lost = try figure("Queries lost")
@@ -74,7 +74,7 @@ struct FullLoad {
         noError = try figure("Response codes", after: "NOERROR") / max(completed, 1)
         querySize = try figure("Average packet size", after: "request")
         answerSize = try figure("Average packet size", after: "response")
-        guard completed > 0 else { throw Failure("dnsperf: no query was answered\n\(child.lastWords)") }
+        guard completed > 0 else { throw Failure("dnsperf: no query was answered\n\(child.lastLines)") }
     }
 }
 

@@ -60,9 +60,9 @@ struct Server {
                 let isAnswered = buffer[3] & 15 == 0 && buffer[6] | buffer[7] != 0
                 if isAnswered || !setup.needsRecord { return }
             }
-            if child.hasEnded { throw Failure("\(setup.command[0]) ended:\n\(child.lastWords)") }
+            if child.hasEnded { throw Failure("\(setup.command[0]) ended:\n\(child.lastLines)") }
         }
-        throw Failure("\(setup.command[0]) did not answer for \(setup.probe.name) in two minutes\n\(child.lastWords)")
+        throw Failure("\(setup.command[0]) did not answer for \(setup.probe.name) in two minutes\n\(child.lastLines)")
     }
 
     func stop() { child.stop() }
