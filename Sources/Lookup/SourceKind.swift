@@ -14,7 +14,7 @@ public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable
     case none = 0
 
     /// How a source is shown.
-    public struct Look: Sendable, BitwiseCopyable {
+    public struct Appearance: Sendable, BitwiseCopyable {
         /// Its word in log, filter, metrics and JSON, and its class on the page.
         let word: StaticString
         /// Its heading in `why`.
@@ -30,45 +30,45 @@ public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable
         public let text, tint: StaticString
     }
 
-    private var look: Look {
+    private var appearance: Appearance {
         switch self {
         case .hosts:
-            Look(
+            Appearance(
                 word: "hosts", heading: "hosts", terminal: "32",
                 light: Ink(text: "#0a6637", tint: "#e2f4ea"), dark: Ink(text: "#7fdca5", tint: "#12321f"))
         case .zone:
-            Look(
+            Appearance(
                 word: "zone", heading: "zones", terminal: "34",
                 light: Ink(text: "#0b4fb3", tint: "#e5eefb"), dark: Ink(text: "#9dc3ff", tint: "#15294a"))
         case .special:
-            Look(
+            Appearance(
                 word: "special", heading: "special", terminal: "35",
                 light: Ink(text: "#5a2da3", tint: "#efe7fb"), dark: Ink(text: "#ccb2ff", tint: "#2d1f4b"))
         case .cache:
-            Look(
+            Appearance(
                 word: "cache", heading: "cache", terminal: "90",
                 light: Ink(text: "#474e57", tint: "#eceef1"), dark: Ink(text: "#c2c9d1", tint: "#2a2f36"))
         case .stale:
-            Look(
+            Appearance(
                 word: "stale", heading: "stale", terminal: "2;33",
                 light: Ink(text: "#6b3f1d", tint: "#f3e6da"), dark: Ink(text: "#e1b190", tint: "#392618"))
         case .upstream:
-            Look(
+            Appearance(
                 word: "upstream", heading: "upstream", terminal: "33",
                 light: Ink(text: "#774900", tint: "#fcefd3"), dark: Ink(text: "#f2c46d", tint: "#38290b"))
         case .none:
-            Look(
+            Appearance(
                 word: "none", heading: "none", terminal: "31",
                 light: Ink(text: "#a1121e", tint: "#fce5e6"), dark: Ink(text: "#ff9ca4", tint: "#471a1e"))
         }
     }
 
-    public var word: StaticString { look.word }
-    public var heading: StaticString { look.heading }
-    public var terminalColor: StaticString { look.terminal }
-    public var lightInk: Ink { look.light }
-    public var darkInk: Ink { look.dark }
-    public var description: String { "\(look.word)" }
+    public var word: StaticString { appearance.word }
+    public var heading: StaticString { appearance.heading }
+    public var terminalColor: StaticString { appearance.terminal }
+    public var lightInk: Ink { appearance.light }
+    public var darkInk: Ink { appearance.dark }
+    public var description: String { "\(appearance.word)" }
 
     /// The source with this word, in any case.
     public init?(word: some StringProtocol) {
