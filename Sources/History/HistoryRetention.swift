@@ -45,7 +45,9 @@ struct HistoryRetention {
     }
 
     /// Truncates the write-ahead log after a large transaction.
-    func truncateLog(_ database: Database) throws { try SQLStatement(database, "PRAGMA wal_checkpoint(TRUNCATE)").run() }
+    func truncateLog(_ database: Database) throws {
+        try SQLStatement(database, "PRAGMA wal_checkpoint(TRUNCATE)").run()
+    }
 
     /// Deletes lookups that are too old or too many; returns whether there is more to do.
     ///

@@ -48,7 +48,8 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
         case .data(let data):
             if case .byteBuffer(let bytes) = data.data {
                 streams[frame.streamID]??.append(bytes.readableBytesView)
-                returnWindow(bytes.readableBytes + (data.paddingBytes.map { $0 + 1 } ?? 0), frame.streamID, data.endStream)
+                let padding = data.paddingBytes.map { $0 + 1 } ?? 0
+                returnWindow(bytes.readableBytes + padding, frame.streamID, data.endStream)
             }
             awaitsBody = !data.endStream
             if data.endStream { finishRequest(frame.streamID, context) }

@@ -46,7 +46,8 @@ struct Override: AsyncParsableCommand {
 
         mutating func run() async throws {
             let request = OverrideRequest(name: name, addresses: addresses, seconds: time.flatMap(Override.seconds))
-            print(Override.line(try await control.client().ask(.post, "/v1/overrides", request, as: OverrideLease.self)))
+            let lease = try await control.client().ask(.post, "/v1/overrides", request, as: OverrideLease.self)
+            print(Override.line(lease))
         }
     }
 

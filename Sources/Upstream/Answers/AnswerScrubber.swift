@@ -222,8 +222,8 @@ public struct AnswerScrubber: ~Copyable {
                 else { continue }
                 soa = record
                 let minimum = message.baseAddress.unsafelyUnwrapped.readUInt32(record.end - 4)
-                try write(
-                    record, ttl: min(Self.effectiveTTL(record.ttl), Self.effectiveTTL(minimum), ttls.mostNegative), &builder)
+                let ttl = min(Self.effectiveTTL(record.ttl), Self.effectiveTTL(minimum), ttls.mostNegative)
+                try write(record, ttl: ttl, &builder)
             case .nsec, .nsec3:
                 if question.dnssecOK { try write(record, ttl: record.ttl, &builder) }
             case .rrsig:
