@@ -202,7 +202,7 @@ struct InspectorPages: Sendable {
         let form = try await form(request)
         do throws(APIFailure) {
             let count = control.flushCache(try form.name(), tree: form.flag("tree"))
-            return cache("", note: "\(Words.count(count, "answer")) forgotten.")
+            return cache("", note: "\(Format.count(count, "answer")) forgotten.")
         } catch {
             return cache("", note: error.reason)
         }
@@ -239,7 +239,7 @@ struct InspectorPages: Sendable {
             let store = try? kept.store.statistics()
             history = [
                 ("File", kept.store.path),
-                ("Kept", "\(store?.lookups ?? 0) lookups, \(Words.size(store?.bytes ?? 0))"),
+                ("Kept", "\(store?.lookups ?? 0) lookups, \(Format.size(store?.bytes ?? 0))"),
                 ("Written since the start", "\(numbers.written)"),
                 (
                     "Not kept",

@@ -120,7 +120,7 @@ enum Chart {
                 )
             }
             if index.isMultiple(of: 3) {
-                let bound = index < bounds.count ? Words.duration(bounds[index]) : "more"
+                let bound = index < bounds.count ? Format.duration(bounds[index]) : "more"
                 bars.append("<text class=\"axistext\" x=\"\(rounded(x))\" y=\"\(height - 6)\">\(bound)</text>")
             }
         }
@@ -136,7 +136,7 @@ enum Chart {
         return """
             <svg class="chart" role="img" aria-label="\(title)" viewBox="0 0 \(width) \(height)">\
             <text class="axistext" x="4" y="16">\(top)</text>\
-            <text class="axistext" x="\(left)" y="\(height - 5)">\(Words.age(span + 1)) ago</text>\
+            <text class="axistext" x="\(left)" y="\(height - 5)">\(Format.age(span + 1)) ago</text>\
             <text class="axistext" x="\(width - 28)" y="\(height - 5)">now</text>\
             <line class="axis" x1="\(left)" y1="\(height - bottom)" x2="\(width)" y2="\(height - bottom)"/>\(content)</svg>
             """

@@ -75,10 +75,10 @@ enum LookupsPage {
             <tr class="row" data-key="\(navigation.key)" data-href="/lookup/\(navigation.key)">\
             <td class="muted">\(navigation.lookups[0].clock)</td>\
             <td class="name"><a href="\(link(navigation.name))">\(Layout.breakable(navigation.name))</a></td>\
-            <td>\(navigation.lookups.map(pill))</td><td class="mono">\(Words.cut(answer, 60))</td>\
+            <td>\(navigation.lookups.map(pill))</td><td class="mono">\(Format.cut(answer, 60))</td>\
             <td class="wide">\(Layout.rule(main.reason))</td>\
             <td class="wide">\(client(navigation))</td>\
-            <td class="number">\(Words.duration(navigation.duration)) <svg class="\(main.source.description)" width="50" height="8" \
+            <td class="number">\(Format.duration(navigation.duration)) <svg class="\(main.source.description)" width="50" height="8" \
             aria-hidden="true"><rect class="bar" width="\(share)" height="8"/></svg></td></tr>
             """
     }
@@ -127,12 +127,12 @@ enum LookupsPage {
             }
             let upstream: HTML =
                 lookup.upstream.map { server in
-                    "<div class=\"muted\">\(server), \(Words.duration(lookup.upstreamMicroseconds ?? 0))</div>"
+                    "<div class=\"muted\">\(server), \(Format.duration(lookup.upstreamMicroseconds ?? 0))</div>"
                 } ?? ""
             return """
                 <tr><td>\(pill(lookup))</td><td class="muted">\(lookup.clock)</td><td>\(answers.isEmpty ? none : HTML(joining: answers))\(error)</td>\
                 <td>\(Layout.rule(lookup.rule))\(upstream)\(chain)</td><td class="muted">\(lookup.client.description) \(lookup.transport.description)<br>\
-                \(lookup.flags.joined(separator: " "))</td><td class="number">\(Words.duration(lookup.durationMicroseconds))</td></tr>
+                \(lookup.flags.joined(separator: " "))</td><td class="number">\(Format.duration(lookup.durationMicroseconds))</td></tr>
                 """
         }
         return """

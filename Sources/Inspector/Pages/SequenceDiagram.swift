@@ -36,7 +36,7 @@ struct SequenceDiagram {
     /// Further facts about an answer's origin.
     private static func note(_ source: SourceKind, _ place: Place, _ lookup: LoggedLookup) -> String {
         switch source {
-        case .upstream: lookup.upstreamMicroseconds.map { "answered in \(Words.duration($0))" } ?? ""
+        case .upstream: lookup.upstreamMicroseconds.map { "answered in \(Format.duration($0))" } ?? ""
         case .cache: "held"
         case .stale: "held, has run out"
         default: place.line > 0 ? "line \(place.line)" : place.path
@@ -74,7 +74,7 @@ struct SequenceDiagram {
             """
             <line class="lane" x1="\(x(index))" y1="\(Self.top)" x2="\(x(index))" y2="\(y)"/>\
             <rect class="head" x="\(x(index) - 100)" y="8" width="200" height="28" rx="4"/>\
-            <text class="headtext" x="\(x(index))" y="27">\(Words.cut(lane, 28))</text>
+            <text class="headtext" x="\(x(index))" y="27">\(Format.cut(lane, 28))</text>
             """
         }
         return """
@@ -92,18 +92,18 @@ struct SequenceDiagram {
         // At the left end of the arrow, where the next lane leaves room.
         let left = min(a, b) + 12
         let stamp: HTML =
-            time.map { "<text class=\"stamp\" x=\"\(min(a, b) - 6)\" y=\"\(y + 4)\">\(Words.duration($0))</text>" }
+            time.map { "<text class=\"stamp\" x=\"\(min(a, b) - 6)\" y=\"\(y + 4)\">\(Format.duration($0))</text>" }
             ?? ""
         return """
             <g class="\(source?.description ?? "")"><line class="arrow" x1="\(a)" y1="\(y)" x2="\(b)" y2="\(y)"/>\
             <polygon class="tip" points="\(head)"/>\
-            <text class="message" x="\(left)" y="\(y - 5)">\(Words.cut(text, max(abs(a - b) / 7 - 2, 28)))</text>\(stamp)</g>
+            <text class="message" x="\(left)" y="\(y - 5)">\(Format.cut(text, max(abs(a - b) / 7 - 2, 28)))</text>\(stamp)</g>
             """
     }
 }
 
 /// Formats numbers and long texts for display.
-enum Words {
+enum Format {
     static func duration(_ microseconds: some BinaryInteger) -> String {
         let value = UInt64(clamping: microseconds)
         if value < 1000 { return "\(value) us" }
