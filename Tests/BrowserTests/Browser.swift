@@ -6,7 +6,7 @@ enum Browser: String, Sendable, CaseIterable {
     case chromium, firefox
 
     /// Which client asks the daemon, and how.
-    enum Way: Sendable {
+    enum Resolver: Sendable {
         /// The browser itself, over plain DNS, including HTTPS records.
         case ownClient
         /// The C library (getaddrinfo), which does not ask for HTTPS records.
@@ -23,13 +23,13 @@ enum Browser: String, Sendable, CaseIterable {
     ///
     /// If it hangs, it is killed with all its processes.
     func open(
-        _ url: String, _ way: Way, server: String, trusting authority: TestAuthority
+        _ url: String, _ resolver: Resolver, server: String, trusting authority: TestAuthority
     ) async throws -> String {
         let home = try TemporaryFolder()
         let command =
             switch self {
-            case .chromium: try await chromium(home, way, authority)
-            case .firefox: try await firefox(home, way, authority)
+            case .chromium: try await chromium(home, resolver, authority)
+            case .firefox: try await firefox(home, resolver, authority)
             }
         let system = try Namespace.client(of: server, in: home)
         let environment = ["/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "HOME=\(home.path)", "LANG=C.UTF-8"]
@@ -45,12 +45,12 @@ enum Browser: String, Sendable, CaseIterable {
         return program.output.all.joined(separator: "\n")
     }
 
-    private func chromium(_ home: TemporaryFolder, _ way: Way, _ authority: TestAuthority) async throws -> [String] {
+    private func chromium(_ home: TemporaryFolder, _ resolver: Resolver, _ authority: TestAuthority) async throws -> [String] {
         try await authority.makeTrustDatabase(home.file(".pki/nssdb"))
-        if case .systemResolver = way {
+        if case .systemResolver = resolver {
             try home.write(#"{"async_dns": {"enabled": false}}"#, to: "profile/Local State")
         }
-        if case .doh(let url, let trust) = way {
+        if case .doh(let url, let trust) = resolver {
             try await trust(home.file(".pki/nssdb"))
             try home.write(
                 #"{"dns_over_https": {"mode": "secure", "templates": "\#(url)"}}"#, to: "profile/Local State")
@@ -65,7 +65,7 @@ enum Browser: String, Sendable, CaseIterable {
         ]
     }
 
-    private func firefox(_ home: TemporaryFolder, _ way: Way, _ authority: TestAuthority) async throws -> [String] {
+    private func firefox(_ home: TemporaryFolder, _ resolver: Resolver, _ authority: TestAuthority) async throws -> [String] {
         try await authority.makeTrustDatabase(home.file("profile"))
         var preferences = [
             // Uses the system's resolver, and does not try https first: that must come from the DNS.
@@ -82,8 +82,8 @@ enum Browser: String, Sendable, CaseIterable {
             "services.settings.server": "\"data:,#remote-settings-dummy/v1\"",
             "browser.shell.checkDefaultBrowser": "false", "browser.startup.page": "0",
         ]
-        if case .systemResolver = way { preferences["network.dns.native_https_query"] = "false" }
-        if case .doh(let url, let trust) = way {
+        if case .systemResolver = resolver { preferences["network.dns.native_https_query"] = "false" }
+        if case .doh(let url, let trust) = resolver {
             try await trust(home.file("profile"))
             preferences["network.trr.mode"] = "3"
             preferences["network.trr.uri"] = "\"\(url)\""

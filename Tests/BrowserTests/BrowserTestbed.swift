@@ -4,7 +4,7 @@ import TestSupport
 
 /// The participants when a browser opens a page: the override's web server, a decoy that other records lead to, an
 /// upstream server, and the daemon.
-final class Stage: Sendable {
+final class BrowserTestbed: Sendable {
     /// Where records of the name exist besides the override.
     enum Holder: String, Sendable, CaseIterable { case upstream, zone }
 
@@ -67,7 +67,7 @@ final class Stage: Sendable {
     var state: String { "STATE_DIRECTORY=\(folder.file("state"))" }
 
     /// The daemon's own DNS over HTTPS, with its local CA installed as a user would.
-    var doh: Browser.Way {
+    var doh: Browser.Resolver {
         let state = state
         return .doh("https://\(daemon.address)/dns-query") { database in
             let result = try await Command.run(
@@ -93,7 +93,7 @@ final class Stage: Sendable {
     }()
 
     /// Opens the page with a new browser.
-    func open(_ browser: Browser, _ way: Browser.Way) async throws -> String {
+    func open(_ browser: Browser, _ resolver: Browser.Resolver) async throws -> String {
         try await browser.open("http://\(Self.name)/", way, server: daemon.address, trusting: authority)
     }
 
