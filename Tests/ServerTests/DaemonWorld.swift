@@ -64,9 +64,9 @@ final class DaemonWorld: ScenarioWorld {
         return (answer, line)
     }
 
-    func become(_ mood: ScenarioServer.Mood, _ server: String?) {
+    func become(_ behavior: ScenarioServer.Behavior, _ server: String?) {
         for one in servers where server == nil || one.server.name == server {
-            one.server.become(mood)
+            one.server.become(behavior)
             one.listener.close(one.server.isClosed)
         }
     }

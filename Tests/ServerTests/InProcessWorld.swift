@@ -120,8 +120,8 @@ final class InProcessWorld: ScenarioWorld {
         return try #require(text.split(separator: "\n").last.map(String.init), "there is no line in the log")
     }
 
-    func become(_ mood: ScenarioServer.Mood, _ server: String?) {
-        for one in servers where server == nil || one.name == server { one.become(mood) }
+    func become(_ behavior: ScenarioServer.Behavior, _ server: String?) {
+        for one in servers where server == nil || one.name == server { one.become(behavior) }
     }
 
     func reload() async throws {

@@ -12,7 +12,7 @@ import Testing
 /// hosts                            lines of the hosts file
 /// zone acme.org.                   a local zone: records, below `$ORIGIN acme.org.` and `$TTL 3600`
 /// config                           lines of the configuration file; $NAME is the address of a server
-/// server NAME [MOOD [SECONDS]]     an upstream server; the default is one, if there are zones or replies for it
+/// server NAME [BEHAVIOR [SECONDS]]     an upstream server; the default is one, if there are zones or replies for it
 /// upstream example.net.            a zone of the server above; before the first server: of every server
 /// reply www.example.net A          that server's reply to this question, whatever its zones have:
 ///   rcode NXDOMAIN                 default NOERROR
@@ -21,8 +21,8 @@ import Testing
 ///   ede 15 text
 /// ```
 ///
-/// The daemon is configured with these servers, in this order, unless `config` has `servers:`. Moods are those of
-/// `ScenarioServer.Mood`. Then the steps:
+/// The daemon is configured with these servers, in this order, unless `config` has `servers:`. Behaviors are those of
+/// `ScenarioServer.Behavior`. Then the steps:
 ///
 /// ```
 /// query www.example.net A [udp|tcp] [do] [cd] [ad] [nord] [plain] [cookie] [nsid] [size N] [class CH] [times N]
@@ -43,7 +43,7 @@ import Testing
 ///   asks NAME TYPE [udp|tcp] [edns|plain] [do|nodo] [cd|nocd] [cookie|nocookie|known] [of SERVER]
 ///   asks nothing                   all queries to upstream, in any order
 /// pass SECONDS                     9.2
-/// upstream-is [SERVER] MOOD [SECONDS]
+/// upstream-is [SERVER] BEHAVIOR [SECONDS]
 /// edit hosts|zone NAME|config|FILE
 /// remove hosts|zone NAME|FILE
 /// flush [NAME [tree]]
@@ -57,7 +57,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         case query(Expectation)
         case pass(microseconds: UInt64)
         /// Of all servers if none is named.
-        case upstream(server: String?, ScenarioServer.Mood)
+        case upstream(server: String?, ScenarioServer.Behavior)
         case edit(file: String, text: String)
         case remove(file: String)
         case flush(name: String?, tree: Bool)
@@ -91,7 +91,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
 
     struct Server: Sendable {
         var name: String
-        var mood = ScenarioServer.Mood.alive
+        var behavior = ScenarioServer.Behavior.alive
         var zones: [Zone] = []
         var replies: [Reply] = []
     }
@@ -185,7 +185,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         case "config": config = lines
         case "server":
             var server = Server(name: try word(1))
-            if head.count > 2 { server.mood = try mood(head.dropFirst(2), line) }
+            if head.count > 2 { server.behavior = try behavior(head.dropFirst(2), line) }
             servers.append(server)
         case "upstream":
             let zone = Zone(name: try word(1), lines: lines, line: line)
@@ -202,13 +202,13 @@ struct Scenario: Sendable, CustomTestStringConvertible {
             steps.append(.pass(microseconds: UInt64((seconds * 1_000_000).rounded())))
         case "upstream-is":
             let words = head.dropFirst()
-            guard let first = words.first else { throw fault(line, "a mood is missing") }
-            let isMood = ScenarioServer.Mood.words.contains(first)
-            guard isMood || servers.contains(where: { $0.name == first }) else {
-                throw fault(line, "'\(first)' is neither a server above nor a mood")
+            guard let first = words.first else { throw fault(line, "a behavior is missing") }
+            let isBehavior = ScenarioServer.Behavior.words.contains(first)
+            guard isBehavior || servers.contains(where: { $0.name == first }) else {
+                throw fault(line, "'\(first)' is neither a server above nor a behavior")
             }
             steps.append(
-                .upstream(server: isMood ? nil : first, try mood(isMood ? words : words.dropFirst(), line)))
+                .upstream(server: isBehavior ? nil : first, try behavior(isBehavior ? words : words.dropFirst(), line)))
         case "edit":
             let file = try file(head, line)
             let text = head[1] == "zone" ? Zone(name: head[2], lines: lines, line: line).text : nil
@@ -221,11 +221,11 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         }
     }
 
-    private func mood(_ words: ArraySlice<String>, _ line: Int) throws -> ScenarioServer.Mood {
-        guard let mood = ScenarioServer.Mood(Array(words)) else {
-            throw fault(line, "'\(words.joined(separator: " "))' is no mood")
+    private func behavior(_ words: ArraySlice<String>, _ line: Int) throws -> ScenarioServer.Behavior {
+        guard let behavior = ScenarioServer.Behavior(Array(words)) else {
+            throw fault(line, "'\(words.joined(separator: " "))' is no behavior")
         }
-        return mood
+        return behavior
     }
 
     private func file(_ head: [String], _ line: Int) throws -> String {

@@ -11,7 +11,7 @@ import Testing
 ///
 /// It builds its messages itself, so that it does not share faults of our own code.
 final class ScenarioServer: Sendable {
-    enum Mood: Sendable, Equatable {
+    enum Behavior: Sendable, Equatable {
         case alive
         /// No response.
         case silent
@@ -96,7 +96,7 @@ final class ScenarioServer: Sendable {
     let name: String
     private let zones: [ServedZone]
     private let replies: [PreparedReply]
-    private let mood: Mutex<Mood>
+    private let behavior: Mutex<Behavior>
     private let log: UpstreamQueryLog
 
     private struct PreparedReply: Sendable {
@@ -110,7 +110,7 @@ final class ScenarioServer: Sendable {
 
     init(_ server: Scenario.Server, of scenario: Scenario, folder: TemporaryFolder, log: UpstreamQueryLog) throws {
         name = server.name
-        mood = Mutex(server.mood)
+        behavior = Mutex(server.behavior)
         self.log = log
         zones = try server.zones.map { zone in
             guard let apex = Name(zone.name) else { throw scenario.fault(zone.line, "'\(zone.name)' is no name") }
@@ -119,10 +119,10 @@ final class ScenarioServer: Sendable {
         replies = try server.replies.map { try Self.prepare($0, scenario, folder) }
     }
 
-    func become(_ mood: Mood) { self.mood.withLock { $0 = mood } }
+    func become(_ behavior: Behavior) { self.behavior.withLock { $0 = behavior } }
 
     /// The port is closed.
-    var isClosed: Bool { mood.withLock { $0 == .closed } }
+    var isClosed: Bool { behavior.withLock { $0 == .closed } }
 
     // MARK: Reading
 
@@ -180,8 +180,8 @@ final class ScenarioServer: Sendable {
     func react(_ message: [UInt8], _ transport: UpstreamTransport) -> Reaction {
         guard let query = UpstreamQuery(message, transport, to: name) else { return .silence }
         log.append(query)
-        let mood = mood.withLock { $0 }
-        switch mood {
+        let behavior = behavior.withLock { $0 }
+        switch behavior {
         case .silent, .closed: return .silence
         case .code(let code): return .send(error(message, query, code))
         case .truncates where transport == .udp, .closesStreams where transport == .udp:

@@ -19,7 +19,7 @@ protocol ScenarioWorld: AnyObject {
     func pass(microseconds: UInt64)
     /// Microseconds; only if `isExact`.
     var now: UInt64 { get }
-    func become(_ mood: ScenarioServer.Mood, _ server: String?)
+    func become(_ behavior: ScenarioServer.Behavior, _ server: String?)
     /// Makes it read all files again.
     func reload() async throws
     func flush(_ name: String?, tree: Bool) async throws
@@ -35,7 +35,7 @@ extension Scenario {
             case .pass(let microseconds):
                 guard world.isExact else { return }
                 world.pass(microseconds: microseconds)
-            case .upstream(let server, let mood): world.become(mood, server)
+            case .upstream(let server, let behavior): world.become(behavior, server)
             case .edit(let file, let text):
                 try world.folder.write(Self.fill(text, world.addresses), to: file)
                 try await world.reload()
