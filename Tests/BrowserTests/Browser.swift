@@ -45,7 +45,9 @@ enum Browser: String, Sendable, CaseIterable {
         return program.output.all.joined(separator: "\n")
     }
 
-    private func chromium(_ home: TemporaryFolder, _ resolver: Resolver, _ authority: TestAuthority) async throws -> [String] {
+    private func chromium(
+        _ home: TemporaryFolder, _ resolver: Resolver, _ authority: TestAuthority
+    ) async throws -> [String] {
         try await authority.makeTrustDatabase(home.file(".pki/nssdb"))
         if case .systemResolver = resolver {
             try home.write(#"{"async_dns": {"enabled": false}}"#, to: "profile/Local State")
@@ -65,7 +67,9 @@ enum Browser: String, Sendable, CaseIterable {
         ]
     }
 
-    private func firefox(_ home: TemporaryFolder, _ resolver: Resolver, _ authority: TestAuthority) async throws -> [String] {
+    private func firefox(
+        _ home: TemporaryFolder, _ resolver: Resolver, _ authority: TestAuthority
+    ) async throws -> [String] {
         try await authority.makeTrustDatabase(home.file("profile"))
         var preferences = [
             // Uses the system's resolver, and does not try https first: that must come from the DNS.

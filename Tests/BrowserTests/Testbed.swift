@@ -4,7 +4,7 @@ import TestSupport
 
 /// The participants when a browser opens a page: the override's web server, a decoy that other records lead to, an
 /// upstream server, and the daemon.
-final class BrowserTestbed: Sendable {
+final class Testbed: Sendable {
     /// Where records of the name exist besides the override.
     enum Holder: String, Sendable, CaseIterable { case upstream, zone }
 
