@@ -94,7 +94,7 @@ final class Testbed: Sendable {
 
     /// Opens the page with a new browser.
     func open(_ browser: Browser, _ resolver: Browser.Resolver) async throws -> String {
-        try await browser.open("http://\(Self.name)/", way, server: daemon.address, trusting: authority)
+        try await browser.open("http://\(Self.name)/", resolver, server: daemon.address, trusting: authority)
     }
 
     /// Ends the daemon, so that its log is complete; returns the lookups of the name in order.
