@@ -1,8 +1,8 @@
 #ifndef STUB53_CLDNS_SHIM_H
 #define STUB53_CLDNS_SHIM_H
 
-// libldns's headers name each other's types without including them: only the whole, in its own order, compiles.
-// It brings OpenSSL's headers with it, which libldns-dev depends on.
+// libldns's headers use each other's types without including them: only ldns.h includes all in a working order. It also
+// includes OpenSSL's headers, on which libldns-dev depends.
 #include <ldns/ldns.h>
 
 #endif

@@ -23,12 +23,12 @@ static const int forwarded[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUS
 enum { forwarded_count = sizeof forwarded / sizeof *forwarded };
 
 static atomic_int command;
-/// What came before there was a command to pass it on to.
+/// A signal that arrived before there was a command to pass it on to.
 static atomic_int early;
 
 static void forward(int number, siginfo_t *info, void *unused) {
     (void)unused;
-    // Ctrl-C and the like: the terminal has told its whole foreground group, and the command is in ours.
+    // Ctrl-C and the like: the terminal has signalled its whole foreground group, which includes the command.
     if (info->si_code == SI_KERNEL) return;
     int saved = errno;
     pid_t target = atomic_load(&command);
@@ -79,7 +79,7 @@ static int write_file(const char *path, const char *text) {
     return result;
 }
 
-/// "/proc/self/fd/N"; `file` is below 10^9.
+/// Makes "/proc/self/fd/N"; `file` is below 10^9.
 static const char *path_of(int file, char buffer[32]) {
     char *digit = buffer + 31;
     *digit = 0;
@@ -88,7 +88,7 @@ static const char *path_of(int file, char buffer[32]) {
     return memcpy(digit - (sizeof folder - 1), folder, sizeof folder - 1);
 }
 
-/// Has us told what happens in the folder of `path`, which need not stay as it is.
+/// Watches the folder of `path` for changes; `path` may be overwritten afterwards.
 static void watch_folder_of(const struct plan *plan, const char *path) {
     char folder[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -104,7 +104,7 @@ static int cover(const struct plan *plan, int index) {
     char link[32], real[PATH_MAX];
     if (mount(path_of(plan->files[index], link), over, NULL, MS_BIND, NULL) != 0) return -1;
     if (plan->watch < 0) return 0;
-    // Where a link leads to, and where the link is.
+    // Watches both the folder of the link and that of its target.
     watch_folder_of(plan, over);
     int file = open(over, O_PATH | O_CLOEXEC);
     if (file < 0) return 0;
@@ -117,8 +117,8 @@ static int cover(const struct plan *plan, int index) {
     return 0;
 }
 
-/// A file that is replaced outside, as programs that write a new one and rename it do, takes what is mounted on the old
-/// one away with it: then it is covered anew.
+/// Renaming a new file over a covered one, as many programs do, removes the mount on the old one: then it is covered
+/// again.
 static _Noreturn void keep_covered(const struct plan *plan) {
     char events[4096];
     while (plan->watch >= 0) {
@@ -135,11 +135,11 @@ static _Noreturn void keep_covered(const struct plan *plan) {
 }
 
 static _Noreturn void become_command(const struct plan *plan) {
-    // Whom we are started for is gone: nobody would wait for the command, and a private daemon has ended.
+    // The parent has ended: nobody would wait for the command, and a private daemon has ended too.
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != plan->parent) _exit(128 + SIGTERM);
     for (int i = 0; i < forwarded_count; i++) sigaction(forwarded[i], &plan->actions[i], NULL);
-    // The thread that started us may have blocked all signals, as those of Dispatch do.
+    // The calling thread may block all signals, as Dispatch's threads do.
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -147,24 +147,24 @@ static _Noreturn void become_command(const struct plan *plan) {
     give_up(plan, CLINUX_EXECUTE, 0);
 }
 
-/// The namespace's first process: sets it up, starts the command as its own parent's child, and watches over the covers
+/// The namespace's first process: sets it up, starts the command as a child of its own parent, and maintains the covers
 /// until it is killed. All signals are blocked.
 static _Noreturn void become_keeper(struct plan *plan) {
     if (unshare(CLONE_NEWNS) != 0) {
         if (errno != EPERM) give_up(plan, CLINUX_UNSHARE, 0);
-        // A program with file capabilities does not own its own /proc files, unless it says that it may be looked at.
+        // A program with file capabilities does not own its /proc files unless it is dumpable.
         prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
         if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) give_up(plan, CLINUX_UNSHARE, 0);
-        // user_namespaces(7): without "deny" only the privileged may map groups.
+        // user_namespaces(7): without "deny", only privileged processes may map groups.
         if (write_file("/proc/self/setgroups", "deny") != 0 || write_file("/proc/self/gid_map", plan->group_map) != 0
             || write_file("/proc/self/uid_map", plan->user_map) != 0)
             give_up(plan, CLINUX_MAP_USER, 0);
     }
     if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) give_up(plan, CLINUX_MAKE_PRIVATE, 0);
-    // Without it the covers are as good as nobody replaces the files.
+    // Without inotify the covers still work, unless a covered file is replaced.
     plan->watch = inotify_init1(IN_CLOEXEC);
     for (int i = 0; i < plan->count; i++) {
-        // Opened in this namespace, from which alone it can be mounted, also when its name is gone.
+        // Opened in this namespace, because a file can be mounted only from its own; works even once its name is gone.
         plan->files[i] = open(plan->covers[i].file, O_PATH | O_CLOEXEC);
         if (plan->files[i] < 0 || cover(plan, i) != 0) give_up(plan, CLINUX_COVER, i);
     }
@@ -178,7 +178,7 @@ static _Noreturn void become_keeper(struct plan *plan) {
     keep_covered(plan);
 }
 
-// MARK: Our side
+// MARK: The caller's side
 
 static pid_t keeper;
 
@@ -198,12 +198,12 @@ static void install_forwarding(struct sigaction *before) {
     sigfillset(&action.sa_mask);
     for (int i = 0; i < forwarded_count; i++) {
         sigaction(forwarded[i], NULL, &before[i]);
-        // What nohup ignores for its command stays ignored.
+        // Signals that nohup ignores for its command stay ignored.
         if (before[i].sa_handler != SIG_IGN) sigaction(forwarded[i], &action, NULL);
     }
 }
 
-/// Waits until the command is executed; -1 when it is not.
+/// Waits until the command is executed; -1 if it is not.
 static pid_t await_command(int end, struct clinux_start_failure *failure) {
     if (receive(end, failure) <= 0) {
         *failure = (struct clinux_start_failure){.step = CLINUX_FORK, .code = ECHILD};
@@ -211,7 +211,7 @@ static pid_t await_command(int end, struct clinux_start_failure *failure) {
     }
     if (failure->step != started) return -1;
     pid_t child = failure->code;
-    // The end of the pipe that the command has closes with its execution.
+    // The command's end of the pipe closes on exec.
     if (receive(end, failure) == 0) return child;
     waitpid(child, NULL, 0);
     return -1;
@@ -251,7 +251,7 @@ pid_t clinux_start_covered(
         atomic_store(&command, child);
         int number = atomic_exchange(&early, 0);
         if (number != 0) kill(child, number);
-        // Whoever started us may have had them blocked, and then none would ever come to be passed on.
+        // If the caller had them blocked, none would arrive to be passed on.
         for (int i = 0; i < forwarded_count; i++) sigdelset(&before, forwarded[i]);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -261,7 +261,7 @@ pid_t clinux_start_covered(
 int clinux_wait_for_command(pid_t child) {
     siginfo_t end;
     while (waitid(P_PID, (id_t)child, &end, WEXITED | WNOWAIT) < 0 && errno == EINTR) continue;
-    // Once it is reaped, its number may be another's.
+    // Once it is reaped, its process ID may be reused.
     atomic_store(&command, 0);
     int status = 0;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;

@@ -18,14 +18,14 @@
 int clinux_open_socket_diagnosis(void) {
     int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
     if (fd < 0) return -1;
-    // The kernel answers at once or not at all; nobody waits for it for ever.
+    // The kernel answers at once or not at all; never wait for ever.
     struct timeval limit = {0, 20000};
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     return fd;
 }
 
 void clinux_hurry(void) {
-    // struct sched_attr, which glibc 2.36 has no header for. Linux 6.12 and later takes the runtime as the slice.
+    // struct sched_attr, for which glibc 2.36 has no header. Linux 6.12 and later uses the runtime as the time slice.
     struct {
         uint32_t size, policy;
         uint64_t flags;
@@ -35,12 +35,12 @@ void clinux_hurry(void) {
         uint32_t util_min, util_max;
     } attributes = {.size = 48, .policy = SCHED_OTHER, .nice = -10, .runtime = 100000};
     if (syscall(SYS_sched_setattr, 0, &attributes, 0) == 0) return;
-    // A better nice value is for root; the short slice is for everyone.
+    // Only root may have a better nice value; a short slice is open to everyone.
     attributes.nice = 0;
     syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
-/// A socket on that very address, or on all of them.
+/// Whether the socket has this very address, or the wildcard address.
 static int fits(const struct inet_diag_msg *socket, int family, const unsigned char address[16]) {
     static const unsigned char any[16];
     size_t length = family == AF_INET ? 4 : 16;
@@ -48,7 +48,7 @@ static int fits(const struct inet_diag_msg *socket, int family, const unsigned c
     return memcmp(socket->id.idiag_src, any, length) == 0;
 }
 
-/// Asks for all sockets of one family on a local port, and chooses the nearest.
+/// Asks for all sockets of one address family on a local port, and picks the best match.
 static uint32_t find(int fd, int family, int protocol, const unsigned char address[16], uint16_t port, uid_t *user) {
     static _Thread_local uint32_t sequence;
     struct {
@@ -79,7 +79,7 @@ static uint32_t find(int fd, int family, int protocol, const unsigned char addre
         if (received <= 0) return inode;
         int left = (int)received;
         for (struct nlmsghdr *h = (struct nlmsghdr *)buffer; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
-            // What is left of a request that was given up.
+            // The late response to an abandoned request.
             if (h->nlmsg_seq != sequence) continue;
             if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR) return inode;
             if (h->nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg))) continue;
@@ -100,16 +100,16 @@ uint32_t clinux_socket_inode(
     int protocol = is_tcp ? IPPROTO_TCP : IPPROTO_UDP;
     uint32_t inode = find(fd, is_ipv6 ? AF_INET6 : AF_INET, protocol, address, port, user);
     if (inode != 0 || is_ipv6) return inode;
-    // A socket for both families: ::ffff:127.0.0.1.
+    // A dual-stack socket: ::ffff:127.0.0.1.
     unsigned char mapped[16] = {[10] = 0xFF, [11] = 0xFF};
     memcpy(mapped + 12, address, 4);
     return find(fd, AF_INET6, protocol, mapped, port, user);
 }
 
-/// Descriptors looked at for one socket: a few milliseconds' worth, whoever holds a million of them.
+/// The most descriptors examined for one socket: a few milliseconds' worth, even if a process has a million.
 enum { most_looks = 20000 };
 
-/// Whether one of the descriptors of the process is the socket; counts `looks` down.
+/// Whether one of the process's descriptors is the socket; decrements `looks`.
 static int holds(pid_t process, const char *socket, int *looks) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/fd", process);
@@ -126,7 +126,7 @@ static int holds(pid_t process, const char *socket, int *looks) {
     return found;
 }
 
-/// The process ID that was given last: they are given in order, and start anew at the end.
+/// The last process ID assigned: IDs are assigned in order and wrap around.
 static int last_process(void) {
     int last = 0;
     FILE *file = fopen("/proc/loadavg", "re");
@@ -152,12 +152,12 @@ pid_t clinux_socket_holder(uint32_t inode, uid_t user, const pid_t *first, int c
         int process = atoi(entry->d_name);
         struct stat status;
         if (process <= 0 || fstatat(dirfd(processes), entry->d_name, &status, 0) != 0) continue;
-        // Root's daemons drop their user after they have opened a socket; others keep to theirs.
+        // A root daemon may have changed its user after opening the socket; other processes can't.
         if (status.st_uid != user && user != 0 && status.st_uid != 0) continue;
         list[listed++] = process;
     }
     closedir(processes);
-    // The youngest first: a dig is one, and soon gone. In /proc they are sorted by number.
+    // The youngest first: short-lived clients such as dig are among them. /proc is sorted by number.
     int last = last_process(), start = listed;
     while (start > 0 && list[start - 1] > last) start--;
     for (int i = 0; i < listed && looks > 0; i++) {

@@ -1,7 +1,7 @@
 #ifndef STUB53_COPENSSL_SHIM_H
 #define STUB53_COPENSSL_SHIM_H
 
-// libcrypto makes the local certificates: libldns has brought it along already.
+// libcrypto, which makes the local certificates, is a dependency of libldns anyway.
 #include <openssl/bio.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>

@@ -1,7 +1,7 @@
 internal import COpenSSL
 import Glibc
 
-/// An X.509 certificate and, where it is ours, its key.
+/// An X.509 certificate, with its key if it is ours.
 ///
 /// - RFC: 5280.
 package struct Certificate: ~Copyable {
@@ -18,7 +18,7 @@ package struct Certificate: ~Copyable {
         EVP_PKEY_free(key)
     }
 
-    /// Reads PEM, of a certificate and of its unencrypted key.
+    /// Reads the PEM of a certificate and of its unencrypted key.
     package init(pem: [UInt8], keyPEM: [UInt8]? = nil) throws(CertificateError) {
         guard let x509 = Self.read(pem, { PEM_read_bio_X509($0, nil, nil, nil) }) else {
             throw CertificateError("holds no certificate (PEM, 'BEGIN CERTIFICATE')")
@@ -54,7 +54,7 @@ package struct Certificate: ~Copyable {
     /// The certificate as PEM.
     package var pem: [UInt8] { Self.write { PEM_write_bio_X509($0, x509) } }
 
-    /// The key as PEM (PKCS #8); empty where there is none.
+    /// The key as PEM (PKCS #8); empty if there is none.
     package var keyPEM: [UInt8] {
         guard let key else { return [] }
         return Self.write { PEM_write_bio_PrivateKey($0, key, nil, nil, 0, nil, nil) }
@@ -70,14 +70,14 @@ package struct Certificate: ~Copyable {
         return pem
     }
 
-    /// When it ends, in seconds since 1970.
+    /// When it expires, in seconds since 1970.
     package var end: Int {
         var time = tm()
         guard ASN1_TIME_to_tm(X509_get0_notAfter(x509), &time) == 1 else { return 0 }
         return timegm(&time)
     }
 
-    /// SHA-256 of it, as browsers show it: pairs of hexadecimal digits with colons between.
+    /// Its SHA-256 fingerprint as browsers show it: pairs of hexadecimal digits with colons between.
     package var fingerprint: String {
         var digest = [UInt8](repeating: 0, count: 32)
         var length: UInt32 = 32
@@ -86,11 +86,11 @@ package struct Certificate: ~Copyable {
         return digest.map { "\(digits[Int($0 >> 4)])\(digits[Int($0 & 15)])" }.joined(separator: ":")
     }
 
-    /// Whether it is valid for connections to this IP address, as written.
+    /// Whether it is valid for connections to this IP address (in text form).
     package func covers(address: String) -> Bool { X509_check_ip_asc(x509, address, 0) == 1 }
 }
 
-/// What is wrong with a certificate or key: the end of a sentence that begins with its file.
+/// What is wrong with a certificate or key: completes a sentence that begins with the file.
 package struct CertificateError: Error, CustomStringConvertible, Sendable {
     package let description: String
 

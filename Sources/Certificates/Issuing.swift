@@ -2,12 +2,13 @@ internal import COpenSSL
 import Glibc
 
 extension Certificate {
-    /// Days that the local authority is trusted for.
+    /// The lifetime of the local authority, in days.
     static let authorityDays = 3650
-    /// Days of a certificate that it issues; browsers take no longer ones.
+    /// The lifetime of a certificate that it issues, in days; browsers limit it.
     static let leafDays = 90
 
-    /// A new local authority: it can vouch for IP addresses and `localhost`, and for no web site, whoever gets its key.
+    /// Makes a local authority that can vouch only for IP addresses and `localhost`: even a stolen key can't
+    /// impersonate web sites.
     ///
     /// - RFC: 5280 4.2.1.9 (path length 0), 4.2.1.10 (name constraints).
     package static func makeAuthority(name: String) throws(CertificateError) -> Certificate {
@@ -23,7 +24,7 @@ extension Certificate {
             ])
     }
 
-    /// A certificate for a server at these IP addresses, issued by `self`.
+    /// Issues a certificate for a server at these IP addresses.
     ///
     /// - RFC: 5280 4.2.1.6, 4.2.1.12; 9462 4.2 for addresses as subject alternative names.
     package borrowing func issue(forAddresses addresses: [String]) throws(CertificateError) -> Certificate {
@@ -47,13 +48,13 @@ extension Certificate {
         let made = Certificate(x509, key: key)
         var serial = [UInt8](repeating: 0, count: 16)
         guard RAND_bytes(&serial, 16) == 1 else { throw failure("the system has no random numbers") }
-        // Positive, and not short (RFC 5280 4.1.2.2).
+        // Positive and of full length (RFC 5280 4.1.2.2).
         serial[0] = serial[0] & 0x3F | 0x40
         let subject = X509_get_subject_name(x509)
         let isNamed =
             X509_set_version(x509, 2) == 1
             && ASN1_STRING_set(X509_get_serialNumber(x509), &serial, 16) == 1
-            // Clocks differ.
+            // Clocks differ, so it is valid from an hour ago.
             && X509_gmtime_adj(X509_getm_notBefore(x509), -3600) != nil
             && X509_gmtime_adj(X509_getm_notAfter(x509), days * 86_400) != nil
             && X509_set_pubkey(x509, key) == 1

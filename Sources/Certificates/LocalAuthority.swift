@@ -1,21 +1,22 @@
 import Glibc
 
-/// The certificate authority of this machine: made once, kept in the state directory, trusted where the user says so.
+/// The certificate authority of this machine: created once, kept in the state directory, trusted only where the user
+/// installs it.
 ///
-/// Its key is readable for its owner only and never leaves the directory.
+/// Only the owner can read its key, which never leaves the directory.
 package struct LocalAuthority: Sendable {
-    /// Where it is kept.
+    /// The directory that holds it.
     package let folder: String
 
     package init(folder: String = Self.stateFolder) { self.folder = folder }
 
-    /// Of a daemon that runs for the whole machine.
+    /// The directory of a daemon that runs for the whole machine.
     package static let systemFolder = "/var/lib/stub53"
 
     package var certificatePath: String { folder + "/ca.pem" }
     var keyPath: String { folder + "/ca.key" }
 
-    /// systemd's state directory, /var/lib/stub53 for root, and what the XDG says for others.
+    /// systemd's state directory; else /var/lib/stub53 for root, and the XDG state directory for other users.
     package static var stateFolder: String {
         func variable(_ name: String) -> String? {
             getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
@@ -23,14 +24,14 @@ package struct LocalAuthority: Sendable {
         if let folder = variable("STATE_DIRECTORY")?.split(separator: ":").first { return String(folder) }
         if geteuid() == 0 { return systemFolder }
         if let state = variable("XDG_STATE_HOME") { return state + "/stub53" }
-        // Never below /tmp, where others could have made it first.
+        // Never below /tmp, where someone else could create it first.
         let home = variable("HOME") ?? getpwuid(geteuid()).flatMap { $0.pointee.pw_dir }.map { String(cString: $0) }
         return (home ?? "/nonexistent") + "/.local/state/stub53"
     }
 
-    /// What is there already; nil: nothing.
+    /// The existing authority; nil if there is none.
     ///
-    /// - Throws: `LocalAuthorityError` where it can't be read or is no authority.
+    /// - Throws: `LocalAuthorityError` if it can't be read or is not an authority.
     package func load() throws(LocalAuthorityError) -> Certificate? {
         guard access(certificatePath, F_OK) == 0 else { return nil }
         let pem = try read(certificatePath)
@@ -40,7 +41,7 @@ package struct LocalAuthority: Sendable {
         }
     }
 
-    /// What is there, or a new one.
+    /// The existing authority, or a new one.
     package func loadOrMake() throws(LocalAuthorityError) -> Certificate {
         if let known = try load() {
             guard known.key != nil else {
@@ -56,7 +57,7 @@ package struct LocalAuthority: Sendable {
             throw LocalAuthorityError(folder, "\(error)")
         }
         try makeFolder()
-        // The key first: a certificate without one would be in the way.
+        // The key first: a certificate without a key would block the next attempt.
         try write(made.keyPEM, to: keyPath, mode: 0o600)
         try write(made.pem, to: certificatePath, mode: 0o644)
         return made
@@ -70,7 +71,7 @@ package struct LocalAuthority: Sendable {
         }
     }
 
-    /// Whole or not at all, and never readable for others in between.
+    /// Writes the file atomically; it is never readable for others in between.
     private func write(_ bytes: [UInt8], to path: String, mode: mode_t) throws(LocalAuthorityError) {
         let temporary = path + ".new"
         unlink(temporary)
@@ -93,7 +94,7 @@ package struct LocalAuthority: Sendable {
     private var reason: String { String(cString: strerror(errno)) }
 }
 
-/// Which file of the local authority can't be used, and why.
+/// Which file of the local authority failed, and why.
 package struct LocalAuthorityError: Error, CustomStringConvertible, Sendable {
     package let path: String
     package let why: String
@@ -106,9 +107,9 @@ package struct LocalAuthorityError: Error, CustomStringConvertible, Sendable {
     package var description: String { "\(path): \(why)" }
 }
 
-/// Files of a few kilobytes, as certificates are.
+/// Reads and writes files of a few kilobytes, such as certificates.
 package enum SmallFile {
-    /// The longest file that is read, in bytes.
+    /// The largest file that is read, in bytes.
     static let longest = 1 << 20
 
     package static func read(_ path: String) throws(CertificateError) -> [UInt8] {

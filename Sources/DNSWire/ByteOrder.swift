@@ -1,4 +1,4 @@
-/// Reads and writes of network byte order at unaligned addresses. The caller has checked that the bytes are there.
+/// Reads and writes integers in network byte order at unaligned addresses. The caller checks the bounds.
 extension UnsafeRawPointer {
     @inlinable
     public func readUInt16(_ offset: Int) -> UInt16 {

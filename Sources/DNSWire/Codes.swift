@@ -103,7 +103,7 @@ public struct ExtendedError: RawRepresentable, Hashable, Sendable, BitwiseCopyab
     public static let invalidData = ExtendedError(rawValue: 24)
     public static let invalidQueryType = ExtendedError(rawValue: 30)
 
-    /// The registry's name of the code.
+    /// The code's name in the registry.
     public var description: String {
         switch rawValue {
         case 0: "Other"

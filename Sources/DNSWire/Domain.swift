@@ -1,4 +1,4 @@
-/// A name and all below it, as a lookup's name is compared with it: that allocates nothing.
+/// A name and all names below it; comparing a lookup's name with it allocates nothing.
 public struct Domain: Sendable, Hashable {
     /// Folded wire form.
     public let wire: [UInt8]
@@ -9,10 +9,10 @@ public struct Domain: Sendable, Hashable {
         labelCount = name.labelCount
     }
 
-    /// Of a name that is written in the program; the root where it is no name.
+    /// From a literal; the root if that is not a valid name.
     public init(_ text: StaticString) { self.init(Name("\(text)") ?? .root) }
 
-    /// The label of `name` at which the domain's name starts; nil where `name` is neither it nor below it.
+    /// The label of `name` where the domain's name starts; nil if `name` is not at or below it.
     public func start(in name: borrowing LookupName) -> Int? {
         guard wire.count <= name.length, labelCount <= name.labelCount else { return nil }
         let label = name.labelCount - labelCount

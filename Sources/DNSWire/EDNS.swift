@@ -2,7 +2,7 @@
 ///
 /// - RFC: 6891; 9715 3 for the payload size.
 public enum EDNS {
-    /// What we offer and what we accept at most over UDP, in bytes: no fragments on any path in use.
+    /// The most that we offer and accept over UDP, in bytes: avoids fragments on any path in use.
     public static let payloadSize = 1232
     /// What a client without EDNS can take over UDP, in bytes (RFC 1035 4.2.1).
     public static let classicPayloadSize = 512

@@ -1,4 +1,4 @@
-/// The twelve bytes that open every message.
+/// The twelve bytes at the start of every message.
 ///
 /// - RFC: 1035 4.1.1; 4035 3.2 for AD and CD.
 public enum Header {
@@ -25,7 +25,7 @@ public enum Header {
         @inlinable
         public var opcode: Opcode { Opcode(rawValue: UInt8(rawValue >> 11 & 0xF)) }
 
-        /// The four header bits only.
+        /// Only the four bits of the header.
         @inlinable
         public var responseCode: ResponseCode { ResponseCode(rawValue: rawValue & 0xF) }
     }

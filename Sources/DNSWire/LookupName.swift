@@ -1,10 +1,10 @@
-/// The name that a lookup is about, prepared once: folded to lower case, with the place and hash of every suffix.
+/// The name of a lookup, prepared once: folded to lower case, with offset and hash of every suffix.
 ///
 /// A worker owns one and reuses it for each query, so nothing is allocated per query.
 /// - RFC: 1035 3.1; 4343 3 for folding.
 public struct LookupName: ~Copyable {
     public let key: NameHash
-    /// The folded wire form; valid until the next `assign`. Eight bytes behind its end can be read.
+    /// The folded wire form; valid until the next `assign`. Eight bytes after its end are readable.
     public var bytes: UnsafePointer<UInt8> { UnsafePointer(storage) }
     /// Of the wire form, 1 to 255 bytes.
     public private(set) var length = 1
@@ -37,7 +37,7 @@ public struct LookupName: ~Copyable {
     @inlinable
     public var hash: UInt64 { hash(at: 0) }
 
-    /// The hash of the suffix that starts at label `index`; at `labelCount`, of the root.
+    /// The hash of the suffix from label `index` on; at `labelCount`, of the root.
     public func hash(at index: Int) -> UInt64 {
         assert(index >= 0 && index <= labelCount)
         return hashes[index]
@@ -49,13 +49,13 @@ public struct LookupName: ~Copyable {
         return Int(offsets[index])
     }
 
-    /// The wire form of the suffix that starts at label `index`.
+    /// The wire form of the suffix from label `index` on.
     public func suffix(at index: Int) -> UnsafeRawBufferPointer {
         let start = offset(at: index)
         return UnsafeRawBufferPointer(start: storage + start, count: length - start)
     }
 
-    /// The hash of `*.` in front of the suffix that starts at label `index`.
+    /// The hash of `*.` plus the suffix from label `index` on.
     public func wildcardHash(at index: Int) -> UInt64 { key.wildcard(below: hash(at: index)) }
 
     public func labelLength(at index: Int) -> Int { Int(storage[offset(at: index)]) }
@@ -69,7 +69,7 @@ public struct LookupName: ~Copyable {
     /// An owned copy, in lower case.
     public var name: Name { Name(uncheckedWire: Array(UnsafeBufferPointer(start: storage, count: length))) }
 
-    /// Whether the suffix that starts at label `index` is the folded name at `other`.
+    /// Whether the suffix from label `index` on equals the folded name at `other`.
     public func suffixEquals(_ index: Int, _ other: UnsafeRawPointer, length otherLength: Int) -> Bool {
         let start = offset(at: index)
         guard length - start == otherLength else { return false }
@@ -98,7 +98,7 @@ public struct LookupName: ~Copyable {
 
     /// Takes the uncompressed name at the start of `bytes`.
     ///
-    /// Returns its length in bytes; 0 when it is no legal name, has a pointer, or does not end within `bytes`.
+    /// Returns its length in bytes; 0 if it is invalid, has a pointer, or does not end within `bytes`.
     public mutating func assign(uncompressed bytes: UnsafeRawBufferPointer) -> Int {
         var index = 0
         var labels = 0
@@ -122,7 +122,7 @@ public struct LookupName: ~Copyable {
 
     /// Takes the name at `offset` of `message`, following compression pointers (backwards only).
     ///
-    /// Returns the bytes it takes up at `offset`; 0 when it is no legal name.
+    /// Returns the number of bytes it occupies at `offset`; 0 if it is invalid.
     /// - RFC: 1035 4.1.4.
     public mutating func assign(message: UnsafeRawBufferPointer, at offset: Int) -> Int {
         var cursor = offset

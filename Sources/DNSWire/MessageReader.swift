@@ -1,6 +1,6 @@
-/// The strict walk over a message from the wire: bounds, names, pointers.
+/// A strict parser for messages from the wire: bounds, names, pointers.
 ///
-/// Every message from upstream passes it before libldns or the cache sees a byte.
+/// Every message from upstream passes `walk` before libldns or the cache sees it.
 /// - RFC: 1035 4.1; 6891 6.1.1 (one OPT); 8945 5.1 (TSIG last); 9619 4 (one question).
 public enum MessageReader {
     /// One record: offsets into its message.
@@ -20,7 +20,7 @@ public enum MessageReader {
 
     private static let maximumJumps = 127
 
-    /// The end of the name at `offset`: legal labels, pointers strictly backwards, at most 255 bytes in all. Nil when not.
+    /// The end of the name at `offset`; nil unless it has valid labels, only backward pointers, and at most 255 bytes.
     public static func endOfName(_ message: UnsafeRawBufferPointer, at offset: Int) -> Int? {
         var cursor = offset
         var lowest = offset
@@ -34,7 +34,7 @@ public enum MessageReader {
                 guard cursor + 1 < message.count else { return nil }
                 let target = (length & 0x3F) << 8 | Int(message[cursor + 1])
                 if end == nil { end = cursor + 2 }
-                // A pointer per label is all that anyone needs; more make a small message a long walk.
+                // One pointer per label always suffices; more would make a small message slow to walk.
                 jumps += 1
                 guard target < lowest, target >= Header.length, jumps <= maximumJumps else { return nil }
                 lowest = target
@@ -48,7 +48,7 @@ public enum MessageReader {
         }
     }
 
-    /// The record at `offset`; nil when it does not fit into the message.
+    /// The record at `offset`; nil if it does not fit into the message.
     public static func record(_ message: UnsafeRawBufferPointer, at offset: Int) -> Record? {
         guard let nameEnd = endOfName(message, at: offset), nameEnd + 10 <= message.count,
             let base = message.baseAddress
@@ -62,8 +62,8 @@ public enum MessageReader {
             rdata: rdata, end: end)
     }
 
-    /// Where the names of an RDATA stand that RFC 1035 lets a sender compress: how many bytes go before, how many
-    /// names follow, how many bytes go after them. Nil for the types whose RDATA is plain bytes on the wire.
+    /// Where RDATA has names that RFC 1035 allows to be compressed: the number of bytes before them, of names, and of
+    /// bytes after them. Nil for types whose RDATA is opaque on the wire.
     ///
     /// - RFC: 3597 4; 1035 3.3.
     @inlinable
@@ -77,7 +77,7 @@ public enum MessageReader {
         }
     }
 
-    /// What a message holds, once it has been walked.
+    /// The contents of a message that has been walked.
     public struct Summary: Sendable, BitwiseCopyable {
         public var questionEnd = Header.length
         public var answers = 0
@@ -86,15 +86,15 @@ public enum MessageReader {
         /// Where the first record starts.
         public var records: Int { questionEnd }
         public var opt: Record?
-        /// The RDATA of all records is of types that the walk knows to the last byte.
+        /// Whether the walk has checked all RDATA to the last byte.
         public var isWhollyKnown = true
 
         public init() {}
     }
 
-    /// Walks the whole message; nil when anything is out of order.
+    /// Walks the whole message; nil if anything is malformed.
     ///
-    /// At most one question. Names inside compressible RDATA are walked too, and must fill it exactly.
+    /// At most one question. Names in compressible RDATA are walked too and must fill it exactly.
     public static func walk(_ message: UnsafeRawBufferPointer) -> Summary? {
         guard message.count >= Header.length, let base = message.baseAddress else { return nil }
         var summary = Summary()
@@ -128,8 +128,8 @@ public enum MessageReader {
         return cursor == message.count ? summary : nil
     }
 
-    /// Whether the record's RDATA is known to be right: addresses by their length, compressible types by names that
-    /// fill it. False where the type is not known here; nil where it is wrong.
+    /// Whether the record's RDATA is known to be valid: addresses by length, compressible types by names that fill it.
+    /// False if the type is unknown here; nil if the RDATA is invalid.
     static func rdataIsExact(_ message: UnsafeRawBufferPointer, _ record: Record) -> Bool? {
         if record.recordClass == .in {
             if record.type == .a { return record.rdataLength == 4 ? true : nil }
@@ -146,9 +146,9 @@ public enum MessageReader {
 }
 
 extension MessageReader {
-    /// Whether the (maybe compressed) name at `offset` is the suffix of `other` from label `label` on.
+    /// Whether the (possibly compressed) name at `offset` equals the suffix of `other` from label `label` on.
     ///
-    /// `offset` was walked before, so pointers are known to go backwards.
+    /// `offset` must have been walked, so that pointers are known to go backwards.
     public static func name(
         _ message: UnsafeRawBufferPointer, at offset: Int, equals other: borrowing LookupName, from label: Int = 0
     ) -> Bool {
@@ -177,7 +177,7 @@ extension MessageReader {
         return false
     }
 
-    /// Appends the uncompressed form of the name at `offset`, case kept; false when it is no legal name.
+    /// Appends the uncompressed form of the name at `offset`, preserving case; false if it is invalid.
     public static func expandName(
         _ message: UnsafeRawBufferPointer, at offset: Int, into bytes: inout [UInt8]
     ) -> Bool {
@@ -195,9 +195,9 @@ extension MessageReader {
         }
     }
 
-    /// Appends RDATA with all names in it written out; false when a name is not legal or does not fit.
+    /// Appends RDATA with all names uncompressed; false if a name is invalid or does not fit.
     ///
-    /// Also for the later types whose names some senders compress although they must not.
+    /// Includes newer types, whose names some senders compress although that is forbidden.
     /// - RFC: 3597 4.
     public static func expandRDATA(
         _ message: UnsafeRawBufferPointer, _ record: Record, into bytes: inout [UInt8]

@@ -1,19 +1,19 @@
-/// A domain name: its uncompressed wire form, case preserved, compared without case.
+/// A domain name in uncompressed wire form; case is preserved and ignored in comparisons.
 ///
-/// The owned form, for configuration, compiling and printing. The fast lane works on `LookupName` instead.
-/// - RFC: 1035 3.1; 4343 for case; 9499 2 for the words.
+/// The owned form, for configuration, compilation and printing. The fast lane uses `LookupName` instead.
+/// - RFC: 1035 3.1; 4343 for case; 9499 2 for terms.
 public struct Name: Sendable {
     /// Length-prefixed labels and the root's zero, 1 to 255 bytes.
     public let wire: [UInt8]
 
-    /// The largest name, in bytes of wire form (RFC 1035 2.3.4).
+    /// The longest name, in bytes of wire form (RFC 1035 2.3.4).
     public static let maximumLength = 255
-    /// The largest label, in bytes without its length (RFC 1035 2.3.4).
+    /// The longest label, in bytes without its length byte (RFC 1035 2.3.4).
     public static let maximumLabelLength = 63
 
     public static let root = Name(uncheckedWire: [0])
 
-    /// Takes over bytes that are known to be a legal uncompressed name.
+    /// Takes over bytes known to be a valid uncompressed name.
     public init(uncheckedWire wire: [UInt8]) {
         self.wire = wire
     }
@@ -36,7 +36,7 @@ public struct Name: Sendable {
         return nil
     }
 
-    /// Labels from the left, the root's empty label left out.
+    /// Labels from left to right, without the root's empty one.
     public var labels: [ArraySlice<UInt8>] {
         var result: [ArraySlice<UInt8>] = []
         var index = 0
@@ -69,10 +69,10 @@ public struct Name: Sendable {
     /// Whether the leftmost label is `*` (RFC 4592 2.1.1).
     public var isWildcard: Bool { wire.count > 2 && wire[0] == 1 && wire[1] == UInt8(ascii: "*") }
 
-    /// The wire form in lower case: what two equal names have in common.
+    /// The wire form in lower case, which equal names share.
     public var canonicalWire: [UInt8] { wire.map(ASCII.lowercased) }
 
-    /// `self` is `ancestor` or a name below it.
+    /// Whether `self` is `ancestor` or below it.
     public func isAtOrBelow(_ ancestor: Name) -> Bool {
         guard wire.count >= ancestor.wire.count else { return false }
         let start = wire.count - ancestor.wire.count
@@ -82,12 +82,12 @@ public struct Name: Sendable {
         return zip(wire[start...], ancestor.wire).allSatisfy { ASCII.lowercased($0) == ASCII.lowercased($1) }
     }
 
-    /// A strict descendant of `ancestor`.
+    /// Whether `self` is strictly below `ancestor`.
     public func isBelow(_ ancestor: Name) -> Bool {
         wire.count > ancestor.wire.count && isAtOrBelow(ancestor)
     }
 
-    /// `label` put in front; nil when the result is longer than a name may be.
+    /// The name with `label` in front; nil if it would be too long.
     public func prepending(label: some Collection<UInt8>) -> Name? {
         guard (1...Self.maximumLabelLength).contains(label.count), wire.count + label.count + 1 <= Self.maximumLength
         else { return nil }
@@ -107,7 +107,7 @@ extension Name: Hashable {
 }
 
 extension Name: Comparable {
-    /// Canonical DNS name order: by label from the right, as lower-case byte strings (RFC 4034 6.1).
+    /// Canonical DNS name order: label by label from the right, as lower-case bytes (RFC 4034 6.1).
     public static func < (left: Name, right: Name) -> Bool {
         for (a, b) in zip(left.labels.reversed(), right.labels.reversed()) {
             let folded = (a.map(ASCII.lowercased), b.map(ASCII.lowercased))
@@ -118,7 +118,7 @@ extension Name: Comparable {
 }
 
 extension Name: CustomStringConvertible {
-    /// Presentation form with the trailing dot; every byte that is not a plain printable is escaped (RFC 4343 2.1).
+    /// Presentation form with a trailing dot; all but plain printable bytes are escaped (RFC 4343 2.1).
     public var description: String {
         if isRoot { return "." }
         var text: [UInt8] = []
@@ -145,7 +145,7 @@ extension Name: CustomStringConvertible {
         }
     }
 
-    /// Reads presentation form: `\.` and `\DDD` escapes; a name without a trailing dot is completed with `origin`.
+    /// Parses presentation form with `\.` and `\DDD` escapes; appends `origin` to a name without a trailing dot.
     ///
     /// - RFC: 1035 5.1.
     public init(parsing text: some Sequence<UInt8>, origin: Name = .root) throws(ParseError) {
@@ -200,16 +200,16 @@ extension Name: CustomStringConvertible {
         self.wire = wire
     }
 
-    /// Reads presentation form, completed with the root; nil when it is no name.
+    /// Parses presentation form, relative to the root; nil if it is invalid.
     public init?(_ text: String) {
         guard let name = try? Name(parsing: text.utf8) else { return nil }
         self = name
     }
 }
 
-/// The few facts about ASCII that the DNS builds on.
+/// Facts about ASCII that the DNS depends on.
 public enum ASCII {
-    /// `A` to `Z` folded, every other byte as it is (RFC 4343 3).
+    /// Folds `A` to `Z`, leaves other bytes unchanged (RFC 4343 3).
     @inlinable
     public static func lowercased(_ byte: UInt8) -> UInt8 {
         byte &- 0x41 < 26 ? byte | 0x20 : byte

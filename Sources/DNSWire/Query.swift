@@ -1,27 +1,27 @@
-/// A query as the wire has it, read once: where things are, not copies of them.
+/// A parsed query: offsets into the message, not copies.
 ///
-/// The QNAME is in the `LookupName` that was filled beside it.
+/// The QNAME is in the `LookupName` that `parse` fills.
 /// - RFC: 1035 4.1; 6891 6.1; 7873 4; 7828 3.1; 7830 3; 1995 3.
 public struct Query: Sendable, BitwiseCopyable {
     public var id: UInt16 = 0
     public var flags = Header.Flags()
-    /// Bytes of QNAME, QTYPE and QCLASS behind the header; 0 when there was no readable question.
+    /// Bytes of QNAME, QTYPE and QCLASS after the header; 0 if there is no readable question.
     public var questionLength = 0
     public var type = RecordType(rawValue: 0)
     public var recordClass = RecordClass(rawValue: 0)
     public var hasEDNS = false
     public var ednsVersion: UInt8 = 0
-    /// What the client can take over UDP, in bytes: at least 512.
+    /// The UDP payload size that the client accepts, in bytes: at least 512.
     public var payloadSize: UInt16 = UInt16(EDNS.classicPayloadSize)
     public var dnssecOK = false
-    /// Where the COOKIE option's data starts in the message; 0 when there is none.
+    /// Offset of the COOKIE option's data in the message; 0 if there is none.
     public var cookieOffset = 0
     /// 8 (client cookie only), or 16 to 40.
     public var cookieLength = 0
     public var wantsKeepalive = false
     public var wantsPadding = false
     public var wantsNSID = false
-    /// Of the zone that an IXFR client holds already.
+    /// The serial of the zone version that an IXFR client has.
     public var heldSerial: UInt32 = 0
 
     public init() {}
@@ -34,32 +34,32 @@ public struct Query: Sendable, BitwiseCopyable {
     @inlinable
     public var checkingDisabled: Bool { flags.contains(.checkingDisabled) }
 
-    /// What is to be done with a message that came in.
+    /// What to do with a received message.
     public enum Verdict: Sendable, Hashable, BitwiseCopyable {
         /// A well-formed query with one question.
         case resolve
         /// A query without question that only asks for a server cookie (RFC 7873 5.4).
         case cookieOnly
-        /// Answered with this code and nothing else.
+        /// Answered with just this code.
         case fail(ResponseCode)
-        /// Not answered at all: a response, or too short to have an ID and flags.
+        /// Not answered: a response, or too short for ID and flags.
         case drop
     }
 
-    /// Reads a message that came in as a query. The one list of what is dropped and what is answered with which RCODE.
+    /// Parses a received message. This is the one place that decides what is dropped and what gets which RCODE.
     ///
-    /// Never traps, whatever the bytes. On `.fail`, what could be read is in `self` and in `name`.
+    /// Never traps on any bytes. On `.fail`, `self` and `name` have what could be read.
     public mutating func parse(_ message: UnsafeRawBufferPointer, name: inout LookupName) -> Verdict {
         self = Query()
         guard message.count >= Header.length, let base = message.baseAddress else { return .drop }
         id = base.readUInt16(0)
         flags = Header.Flags(rawValue: base.readUInt16(2))
-        // Answering a response would let two servers talk to each other for ever.
+        // Two servers that answer responses could do so for ever.
         if flags.contains(.response) { return .drop }
         let questions = base.readUInt16(Header.questionCount)
         let additional = Int(base.readUInt16(Header.additionalCount))
         guard flags.opcode == .query else {
-            // The sections of another opcode are not ours to read, but EDNS is answered with EDNS (RFC 6891 6.1.1).
+            // We don't parse other opcodes' sections, but EDNS is answered with EDNS (RFC 6891 6.1.1).
             if let opt = MessageReader.walk(message)?.opt { _ = readOPT(opt, message) }
             return .fail(.notImplemented)
         }
@@ -67,7 +67,7 @@ public struct Query: Sendable, BitwiseCopyable {
         var cursor = Header.length
         if questions == 1 {
             let rest = UnsafeRawBufferPointer(rebasing: message[cursor...])
-            // A pointer here could only point into the header: not a name.
+            // A pointer here could only point into the header, so it is invalid.
             let nameLength = name.assign(uncompressed: rest)
             guard nameLength > 0, rest.count >= nameLength + 4 else { return .fail(.formatError) }
             questionLength = nameLength + 4
@@ -79,7 +79,7 @@ public struct Query: Sendable, BitwiseCopyable {
         }
         let answers = base.readUInt16(Header.answerCount)
         let authority = Int(base.readUInt16(Header.authorityCount))
-        // Only IXFR brings a record along, the client's SOA (RFC 1995 3).
+        // Only IXFR includes a record, the client's SOA (RFC 1995 3).
         guard answers == 0, authority == (type == .ixfr ? 1 : 0) else { return .fail(.formatError) }
 
         for index in 0..<(authority + additional) {
@@ -95,7 +95,7 @@ public struct Query: Sendable, BitwiseCopyable {
             if record.type == .opt {
                 guard !hasEDNS, message[record.start] == 0, readOPT(record, message) else { return .fail(.formatError) }
             } else if record.type == .tsig {
-                // We hold no keys, so every key is unknown (RFC 8945 5.2.1); it is the last record (5.1).
+                // We have no keys, so every key is unknown (RFC 8945 5.2.1); TSIG must be the last record (5.1).
                 let isLast = index == authority + additional - 1 && cursor == message.count
                 return .fail(isLast ? .notAuth : .formatError)
             }
@@ -106,14 +106,14 @@ public struct Query: Sendable, BitwiseCopyable {
         return .resolve
     }
 
-    /// Reads the options; false when one does not fit.
+    /// Parses the options; false if one is malformed.
     private mutating func readOPT(_ record: MessageReader.Record, _ message: UnsafeRawBufferPointer) -> Bool {
         let base = message.baseAddress.unsafelyUnwrapped
         hasEDNS = true
         payloadSize = max(record.recordClass.rawValue, UInt16(EDNS.classicPayloadSize))
         ednsVersion = UInt8(truncatingIfNeeded: record.ttl >> 16)
         dnssecOK = UInt16(truncatingIfNeeded: record.ttl) & EDNS.dnssecOK != 0
-        // Options of a later version are not ours to judge.
+        // Options of a later EDNS version can't be judged.
         if ednsVersion > 0 { return true }
         var cursor = record.rdata
         while cursor < record.end {
@@ -128,7 +128,7 @@ public struct Query: Sendable, BitwiseCopyable {
                 cookieOffset = cursor
                 cookieLength = length
             case EDNS.Option.keepalive:
-                // A client sends it empty, and over streams only: anything else asks for nothing (RFC 7828 3.2.1).
+                // A client sends it empty and over streams only; any other form requests nothing (RFC 7828 3.2.1).
                 wantsKeepalive = length == 0
             case EDNS.Option.padding: wantsPadding = true
             case EDNS.Option.nsid: wantsNSID = true

@@ -1,4 +1,4 @@
-/// The type of a resource record (TYPE, QTYPE): an open set, so a struct and not an enum.
+/// A record type (TYPE, QTYPE). An open set, hence a struct and not an enum.
 ///
 /// - RFC: 1035 3.2.2 and 3.2.3; IANA "DNS Parameters"; RFC 3597 5 for `TYPE123`.
 public struct RecordType: RawRepresentable, Hashable, Sendable, BitwiseCopyable {
@@ -39,7 +39,7 @@ public struct RecordType: RawRepresentable, Hashable, Sendable, BitwiseCopyable 
     public static let hinfo = RecordType(rawValue: 13)
     public static let caa = RecordType(rawValue: 257)
 
-    /// A query-only or message-only type, which no zone may hold: OPT, TKEY to ANY, and type 0.
+    /// A type for queries or messages only, which no zone may have: OPT, TKEY to ANY, and type 0.
     ///
     /// - RFC: 6895 3.1 (128 to 255 are meta-types and QTYPEs).
     @inlinable
@@ -47,10 +47,10 @@ public struct RecordType: RawRepresentable, Hashable, Sendable, BitwiseCopyable 
 }
 
 extension RecordType: CustomStringConvertible {
-    /// The IANA mnemonic, or `TYPE123` where there is none.
+    /// The IANA mnemonic, or else `TYPE123`.
     public var description: String { Self.mnemonicOfNumber[rawValue] ?? "TYPE\(rawValue)" }
 
-    /// Reads a mnemonic or `TYPE123`, in any case; nil when it is neither.
+    /// Parses a mnemonic or `TYPE123`, in any case; nil for anything else.
     public init?(mnemonic text: some StringProtocol) {
         let upper = text.uppercased()
         if let number = Self.numberOfMnemonic[upper] {
@@ -62,7 +62,7 @@ extension RecordType: CustomStringConvertible {
         }
     }
 
-    /// Every mnemonic of the registry with its number.
+    /// All mnemonics of the registry with their numbers.
     public static let mnemonics: [(String, UInt16)] = [
         ("A", 1), ("NS", 2), ("MD", 3), ("MF", 4), ("CNAME", 5), ("SOA", 6), ("MB", 7), ("MG", 8), ("MR", 9),
         ("NULL", 10), ("WKS", 11), ("PTR", 12), ("HINFO", 13), ("MINFO", 14), ("MX", 15), ("TXT", 16), ("RP", 17),
@@ -112,7 +112,7 @@ public struct RecordClass: RawRepresentable, Hashable, Sendable, BitwiseCopyable
         }
     }
 
-    /// Reads a mnemonic or `CLASS123`, in any case; nil when it is neither.
+    /// Parses a mnemonic or `CLASS123`, in any case; nil for anything else.
     public init?(mnemonic text: some StringProtocol) {
         switch text.uppercased() {
         case "IN": self = .in
@@ -127,7 +127,7 @@ public struct RecordClass: RawRepresentable, Hashable, Sendable, BitwiseCopyable
 }
 
 extension UInt16 {
-    /// Digits only: `UInt16("+5")` is 5, which no DNS text format means.
+    /// Digits only: `UInt16("+5")` is 5, but no DNS text format allows the sign.
     init?(asciiDigits text: some StringProtocol) {
         guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
         self.init(text)

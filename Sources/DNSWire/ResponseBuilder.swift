@@ -1,11 +1,11 @@
 /// Writes one response into a buffer that the caller owns (the send slot), with name compression.
 ///
-/// Records are appended section by section, in order. What does not fit is not written: `truncated` says so.
+/// Records are appended in order of sections. A record that does not fit is not written, and sets `truncated`.
 /// - RFC: 1035 4.1.4; 2181 9 for truncation; 3597 4 for which names are compressed.
 public struct ResponseBuilder {
     public enum Section: Int, Sendable, BitwiseCopyable { case answer, authority, additional }
 
-    /// A place to come back to with `rollback`.
+    /// A position to return to with `rollback`.
     public struct Mark: Sendable, BitwiseCopyable {
         let length: Int
         public let answers: UInt16
@@ -15,31 +15,31 @@ public struct ResponseBuilder {
         let suffixCount: Int
     }
 
-    /// The start of the message. Valid as long as the caller's buffer is.
+    /// The start of the message; valid as long as the caller's buffer.
     public private(set) var base: UnsafeMutableRawPointer
-    /// Bytes that records may fill: the client's limit without what is kept back for OPT.
+    /// Bytes available to records: the client's limit minus the bytes reserved for OPT.
     public private(set) var capacity: Int
     /// Bytes written.
     public private(set) var length: Int
     /// One past the question section.
     public private(set) var questionEnd: Int
-    /// The section that the next record goes to.
+    /// The section of the next record.
     public private(set) var section = Section.answer
-    /// A record of the answer or authority section did not fit (TC=1), or `requireWhole` was not met.
+    /// A record of the answer or authority section did not fit (TC=1), or `requireWhole` was called.
     public private(set) var truncated = false
     public private(set) var answers: UInt16 = 0
     public private(set) var authority: UInt16 = 0
     public private(set) var additional: UInt16 = 0
 
-    // Suffixes that are already in the message: where, and how long they are uncompressed.
+    // Suffixes already in the message: their offsets and uncompressed lengths.
     private var suffixOffsets = InlineArray<32, UInt16>(repeating: 0)
     private var suffixLengths = InlineArray<32, UInt8>(repeating: 0)
     private var suffixCount = 0
 
     /// Starts the response to `query`: copies ID and question, and leaves flags and counts to `finish`.
     ///
-    /// `reserved` bytes of `buffer` are kept for the OPT record. `buffer` holds at least 512 bytes and more than the
-    /// question with `reserved`.
+    /// `reserved` bytes of `buffer` are kept free for the OPT record. `buffer` has at least 512 bytes, and more than
+    /// the question plus `reserved`.
     public init(
         buffer: UnsafeMutableRawBufferPointer, query: borrowing Query, message: UnsafeRawBufferPointer, reserved: Int
     ) {
@@ -47,7 +47,7 @@ public struct ResponseBuilder {
         begin(buffer, query: query, message: message, reserved: reserved)
     }
 
-    /// Starts the response to another query, in the same value: what the last one has left is not looked at again.
+    /// Starts the response to another query, reusing this value; old contents are ignored.
     public mutating func begin(
         _ buffer: UnsafeMutableRawBufferPointer, query: borrowing Query, message: UnsafeRawBufferPointer, reserved: Int
     ) {
@@ -64,10 +64,10 @@ public struct ResponseBuilder {
         base.copyMemory(from: message.baseAddress.unsafelyUnwrapped, byteCount: questionEnd)
     }
 
-    /// The response to nothing, which takes no record: what stands in until there is a query.
+    /// A placeholder that accepts no record.
     public static var nowhere: ResponseBuilder { ResponseBuilder() }
 
-    /// Room for the header that `finish` would write; nobody reads it.
+    /// Memory for the header that `finish` would write; never read.
     private nonisolated(unsafe) static let blank = UnsafeMutableRawPointer.allocate(
         byteCount: Header.length, alignment: 8)
 
@@ -87,7 +87,7 @@ public struct ResponseBuilder {
             suffixCount: suffixCount)
     }
 
-    /// Drops all that was written since `mark`, the note of truncation included.
+    /// Removes everything written since `mark`, and restores `truncated`.
     public mutating func rollback(to mark: Mark) {
         length = mark.length
         answers = mark.answers
@@ -98,14 +98,14 @@ public struct ResponseBuilder {
         truncated = false
     }
 
-    /// Drops the additional records, the first of which starts at `offset`.
+    /// Removes the additional records, which start at `offset`.
     public mutating func dropAdditional(from offset: Int) {
         length = offset
         additional = 0
         while suffixCount > 0, Int(suffixOffsets[suffixCount - 1]) >= offset { suffixCount -= 1 }
     }
 
-    /// Drops all records; the response then tells the client to come back over TCP.
+    /// Removes all records; the response then tells the client to retry over TCP.
     public mutating func truncate() {
         length = questionEnd
         answers = 0
@@ -116,13 +116,13 @@ public struct ResponseBuilder {
         truncated = true
     }
 
-    /// Moves on to a later section.
+    /// Switches to a later section.
     public mutating func begin(_ section: Section) {
         assert(section.rawValue >= self.section.rawValue)
         self.section = section
     }
 
-    /// Where the name at `offset` really starts: a name that is nothing but a pointer stands at its target.
+    /// The offset where the name at `offset` begins: the target, if it is just a pointer.
     public func resolvePointer(at offset: Int) -> Int {
         let first = Int(base.load(fromByteOffset: offset, as: UInt8.self))
         guard first >= 0xC0 else { return offset }
@@ -131,18 +131,18 @@ public struct ResponseBuilder {
 
     // MARK: Records
 
-    /// Who a record belongs to.
+    /// How a record's owner name is given.
     public enum Owner: BitwiseCopyable {
-        /// The name that stands at this offset of the message (12 is the QNAME).
+        /// The name at this offset of the message (12 is the QNAME).
         case at(Int)
-        /// An uncompressed name, compressed where it can be.
+        /// An uncompressed name, which is compressed if possible.
         case name(UnsafeRawPointer, length: Int)
-        /// So many bytes of whole labels in front of the name that stands at this offset of the message.
+        /// `length` bytes of whole labels, followed by the name at this offset of the message.
         case below(UnsafeRawPointer, length: Int, at: Int)
     }
 
-    /// Appends one record; RDATA is in wire form with uncompressed names, and they are compressed where the type
-    /// allows it. Returns whether it fitted.
+    /// Appends one record. Names in `rdata` are uncompressed, and are compressed if the type allows it. Returns whether
+    /// it fit.
     @discardableResult
     public mutating func append(
         owner: Owner, type: RecordType, recordClass: RecordClass = .in, ttl: UInt32, rdata: UnsafeRawBufferPointer
@@ -171,7 +171,7 @@ public struct ResponseBuilder {
         return true
     }
 
-    /// Appends a CNAME to `target`; returns the offset of the target name in the message, nil when it did not fit.
+    /// Appends a CNAME to `target`; returns the target's offset in the message, nil if it did not fit.
     public mutating func appendCNAME(
         owner: Owner, ttl: UInt32, target: UnsafeRawBufferPointer
     ) -> Int? {
@@ -198,7 +198,7 @@ public struct ResponseBuilder {
             base.write(UInt16(0xC000 | offset), at: length)
             length += 2
         case .at(let offset):
-            // Too far for a pointer: written out. Chains keep such names rare.
+            // Beyond the range of a pointer, so it is written in full. Such names are rare, because chains are limited.
             guard appendCopy(of: offset) else { return false }
         case .name(let bytes, let count):
             guard appendName(bytes, length: count) else { return false }
@@ -230,12 +230,12 @@ public struct ResponseBuilder {
         let inAdditional = section == .additional
         let was = truncated
         rollback(to: start)
-        // Additional records are a courtesy: leaving one out is no truncation (RFC 2181 9).
+        // Additional records are optional: omitting one is no truncation (RFC 2181 9).
         truncated = was || !inAdditional
         return false
     }
 
-    /// Says that something in the additional section had to be there and is not (RFC 9471 3: glue).
+    /// Reports that a required additional record is missing (RFC 9471 3: glue).
     public mutating func requireWhole() { truncated = true }
 
     private mutating func appendBytes(_ source: UnsafeRawBufferPointer, from cursor: inout Int, count: Int) -> Bool {
@@ -250,7 +250,7 @@ public struct ResponseBuilder {
 
     // MARK: Names
 
-    /// Bytes of the uncompressed name at `offset`; 0 when it does not end within `bytes`.
+    /// The length of the uncompressed name at `offset`; 0 if it does not end within `bytes`.
     private static func lengthOfName(_ bytes: UnsafeRawBufferPointer, at offset: Int) -> Int {
         var cursor = offset
         while cursor < bytes.count {
@@ -262,7 +262,7 @@ public struct ResponseBuilder {
         return 0
     }
 
-    /// Writes an uncompressed name, pointing to a suffix that is in the message already where there is one.
+    /// Writes an uncompressed name, with a pointer to a suffix that is already in the message if there is one.
     private mutating func appendName(_ name: UnsafeRawPointer, length nameLength: Int) -> Bool {
         if suffixCount == 0 && questionEnd > Header.length { registerQuestion() }
         var cursor = 0
@@ -282,7 +282,7 @@ public struct ResponseBuilder {
                 return true
             }
             guard length + label + 1 <= capacity else { return false }
-            // Only the first few labels of a name are worth a place in the list: this bounds the work per name.
+            // Registers only the first few labels of a name, which bounds the work per name.
             if cursor == 0 || length - start < 64 { register(offset: length, suffixLength: nameLength - cursor) }
             (base + length).copyMemory(from: name + cursor, byteCount: label + 1)
             length += label + 1
@@ -290,7 +290,7 @@ public struct ResponseBuilder {
         }
     }
 
-    /// Copies the (maybe compressed) name at `offset` to the end, uncompressed.
+    /// Appends an uncompressed copy of the (possibly compressed) name at `offset`.
     private mutating func appendCopy(of offset: Int) -> Bool {
         var cursor = offset
         while true {
@@ -310,7 +310,7 @@ public struct ResponseBuilder {
     private mutating func registerQuestion() {
         var cursor = Header.length
         let nameEnd = questionEnd - 4
-        // The rightmost labels are the ones that other names share.
+        // Other names share the rightmost labels.
         var labels = 0
         while cursor < nameEnd - 1 {
             labels += 1
@@ -340,7 +340,7 @@ public struct ResponseBuilder {
         return nil
     }
 
-    /// Compares without case. Pointers in the message were written here, so they only go backwards.
+    /// Compares case-insensitively. The pointers were written here, so they go backwards.
     private func nameEquals(messageOffset: Int, _ name: UnsafeRawPointer) -> Bool {
         var position = messageOffset
         var cursor = 0
@@ -361,7 +361,7 @@ public struct ResponseBuilder {
         }
     }
 
-    /// Whether a record of this owner and type is in the authority section; for the few that may be asked for twice.
+    /// Whether the authority section has a record of this owner name and type; for records that may be added twice.
     public func hasAuthority(owner: UnsafeRawBufferPointer, type: RecordType) -> Bool {
         var cursor = questionEnd
         for index in 0..<(Int(answers) + Int(authority)) {
@@ -376,12 +376,12 @@ public struct ResponseBuilder {
         return false
     }
 
-    // MARK: The end
+    // MARK: Finishing
 
-    /// Lets the OPT record use the bytes that were kept back for it.
+    /// Makes the reserved bytes available to the OPT record.
     public mutating func release(reserved: Int) { capacity += reserved }
 
-    /// Appends the bytes of a whole OPT record (or any additional record) as they are; false when they do not fit.
+    /// Appends a complete OPT or other additional record; false if it does not fit.
     public mutating func appendAdditional(raw: UnsafeRawBufferPointer) -> Bool {
         section = .additional
         var cursor = 0
@@ -390,9 +390,9 @@ public struct ResponseBuilder {
         return true
     }
 
-    /// Appends already encoded records that were valid in a message with the same question: the cache's hit.
+    /// Appends encoded records from a message with the same question: a cache hit.
     ///
-    /// Only for an empty response; `body` starts where the question ends.
+    /// Only for an empty response; `body` is what follows the question.
     public mutating func appendBody(
         _ body: UnsafeRawBufferPointer, answers: UInt16, authority: UInt16, additional: UInt16
     ) -> Bool {
@@ -400,7 +400,7 @@ public struct ResponseBuilder {
         var cursor = 0
         guard appendBytes(body, from: &cursor, count: body.count) else {
             truncated = true
-            // Where the first record belongs that had no room, as it is for records that are appended one by one.
+            // The section of the first record that did not fit, as if records were appended one by one.
             if answers == 0 { section = .authority }
             return false
         }
@@ -411,7 +411,7 @@ public struct ResponseBuilder {
         return true
     }
 
-    /// Writes flags and counts, which makes the message whole.
+    /// Writes flags and counts, which completes the message.
     public mutating func finish(flags: Header.Flags, questions: UInt16) {
         base.write(flags.rawValue, at: 2)
         base.write(questions, at: Header.questionCount)

@@ -3,9 +3,9 @@ package import LookupLog
 import Platform
 import Transports
 
-/// The running service: binds, loads, starts the threads, says that it is ready, and ends in order.
+/// The running service: binds, loads, starts the threads, reports that it is ready, and shuts down in order.
 ///
-/// Ending: no new connections, then what has arrived is answered, then what waits for upstream (for two seconds at
+/// Shutdown: no new connections, then what has arrived is answered, then what waits for upstream (for two seconds at
 /// most), then the log is written out.
 package struct Daemon: Sendable {
     private let configuration: Configuration
@@ -14,9 +14,9 @@ package struct Daemon: Sendable {
     private let makeCompanions: @Sendable (DaemonControl) throws -> [any DaemonCompanion]
 
     /// - Parameters:
-    ///   - observers: who is told of each lookup.
-    ///   - notes: lines for the operator, below the `ready` line.
-    ///   - companions: what runs beside the service and looks at it, made once the service exists.
+    ///   - observers: get each lookup.
+    ///   - notes: lines for the operator, printed below the `ready` line.
+    ///   - companions: run beside the service and use its `DaemonControl`; made once the service exists.
     package init(
         _ configuration: Configuration, observers: [any LookupObserver] = [], notes: [String] = [],
         companions: @escaping @Sendable (DaemonControl) throws -> [any DaemonCompanion] = { _ in [] }
@@ -30,7 +30,7 @@ package struct Daemon: Sendable {
     /// Serves until SIGTERM or SIGINT.
     package func run() async throws {
         signal(SIGPIPE, SIG_IGN)
-        // Until it can be heeded: everything is being loaded anyway.
+        // Ignored until the handler is installed: everything is being loaded anyway.
         signal(SIGHUP, SIG_IGN)
         OpenFiles.raiseLimit()
         let inherited = try InheritedSockets.take()

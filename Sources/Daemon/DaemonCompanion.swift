@@ -1,8 +1,8 @@
 package import ServiceLifecycle
 
-/// Something that runs beside the service for as long as it does: the control socket, the inspector.
+/// Runs beside the service for its whole life: the control socket, the inspector.
 package protocol DaemonCompanion: Service {
-    /// Waits until it can be used, or is left out; returns lines for the operator, below the `ready` line. Nil: it has
+    /// Waits until it is usable or left out; returns lines for the operator, printed below the `ready` line. Nil: it
     /// failed, which ends the service.
     func ready() async -> [String]?
 }

@@ -5,7 +5,7 @@ package import LookupLog
 import Platform
 import Synchronization
 
-/// The service in numbers.
+/// The service's counters.
 package struct DaemonStatistics: Codable, Sendable {
     package struct Address: Codable, Sendable {
         package var address: String
@@ -16,7 +16,7 @@ package struct DaemonStatistics: Codable, Sendable {
 
     package struct Latency: Codable, Sendable {
         package var count: UInt64
-        /// Microseconds: the bounds that half, 90 and 99 of a hundred lookups did not pass.
+        /// Upper bounds of latency for 50, 90 and 99 percent of lookups, in microseconds.
         package var p50Us: UInt32
         package var p90Us: UInt32
         package var p99Us: UInt32
@@ -43,7 +43,7 @@ package struct DaemonStatistics: Codable, Sendable {
     package var overrideNames: Int
     package var zones: Int
     package var lookups: UInt64
-    /// Not logged, since nobody could keep up.
+    /// Not logged, because the log could not keep up.
     package var lookupsLost: UInt64
     package var bySource: [String: UInt64]
     package var byRcode: [String: UInt64]
@@ -91,33 +91,33 @@ extension DaemonControl {
         return statistics
     }
 
-    /// Where the service is reached.
+    /// The addresses that are served.
     package var addresses: [DaemonStatistics.Address] {
         daemon.addresses.map { .init(address: "\($0.address)", transports: $0.transports, url: $0.url) }
     }
 
-    /// Lookups that are missing in a log.
+    /// Lookups missing from the log.
     package var lookupsLost: UInt64 { daemon.log?.lost ?? 0 }
 
-    /// What has been counted of the lookups.
+    /// Totals of lookups.
     package var totals: LookupTotals { daemon.totals }
 
-    /// Counters of reloads: done, and those of them in which something could not be loaded.
+    /// Counters of reloads: all, and those that could not load something.
     package var reloadCounts: (done: UInt64, failed: UInt64) {
         let counts = daemon.reloading.record.counts
         return (counts.done, counts.failed)
     }
 
-    /// Waits until what was answered before this call is in totals and history's hands, too.
+    /// Waits until all lookups answered before this call are counted in `totals` and passed to the history.
     package func catchUp() async { await daemon.log?.catchUp() }
 
-    /// Lookups that the log has handed on so far: the number of the last one.
+    /// Lookups that the log has passed on so far: the number of the last one.
     package var logged: UInt64 { daemon.log?.count ?? 0 }
 
     /// Seconds since 1970.
     package var startTime: UInt64 { daemon.started.wall / 1_000_000 }
 
-    /// Reads all files again, and tells what came of it.
+    /// Reads all files again and returns the outcome.
     package func reload() async -> ReloadOutcome {
         await daemon.reloading.record.next { daemon.reloading.watcher.request() }
     }

@@ -1,6 +1,6 @@
 internal import LDNS
 
-/// Which stub53 this is.
+/// The version of stub53.
 package enum Release {
     package static let version = "0.1.0"
 

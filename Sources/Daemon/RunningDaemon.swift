@@ -6,7 +6,7 @@ import Transports
 import UnixSignals
 import Upstream
 
-/// All parts of the service once they exist.
+/// All parts of the running service.
 final class RunningDaemon: Sendable {
     let state: ServedState
     var store: ServedDataStore { state.store }
@@ -14,25 +14,25 @@ final class RunningDaemon: Sendable {
     let leases: LeasedOverrides
     let forwarding: Forwarding
     let addresses: [ServedAddress]
-    /// Nil: nobody looks at lookups.
+    /// Nil: no output or observer needs lookups.
     let log: LookupLog?
     let totals = LookupTotals()
-    /// Nil: nobody gets any.
+    /// Nil: there is no destination.
     let dnstap: DnstapWriter?
     /// When the service was set up.
     let started = Moment.now()
     private let listener: StreamListener
-    /// TLS and HTTPS; nil: they are not served.
+    /// Nil: TLS and HTTPS are not served.
     private let encrypted: EncryptedListener?
     /// By worker.
     private let sockets: [[DatagramSocket]]
     private let signals: [WakeSignal]
 
-    /// An address, and over what it is served.
+    /// A served address, and its transports.
     struct ServedAddress: Sendable {
         var address: SocketAddress
         var transports: String
-        /// Of DNS over HTTPS.
+        /// For DNS over HTTPS.
         var url: String?
     }
 
@@ -101,7 +101,7 @@ final class RunningDaemon: Sendable {
         }
     }
 
-    /// Nil when nobody wants to know.
+    /// Nil if no output or observer needs it.
     private static func makeLog(
         _ configuration: Configuration, observers: [any LookupObserver], _ totals: LookupTotals
     ) throws -> LookupLog? {
@@ -112,7 +112,7 @@ final class RunningDaemon: Sendable {
         case .text: sinks.append(LookupSink(.text, to: destination))
         case .json: sinks.append(LookupSink(.json, to: destination))
         }
-        // Whoever can look at the service wants to see its numbers.
+        // The control socket and the inspector show totals.
         let isWatched = configuration.inspector.value != nil || configuration.control.value != nil
         guard !sinks.isEmpty || !observers.isEmpty || isWatched else { return nil }
         do { return try LookupLog(sinks: sinks, observers: [totals] + observers) } catch {
@@ -137,7 +137,7 @@ final class RunningDaemon: Sendable {
         }
     }
 
-    /// TCP first: its bind tells reliably whether someone is there already.
+    /// TCP first: its bind reliably detects another server.
     private static func bind(
         _ address: SocketAddress, workers: Int, _ listener: StreamListener
     ) throws -> (address: SocketAddress, sockets: [DatagramSocket]) {
@@ -151,7 +151,7 @@ final class RunningDaemon: Sendable {
             do {
                 return (stream.address, try DatagramSocket.bind(stream.address, count: workers))
             } catch {
-                // The port that the system chose for TCP may be someone's for UDP: it is to choose another.
+                // The port that the system chose for TCP may be in use for UDP: try another one.
                 guard address.port == 0, error.code == EADDRINUSE, attempt < 20 else {
                     throw BindFailure.explain(stream.address, error.code, "UDP")
                 }
@@ -163,7 +163,7 @@ final class RunningDaemon: Sendable {
     // MARK: Running
 
     func serve(beside companions: [any DaemonCompanion], notes: [String] = []) async throws {
-        // Ended in the opposite order: whoever may still be written to outlives its writers.
+        // They end in reverse order: a service outlives those that write to it.
         var services: [any Service] = [
             LogService(log: log), StreamService(listener: listener, encrypted: encrypted),
             ServingService { [self] in try await serveUntilShutdown(beside: companions, notes: notes) },
@@ -220,7 +220,7 @@ final class RunningDaemon: Sendable {
         reloading.watcher.end()
         leases.clock.end()
         await serving.join()
-        forwarding.stop(within: Self.lastAnswers)
+        forwarding.stop(within: Self.drainTimeout)
         await threads.join()
     }
 
@@ -236,6 +236,6 @@ final class RunningDaemon: Sendable {
     }
 
     private static let silent = QuietLogger.make()
-    /// Microseconds that upstream has at the end to answer what waits.
-    private static let lastAnswers: UInt64 = 2_000_000
+    /// At shutdown, how long upstream has to answer waiting queries, in microseconds.
+    private static let drainTimeout: UInt64 = 2_000_000
 }

@@ -3,7 +3,7 @@ import LookupLog
 import ServiceLifecycle
 import Transports
 
-/// The log's thread lives as long as anyone may still write to it.
+/// Keeps the log's thread alive until nothing can write to it any more.
 struct LogService: Service {
     let log: LookupLog?
 
@@ -14,7 +14,7 @@ struct LogService: Service {
     }
 }
 
-/// The connections live until the last answer from upstream has been written to them.
+/// Keeps connections open until upstream's last answers have been written to them.
 struct StreamService: Service {
     let listener: StreamListener
     let encrypted: EncryptedListener?
@@ -27,14 +27,14 @@ struct StreamService: Service {
     }
 }
 
-/// UDP threads (the first of which forwards, too), reload.
+/// The UDP threads (the first also forwards), and reloads.
 struct ServingService: Service {
     let serveUntilShutdown: @Sendable () async throws -> Void
 
     func run() async throws { try await serveUntilShutdown() }
 }
 
-/// Says nothing: what the parts have to tell, they tell in sentences of their own.
+/// Logs nothing: the parts print their own messages.
 enum QuietLogger {
     static func make() -> Logger {
         Logger(label: "stub53") { _ in SwiftLogNoOpLogHandler() }

@@ -2,7 +2,7 @@ import Glibc
 
 /// systemd's notification socket.
 enum SystemManager {
-    /// Sends one state line where NOTIFY_SOCKET says (sd_notify(3)); without it nothing happens.
+    /// Sends one state line to NOTIFY_SOCKET (sd_notify(3)); does nothing if that is unset.
     static func notify(_ state: String) {
         guard let path = getenv("NOTIFY_SOCKET").map({ Array(String(cString: $0).utf8) }), path.count > 1,
             path.count < 108
@@ -14,7 +14,7 @@ enum SystemManager {
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) { target in
             target.copyBytes(from: path)
-            // "@" stands for the zero byte of an abstract socket.
+            // A leading "@" means the zero byte of an abstract socket.
             if path[0] == UInt8(ascii: "@") { target[0] = 0 }
         }
         let length = socklen_t(MemoryLayout<sa_family_t>.size + path.count)

@@ -2,13 +2,13 @@ import Glibc
 import NIOSSL
 import Platform
 
-/// The server's certificates, and whether they verify.
+/// The server's certificate chain, and whether it verifies.
 package struct CertificateReport: Sendable {
     package struct Certificate: Hashable, Sendable {
-        /// `CN=acme.org`, or all parts where there is no common name.
+        /// `CN=acme.org`, or all attributes if there is no common name.
         package var subject: String
         package var issuer: String
-        /// The DNS names and addresses that it is for.
+        /// The DNS names and addresses that it covers.
         package var names: [String]
         /// Seconds since 1970.
         package var notBefore: Int
@@ -30,9 +30,9 @@ package struct CertificateReport: Sendable {
         var lastDay: String { day(notAfter) }
     }
 
-    /// The server's own first, then each one's issuer.
+    /// The server's own certificate first, then each one's issuer.
     package var chain: [Certificate]
-    /// Why it does not verify; empty: it does.
+    /// Why verification fails; empty if it succeeds.
     package var problems: [String]
 
     package var isTrusted: Bool { problems.isEmpty }
@@ -53,16 +53,16 @@ private func day(_ seconds: Int) -> String {
 }
 
 extension CertificateReport {
-    /// Most of a chain that is shown, and of a certificate's names.
+    /// The most certificates and names that are shown.
     private static let mostCertificates = 10
     private static let mostNames = 50
 
-    /// Judges what BoringSSL saw while it verified.
+    /// Judges what BoringSSL saw during verification.
     ///
     /// - Parameters:
-    ///   - leaf: the server's own.
-    ///   - seen: all that verification looked at, in any order.
-    ///   - refused: those of them that it did not accept.
+    ///   - leaf: the server's own certificate.
+    ///   - seen: all certificates that verification looked at, in any order.
+    ///   - refused: those that it rejected.
     ///   - now: seconds since 1970.
     init(
         leaf: NIOSSLCertificate, seen: [NIOSSLCertificate], refused: Set<NIOSSLCertificate>, host: String, now: Int
@@ -93,12 +93,12 @@ extension CertificateReport {
         if let reason = distrust(certificates, refused, now) { problems.append(reason) }
     }
 
-    /// What is wrong besides dates and names.
+    /// What is wrong apart from dates and names.
     private func distrust(
         _ certificates: [NIOSSLCertificate], _ refused: Set<NIOSSLCertificate>, _ now: Int
     ) -> String? {
         guard let last = chain.last else { return nil }
-        // Verification complains about the last when nobody above it is trusted.
+        // Verification rejects the last certificate if its issuer is not trusted.
         if refused.contains(certificates[certificates.count - 1]), last.notBefore <= now, now <= last.notAfter {
             if chain.count == 1, last.isSelfIssued { return "it is self-signed, and not among the trusted" }
             return last.isSelfIssued
@@ -111,7 +111,7 @@ extension CertificateReport {
         return others.first.map { "\($0.1.subject) is not fit for its place (usage, signature or constraints)" }
     }
 
-    /// Whether one of a certificate's names is `host`: an address, or a name where `*` may be the first label.
+    /// Whether one of a certificate's names matches `host`: an address, or a name whose first label may be `*`.
     ///
     /// - RFC: 9525 6.3.
     static func covers(_ names: [String], _ host: String) -> Bool {

@@ -1,13 +1,13 @@
 import NIOSSL
 
-/// What BoringSSL's verification looks at and says about each certificate.
+/// Records what BoringSSL's verification sees and decides for each certificate.
 ///
-/// It has a say, and always says yes: the flow is to go on, and what was wrong is to be told. Nothing that is secret is
-/// ever sent over such a connection.
+/// It is asked for a decision and always accepts: the flow should continue, and problems are reported. Nothing secret
+/// is ever sent over such a connection.
 final class CertificateWitness {
     private(set) var seen: [NIOSSLCertificate] = []
     private(set) var refused: Set<NIOSSLCertificate> = []
-    /// When the first one was looked at.
+    /// When the first certificate was seen.
     private(set) var time: ContinuousClock.Instant?
 
     private static let most = 64
@@ -20,15 +20,14 @@ final class CertificateWitness {
     }
 }
 
-/// Makes TLS handlers whose verification a witness watches.
+/// Makes TLS handlers whose verification a witness records.
 protocol WitnessedHandlers {
     static func make(
         _ context: NIOSSLContext, serverName: String?, _ witness: CertificateWitness
     ) throws -> NIOSSLClientHandler
 }
 
-/// NIOSSL calls this form deprecated; the form that took its place verifies nothing by itself, and the verdict of
-/// BoringSSL is what is to be shown.
+/// NIOSSL deprecates this form. Its replacement does not run BoringSSL's verification, whose verdict is needed here.
 enum VerifyingHandlers: WitnessedHandlers {
     @available(*, deprecated, message: "called through WitnessedHandlers")
     static func make(

@@ -1,7 +1,7 @@
 import DNSWire
 import Platform
 
-/// Where somebody on the path could keep a flow, or the next one to the same place, from being encrypted.
+/// Where an attacker on the path could keep this flow, or the next one to the same place, from being encrypted.
 package struct DowngradeVerdict: Sendable {
     package enum Answer: String, Sendable {
         /// In this very flow.
@@ -9,14 +9,14 @@ package struct DowngradeVerdict: Sendable {
         /// Not in this flow, but in one that starts with http.
         case elsewhere = "not in this flow"
         case no
-        /// The flow did not come so far that it could be said.
+        /// The flow ended too early to tell.
         case unknown = "not judged"
     }
 
     package private(set) var answer: Answer
-    /// Sentences: what is open.
+    /// Sentences: what is vulnerable.
     package private(set) var reasons: [String] = []
-    /// Sentences: what would close it.
+    /// Sentences: what would fix it.
     package private(set) var mends: [String] = []
 
     package init(_ flow: Flow) {
@@ -110,7 +110,7 @@ package struct DowngradeVerdict: Sendable {
     }
 }
 
-/// What the steps of a flow prove.
+/// The evidence in a flow's steps.
 private struct Evidence {
     struct Request {
         var url: FlowURL
@@ -124,24 +124,24 @@ private struct Evidence {
         }
     }
 
-    /// A web server was connected to, or it was tried.
+    /// A connection to a web server was made or attempted.
     var connected = false
-    /// Requests without encryption, answered or not.
+    /// Unencrypted requests, answered or not.
     var plain: [Request] = []
     var isPlain: Bool { !plain.isEmpty }
     var leadsFromHTTPSToHTTP = false
     var hasBadCertificate = false
     /// The host and port of the last encrypted response.
     var encryptedHost: String?
-    /// Its HSTS field, where it counts.
+    /// Its HSTS field, if a browser would honour it.
     var strictTransport: StrictTransport?
-    /// Where an HTTPS record led without a plain request.
+    /// Where an HTTPS record led without an unencrypted request.
     var upgradedByRecord: String?
     /// The first name has an HTTPS record.
     var hasRecord = false
     var hidden: String?
     var isOverridden = false
-    /// Who was first asked for an HTTPS record.
+    /// The owner name of the first HTTPS query.
     var recordOwner: String?
 
     init(_ flow: Flow) {
@@ -178,7 +178,7 @@ private struct Evidence {
 
     private mutating func note(_ response: WebResponse, _ url: FlowURL, isTrusted: Bool) {
         encryptedHost = url.authority
-        // A browser takes HSTS only over a connection without errors, and never for an address (RFC 6797 8.1).
+        // A browser honours HSTS only over a connection without errors, and never for an address (RFC 6797 8.1).
         let field = isTrusted && url.address == nil ? response.strictTransport.flatMap(StrictTransport.init) : nil
         strictTransport = field.flatMap { $0.maxAge > 0 ? $0 : nil }
         if response.isRedirect, let next = try? url.following(response.location ?? ""), next.scheme == .http {

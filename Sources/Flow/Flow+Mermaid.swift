@@ -1,7 +1,7 @@
 extension Flow {
     /// The flow as a Mermaid sequence diagram.
     ///
-    /// Nothing that was received can end a message or start a directive: what Mermaid reads is written as its code.
+    /// Received text can't end a message or start a directive: characters with a meaning in Mermaid are escaped.
     package var mermaid: String {
         var lines = ["sequenceDiagram", "    autonumber"]
         for participant in FlowStep.Participant.allCases {
@@ -19,7 +19,7 @@ extension Flow {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// Letters, digits and what Mermaid and HTML give no meaning; all else as Mermaid's `#NUMBER;`.
+    /// Keeps letters, digits and harmless punctuation; everything else becomes Mermaid's `#NUMBER;`.
     private static func message(_ text: String) -> String {
         var result = ""
         for scalar in printable(text).unicodeScalars {
@@ -29,7 +29,7 @@ extension Flow {
             default: result.unicodeScalars.append(scalar)
             }
         }
-        // A message that starts so is an option of its own, and this word alone ends a block.
+        // These prefixes are options of a message, and the word "end" alone ends a block.
         for word in ["wrap", "nowrap"] where result.lowercased().hasPrefix(word + ":") {
             return "#\(result.unicodeScalars.first!.value);" + result.dropFirst()
         }
@@ -49,7 +49,7 @@ extension FlowStep.Participant {
 }
 
 extension FlowStep {
-    /// Solid for what is asked, dashed for what comes back, with a cross where it fails.
+    /// Solid for requests, dashed for responses, with a cross for failures.
     fileprivate var arrow: String {
         switch event {
         case .lookupFailure, .connectionFailure, .failure: "--x"

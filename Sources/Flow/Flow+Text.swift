@@ -5,7 +5,7 @@ extension Flow {
         package var isProblem = false
     }
 
-    /// The flow as a timed list, and the verdict below it; safe to print.
+    /// The flow as a list with times, followed by the verdict; safe to print.
     package var lines: [Line] {
         let rows = steps.map { step in
             let words = step.event.words
@@ -16,7 +16,7 @@ extension Flow {
         }
         let timeWidth = max(rows.map(\.time.count).max() ?? 0, 5)
         let whoWidth = rows.map(\.who.count).max() ?? 0
-        // Long ones push their detail aside, alone.
+        // A long subject shifts only its own detail.
         let subjectWidth = min(rows.filter { !$0.detail.isEmpty }.map(\.subject.count).max() ?? 0, 28)
         var lines = [
             Line(text: Self.padded("ms", timeWidth, atEnd: false) + "  " + Self.padded("who", whoWidth) + "  what")

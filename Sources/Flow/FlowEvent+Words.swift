@@ -1,9 +1,9 @@
 import DNSWire
 
 extension FlowEvent {
-    /// The step in words, in two parts: what it is about and, where there is more to say, what about it.
+    /// The step in words: its subject, and details if there are any.
     ///
-    /// Not yet safe to print.
+    /// Not yet escaped for printing.
     var words: (subject: String, detail: String) {
         switch self {
         case .visit(let url): ("\(url)", "")

@@ -1,7 +1,7 @@
 import DNSWire
 package import Platform
 
-/// One arrow of the picture: who told whom what, and when.
+/// One arrow of the diagram: who told whom what, and when.
 package struct FlowStep: Sendable {
     package enum Participant: String, Sendable, CaseIterable {
         case user = "User"
@@ -26,13 +26,13 @@ package struct FlowStep: Sendable {
 
 /// What happened in a step.
 ///
-/// Strings hold what was received, as it was: writers escape.
+/// Strings are as received: writers must escape them.
 package enum FlowEvent: Sendable {
-    /// Why a URL is taken by https without a plain request.
+    /// Why a URL is fetched by https without an unencrypted request.
     package enum Upgrade: String, Sendable {
         /// RFC 9460 9.5.
         case httpsRecord = "HTTPS record"
-        /// RFC 6797 8.3: a response of this very flow has said so.
+        /// RFC 6797 8.3: an earlier response of this flow said so.
         case strictTransport = "HSTS"
     }
 
@@ -40,12 +40,12 @@ package enum FlowEvent: Sendable {
     case upgrade(FlowURL, Upgrade)
     case query(name: String, type: String)
     case answer(LookupAnswer, name: String, type: String)
-    /// There is no response to a query.
+    /// A query got no response.
     case lookupFailure(String)
-    /// What a browser makes of what it was told, where that is not plain.
+    /// What a browser concludes, if that is not obvious.
     case note(String)
     case connect(SocketAddress, isEncrypted: Bool)
-    /// A connection that can't be had, or that broke: what, and the mend.
+    /// A connection failed or broke: what happened, and how to fix it.
     case connectionFailure(SocketAddress, String)
     case request(SocketAddress, target: String, version: String, isEncrypted: Bool)
     case response(WebResponse, url: FlowURL)
@@ -53,10 +53,10 @@ package enum FlowEvent: Sendable {
     case serverHello(ServerHello)
     case certificate(CertificateReport)
     case finished(negotiated: String?)
-    /// The end of a flow that came to no page: a loop, no address, too long.
+    /// The flow ended without a page: a loop, no address, or a limit.
     case failure(String)
 
-    /// The step tells of something that went wrong.
+    /// Whether the step reports a failure.
     package var isProblem: Bool {
         switch self {
         case .lookupFailure, .connectionFailure, .failure: true
@@ -72,14 +72,14 @@ package struct WebResponse: Sendable {
     /// How the body ended.
     package enum Ending: String, Sendable {
         case complete
-        /// More than is read here.
+        /// Longer than what is read here.
         case cut
         case timedOut = "timed out"
         case broken
     }
 
     package var status: Int
-    /// Empty where the protocol has none (HTTP/2).
+    /// Empty if the protocol has none (HTTP/2).
     package var reason: String
     /// `HTTP/1.1`, `HTTP/2`.
     package var version: String
@@ -107,10 +107,10 @@ package struct WebResponse: Sendable {
     package var isRedirect: Bool { [301, 302, 303, 307, 308].contains(status) && location != nil }
 }
 
-/// A walk from a URL to a page, or to where it ended.
+/// A walk from a URL to a page, or to the failure that ended it.
 package struct Flow: Sendable {
     package var url: FlowURL
-    /// Who answered the lookups.
+    /// The server or source that answered the lookups.
     package var lookup: String
     package var steps: [FlowStep]
 
@@ -120,7 +120,7 @@ package struct Flow: Sendable {
         self.steps = steps
     }
 
-    /// It came to a response that is no redirect.
+    /// It reached a response that is no redirect.
     package var reachedPage: Bool {
         if case .response(let response, _)? = steps.last?.event { return !response.isRedirect }
         return false

@@ -2,48 +2,48 @@ package import DNSWire
 package import LocalData
 package import Platform
 
-/// An `http` or `https` URL, taken apart as far as the flow needs it.
+/// An `http` or `https` URL, parsed as far as the flow needs it.
 ///
-/// Made for URLs from outside: of a person, or of a Location header. What comes out is ASCII without blanks or control
-/// characters. User names, passwords and fragments are left out, as they are never sent.
+/// Accepts untrusted URLs, typed or from a Location header. The result is ASCII without blanks or control characters.
+/// User names, passwords and fragments are dropped, because they are never sent.
 /// - RFC: 3986 3 and 5.2; 9110 4.2.
 package struct FlowURL: Hashable, Sendable {
     package enum Scheme: String, Sendable { case http, https }
 
-    /// Why a text is no such URL: one sentence.
+    /// Why a text is not such a URL: one sentence.
     package struct Problem: Error, Hashable, CustomStringConvertible {
         package let description: String
     }
 
     package var scheme: Scheme
-    /// In lower case and A-labels, without a dot at the end; an IPv6 address without brackets.
+    /// Lower-case A-labels without a trailing dot; an IPv6 address without brackets.
     package private(set) var host: String
-    /// Nil: the scheme's.
+    /// Nil: the scheme's default.
     package private(set) var explicitPort: UInt16?
-    /// Path and query, `/` at least.
+    /// Path and query, at least `/`.
     package private(set) var target: String
 
-    /// Text by scalars: as characters, a letter that combines with the one before it would hide a slash or a colon.
+    /// Parses scalars: in characters, a combining mark would hide a preceding slash or colon.
     private typealias Scalars = Substring.UnicodeScalarView
 
-    /// Bytes; browsers take more, but nothing that is looked at by people needs it.
+    /// In bytes; browsers accept more, but nobody needs that here.
     static let maximumLength = 8192
 
     package var port: UInt16 { explicitPort ?? (scheme == .http ? 80 : 443) }
 
-    /// The host's address where it is one.
+    /// The host's address, if it is one.
     package var address: SocketAddress? { SocketAddress(ip: host, port: port) }
 
-    /// The name that is looked up; nil for an address.
+    /// The name to look up; nil for an address.
     package var name: Name? { address == nil ? Name(host) : nil }
 
-    /// What the Host field says.
+    /// The value of the Host field.
     package var authority: String {
         let bracketed = host.contains(":") ? "[\(host)]" : host
         return explicitPort.map { "\(bracketed):\($0)" } ?? bracketed
     }
 
-    /// The same place by https: port 80 becomes 443, any other stays.
+    /// The same URL with https: port 80 becomes 443, others stay.
     ///
     /// - RFC: 9460 9.5; 6797 8.3.
     package var secured: FlowURL {
@@ -53,7 +53,7 @@ package struct FlowURL: Hashable, Sendable {
         return url
     }
 
-    /// Reads what a person types: without a scheme it is http, as browsers have long had it.
+    /// Reads what a user types; without a scheme it is http, as browsers long had it.
     package init(typed text: String) throws(Problem) {
         let scalars = text.unicodeScalars[...]
         guard let scheme = Self.scheme(of: scalars) else {
@@ -90,7 +90,7 @@ package struct FlowURL: Hashable, Sendable {
         target = Self.target(rest[end...])
     }
 
-    /// Where a Location of a response to `self` leads.
+    /// The URL to which a Location in a response to `self` leads.
     ///
     /// - RFC: 9110 10.2.2; 3986 5.2.
     package func following(_ location: String) throws(Problem) -> FlowURL {
@@ -113,12 +113,12 @@ package struct FlowURL: Hashable, Sendable {
 
     // MARK: Parts
 
-    /// Without the blanks around, and with the slashes that browsers read for backslashes (before a query).
+    /// Without surrounding blanks, and with backslashes before a query as slashes, as in browsers.
     private static func slashed(_ text: String) -> Scalars {
         let trimmed = text.unicodeScalars.drop { $0.value <= 0x20 }
         var result = Scalars()
         var inQuery = false
-        // Browsers leave tabs and line ends out.
+        // Browsers ignore tabs and line ends.
         for scalar in trimmed where ![0x09, 0x0A, 0x0D].contains(scalar.value) {
             if scalar == "?" || scalar == "#" { inQuery = true }
             result.append(scalar == "\\" && !inQuery ? "/" : scalar)
@@ -141,7 +141,7 @@ package struct FlowURL: Hashable, Sendable {
     private static func authority(
         _ text: Scalars, _ scheme: Scheme
     ) throws(Problem) -> (host: String, port: UInt16?) {
-        // What stands before the last @ is a user, however much it looks like a host.
+        // Everything before the last @ is user information, even if it looks like a host.
         var rest = text[(text.lastIndex(of: "@").map { text.index(after: $0) } ?? text.startIndex)...]
         var port: UInt16?
         if let colon = rest.lastIndex(of: ":"), !rest[colon...].contains("]") {
@@ -182,7 +182,7 @@ package struct FlowURL: Hashable, Sendable {
         guard isName else {
             throw Problem(description: "the host is no domain name: only letters, digits, - and _ are")
         }
-        // A last label of digits means an address to browsers, whatever its form (WHATWG URL 3.5).
+        // To browsers, a host whose last label is all digits is an address (WHATWG URL 3.5).
         guard host.split(separator: ".").last?.utf8.allSatisfy(ASCII.isDigit) != true else {
             throw Problem(description: "the host is neither a domain name nor an IPv4 address")
         }
@@ -194,7 +194,7 @@ package struct FlowURL: Hashable, Sendable {
 
     private static func isLetter(_ byte: UInt8) -> Bool { ASCII.lowercased(byte) &- UInt8(ascii: "a") < 26 }
 
-    /// Path and query in printable ASCII, dot segments removed (RFC 3986 5.2.4), the fragment left out.
+    /// Path and query in printable ASCII, without dot segments (RFC 3986 5.2.4) and fragment.
     private static func target(_ text: Scalars) -> String {
         let whole = text.prefix { $0 != "#" }
         let path = whole.prefix { $0 != "?" }

@@ -1,31 +1,31 @@
 import NIOCore
 import NIOSSL
 
-/// How a flow is walked: who answers lookups, whom to trust, and how far to go.
+/// The settings of a walk: who answers lookups, whom to trust, and its limits.
 package struct FlowWalk: Sendable {
-    /// Bounds; whoever answers may be hostile.
+    /// Limits, because servers may be hostile.
     package struct Limits: Sendable {
-        /// For each of: connect, handshake, head of a response, its body.
+        /// For each of: connection, handshake, response head, response body.
         package var step = Duration.seconds(5)
-        /// For all of it.
+        /// For the whole walk.
         package var total = Duration.seconds(60)
         package var redirects = 10
-        /// Addresses of a name that are tried.
+        /// Addresses tried per name.
         package var addresses = 4
         /// HTTPS records in AliasMode that are followed.
         package var aliases = 8
-        /// Of a body.
+        /// Bytes of a body.
         package var bytes = 1 << 20
 
         package init() {}
     }
 
-    /// Why it can't begin: one sentence with the mend.
+    /// Why it can't start, and how to fix it: one sentence.
     package struct Problem: Error, CustomStringConvertible {
         package let description: String
     }
 
-    /// What TLS offers by ALPN, as browsers do.
+    /// The protocols offered by ALPN, as in browsers.
     static let protocols = ["h2", "http/1.1"]
 
     let lookup: any NameLookup
@@ -34,7 +34,7 @@ package struct FlowWalk: Sendable {
     let security: NIOSSLContext
 
     /// - Parameters:
-    ///   - authorities: a PEM file with certificates that are trusted besides the system's.
+    ///   - authorities: a PEM file with certificates to trust besides the system's.
     ///   - agent: the User-Agent field.
     package init(
         lookup: any NameLookup, authorities: String? = nil, agent: String, limits: Limits = Limits()
@@ -43,7 +43,7 @@ package struct FlowWalk: Sendable {
         self.limits = limits
         self.agent = agent
         var configuration = TLSConfiguration.makeClientConfiguration()
-        // The name is checked by us, so that a wrong one is told like everything else.
+        // The name is checked here, so that a mismatch is reported like other problems.
         configuration.certificateVerification = .noHostnameVerification
         configuration.minimumTLSVersion = .tlsv12
         configuration.applicationProtocols = Self.protocols
@@ -63,7 +63,7 @@ package struct FlowWalk: Sendable {
         }
     }
 
-    /// Walks from `url` to a page, or to where the flow ends.
+    /// Walks from `url` to a page, or to the failure that ends the flow.
     package func walk(from url: FlowURL) async -> Flow {
         var walker = FlowWalker(walk: self)
         await walker.run(url)

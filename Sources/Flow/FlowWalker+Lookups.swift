@@ -2,11 +2,11 @@ import DNSWire
 import NIOPosix
 import Platform
 
-/// Where a URL leads: what is connected to, and whether by https.
+/// The destination of a URL: what to connect to, and whether by https.
 struct Destination: Sendable {
-    /// The URL as it is asked for.
+    /// The URL that is requested.
     var url: FlowURL
-    /// With ports, the best first.
+    /// With ports, best first.
     var addresses: [SocketAddress]
 }
 
@@ -16,15 +16,15 @@ struct LookupKey: Hashable {
 }
 
 extension FlowWalker {
-    /// What the HTTPS records of an origin say.
+    /// The result of an origin's HTTPS records.
     private struct Service {
-        /// Whose addresses are connected to.
+        /// The name whose addresses are used.
         var target: Name
-        /// The best record in ServiceMode; nil when there is only an alias.
+        /// The best record in ServiceMode; nil if there is only an alias.
         var record: ServiceRecord?
     }
 
-    /// Looks up what a browser looks up: HTTPS, then AAAA and A. Nil when the flow ends here; the steps say why.
+    /// Makes a browser's lookups: HTTPS, then AAAA and A. Nil if the flow ends here; the steps say why.
     mutating func find(_ url: FlowURL) async -> Destination? {
         if let address = url.address { return Destination(url: url, addresses: [address]) }
         guard let name = url.name else {
@@ -47,7 +47,7 @@ extension FlowWalker {
         var codes: [ResponseCode] = []
         for type in [RecordType.aaaa, .a] {
             guard let answer = await ask(target, type) else {
-                if silences > 1 { break }
+                if unansweredLookups > 1 { break }
                 continue
             }
             codes.append(answer.responseCode)
@@ -55,13 +55,13 @@ extension FlowWalker {
         }
         use(service?.record?.hints.map { $0.withPort(port) } ?? [], &destination)
         if destination.addresses.isEmpty {
-            fail(Self.words(target, codes, silences: silences))
+            fail(Self.words(target, codes, unansweredLookups: unansweredLookups))
             return nil
         }
         return destination
     }
 
-    private static func words(_ name: Name, _ codes: [ResponseCode], silences: Int) -> String {
+    private static func words(_ name: Name, _ codes: [ResponseCode], unansweredLookups: Int) -> String {
         guard let code = codes.last else { return "without a response to its lookups there is nowhere to connect to" }
         switch code {
         case .noError: return "\(name) has no address: there is nowhere to connect to"
@@ -70,7 +70,7 @@ extension FlowWalker {
         }
     }
 
-    /// Hints stand in for addresses that are missing (RFC 9460 7.3); where there are both, they should agree.
+    /// Hints replace missing addresses (RFC 9460 7.3); if there are both, they should agree.
     private mutating func use(_ hints: [SocketAddress], _ destination: inout Destination) {
         guard !hints.isEmpty else { return }
         if destination.addresses.isEmpty {
@@ -86,7 +86,7 @@ extension FlowWalker {
             .note("the HTTPS record hints at \(list), which is no address of the name: Firefox would go there"))
     }
 
-    /// Follows the HTTPS records of an origin; nil when there is none that fits.
+    /// Follows the HTTPS records of an origin; nil if none is usable.
     ///
     /// - RFC: 9460 2.4.2 (AliasMode), 2.4.3 (ServiceMode), 9.1 (names for other ports).
     private mutating func service(of name: Name, port: UInt16) async -> Service? {
@@ -124,7 +124,7 @@ extension FlowWalker {
             if best.offersECH {
                 note(.browser, .browser, .note("Encrypted ClientHello is offered; it is not used here"))
             }
-            // An alias by CNAME ends at the same addresses; the name itself is what a browser has asked for already.
+            // A CNAME leads to the same addresses; a browser has already asked for those of the name itself.
             let isOwn = best.target.isRoot && owner == name
             return Service(target: isOwn ? name : best.target.isRoot ? end : best.target, record: best)
         }
@@ -136,7 +136,7 @@ extension FlowWalker {
 
     // MARK: The DNS server
 
-    /// Asks once per name and type; nil when there is no response.
+    /// Asks once per name and type; nil if there is no response.
     private mutating func ask(_ name: Name, _ type: RecordType) async -> LookupAnswer? {
         let key = LookupKey(name: name, type: type)
         if let known = answers[key] { return known }
@@ -144,7 +144,7 @@ extension FlowWalker {
         let lookup = walk.lookup
         let result: Result<LookupAnswer, LookupFailure>
         do {
-            // A lookup blocks; it gets a thread of its own.
+            // A lookup blocks, so it runs on a thread of the pool.
             result = try await NIOThreadPool.singleton.runIfActive {
                 Result<LookupAnswer, LookupFailure> { () throws(LookupFailure) in try lookup.ask(name, type) }
             }
@@ -153,12 +153,12 @@ extension FlowWalker {
         }
         switch result {
         case .success(let answer):
-            silences = 0
+            unansweredLookups = 0
             answers[key] = answer
             note(.nameServer, .browser, .answer(answer, name: "\(name)", type: "\(type)"))
             return answer
         case .failure(let failure):
-            silences += 1
+            unansweredLookups += 1
             answers[key] = .some(nil)
             note(.nameServer, .browser, .lookupFailure(failure.description))
             return nil

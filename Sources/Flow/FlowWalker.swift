@@ -1,17 +1,17 @@
 import NIOCore
 import Platform
 
-/// One walk: does what a browser does, and notes each step.
+/// One walk: acts as a browser does, and notes each step.
 struct FlowWalker {
     let walk: FlowWalk
     private(set) var steps: [FlowStep] = []
-    /// What was asked already; a browser keeps it for longer than a flow takes.
+    /// Answers so far; a browser caches them for longer than a flow takes.
     var answers: [LookupKey: LookupAnswer?] = [:]
-    /// Lookups in a row that had no response.
-    var silences = 0
+    /// Consecutive lookups without a response.
+    var unansweredLookups = 0
     private let start = ContinuousClock.now
     private var visited: Set<FlowURL> = []
-    /// Hosts that have sent HSTS, and whether it includes those below.
+    /// Hosts that sent HSTS, and whether it includes subdomains.
     private var strictHosts: [String: Bool] = [:]
 
     init(walk: FlowWalk) { self.walk = walk }
@@ -23,7 +23,7 @@ struct FlowWalker {
         steps.append(FlowStep(time - start, from, to, event))
     }
 
-    /// What a step may take: never more than is left of the whole.
+    /// A step's time limit, which never exceeds the rest of the total.
     private var limit: Duration { max(min(walk.limits.step, walk.limits.total - (.now - start)), .milliseconds(1)) }
     private var isOverTime: Bool { .now - start >= walk.limits.total }
 
@@ -64,7 +64,7 @@ struct FlowWalker {
 
     // MARK: The web server
 
-    /// Nil when there is no response; the steps say why.
+    /// Nil if there is no response; the steps say why.
     private mutating func fetch(_ destination: Destination) async -> WebResponse? {
         let url = destination.url
         var security: WebConnection.Security?
@@ -113,7 +113,7 @@ struct FlowWalker {
         }
     }
 
-    /// Notes the handshake's steps; false when it failed.
+    /// Adds the handshake's steps; false if it failed.
     private mutating func tell(
         _ handshake: Handshake, _ address: Platform.SocketAddress, _ url: FlowURL
     ) -> Bool {

@@ -5,20 +5,20 @@ import NIOHTTP2
 import NIOSSL
 import NIOTLS
 
-/// What was seen of a TLS handshake, however it ended.
+/// What was observed of a TLS handshake, whatever its outcome.
 struct Handshake: Sendable {
     var clientHello: ContinuousClock.Instant?
     var serverHello: (hello: ServerHello, time: ContinuousClock.Instant)?
     var certificate: (report: CertificateReport, time: ContinuousClock.Instant)?
     /// The protocol that ALPN chose, if any.
     var negotiated: String?
-    /// Opens HTTP/2 streams, where that was chosen.
+    /// Opens HTTP/2 streams, if HTTP/2 was chosen.
     var multiplexer: NIOHTTP2Handler.StreamMultiplexer?
-    /// Why it did not come to its end.
+    /// Why it failed.
     var failure: String?
 }
 
-/// Waits for the handshake's end, puts the chosen HTTP behind it, and reports.
+/// Waits for the end of the handshake, installs the chosen HTTP version, and reports.
 final class HandshakeEnd: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
@@ -116,7 +116,7 @@ final class HandshakeEnd: ChannelInboundHandler {
         }
     }
 
-    /// BoringSSL's reason, without its numbers and source lines: `...:OPENSSL_internal:WRONG_VERSION_NUMBER at FILE`.
+    /// BoringSSL's reason without numbers and source lines: `...:OPENSSL_internal:WRONG_VERSION_NUMBER at FILE`.
     private static func words(_ text: String) -> String {
         let reason = text.split(separator: ":").first { part in
             let word = part.prefix { $0 != " " }

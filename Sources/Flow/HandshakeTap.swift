@@ -1,23 +1,23 @@
 import NIOCore
 
-/// Looks at the bytes of a TLS handshake as they pass, on the network's side of the TLS handler, and changes nothing.
+/// Observes the bytes of a TLS handshake between the network and the TLS handler, without changing them.
 ///
-/// Version and cipher suite stand there in clear, with TLS 1.3 too.
+/// Version and cipher suite are sent unencrypted, even in TLS 1.3.
 final class HandshakeTap: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// When the ClientHello went out.
+    /// When the ClientHello was sent.
     private(set) var clientHello: ContinuousClock.Instant?
     private(set) var serverHello: (hello: ServerHello, time: ContinuousClock.Instant)?
     private(set) var alert: UInt8?
-    /// What came is not TLS at all.
+    /// The peer does not speak TLS.
     private(set) var isForeign = false
     private var received: [UInt8]? = []
 
-    /// A ServerHello is never so long.
+    /// A ServerHello is never this long.
     private static let most = 1 << 16
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {

@@ -5,7 +5,7 @@ enum JSONValue {
     case null
     case bool(Bool)
     case number(Int)
-    /// Milliseconds with microseconds behind the point.
+    /// Milliseconds with microseconds as decimals.
     case milliseconds(Duration)
     case string(String)
     case array([JSONValue])
@@ -13,7 +13,7 @@ enum JSONValue {
 
     static func optional(_ text: String?) -> JSONValue { text.map { .string($0) } ?? .null }
 
-    /// With line ends and two blanks for each level; printable ASCII and letters only, all else is escaped.
+    /// Indented by two blanks per level; printable ASCII and letters, everything else escaped.
     func text(indent: Int = 0) -> String {
         let inner = String(repeating: "  ", count: indent + 1)
         let outer = String(repeating: "  ", count: indent)

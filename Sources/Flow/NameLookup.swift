@@ -1,23 +1,23 @@
 package import DNSWire
 import Platform
 
-/// Who is asked for records: a DNS server, or the sources of this process.
+/// Answers lookups: a DNS server, or the sources in this process.
 package protocol NameLookup: Sendable {
-    /// Who that is, for people: `127.0.0.53:53`.
+    /// Its name for display: `127.0.0.53:53`.
     var description: String { get }
 
-    /// Asks one question; may block until there is an answer.
+    /// Asks one question; may block.
     func ask(_ name: Name, _ type: RecordType) throws(LookupFailure) -> LookupAnswer
 }
 
-/// Why there is no answer at all: one sentence, with the mend.
+/// Why there is no response, and how to fix it: one sentence.
 package struct LookupFailure: Error, Sendable, CustomStringConvertible {
     package let description: String
 
     package init(_ description: String) { self.description = description }
 }
 
-/// What was said to one question.
+/// The answer to one question.
 package struct LookupAnswer: Sendable {
     package struct Record: Sendable {
         package var owner: Name
@@ -42,15 +42,15 @@ package struct LookupAnswer: Sendable {
     package var responseCode: ResponseCode
     /// AA=1.
     package var isAuthoritative = false
-    /// AD=1: whoever answered has validated it.
+    /// AD=1: the server has validated it.
     package var isAuthenticated = false
-    /// Which source decided, `hosts`; nil where nobody says (over the wire).
+    /// The source that decided, `hosts`; nil if unknown, as over the network.
     package var source: String?
-    /// The line that decided, `/etc/hosts:12`, or the upstream server; nil where there is none, or nobody says.
+    /// The line that decided, `/etc/hosts:12`, or the upstream server; nil if there is none, or if unknown.
     package var rule: String?
     /// An override hides the records of this type.
     package var isMasked = false
-    /// The record that the override hides: its line.
+    /// The line of a record that the override hides.
     package var hidden: String?
 
     package init(records: [Record], responseCode: ResponseCode) {
@@ -58,7 +58,7 @@ package struct LookupAnswer: Sendable {
         self.responseCode = responseCode
     }
 
-    /// The records of `type` for `name`, or for what it is an alias of; and the name at the end of the aliases.
+    /// The records of `type` for `name` or the name it is an alias of, with that last name.
     package func data(_ name: Name, _ type: RecordType) -> (owner: Name, records: [Record]) {
         var owner = name
         for _ in 0..<16 {
@@ -77,7 +77,7 @@ package struct LookupAnswer: Sendable {
 }
 
 extension SocketAddress {
-    /// The RDATA of an A or AAAA record, or a hint of an HTTPS record.
+    /// From the RDATA of an A or AAAA record, or a hint of an HTTPS record.
     init?(rdata: some Collection<UInt8>, port: UInt16) {
         func number(_ bytes: some Sequence<UInt8>) -> UInt64 { bytes.reduce(0) { $0 << 8 | UInt64($1) } }
         switch rdata.count {

@@ -1,7 +1,7 @@
-/// Text from outside, made safe to print: characters that draw nothing, or that change how others are drawn, are escaped,
-/// and long text is cut with a count.
+/// Makes untrusted text safe to print: escapes invisible characters and those that change how others are drawn, and
+/// shortens long text with a count.
 ///
-/// Letters of all languages stay, and so does what is plain already.
+/// Letters of all languages and plain characters stay.
 /// - Parameter most: characters.
 func printable(_ text: String, most: Int = 400) -> String {
     var result = ""
@@ -18,14 +18,14 @@ func printable(_ text: String, most: Int = 400) -> String {
     return result
 }
 
-/// Draws something where it stands, and nothing else.
+/// Whether it draws something in its own place and has no other effect.
 func isHarmless(_ scalar: Unicode.Scalar) -> Bool {
     if scalar.isASCII { return (0x20...0x7E).contains(scalar.value) }
     switch scalar.properties.generalCategory {
     case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter, .decimalNumber,
         .letterNumber, .otherNumber, .dashPunctuation, .openPunctuation, .closePunctuation, .initialPunctuation,
         .finalPunctuation, .connectorPunctuation, .otherPunctuation, .mathSymbol, .currencySymbol, .otherSymbol:
-        // Letters that are drawn as nothing (Hangul fillers) are asked for by hostile text only.
+        // Only hostile text uses letters that are drawn as nothing (Hangul fillers).
         return !scalar.properties.isDefaultIgnorableCodePoint
     default: return false
     }

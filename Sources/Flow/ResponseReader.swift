@@ -2,7 +2,7 @@ import NIOCore
 import NIOHTTP1
 import Platform
 
-/// Reads one response: its head, and how long its body is.
+/// Reads one response: its head, and the length of its body.
 final class ResponseReader: ChannelInboundHandler {
     typealias InboundIn = HTTPClientResponsePart
 
@@ -11,7 +11,7 @@ final class ResponseReader: ChannelInboundHandler {
         var reason: String
     }
 
-    /// What is kept of a field; the rest of it is nothing to look at.
+    /// The longest field value kept; the rest is not needed.
     private static let longestField = 8192 + 1
 
     private let version: String
@@ -22,8 +22,8 @@ final class ResponseReader: ChannelInboundHandler {
     private var response: WebResponse?
 
     /// - Parameters:
-    ///   - version: what the protocol calls itself; nil of HTTP/1, which says so in its head.
-    ///   - limit: for the head, and then for the body.
+    ///   - version: the protocol's version; nil for HTTP/1, which states it in the head.
+    ///   - limit: the time for the head, and again for the body.
     init(version: String, limit: Duration, mostBytes: Int, _ promise: EventLoopPromise<WebResponse>) {
         self.version = version
         self.limit = limit
@@ -36,7 +36,7 @@ final class ResponseReader: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head):
-            // Early hints and the like come before the response.
+            // Informational responses come before the final one.
             guard head.status.code >= 200 else { return }
             func field(_ name: String) -> String? {
                 head.headers.first(name: name).map { String($0.prefix(Self.longestField)) }

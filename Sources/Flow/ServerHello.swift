@@ -1,6 +1,6 @@
-/// What a server's first message says in clear: the version and the cipher suite that it has chosen.
+/// The unencrypted part of a server's first message: its chosen version and cipher suite.
 ///
-/// Read from the bytes as they came: the TLS library tells the version, not the suite.
+/// Parsed from the bytes, because the TLS library reports the version but not the suite.
 /// - RFC: 8446 4.1.3 and 5.1; 5246 7.4.1.3.
 package struct ServerHello: Hashable, Sendable, CustomStringConvertible {
     package var version: UInt16
@@ -23,12 +23,12 @@ package struct ServerHello: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Without the TLS_ that all of them have.
+    /// Without the prefix TLS_, which all have.
     package var cipherText: String {
         Self.ciphers[cipherSuite] ?? "cipher suite 0x" + String(cipherSuite, radix: 16)
     }
 
-    /// Those that we offer (IANA "TLS Cipher Suites").
+    /// The suites that we offer (IANA "TLS Cipher Suites").
     private static let ciphers: [UInt16: String] = [
         0x1301: "AES_128_GCM_SHA256", 0x1302: "AES_256_GCM_SHA384", 0x1303: "CHACHA20_POLY1305_SHA256",
         0xC02B: "ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", 0xC02C: "ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
@@ -40,17 +40,17 @@ package struct ServerHello: Hashable, Sendable, CustomStringConvertible {
         0x002F: "RSA_WITH_AES_128_CBC_SHA", 0x0035: "RSA_WITH_AES_256_CBC_SHA",
     ]
 
-    /// What the bytes received so far show.
+    /// The result of parsing the bytes received so far.
     enum Reading: Hashable, Sendable {
         case needsMore
         case hello(ServerHello)
-        /// An alert in clear: its description.
+        /// An unencrypted alert: its description.
         case alert(UInt8)
         case noTLS
     }
 
     static func read(_ bytes: [UInt8]) -> Reading {
-        // The handshake message may be spread over several records.
+        // The message may span several records.
         var message: [UInt8] = []
         var cursor = 0
         while cursor < bytes.count {
@@ -69,14 +69,14 @@ package struct ServerHello: Hashable, Sendable, CustomStringConvertible {
         return .needsMore
     }
 
-    /// Nil: there has to be more.
+    /// Nil: more bytes are needed.
     private static func read(message: [UInt8]) -> Reading? {
         guard message.count >= 4 else { return nil }
         guard message[0] == 2 else { return .noTLS }
         let length = Int(message[1]) << 16 | Int(message[2]) << 8 | Int(message[3])
         guard message.count >= 4 + length else { return nil }
         let body = Array(message[4..<(4 + length)])
-        // Version, 32 random bytes, the session's ID behind its length, the suite, the compression, extensions.
+        // Version, 32 random bytes, session ID with its length, suite, compression, extensions.
         guard body.count >= 35 else { return .noTLS }
         var cursor = 35 + Int(body[34])
         guard cursor + 3 <= body.count else { return .noTLS }
@@ -84,7 +84,7 @@ package struct ServerHello: Hashable, Sendable, CustomStringConvertible {
         cursor += 5
         while cursor + 4 <= body.count {
             let size = Int(word(body, cursor + 2))
-            // supported_versions has the version since TLS 1.3.
+            // Since TLS 1.3, the version is in supported_versions.
             if word(body, cursor) == 43, size == 2, cursor + 6 <= body.count { hello.version = word(body, cursor + 4) }
             cursor += 4 + size
         }
@@ -95,7 +95,7 @@ package struct ServerHello: Hashable, Sendable, CustomStringConvertible {
         UInt16(bytes[offset]) << 8 | UInt16(bytes[offset + 1])
     }
 
-    /// The word of an alert's description.
+    /// The name of an alert description.
     ///
     /// - RFC: 8446 6.
     static func alertText(_ description: UInt8) -> String {

@@ -1,33 +1,33 @@
 import DNSWire
 import Platform
 
-/// An HTTPS record as a browser reads it.
+/// An HTTPS record, parsed as a browser does.
 ///
 /// - RFC: 9460 2.2 (wire form), 7 (keys), 8 (mandatory), 9 (HTTPS).
 struct ServiceRecord: Hashable, Sendable {
     /// 0: AliasMode.
     var priority: UInt16
-    /// The root stands for the record's owner (ServiceMode), or for "there is no service" (AliasMode).
+    /// The root means the owner name (ServiceMode), or that there is no service (AliasMode).
     var target: Name
-    /// The protocols named by `alpn`; those that HTTPS implies are not among them.
+    /// The protocols in `alpn`, without the default protocol of HTTPS.
     var protocols: [String] = []
     var hasDefaultProtocol = true
     var port: UInt16?
     var hints: [SocketAddress] = []
-    /// Keys for Encrypted ClientHello are offered.
+    /// It has keys for Encrypted ClientHello.
     var offersECH = false
-    /// A key that must be understood and is not known here.
+    /// A mandatory key that is unknown here.
     var unknownMandatoryKey: UInt16?
 
     var isAlias: Bool { priority == 0 }
 
-    /// What we speak of it: `h2` and `http/1.1`.
+    /// Those of its protocols that we speak: `h2` and `http/1.1`.
     var usableProtocols: [String] {
         let offered = Set(protocols + (hasDefaultProtocol ? ["http/1.1"] : []))
         return ["h2", "http/1.1"].filter(offered.contains)
     }
 
-    /// Why a client must leave the record out; nil when it fits.
+    /// Why a client must ignore the record; nil if it is usable.
     var reasonAgainst: String? {
         if let unknownMandatoryKey { return "key\(unknownMandatoryKey) is mandatory in it and not known" }
         if usableProtocols.isEmpty {
@@ -36,7 +36,7 @@ struct ServiceRecord: Hashable, Sendable {
         return nil
     }
 
-    /// Nil when the RDATA breaks the rules: the whole record is to be ignored then (RFC 9460 2.2).
+    /// Nil if the RDATA is malformed: the whole record must be ignored then (RFC 9460 2.2).
     init?(rdata: [UInt8]) {
         guard rdata.count >= 3 else { return nil }
         priority = UInt16(rdata[0]) << 8 | UInt16(rdata[1])

@@ -1,12 +1,12 @@
-/// What a Strict-Transport-Security field asks for.
+/// A parsed Strict-Transport-Security field.
 ///
 /// - RFC: 6797 6.1.
 struct StrictTransport: Hashable, Sendable {
-    /// Seconds; 0 takes it back.
+    /// Seconds; 0 revokes it.
     var maxAge: Int
     var includesSubdomains = false
 
-    /// Nil when the field breaks the rules and is to be ignored.
+    /// Nil if the field is malformed and must be ignored.
     init?(_ field: String) {
         var maxAge: Int?
         var seen: Set<String> = []

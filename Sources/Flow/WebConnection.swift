@@ -8,12 +8,12 @@ import Platform
 
 /// A connection to a web server, for one request.
 struct WebConnection: Sendable {
-    /// Why there is none: one sentence with the mend.
+    /// Why it failed, and how to fix it: one sentence.
     struct Failure: Error {
         var reason: String
     }
 
-    /// What TLS needs to know.
+    /// The parameters of TLS.
     struct Security: Sendable {
         var context: NIOSSLContext
         var host: String
@@ -24,7 +24,7 @@ struct WebConnection: Sendable {
     let channel: any Channel
     private let handshake: EventLoopFuture<Handshake>?
 
-    /// Connects, and lets the handshake begin where there is to be one.
+    /// Connects; with `security`, starts the handshake.
     static func open(
         _ address: Platform.SocketAddress, security: Security?, limit: Duration
     ) async throws(Failure) -> WebConnection {
@@ -54,13 +54,13 @@ struct WebConnection: Sendable {
         }
     }
 
-    /// The end of the handshake; nil without TLS.
+    /// Waits for the end of the handshake; nil without TLS.
     func secured() async -> Handshake? {
         guard let handshake else { return nil }
         return try? await handshake.get()
     }
 
-    /// Sends GET and reads the response; the connection is closed then.
+    /// Sends GET and reads the response, then closes the connection.
     func get(
         _ url: FlowURL, agent: String, over multiplexer: NIOHTTP2Handler.StreamMultiplexer?, limit: Duration,
         mostBytes: Int
@@ -88,7 +88,7 @@ struct WebConnection: Sendable {
                         ResponseReader(version: version, limit: limit, mostBytes: mostBytes, promise))
                 }.get()
             }
-            // What goes wrong with sending shows in the response that does not come.
+            // Failures to send show up as a missing response.
             stream.write(HTTPClientRequestPart.head(head), promise: nil)
             stream.writeAndFlush(HTTPClientRequestPart.end(nil), promise: nil)
         } catch {

@@ -1,9 +1,9 @@
-/// A column of some thousand lookups in a row, packed: the values that occur, then for each lookup which one it is.
+/// One column of a few thousand consecutive lookups, packed: the distinct values, then each lookup's index into them.
 ///
-/// Little-endian: the number of values (4 bytes), the values in rising order (4 bytes each), then one byte for each
-/// lookup where there are at most 256 values, two where there are more, none where there is one.
+/// Little-endian: the number of values (4 bytes), the values in ascending order (4 bytes each), then the indexes: one
+/// byte per lookup for up to 256 values, two for more, none for a single value.
 enum ColumnBlock {
-    /// Lookups in a block at most.
+    /// The most lookups in a block.
     static let capacity = 4096
 
     static func pack(_ column: [UInt32]) -> [UInt8] {
@@ -26,7 +26,7 @@ enum ColumnBlock {
 
     private static func width(_ values: Int) -> Int { values <= 1 ? 0 : values <= 256 ? 1 : 2 }
 
-    /// The packed column, opened; nil where the bytes are none.
+    /// A view of a packed column; nil if the bytes are malformed.
     struct View {
         private let bytes: UnsafeRawBufferPointer
         let values: Int
@@ -50,9 +50,9 @@ enum ColumnBlock {
             UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 + 4 * place, as: UInt32.self))
         }
 
-        /// Takes out of `rows` those whose value is not in `wanted`; false when none is left for certain.
+        /// Clears the rows whose value is not in `wanted`; false if certainly none is left.
         ///
-        /// `rows` has a byte for each lookup, 1 as long as it is wanted.
+        /// `rows` has one byte per lookup, 1 while it is wanted.
         func narrow(_ rows: UnsafeMutableBufferPointer<UInt8>, to wanted: IdentifierSet) -> Bool {
             withUnsafeTemporaryAllocation(of: UInt8.self, capacity: max(values, 1)) { isWanted in
                 var some = 0
@@ -69,14 +69,14 @@ enum ColumnBlock {
                         width == 1
                         ? Int(base.load(fromByteOffset: row, as: UInt8.self))
                         : Int(UInt16(littleEndian: base.loadUnaligned(fromByteOffset: 2 * row, as: UInt16.self)))
-                    // What no packing writes, a damaged file may hold.
+                    // Packing never writes this, but a damaged file may have it.
                     rows[row] &= place < values ? isWanted[place] : 0
                 }
                 return true
             }
         }
 
-        /// Calls `body` with each value that occurs.
+        /// Calls `body` with each distinct value.
         func forEachValue(_ body: (UInt32) -> Void) { for place in 0..<values { body(value(place)) } }
     }
 }

@@ -1,22 +1,22 @@
 internal import LookupLog
 
-/// Records on their way from the log thread to the history's own: bytes, within a bound.
+/// Records on their way from the log thread to the history's thread, bounded in bytes.
 ///
-/// Unchecked: it is one thread's at a time, and changes hands under the lock of `HistoryMailbox`.
+/// `@unchecked`: one thread uses it at a time, and `HistoryMailbox` passes it on under a lock.
 final class HistoryBatch: @unchecked Sendable {
-    /// Records one after the other, each behind its number in the log (8 bytes). 8-aligned.
+    /// Records, each preceded by its number in the log (8 bytes). 8-aligned.
     private var memory: UnsafeMutableRawPointer?
     private var capacity = 0
     private(set) var count = 0
     private(set) var lookups = 0
-    /// Where the servers change that the records' indexes mean.
+    /// The positions where the list of servers, which records refer to, changes.
     private var upstreams: [(position: Int, names: [String])] = []
 
     var isEmpty: Bool { count == 0 }
 
     deinit { memory?.deallocate() }
 
-    /// False where it would be more than `most` bytes.
+    /// False if it would exceed `most` bytes.
     func append(_ record: LookupRecord, number: UInt64, most: Int) -> Bool {
         let bytes = record.bytes
         let size = 8 + bytes.count
@@ -32,7 +32,7 @@ final class HistoryBatch: @unchecked Sendable {
         return true
     }
 
-    /// Adds all of `other`; false where it would be more than `most` bytes.
+    /// Appends all of `other`; false if it would exceed `most` bytes.
     func append(_ other: HistoryBatch, most: Int) -> Bool {
         guard count + other.count <= most else { return false }
         if capacity - count < other.count { grow(to: min(max(2 * capacity, count + other.count), most)) }
@@ -55,7 +55,7 @@ final class HistoryBatch: @unchecked Sendable {
 
     func setUpstreams(_ names: [String]) { upstreams.append((count, names)) }
 
-    /// Calls `body` with each record, its number and the servers of its time, which start with `names`.
+    /// Calls `body` with each record, its number and the servers valid for it, which are `names` at first.
     func forEach(
         _ names: inout [String], _ body: (LookupRecord, _ number: UInt64, _ upstreams: [String]) throws -> Void
     ) rethrows {
@@ -75,21 +75,21 @@ final class HistoryBatch: @unchecked Sendable {
         }
     }
 
-    /// Nothing in it, and no word of the servers either.
+    /// Whether it has neither records nor changes of servers.
     var isBlank: Bool { count == 0 && upstreams.isEmpty }
 
-    /// - Parameter keepingUpstreams: the servers that are named last are those of what comes next.
+    /// - Parameter keepingUpstreams: keeps the last list of servers, for the records that follow.
     func removeAll(keepingUpstreams: Bool = false) {
         count = 0
         lookups = 0
         upstreams = keepingUpstreams ? upstreams.suffix(1).map { (0, $0.names) } : []
-        // What a burst has needed is given back.
+        // Memory that a burst needed is freed.
         guard capacity > Self.kept else { return }
         memory?.deallocate()
         memory = nil
         capacity = 0
     }
 
-    /// Bytes of memory that an empty batch holds on to.
+    /// The most memory that an empty batch keeps, in bytes.
     private static let kept = 512 * 1024
 }

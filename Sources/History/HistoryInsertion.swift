@@ -3,12 +3,13 @@ internal import GRDB
 internal import LookupLog
 import Platform
 
-/// Writes records as rows, on the thread of the `HistoryWriter`: the numbers of the texts that come again and again, and
-/// the columns of the block that is not full yet.
+/// Writes records as rows, on the thread of the `HistoryWriter`. Keeps the numbers of frequent texts and the columns of
+/// the block that is not yet full.
 ///
-/// Lives as long as its transactions succeed. After one that failed a new one is made, which reads all anew.
+/// Valid as long as its transactions succeed. After a failed one it is replaced by a new one, which reads all of this
+/// again.
 final class HistoryInsertion {
-    /// The identifier that the next lookup gets.
+    /// The next lookup's identifier.
     private(set) var next: Int64
     private var tail: HistoryTail
     private let insert: SQLStatement
@@ -27,7 +28,7 @@ final class HistoryInsertion {
         next = tail.next
     }
 
-    /// Rows that were deleted may have been the last that used a number.
+    /// Deleted rows may have been the last users of a number.
     func forgetNumbers() { numbers.forget() }
 
     /// The lookups that are in no block yet.
@@ -42,17 +43,17 @@ final class HistoryInsertion {
         try insertLoss.run()
     }
 
-    /// Bits of the column `marks`, which files of earlier versions hold, too.
+    /// Bits of the column `marks`, which files of earlier versions have too.
     enum Mark {
         static let masked = 1
         static let truncated = 2
         static let dnssecOK = 4
-        /// Three bits from here: the raw value of `UpstreamTransport`.
+        /// Three bits: the raw value of `UpstreamTransport`.
         static let upstreamTransport = 8
         static let upstreamTransports = 7 * upstreamTransport
     }
 
-    /// - Parameter upstreams: the servers that the record's index means.
+    /// - Parameter upstreams: the servers that the record's index refers to.
     func append(_ record: LookupRecord, number: UInt64, upstreams: [String]) throws {
         let id = next
         let facet = try numbers.facet(Facet(record))
@@ -82,7 +83,7 @@ final class HistoryInsertion {
             insert.bind(place.line, 12)
         }
         if let index = record.upstream {
-            // 0 is a server that nobody has named.
+            // 0: a server without a name.
             insert.bind(upstreams.indices.contains(index) ? try numbers.upstream(upstreams[index]) : 0, 13)
         } else {
             insert.bindNull(13)
@@ -133,7 +134,7 @@ struct HistoryTail {
     private(set) var latest: UInt64 = 0
     private var bytes = 0
 
-    /// Bytes of records after which a block is closed early: they are what is deleted at once.
+    /// A block is closed early at this many bytes of records, because it is deleted as a whole.
     private static let mostBytes = 2 << 20
 
     init(first: Int64) { self.first = first }
@@ -149,7 +150,7 @@ struct HistoryTail {
         let past = max(
             try one("SELECT after + 1 FROM loss ORDER BY after DESC LIMIT 1"),
             try one("SELECT value + 1 FROM state WHERE name = 'last'"), 1)
-        // In a file of ours no number comes near: one more is always possible.
+        // In an intact file all numbers are far below this, so adding one can't overflow.
         guard max(blocks, lookups, past) < 1 << 60 else {
             throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "it holds numbers beyond all counting")
         }
@@ -164,13 +165,13 @@ struct HistoryTail {
         while try rows.step() {
             let id = rows.integer(0)
             let time = UInt64(bitPattern: rows.integer(1))
-            // What age has deleted was in front.
+            // Retention deletes from the front.
             var next = found?.next ?? id
             if found == nil { found = HistoryTail(first: id) }
             guard id &- next <= ColumnBlock.capacity else {
                 throw DatabaseError(resultCode: .SQLITE_CORRUPT, message: "its lookups are not in a row")
             }
-            // What somebody has deleted in the middle keeps its place.
+            // A row deleted from the middle, by other software, keeps its place.
             while next < id {
                 found?.append(time, facet: 0, client: 0, name: 0, bytes: 0)
                 next += 1

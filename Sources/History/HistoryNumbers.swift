@@ -4,16 +4,16 @@ import Lookup
 internal import LookupLog
 import Platform
 
-/// What of a lookup comes again and again, and is searched by together.
+/// The properties of a lookup that recur often and are searched together.
 struct Facet: Hashable {
     var source: SourceKind
     var type: RecordType
     var recordClass: RecordClass
-    /// Nil: there was no answer.
+    /// Nil: there was no response.
     var code: ResponseCode?
     var kind: AnswerKind
     var transport: Transport
-    /// There was a question that could be read.
+    /// There was a readable question.
     var asked: Bool
 
     init(_ record: LookupRecord) {
@@ -37,7 +37,7 @@ struct Facet: Hashable {
         asked = row.integer(first + 6) != 0
     }
 
-    /// The kind that a file says, made to fit: a file may hold anything, and earlier versions knew no transfers.
+    /// A stored kind, made consistent: a file may contain anything, and earlier versions had no `.transfer`.
     private static func kind(_ kept: AnswerKind, _ type: RecordType, _ code: ResponseCode?) -> AnswerKind {
         guard let code else { return .dropped }
         if kept == .answer, type == .axfr, code == .noError { return .transfer }
@@ -47,14 +47,14 @@ struct Facet: Hashable {
     static let columns = "facet.source, facet.type, facet.class, facet.code, facet.kind, facet.transport, facet.asked"
 }
 
-/// The numbers of names, clients, facets, files and servers: the tables of texts, with what was looked up of late in memory.
+/// Numbers names, clients, facets, files and servers: tables of texts, with recent entries cached in memory.
 struct HistoryNumbers {
     private struct ClientKey: Hashable {
         var address: SocketAddress
         var process: ClientProcess?
     }
 
-    /// A name that was looked up: the hash of it, and its number.
+    /// A recently used name: its hash and its number.
     private struct KnownName {
         var hash: UInt64 = 0
         var number: UInt32 = 0
@@ -71,10 +71,10 @@ struct HistoryNumbers {
     private let findFacet, addFacet, findClient, addClient, findName, addName: SQLStatement
     private let findFile, addFile, findUpstream, addUpstream, last: SQLStatement
 
-    /// More are not remembered at once.
+    /// The most entries cached in memory.
     private static let most = 4096
 
-    /// A place for what can't be copied.
+    /// Boxes a noncopyable value.
     private final class NameBox { var name = LookupName() }
 
     init(_ database: Database) throws {
@@ -104,7 +104,7 @@ struct HistoryNumbers {
         for index in names.indices { names[index] = KnownName() }
     }
 
-    /// The number that `find` gives; where it gives none, that of the row that `add` makes.
+    /// The number that `find` returns, or else that of the row inserted by `add`.
     private func number(_ find: SQLStatement, _ add: SQLStatement, _ bindAdd: () -> Void) throws -> Int64 {
         defer { find.reset() }
         if try find.step() { return find.integer(0) }
@@ -161,7 +161,7 @@ struct HistoryNumbers {
         return number
     }
 
-    /// 0 where there is no legal name.
+    /// 0 if there is no valid name.
     mutating func name(in message: UnsafeRawBufferPointer, at offset: Int) throws -> UInt32 {
         guard lookupName.name.assign(message: message, at: offset) > 0 else { return 0 }
         let hash = lookupName.name.hash
@@ -198,7 +198,7 @@ struct HistoryNumbers {
 
     // MARK: Forms
 
-    /// The labels of a lower-case name from the right, each with a dot behind: names below another start with it.
+    /// The labels of a lower-case name from right to left, each followed by a dot: the names below it start with this.
     static func reversed(_ name: Name) -> String {
         var text: [UInt8] = []
         for label in name.labels.reversed() {
@@ -208,7 +208,7 @@ struct HistoryNumbers {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// Bytes of a hop: where its name is (2), its source (1), the number of its file (4), its line (4), big-endian.
+    /// A hop in bytes, big-endian: its name's offset (2), source (1), number of its file (4), line (4).
     static let hopLength = 11
 
     mutating func hops(_ record: LookupRecord) throws -> [UInt8] {

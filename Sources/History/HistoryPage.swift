@@ -1,19 +1,19 @@
 package import LookupLog
 
-/// Some of the lookups that a search has found.
+/// One page of the lookups that a search found.
 package struct HistoryPage: Sendable {
-    /// In the order that was asked for.
+    /// In the requested order.
     package var lookups: [StoredLookup] = []
-    /// What is missing among them, in the same order.
+    /// Gaps among them, in the same order.
     package var losses: [HistoryLoss] = []
-    /// The servers that answers came from, in the order of `LookupRecord.upstream`: `ADDR:PORT` each.
+    /// The upstream servers, in the order of `LookupRecord.upstream`: `ADDR:PORT` each.
     package var upstreams: [String] = []
     /// The order of `lookups` and `losses`.
     package var isNewestFirst = true
-    /// Where the next page starts: `before` or `after` of the search for it. Nil when there is nothing more.
+    /// Where the next page starts: `before` or `after` of its search. Nil if there are no more.
     package var next: Int64?
 
-    /// Lookups and losses, each loss behind or in front of the lookup it came after.
+    /// Lookups and losses; a loss is next to the lookup that it followed.
     package enum Entry: Sendable {
         case lookup(StoredLookup)
         case loss(HistoryLoss)
@@ -34,7 +34,7 @@ package struct HistoryPage: Sendable {
 }
 
 extension HistoryStore {
-    /// The lookups that `filter` means, with those that are missing among them.
+    /// The lookups that match `filter`, with losses among them.
     ///
     /// - Parameters:
     ///   - before: only lookups with a smaller `id`: `next` of the page before, going back in time.
@@ -53,7 +53,7 @@ extension HistoryStore {
         }
     }
 
-    /// One lookup, alone in its page; nil when it is not there, or not any more.
+    /// A page with just this lookup; nil if it does not exist (any more).
     package func lookup(_ id: Int64) throws(Problem) -> HistoryPage? {
         let page = try read { database in
             var search = HistorySearch(database)
@@ -63,8 +63,8 @@ extension HistoryStore {
         return page.lookups.isEmpty ? nil : page
     }
 
-    /// Calls `body` with page after page of what `filter` means, the oldest first, until there is no more or it returns
-    /// false. Each page is a search of its own: nothing holds up the daemon however long it takes.
+    /// Calls `body` with pages of lookups that match `filter`, oldest first, until there are no more or it returns
+    /// false. Each page is a search of its own, so that a slow reader does not delay the daemon.
     package func forEachPage(
         _ filter: LookupFilter, pageSize: Int = 1000, _ body: (HistoryPage) throws -> Bool
     ) throws {
@@ -93,7 +93,7 @@ extension HistoryStore {
             guard try search.prepare(LookupFilter()) else { return HistoryPage() }
             let page = try search.page(ofLookup: id)
             guard let lookup = page.lookups.first else { return HistoryPage() }
-            guard try search.prepare(familyOf: lookup, window: window) else { return page }
+            guard try search.prepare(navigationOf: lookup, window: window) else { return page }
             return try search.page(above: 0, below: .max, limit: limit, newestFirst: false)
         }
     }

@@ -1,13 +1,13 @@
 internal import GRDB
 internal import LookupLog
 
-/// How much is kept.
+/// Limits of the history.
 package struct HistoryLimits: Sendable, Hashable {
-    /// Bytes of the files.
+    /// Bytes of the files together.
     package var maximumSize: Int
     /// Seconds.
     package var maximumAge: UInt64
-    /// Lookups in a second.
+    /// Lookups per second.
     package var maximumRate: Int
 
     package init(maximumSize: Int = 512 << 20, maximumAge: UInt64 = 30 * 86_400, maximumRate: Int = 10_000) {
@@ -17,26 +17,26 @@ package struct HistoryLimits: Sendable, Hashable {
     }
 }
 
-/// Deletes the oldest lookups beyond the limits, a small step at a time, on the thread of the `HistoryWriter`.
+/// Deletes the oldest lookups beyond the limits, in small steps, on the thread of the `HistoryWriter`.
 ///
-/// Pages that become free are used again. Where the file is still larger than it may be, its end is given back to the disk.
+/// Freed pages are reused. If the file is still too large, its end is returned to the file system.
 struct HistoryRetention {
     var limits: HistoryLimits
-    /// Lookups deleted since the texts were last looked through.
+    /// Lookups deleted since unused texts were last removed.
     private var deleted = 0
 
-    /// Bytes that the write-ahead log may take: its share of all.
+    /// The write-ahead log's share of the size limit, in bytes.
     var logLimit: Int { min(4 << 20, limits.maximumSize / 4) }
-    /// Lookups deleted in a step at most.
+    /// The most lookups deleted per step.
     private static let step: Int64 = 4096
-    /// Pages given back in a step at most.
-    private static let pagesGivenBack = 512
-    /// Texts deleted in a step at most.
+    /// The most pages returned per step.
+    private static let pagesPerStep = 512
+    /// The most texts deleted per step.
     private static let mostTexts = 20_000
 
     init(_ limits: HistoryLimits) { self.limits = limits }
 
-    /// Has the write-ahead log written into the database early enough, and cut back then.
+    /// Makes SQLite checkpoint the write-ahead log in time, and truncate it then.
     func prepare(_ database: Database) throws {
         let (size, _, _) = try pages(database)
         for pragma in ["journal_size_limit = \(logLimit)", "wal_autocheckpoint = \(logLimit / max(size, 1) / 2)"] {
@@ -44,10 +44,12 @@ struct HistoryRetention {
         }
     }
 
-    /// Cuts the write-ahead log back that a large transaction has left.
-    func cutLog(_ database: Database) throws { try SQLStatement(database, "PRAGMA wal_checkpoint(TRUNCATE)").run() }
+    /// Truncates the write-ahead log after a large transaction.
+    func truncateLog(_ database: Database) throws {
+        try SQLStatement(database, "PRAGMA wal_checkpoint(TRUNCATE)").run()
+    }
 
-    /// Deletes what is too old or too much; whether there is more to do.
+    /// Deletes lookups that are too old or too many; returns whether there is more to do.
     ///
     /// - Parameter now: microseconds since 1970.
     mutating func step(_ database: Database, now: UInt64) throws -> Bool {
@@ -58,10 +60,10 @@ struct HistoryRetention {
         return byAge || bySize
     }
 
-    /// Pages in use beyond what is left when the log beside the file has its share.
+    /// Whether the pages in use exceed the limit minus the log's share.
     private func isTooLarge(_ database: Database) throws -> Bool {
         let (size, pages, free) = try pages(database)
-        // A little below the limit, so that freed pages are there before new ones are needed.
+        // Slightly below the limit, so that pages are freed before new ones are needed.
         return (pages - free) * size > (limits.maximumSize - logLimit) / 16 * 15
     }
 
@@ -79,7 +81,7 @@ struct HistoryRetention {
             try Self.run(database, "DELETE FROM loss WHERE until < ?", Int64(clamping: cutoff))
             return false
         }
-        // The first that is young enough, among the next few.
+        // The first lookup that is young enough, among the next few.
         let last = first &+ Self.step
         let end = try Self.one(
             database, "SELECT id FROM lookup WHERE id < ? AND time >= ? ORDER BY id LIMIT 1", last,
@@ -95,10 +97,10 @@ struct HistoryRetention {
         return try delete(database, below: end) > 0
     }
 
-    /// A file may hold any number: none of these may overflow.
+    /// A file may have any number, so nothing here may overflow.
     private mutating func delete(_ database: Database, below id: Int64) throws -> Int64 {
         guard let first = try Self.one(database, "SELECT id FROM lookup ORDER BY id LIMIT 1"), first < id else {
-            // A block whose lookups are gone.
+            // A block without lookups.
             try Self.run(database, "DELETE FROM block WHERE first + count <= ?", id)
             return 0
         }
@@ -112,28 +114,29 @@ struct HistoryRetention {
         return count
     }
 
-    /// Gives free pages at the end of the file back where it is larger than it may be; whether there is more to do.
-    func giveBack(_ database: Database) throws -> Bool {
+    /// Returns free pages at the end of a file that is too large to the file system; returns whether there is more to
+    /// do.
+    func returnFreePages(_ database: Database) throws -> Bool {
         let (size, pages, free) = try pages(database)
         let most = (limits.maximumSize - logLimit) / max(size, 1)
         guard free > 0, pages > most else { return false }
-        let count = min(free, pages - most, Self.pagesGivenBack)
-        // A row for each page.
+        let count = min(free, pages - most, Self.pagesPerStep)
+        // SQLite returns a row for each page.
         let statement = try SQLStatement(database, "PRAGMA incremental_vacuum(\(count))")
         try statement.run()
-        return try count == Self.pagesGivenBack && self.pages(database).all < pages
+        return try count == Self.pagesPerStep && self.pages(database).all < pages
     }
 
     // MARK: Texts
 
-    /// Whether so much was deleted that it is worth looking for texts that nothing uses any more.
+    /// Whether enough was deleted to make a search for unused texts worthwhile.
     func wantsCleaning(_ database: Database) throws -> Bool {
         guard deleted > 0 else { return false }
         let kept = try Self.one(database, "SELECT coalesce(max(id) - min(id) + 1, 0) FROM lookup") ?? 0
         return deleted >= max(Int(kept) / 4, 1)
     }
 
-    /// Deletes names, clients and facets that no lookup has. `tail`: the lookups that are in no block.
+    /// Deletes names, clients and facets that no lookup uses. `tail`: the lookups that are in no block.
     mutating func clean(_ database: Database, _ tail: HistoryTail) throws {
         let columns = [
             ("facet", "facets", tail.facets), ("client", "clients", tail.clients), ("name", "names", tail.names),

@@ -1,10 +1,10 @@
 internal import GRDB
 
-/// The tables, and the way to them from every earlier version.
+/// The tables, and the migrations from earlier versions.
 ///
-/// `lookup` only grows at its end and has no index: finding is done with `block`, which has the columns that are searched
-/// by, of some thousand lookups in a row, packed (`ColumnBlock`). Texts that come again and again stand once, in
-/// tables of their own. The view `lookups` has it all for people with sqlite3.
+/// `lookup` is only appended to and has no index; searches use `block`, which has the searchable columns of a few
+/// thousand consecutive lookups, packed (`ColumnBlock`). Frequent texts are stored once, in tables of their own. The
+/// view `lookups` shows everything to users of sqlite3.
 enum HistorySchema {
     static var migrator: DatabaseMigrator {
         var migrator = DatabaseMigrator()
@@ -12,7 +12,7 @@ enum HistorySchema {
         return migrator
     }
 
-    /// Identifiers are given by us, and never again: `state` has the last one when its lookup is deleted.
+    /// We assign identifiers and never reuse them: `state` has the last one even when its lookup is deleted.
     private static let first = """
         CREATE TABLE lookup (
             id INTEGER PRIMARY KEY,

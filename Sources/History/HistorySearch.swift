@@ -4,15 +4,15 @@ import Lookup
 internal import LookupLog
 import Platform
 
-/// One search, in one state of the database.
+/// One search, on a snapshot of the database.
 ///
-/// What the filter says of names, clients and facets becomes sets of their numbers first. Then the blocks are gone
-/// through from the end that is wanted: most are passed over by a look at the values that occur in them, and what the
-/// others hold is a matter of a few operations for each lookup. Only lookups that are found are read.
+/// First the filter's conditions on names, clients and facets become sets of numbers. Then it goes through the blocks
+/// from the requested end: most are skipped because none of their values is wanted; the others cost a few operations
+/// per lookup. Only the lookups found are read.
 struct HistorySearch {
     private let database: Database
     private var reader: LookupReader
-    /// Nil: all of them.
+    /// Nil: no condition.
     private var facets: IdentifierSet?
     private var clients: IdentifierSet?
     private var names: IdentifierSet?
@@ -24,9 +24,9 @@ struct HistorySearch {
         reader = LookupReader(database)
     }
 
-    // MARK: What is looked for
+    // MARK: Conditions
 
-    /// False when nothing can be found.
+    /// False if nothing can match.
     mutating func prepare(_ filter: LookupFilter) throws -> Bool {
         since = filter.since ?? 0
         until = filter.until ?? .max
@@ -46,17 +46,18 @@ struct HistorySearch {
         return facets?.isEmpty != true && clients?.isEmpty != true && names?.isEmpty != true
     }
 
-    /// The navigation that `lookup` belongs to; false when nothing can be found.
-    mutating func prepare(familyOf lookup: StoredLookup, window: UInt64) throws -> Bool {
+    /// Prepares the search for the navigation that `lookup` belongs to; false if nothing can match.
+    mutating func prepare(navigationOf lookup: StoredLookup, window: UInt64) throws -> Bool {
         let (time, client, process, patterns) = lookup.withRecord { record in
-            (record.time, record.client, record.process, Self.familyNames(record))
+            (record.time, record.client, record.process, Self.navigationNames(record))
         }
         since = time - min(window, time)
         until = time.addingReportingOverflow(window).overflow ? .max : time + window
         facets = nil
         clients = try numbers("SELECT id, address, pid, command FROM client") { row in
             guard let address = SocketAddress(ip: row.text(1), port: 0) else { return false }
-            // A browser asks by several of its processes; where it is known who asks, others of that machine stay out.
+            // A browser may ask from several of its processes. If the process is known, other programs of that machine
+            // are excluded.
             guard address.unmapped == client.withPort(0).unmapped else { return false }
             guard let process, let other = LookupReader.process(row, 2) else { return true }
             return process.command == other.command
@@ -65,7 +66,7 @@ struct HistorySearch {
         return clients?.isEmpty != true && names?.isEmpty != true
     }
 
-    private static func familyNames(_ record: LookupRecord) -> [NamePattern] {
+    private static func navigationNames(_ record: LookupRecord) -> [NamePattern] {
         var wires: [[UInt8]] = []
         func add(_ offset: Int) {
             var wire: [UInt8] = []
@@ -75,7 +76,7 @@ struct HistorySearch {
         guard record.hasQuestion else { return [] }
         add(Header.length)
         for index in 0..<record.hopCount { add(Int(record.hop(index).nameOffset)) }
-        // `_8443._https.acme.org` is asked for by who goes to `acme.org`, and the other way round (RFC 9460 9.5).
+        // A client that connects to `acme.org` may ask for `_8443._https.acme.org`, and vice versa (RFC 9460 9.5).
         for wire in wires {
             var labels = Name(uncheckedWire: wire).labels[...]
             while let label = labels.first, label.first == UInt8(ascii: "_"), labels.count > 1 { labels.removeFirst() }
@@ -95,7 +96,7 @@ struct HistorySearch {
             && (filter.codes.isEmpty || filter.matches(facet.code, facet.kind))
     }
 
-    /// The first column of the rows that are wanted.
+    /// The first column of the rows that `isWanted` accepts.
     private func numbers(_ sql: String, where isWanted: (SQLStatement) -> Bool) throws -> IdentifierSet {
         let rows = try SQLStatement(cached: sql, database)
         var found: [UInt32] = []
@@ -118,7 +119,7 @@ struct HistorySearch {
                 let start = HistoryNumbers.reversed(Name(uncheckedWire: wire))
                 rows = try SQLStatement(cached: "SELECT id FROM name WHERE reversed > ? AND reversed < ?", database)
                 rows.bind(start, 1)
-                // The byte behind the dot; for the root, which has no dot, behind all text.
+                // The byte after the dot; for the root, which has no dot, a byte after all texts.
                 rows.bind(start.isEmpty ? "\u{7F}" : start.dropLast() + "/", 2)
             case .glob:
                 globs.append(pattern)
@@ -130,7 +131,7 @@ struct HistorySearch {
             let rows = try SQLStatement(cached: "SELECT id, text FROM name", database)
             while try rows.step() {
                 var text = rows.bytes(1)
-                // The root is a dot alone.
+                // The root is a single dot.
                 if text.count > 1 { text = UnsafeRawBufferPointer(rebasing: text.dropLast()) }
                 if globs.contains(where: { $0.matches(text: text) }) {
                     found.append(UInt32(truncatingIfNeeded: rows.integer(0)))
@@ -148,7 +149,7 @@ struct HistorySearch {
         let rows = try SQLStatement(cached: "SELECT text FROM name ORDER BY reversed", database)
         defer { rows.reset() }
         while starts.count < limit, try rows.step() {
-            // As bytes: there may be a million of them.
+            // As bytes, because there may be a million.
             let text = rows.bytes(0)
             if text.starts(with: wanted) {
                 starts.append(rows.text(0))
@@ -159,22 +160,22 @@ struct HistorySearch {
         return Array((starts + others).prefix(limit))
     }
 
-    // MARK: Going through
+    // MARK: Pages
 
-    /// One lookup alone. Its identifier may come from anywhere.
+    /// A page with this lookup only. The identifier may be arbitrary.
     mutating func page(ofLookup id: Int64) throws -> HistoryPage {
         guard id > 0, id < .max else { return HistoryPage() }
         return try page(above: id - 1, below: id + 1, limit: 1, newestFirst: true)
     }
 
-    /// The lookups with an identifier between `above` and `below` (neither of them is meant).
+    /// The lookups with identifiers strictly between `above` and `below`.
     mutating func page(above: Int64, below: Int64, limit: Int, newestFirst: Bool) throws -> HistoryPage {
         var page = HistoryPage()
         page.isNewestFirst = newestFirst
         var reader = reader
         defer { self.reader = reader }
         var last: Int64?
-        // One more than is wanted tells whether there is more.
+        // One more than the limit shows whether there are more.
         var isMore = false
         try forEachCandidate(above: above, below: below, newestFirst: newestFirst) { id in
             guard let lookup = try reader.lookup(id, since: since, until: until) else { return true }
@@ -194,14 +195,14 @@ struct HistorySearch {
         return page
     }
 
-    /// Calls `body` with lookups that fit in all but the time, in order, until it returns false.
+    /// Calls `body` with lookups that match all conditions except time, in order, until it returns false.
     private func forEachCandidate(
         above: Int64, below: Int64, newestFirst: Bool, _ body: (Int64) throws -> Bool
     ) throws {
         let oldest = try SQLStatement(cached: "SELECT id FROM lookup ORDER BY id LIMIT 1", database)
         defer { oldest.reset() }
         guard try oldest.step() else { return }
-        // A file may hold any number: none of these may overflow.
+        // A file may have any number, so nothing here may overflow.
         let above = max(above, oldest.integer(0) &- 1)
         let blocks = try SQLStatement(cached: "SELECT first + count FROM block ORDER BY first DESC LIMIT 1", database)
         defer { blocks.reset() }
@@ -241,7 +242,7 @@ struct HistorySearch {
     private func forEachInBlocks(
         above: Int64, below: Int64, _ newestFirst: Bool, _ body: (Int64) throws -> Bool
     ) throws -> Bool {
-        // A blob that is not selected is not read.
+        // SQLite does not read blobs that are not selected.
         let columns = [("facets", facets), ("clients", clients), ("names", names)]
         let wanted = columns.compactMap { name, set in set.map { (name: name, set: $0) } }
         let rows = try SQLStatement(

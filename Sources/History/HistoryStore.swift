@@ -4,27 +4,27 @@ internal import GRDBSQLite
 internal import Platform
 internal import Synchronization
 
-/// The database of lookups: opened, made or brought up to date here, written by a `HistoryWriter`, searched by anyone.
+/// The database of lookups: opens, creates or migrates it. A `HistoryWriter` writes it, anyone may search it.
 ///
-/// SQLite with a write-ahead log: reading and writing don't wait for each other, several programs may read, and an end
-/// without warning loses what was not committed, no more.
+/// SQLite with a write-ahead log: readers and the writer don't block each other, several programs may read, and a crash
+/// loses only uncommitted data.
 package final class HistoryStore: Sendable {
     package let path: String
     package let isReadOnly: Bool
     private let pool: Mutex<DatabasePool>
-    /// The file that is open.
+    /// Identifies the open file.
     private let file: Mutex<FileIdentity?>
 
-    /// Why there is no history: thing, reason, mend.
+    /// Why there is no history: what, why, and how to fix it.
     package struct Problem: Error, Sendable, CustomStringConvertible {
         package let description: String
         /// Of a search that was too much, or one too many: the history is fine.
         package var isOfLoad = false
     }
 
-    /// Opens the database at `path`; makes it (0640), and its folder (0750), where they are missing.
+    /// Opens the database at `path`; creates it (0640) and its folder (0750) if they are missing.
     ///
-    /// A file that is damaged is set aside as `PATH.damaged-TIME`, which is reported, and a new one is begun.
+    /// A damaged file is renamed to `PATH.damaged-TIME` and reported, and a new one is created.
     package init(path: String, report: @Sendable (String) -> Void = { _ in }) throws(Problem) {
         self.path = path
         isReadOnly = false
@@ -40,7 +40,7 @@ package final class HistoryStore: Sendable {
         file = Mutex(Self.identity(path))
     }
 
-    /// Opens the database at `path` for searches alone, whether or not a daemon is writing to it.
+    /// Opens the database at `path` for searches only, whether or not a daemon writes to it.
     package init(reading path: String) throws(Problem) {
         self.path = path
         isReadOnly = true
@@ -52,7 +52,7 @@ package final class HistoryStore: Sendable {
         do {
             pool = Mutex(try Self.openReading(path, as: path))
         } catch let error as DatabaseError where Self.wantsToWrite(error) && access(path + "-wal", F_OK) != 0 {
-            // Nobody writes to it, and we may not make the files beside it: it is read as what does not change.
+            // Nothing writes to it, and we lack permission to create files beside it: open it as immutable.
             let encoded = path.addingPercentEncoding(withAllowedCharacters: .urlPathAllowed) ?? path
             do { pool = Mutex(try Self.openReading(path, as: "file:\(encoded)?immutable=1")) } catch {
                 throw Self.problem(path, error)
@@ -63,7 +63,7 @@ package final class HistoryStore: Sendable {
         file = Mutex(Self.identity(path))
     }
 
-    /// Reading failed because even that needs files beside the database.
+    /// Whether reading failed because SQLite needs files beside the database.
     private static func wantsToWrite(_ error: DatabaseError) -> Bool {
         error.resultCode == .SQLITE_CANTOPEN || error.resultCode == .SQLITE_READONLY
     }
@@ -78,7 +78,7 @@ package final class HistoryStore: Sendable {
         configuration.busyMode = .timeout(2)
         configuration.prepareDatabase { database in
             guard !database.configuration.readonly else { return }
-            // Only a database without tables takes the first one.
+            // Takes effect only in a database without tables.
             try database.execute(sql: "PRAGMA auto_vacuum = INCREMENTAL")
         }
         let pool = try DatabasePool(path: path, configuration: configuration)
@@ -117,7 +117,7 @@ package final class HistoryStore: Sendable {
         var folder = ""
         for (index, part) in parts.dropLast().enumerated() {
             folder += part + "/"
-            // Folders above ours are as they are for everyone.
+            // Folders above ours get default permissions.
             if mkdir(folder, index == parts.count - 2 ? 0o750 : 0o755) != 0, errno != EEXIST, errno != EISDIR,
                 access(folder, F_OK) != 0
             {
@@ -126,7 +126,7 @@ package final class HistoryStore: Sendable {
                         + "make it, or name another file (history.path)")
             }
         }
-        // SQLite gives its other files the mode of this one.
+        // SQLite gives its other files the same mode.
         let file = Glibc.open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o640)
         if file >= 0 { close(file) }
     }
@@ -135,7 +135,7 @@ package final class HistoryStore: Sendable {
         error.resultCode == .SQLITE_CORRUPT || error.resultCode == .SQLITE_NOTADB
     }
 
-    /// It was a database once, or is empty: anything else is somebody's file, and stays where it is.
+    /// Whether the file is or was a database, or is empty. Any other file belongs to someone else and is left alone.
     private static func isOurs(_ path: String) -> Bool {
         let file = Glibc.open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return false }
@@ -164,7 +164,7 @@ package final class HistoryStore: Sendable {
 
     static func reason(_ code: Int32) -> String { String(cString: strerror(code)) }
 
-    /// SQLite's words for what went wrong.
+    /// SQLite's description of the error.
     static func reason(_ error: any Error) -> String {
         guard let error = error as? DatabaseError else { return "\(error)" }
         return error.message ?? "\(error.resultCode)"
@@ -201,7 +201,7 @@ package final class HistoryStore: Sendable {
         let number: UInt64
     }
 
-    /// Opens what is at the path now, or makes it.
+    /// Opens the file now at the path, or creates it.
     func openAgain() throws {
         try pool.withLock { pool in
             try? pool.close()
@@ -210,12 +210,12 @@ package final class HistoryStore: Sendable {
         file.withLock { $0 = Self.identity(path) }
     }
 
-    /// Sets the file aside that turned out to be damaged, and begins a new one.
-    func beginAnew(_ error: DatabaseError, report: (String) -> Void) throws {
+    /// Renames a file found to be damaged, and creates a new one.
+    func replaceDamagedFile(_ error: DatabaseError, report: (String) -> Void) throws {
         guard Self.isOurs(path) else { throw error }
         defer { file.withLock { $0 = Self.identity(path) } }
         try pool.withLock { pool in
-            // Who reads just now finishes first, and then finds it closed.
+            // Running readers finish first; later ones find it closed.
             try? pool.close()
             let aside = try Self.setAside(path)
             pool = try Self.open(path)
@@ -223,7 +223,7 @@ package final class HistoryStore: Sendable {
         }
     }
 
-    // MARK: Using
+    // MARK: Reading and writing
 
     private var current: DatabasePool { pool.withLock { $0 } }
 
@@ -242,16 +242,16 @@ package final class HistoryStore: Sendable {
         }
     }
 
-    /// Runs `body` in a transaction; what it throws undoes it.
+    /// Runs `body` in a transaction, which is rolled back if it throws.
     func write<Value>(_ body: (Database) throws -> Value) throws -> Value { try current.write(body) }
 
     func writeWithoutTransaction<Value>(_ body: (Database) throws -> Value) throws -> Value {
         try current.writeWithoutTransaction(body)
     }
 
-    /// Bytes of the database and of the log beside it.
+    /// Bytes of the database and its write-ahead log.
     package var fileSize: Int { size(of: path) + logSize }
-    /// Bytes of the write-ahead log: what is not yet part of the database.
+    /// Bytes of the write-ahead log: data not yet in the database.
     var logSize: Int { size(of: path + "-wal") }
 
     private func size(of path: String) -> Int {
@@ -259,15 +259,15 @@ package final class HistoryStore: Sendable {
         return stat(path, &status) == 0 ? Int(status.st_size) : 0
     }
 
-    /// What is in the history.
+    /// The contents of the history.
     package struct Statistics: Sendable, Hashable {
         package var lookups: Int
-        /// Of the files.
+        /// Bytes of the files.
         package var bytes: Int
         /// Microseconds since 1970.
         package var oldest: UInt64?
         package var newest: UInt64?
-        /// Lookups that are not in it although they came in its time, by reason.
+        /// Lookups missing from its time range, by reason.
         package var lost: [HistoryLoss.Reason: Int]
     }
 
@@ -294,25 +294,25 @@ package final class HistoryStore: Sendable {
     }
 }
 
-/// Lookups that came and were not kept.
+/// Lookups that were not stored.
 package struct HistoryLoss: Sendable, Hashable {
     package enum Reason: String, Sendable, Hashable, CaseIterable {
-        /// There were more than are kept of a second.
+        /// More than the rate limit.
         case rate
-        /// The log thread never got them: a serving thread was faster than it.
+        /// The log thread never got them: serving threads were faster.
         case log
-        /// Writing was slower than they came.
+        /// Writing was slower than they arrived.
         case behind
-        /// They could not be written.
+        /// Writing failed.
         case disk
     }
 
-    /// Microseconds since 1970: of the first and of the last, nearly.
+    /// Approximate times of the first and the last, in microseconds since 1970.
     package var time: UInt64
     package var until: UInt64
     package var count: Int
     package var reason: Reason
-    /// The last lookup that was kept before.
+    /// The last lookup stored before them.
     package var after: Int64
 
     package init(time: UInt64, until: UInt64, count: Int, reason: Reason, after: Int64 = 0) {
@@ -325,7 +325,7 @@ package struct HistoryLoss: Sendable, Hashable {
 }
 
 extension HistoryLoss.Reason {
-    /// For the lines of `LookupFormatter`.
+    /// The word in lines of `LookupFormatter`.
     package var word: StaticString {
         switch self {
         case .rate: "rate"

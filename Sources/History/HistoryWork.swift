@@ -1,7 +1,7 @@
 internal import GRDB
 internal import LookupLog
 
-/// What the history's thread does: takes batches, writes them, keeps to the limits.
+/// The work of the history's thread: takes batches, writes them, and enforces the limits.
 ///
 /// Unchecked: all of it but the mailbox belongs to that thread alone.
 final class HistoryWork: @unchecked Sendable {
@@ -9,29 +9,29 @@ final class HistoryWork: @unchecked Sendable {
     private let mailbox: HistoryMailbox
     private let report: @Sendable (String) -> Void
     private var retention: HistoryRetention
-    /// Nil: to be made anew, from what is in the database.
+    /// Nil: must be made again, from the database.
     private var insertion: HistoryInsertion?
-    /// Of the database: changes when another connection has written.
+    /// SQLite's data_version: changes when another connection has written.
     private var version: Int64 = 0
     private var upstreams: [String] = []
     private var batch = HistoryBatch()
-    /// Lookups that were lost to a disk that could not be written, since it could not.
+    /// Lookups lost before the current run of write failures.
     private var lostBefore = 0
-    /// Nanoseconds, of the monotonic clock.
+    /// Nanoseconds of the monotonic clock.
     private var lossesWritten: UInt64 = 0
     private var looked: UInt64 = 0
-    /// There was more to delete than was deleted.
+    /// There is more to delete.
     private var hasMore = false
 
     /// Milliseconds between two transactions.
     private static let pause: Int32 = 250
     /// Milliseconds until writing is tried again.
     private static let retry: Int32 = 1000
-    /// Milliseconds between looks at what is too old, where nothing comes.
+    /// How often to look for old lookups when nothing arrives, in milliseconds.
     private static let rest: Int32 = 60_000
-    /// Nanoseconds that losses of one kind are gathered into one row.
+    /// Losses of one kind within this time share a row, in nanoseconds.
     private static let lossPause: UInt64 = 1_000_000_000
-    /// Steps of deleting between two batches.
+    /// Steps of deletion between two batches.
     private static let steps = 8
 
     init(
@@ -68,7 +68,7 @@ final class HistoryWork: @unchecked Sendable {
         }
     }
 
-    /// Whether the batch and the losses are in the database; the batch is empty then.
+    /// Writes batch and losses; returns whether that succeeded, and then the batch is empty.
     private func write(_ losses: [HistoryLoss], at now: UInt64) -> Bool {
         do {
             if store.isReplaced { try openAgain() }
@@ -99,7 +99,7 @@ final class HistoryWork: @unchecked Sendable {
         }
     }
 
-    /// What is known of the database, as long as nobody else has written to it: another daemon may share it.
+    /// The cached state, unless another connection has written: another daemon may share the database.
     private func currentInsertion(_ database: Database) throws -> HistoryInsertion {
         let statement = try SQLStatement(cached: "PRAGMA data_version", database)
         defer { statement.reset() }
@@ -120,7 +120,7 @@ final class HistoryWork: @unchecked Sendable {
 
     private func fail(_ error: any Error) {
         if let error = error as? DatabaseError, HistoryStore.isDamage(error) {
-            if (try? store.beginAnew(error, report: report)) != nil {
+            if (try? store.replaceDamagedFile(error, report: report)) != nil {
                 try? store.writeWithoutTransaction(retention.prepare)
                 return
             }
@@ -141,7 +141,7 @@ final class HistoryWork: @unchecked Sendable {
         report("history \(store.path): the last \(count) lookups could not be written")
     }
 
-    /// Deletes what is beyond the limits: some of it, where lookups wait.
+    /// Deletes what exceeds the limits, but only some of it if lookups are waiting.
     private func keepLimits() {
         looked = HistoryClock.monotonic
         hasMore = false
@@ -155,10 +155,10 @@ final class HistoryWork: @unchecked Sendable {
                     try retention.clean(database, insertion.tailColumns)
                 }
             }
-            while steps < Self.steps, try store.writeWithoutTransaction(retention.giveBack) { steps += 1 }
+            while steps < Self.steps, try store.writeWithoutTransaction(retention.returnFreePages) { steps += 1 }
             hasMore = steps == Self.steps
             if !hasMore, store.logSize > retention.logLimit || store.fileSize > retention.limits.maximumSize {
-                try store.writeWithoutTransaction(retention.cutLog)
+                try store.writeWithoutTransaction(retention.truncateLog)
             }
         } catch {
             insertion = nil

@@ -3,16 +3,16 @@ package import LookupLog
 internal import Platform
 internal import Synchronization
 
-/// Puts every lookup into the history.
+/// Stores every lookup in the history.
 ///
-/// On the log thread it only copies, and above the rate limit not even that. A thread of its own writes what has gathered
-/// in one transaction, a quarter of a second after the last at the earliest. What can't be kept is counted by reason,
-/// and the count becomes a row of its own.
+/// On the log thread it only copies, and above the rate limit it only counts. Its own thread writes the collected
+/// lookups in one transaction, at most every quarter of a second. Lookups that can't be stored are counted by reason;
+/// the count becomes a row.
 ///
-/// Unchecked: `intake` belongs to the log thread alone.
+/// `@unchecked`: `intake` belongs to the log thread.
 package final class HistoryWriter: LookupObserver, @unchecked Sendable {
     private let mailbox: HistoryMailbox
-    /// Behind a pointer, so that a lookup that is left out costs no more than being counted.
+    /// Behind a pointer, so that skipping a lookup costs no more than counting it.
     private let intake: UnsafeMutablePointer<Intake>
     /// Nil: it has ended, or nobody waits for it.
     private let thread: Mutex<WorkerThread?>
@@ -40,23 +40,23 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
 
     // MARK: On the log thread
 
-    /// What the log thread has gathered and not handed over.
+    /// What the log thread has collected and not yet passed on.
     private struct Intake {
         var batch = HistoryBatch()
-        /// Lookups that may still be kept; more come with time.
+        /// How many more lookups may be stored now; refilled over time.
         var tokens: Int
         let rate: Int
-        /// In parts of a billion.
+        /// A fraction of a token, in billionths.
         var partOfToken: UInt64 = 0
-        /// Nanoseconds.
+        /// When tokens were last added, in nanoseconds.
         var refilled = HistoryClock.monotonic
-        /// Lookups left out, and the time of the first of them.
+        /// Skipped lookups, and the time of the first.
         var skipped = 0
         var skippedSince: UInt64 = 0
         var missed = 0
         var missedSince: UInt64 = 0
 
-        /// So much of a burst is kept, in seconds of the rate.
+        /// The bucket holds this many seconds' worth of the rate.
         static let depth = 2
 
         init(rate: Int) {
@@ -75,7 +75,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
         }
     }
 
-    /// Bytes that wait for the writer at most.
+    /// The most bytes waiting for the writer.
     private static let mostBytes = 4 << 20
 
     package func note(_ record: LookupRecord, id: UInt64) {
@@ -119,21 +119,21 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
         add(&intake.pointee.missed, since: intake.pointee.missedSince, mailbox.isFailing ? .disk : .behind)
     }
 
-    /// Writes what is there, for two seconds at most, and ends the thread.
+    /// Writes the rest, for two seconds at most, and ends the thread.
     package func finish() {
         flush()
         mailbox.stop()
         thread.withLock { $0.take() }?.join(milliseconds: 2000)
     }
 
-    // MARK: For others
+    // MARK: Statistics
 
     package struct Statistics: Sendable, Hashable {
         /// Lookups written since the start.
         package var written: Int
-        /// Lookups that were not kept since the start, by reason.
+        /// Lookups not stored since the start, by reason.
         package var lost: [HistoryLoss.Reason: Int]
-        /// Writing does not work just now.
+        /// Writing fails at the moment.
         package var isFailing: Bool
     }
 
@@ -144,7 +144,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
 
 /// The clocks of the history.
 enum HistoryClock {
-    /// Nanoseconds, to a few milliseconds.
+    /// Nanoseconds, accurate to a few milliseconds.
     static var monotonic: UInt64 {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC_COARSE, &time)

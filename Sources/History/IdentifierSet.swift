@@ -1,12 +1,12 @@
-/// Identifiers of names, clients or facets that are searched for: a bit for each.
+/// A set of identifiers of names, clients or facets to search for: one bit each.
 struct IdentifierSet {
     private var base: UInt32
     private var words: [UInt64]
-    /// In place of the bits, where they lie too far apart.
+    /// Used instead of bits if the identifiers are too far apart.
     private var scattered: Set<UInt32>?
     let isEmpty: Bool
 
-    /// Bits that are worth their memory (16 MiB).
+    /// The most bits (16 MiB).
     private static let widest: UInt32 = 1 << 27
 
     init(_ members: [UInt32]) {

@@ -4,14 +4,14 @@ import Lookup
 internal import LookupLog
 import Platform
 
-/// Reads rows back into the records they were made from.
+/// Turns rows back into records.
 struct LookupReader {
     private let database: Database
     private let row: SQLStatement?
     private var files: [Int64: Place] = [:]
     private var facets: [Int64: Facet] = [:]
     private var clients: [Int64: (address: SocketAddress, process: ClientProcess?)] = [:]
-    /// The servers, and where in this list a number's is.
+    /// The servers, and each number's index in this list.
     let upstreams: [String]
     private let upstreamPlaces: [Int64: Int]
 
@@ -43,7 +43,7 @@ struct LookupReader {
         return ClientProcess(pid: pid, command: row.text(first + 1))
     }
 
-    /// Nil when there is no such lookup, or not of that time.
+    /// Nil if the lookup does not exist, or is outside the time range.
     mutating func lookup(_ id: Int64, since: UInt64, until: UInt64) throws -> StoredLookup? {
         guard let row else { return nil }
         defer { row.reset() }
@@ -79,7 +79,7 @@ struct LookupReader {
         fields.extendedError = row.value(12).map(ExtendedError.init(rawValue:))
         fields.extendedText = Array(row.bytes(13))
         fields.payloadSize = row.value(14)
-        // It is an offset into the message: no number from a file may lead beyond it.
+        // It is an offset into the message: a number from a file must not point beyond it.
         fields.message = Array(row.bytes(18).prefix(LookupRecord.maximumMessageLength))
         let question = Int(row.value(15, UInt16.self) ?? 0)
         fields.questionLength = Header.length + question <= fields.message.count ? question : 0

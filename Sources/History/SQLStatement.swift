@@ -1,9 +1,9 @@
 internal import GRDB
 internal import GRDBSQLite
 
-/// A prepared statement that takes and gives plain values, without a box for each: for rows that come by the thousand.
+/// A prepared statement with plain values, not boxed: for thousands of rows.
 ///
-/// Belongs to one connection, and is used only where GRDB has given that one to us.
+/// It belongs to one connection; use it only inside GRDB's access to that one.
 struct SQLStatement {
     private let statement: Statement
 
@@ -11,7 +11,7 @@ struct SQLStatement {
         statement = try database.makeStatement(sql: sql)
     }
 
-    /// One that is kept with the connection.
+    /// A statement cached with the connection.
     init(cached sql: String, _ database: Database) throws {
         statement = try database.cachedStatement(sql: sql)
     }
@@ -30,7 +30,7 @@ struct SQLStatement {
         sqlite3_bind_blob(handle, index, bytes.baseAddress, Int32(clamping: bytes.count), Self.copied)
     }
 
-    /// The bytes have to stay until the statement has run.
+    /// The bytes must stay valid until the statement has run.
     func bind(keptBlob bytes: UnsafeRawBufferPointer, _ index: Int32) {
         if bytes.isEmpty { return bindNull(index) }
         sqlite3_bind_blob(handle, index, bytes.baseAddress, Int32(clamping: bytes.count), nil)
@@ -48,7 +48,7 @@ struct SQLStatement {
 
     // MARK: Rows
 
-    /// Whether there is another row. The last one resets the statement.
+    /// Returns whether there is another row; after the last one, resets the statement.
     func step() throws -> Bool {
         switch sqlite3_step(handle) {
         case SQLITE_ROW: return true
@@ -64,7 +64,7 @@ struct SQLStatement {
         }
     }
 
-    /// Runs a statement that gives no row.
+    /// Runs a statement that returns no rows.
     func run() throws { while try step() {} }
 
     func reset() { sqlite3_reset(handle) }
@@ -72,12 +72,12 @@ struct SQLStatement {
     func integer(_ column: Int32) -> Int64 { sqlite3_column_int64(handle, column) }
     func isNull(_ column: Int32) -> Bool { sqlite3_column_type(handle, column) == SQLITE_NULL }
 
-    /// An integer of a smaller kind; nil for NULL and for what does not fit.
+    /// An integer of a smaller type; nil for NULL and for values that don't fit.
     func value<Value: FixedWidthInteger>(_ column: Int32, _: Value.Type = Value.self) -> Value? {
         isNull(column) ? nil : Value(exactly: integer(column))
     }
 
-    /// Good until the next step.
+    /// Valid until the next step.
     func bytes(_ column: Int32) -> UnsafeRawBufferPointer {
         let start = sqlite3_column_blob(handle, column)
         return UnsafeRawBufferPointer(start: start, count: start == nil ? 0 : Int(sqlite3_column_bytes(handle, column)))

@@ -4,8 +4,8 @@ import HummingbirdCore
 extension APIParameters {
     init(_ request: Request) { self.init(request.uri.query ?? "") }
 
-    /// Of a request that knows these keys: what could not be read is refused, and keys that mean nothing, since who
-    /// misspells one would get more than was meant.
+    /// For requests that accept only these keys. Unreadable values and unknown keys are refused: a misspelled filter
+    /// would otherwise match more than intended.
     init(_ request: Request, of keys: String...) throws(APIFailure) {
         self.init(request)
         try check(Set(keys))

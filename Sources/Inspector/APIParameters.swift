@@ -3,7 +3,7 @@ import HTTPTypes
 import LocalData
 import Platform
 
-/// Why a request can't be answered: the status, and one sentence.
+/// Why a request fails: the status, and one sentence.
 struct APIFailure: Error {
     var status: HTTPResponse.Status
     var reason: String
@@ -14,13 +14,13 @@ struct APIFailure: Error {
     }
 }
 
-/// What a request asks for, from its query, read once.
+/// The parameters of a request's query, parsed once.
 struct APIParameters {
     private let values: [String: String]
-    /// Keys whose values are no percent-encoded UTF-8.
+    /// Keys whose values are not percent-encoded UTF-8.
     private let broken: Set<String>
 
-    /// Of a query or of a form's body: `key=value&...`, a plus for a space.
+    /// From a query or a form's body: `key=value&...`, with plus for a space.
     init(_ text: String) {
         var values: [String: String] = [:]
         var broken: Set<String> = []
@@ -56,7 +56,7 @@ struct APIParameters {
         return number
     }
 
-    /// The domain name of `key`, which may be of any language; nil when the key is not there.
+    /// The domain name in `key`, in any language; nil if the key is missing.
     func name(_ key: String = "name") throws(APIFailure) -> Name? {
         guard let text = values[key] else { return nil }
         guard !text.isEmpty else { throw APIFailure(.badRequest, "\(key) is empty; give one, or leave it out") }
@@ -82,7 +82,7 @@ struct APIParameters {
 }
 
 extension String {
-    /// As a part of a URL's path, or as a value of its query.
+    /// Encoded for a URL's path or a query value.
     package var percentEncoded: String {
         var text = ""
         for byte in utf8 {
@@ -96,7 +96,7 @@ extension String {
         return text
     }
 
-    /// Nil when it is no percent-encoded UTF-8.
+    /// Nil if it is not percent-encoded UTF-8.
     func percentDecoded() -> String? {
         guard utf8.contains(UInt8(ascii: "%")) else { return self }
         var bytes: [UInt8] = []
@@ -107,7 +107,7 @@ extension String {
                 continue
             }
             let digits = String(decoding: rest.prefix(2), as: UTF8.self)
-            // A number may have a sign, an escape not.
+            // `UInt8(_:radix:)` accepts a sign, an escape does not.
             guard digits.utf8.count == 2, digits.allSatisfy(\.isHexDigit), let value = UInt8(digits, radix: 16) else {
                 return nil
             }

@@ -8,13 +8,13 @@ package import LookupLog
 import NIOCore
 import ServiceLifecycle
 
-/// What the control socket and the inspector tell and do, as HTTP with JSON: `Formats` in the documentation lists it.
+/// The API of control socket and inspector, as HTTP with JSON; `Formats` in the documentation lists it.
 ///
-/// All of it reads snapshots; no serving thread waits for any of it.
+/// It reads snapshots: no serving thread ever waits for it.
 package struct ControlAPI: Sendable {
     let control: DaemonControl
     let live: LiveLookups
-    /// Nil: not kept.
+    /// Nil: lookups are not stored.
     let history: KeptHistory?
 
     package init(_ control: DaemonControl, live: LiveLookups, history: KeptHistory?) {
@@ -71,16 +71,16 @@ package struct ControlAPI: Sendable {
         api.get("overrides") { _, _ in Self.json(control.overrides()) }
         api.post("overrides") { request, _ in
             try await Self.answer {
-                let wish: OverrideWish
+                let wanted: OverrideRequest
                 do {
                     let body = try await request.body.collect(upTo: 64 * 1024)
-                    wish = try JSONDecoder().decode(OverrideWish.self, from: Data(body.readableBytesView))
+                    wanted = try JSONDecoder().decode(OverrideRequest.self, from: Data(body.readableBytesView))
                 } catch {
                     throw APIFailure(
                         .badRequest, "an override is {\"name\": ..., \"addresses\": [...], \"seconds\": ...}, in JSON")
                 }
                 return try Self.leasing { () throws(OverrideProblem) in
-                    try control.addOverride(wish.name, wish.addresses, seconds: wish.seconds)
+                    try control.addOverride(wanted.name, wanted.addresses, seconds: wanted.seconds)
                 }
             }
         }
@@ -125,7 +125,7 @@ package struct ControlAPI: Sendable {
         do { return try await body() } catch { return failure(error.reason, status: error.status) }
     }
 
-    /// The value as JSON, or the sentence that says why there is none.
+    /// The value as JSON, or the error as a sentence.
     static func answer(_ value: () async throws -> some Encodable) async throws -> Response {
         do { return json(try await value()) } catch let failure as APIFailure {
             return self.failure(failure.reason, status: failure.status)
@@ -171,7 +171,7 @@ package struct ControlAPI: Sendable {
         }
         let last = try parameters.number("last", in: 0...1_000_000, 0)
         let colors = parameters.flag("colors")
-        // Watched from now on, so that nothing falls between what is kept and what comes.
+        // Subscribe first, so that nothing is missed between stored and new lookups.
         guard let subscription = live.subscribe(lines, colors: colors, where: { filter.matches($0) }) else {
             throw APIFailure(.tooManyRequests, "\(LiveLookups.most) others follow the lookups already; end one of them")
         }
@@ -182,9 +182,10 @@ package struct ControlAPI: Sendable {
         return Response(
             status: .ok, headers: [.contentType: Self.contentType(form), .cacheControl: "no-store"],
             body: ResponseBody { writer in
-                // Who has gone is noticed also where nothing comes that it could be told.
+                // Detects a client that disconnects while there is nothing to send.
                 try await request.body.consumeWithCancellationOnInboundClose { _ in
-                    // The head goes out with the first byte: whoever waits for it knows that nothing is missed from then on.
+                    // The head is sent with the first byte: a client that waits for it knows that it will miss nothing
+                    // afterwards.
                     if form == .json { try await writer.write(ByteBuffer(string: "\n")) }
                     if history == nil {
                         var head = LookupFormatter(lines)
@@ -198,7 +199,7 @@ package struct ControlAPI: Sendable {
                             bytes in
                             if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
                         }
-                        // What another daemon wrote before has numbers of its own.
+                        // Lookups of an earlier daemon are numbered separately.
                         if shown > control.logged { shown = 0 }
                     }
                     for await lines in subscription.cancelOnGracefulShutdown() {
@@ -245,7 +246,7 @@ package struct ControlAPI: Sendable {
     }
 }
 
-/// The history while it is written.
+/// The history and its writer.
 package struct KeptHistory: Sendable {
     package let searches: HistorySearches
     package let writer: HistoryWriter
@@ -267,11 +268,11 @@ package struct KeptHistory: Sendable {
     /// Lookups that have come so far and are in it, or never will be.
     var settled: UInt64 {
         let numbers = writer.statistics
-        // What the log never got has no number there.
+        // Losses before the log have no number there.
         return UInt64(numbers.written + numbers.lost.reduce(0) { $0 + ($1.key == .log ? 0 : $1.value) })
     }
 
-    /// Waits until it has all that was answered before this call, for two seconds at most.
+    /// Waits until it has all lookups answered before this call, for two seconds at most.
     func catchUp(with control: DaemonControl) async {
         await control.catchUp()
         let logged = control.logged
@@ -301,7 +302,7 @@ package struct OverrideWish: Codable, Sendable {
     }
 }
 
-/// Says in JSON that there is no such request.
+/// Answers unknown requests with an error in JSON.
 struct UnknownRequests: RouterMiddleware {
     func handle(
         _ request: Request, context: ClientContext,

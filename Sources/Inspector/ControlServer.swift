@@ -9,13 +9,13 @@ import Platform
 import ServiceLifecycle
 import Synchronization
 
-/// The control socket: who may open it may look at the service and steer it.
+/// The control socket: everyone who may open it may inspect and control the service.
 ///
-/// - The file: mode 0660, in a folder that is made (0750) where it is missing, removed at the end. One that another
-///   daemon left is taken over; one that is in use is not.
+/// - The socket has mode 0660. Its folder is created (0750) if it is missing. The socket is removed at the end.
+/// - A socket that another daemon left behind is replaced; one in use is not.
 package final class ControlServer: DaemonCompanion {
     private let path: String
-    /// Nobody asked for it: then it is left out when it can't be had.
+    /// Not configured: left out if it is not available.
     private let isOptional: Bool
     private let api: ControlAPI
     private let readiness = Readiness()
@@ -67,7 +67,7 @@ package final class ControlServer: DaemonCompanion {
         }
     }
 
-    /// Makes the folder, and room for the socket; returns why it can't be had.
+    /// Creates the folder and removes an abandoned socket; returns why that fails.
     private func prepare() -> String? {
         guard path.utf8.count < 108 else {
             return "the path is longer than the 107 bytes of a socket's; name a shorter one"
@@ -109,12 +109,12 @@ package final class ControlServer: DaemonCompanion {
     static let silent = Logger(label: "stub53") { _ in SwiftLogNoOpLogHandler() }
 }
 
-/// Tells one waiter when something is ready, with what there is to say.
+/// Tells one waiter that something is ready, with messages for the operator.
 final class Readiness: Sendable {
     private enum State {
         case open
         case waitedFor(CheckedContinuation<[String]?, Never>)
-        /// Nil: it has failed.
+        /// Nil: it failed.
         case ended([String]?)
     }
 
@@ -150,7 +150,7 @@ final class Readiness: Sendable {
     }
 }
 
-/// A connection to a Unix socket, without waiting for more than its place in the queue.
+/// Connects to a Unix socket without blocking, except for the listen queue.
 package enum UnixSocket {
     /// The descriptor, or -1 and errno.
     package static func connect(_ path: String) -> Int32 {

@@ -10,14 +10,14 @@ import LookupLog
 import NIOCore
 import ServiceLifecycle
 
-/// The pages, drawn from snapshots at each request.
+/// The pages, drawn from snapshots for each request.
 struct InspectorPages: Sendable {
     let api: ControlAPI
-    /// Whoever reaches the page may also change things: only where it is reached from this machine alone.
+    /// Whether this page may change things: only if it is reachable from this machine alone.
     let mayChange: Bool
     var control: DaemonControl { api.control }
 
-    /// Lookups of one page, before those of a visit are put together.
+    /// Lookups per page, before they are grouped by navigation.
     static let pageSize = 100
 
     init(_ api: ControlAPI, mayChange: Bool) {
@@ -105,7 +105,7 @@ struct InspectorPages: Sendable {
         }
     }
 
-    /// A question that gives the first row of an empty page.
+    /// A command whose lookup would be the first row of an empty page.
     private var exampleQuery: String {
         guard let first = control.addresses.first?.address, let colon = first.lastIndex(of: ":") else {
             return "dig acme.org"
@@ -211,7 +211,7 @@ struct InspectorPages: Sendable {
         do { try control.addOverride(form["name"] ?? "", addresses, seconds: seconds) } catch {
             return overrides("", problem: error.description)
         }
-        // Only to pages of ours.
+        // Redirects only to our own pages.
         let back = form["back"].flatMap { $0 == "/name" || $0.hasPrefix("/name/") ? $0 : nil }
         return Self.see(back ?? "/overrides")
     }
@@ -234,7 +234,7 @@ struct InspectorPages: Sendable {
         let form = try await form(request)
         do throws(APIFailure) {
             let count = control.flushCache(try form.name(), tree: form.flag("tree"))
-            return cache("", note: "\(Words.count(count, "answer")) forgotten.")
+            return cache("", note: "\(Format.count(count, "answer")) forgotten.")
         } catch {
             return cache("", note: error.reason)
         }
@@ -247,7 +247,7 @@ struct InspectorPages: Sendable {
         return page(.upstreams, title: "Upstreams", UpstreamsPage.body(control.upstreams(), roundTrips: plots))
     }
 
-    /// What a form of ours sends.
+    /// The fields of one of our forms.
     private func form(_ request: Request) async throws -> APIParameters {
         guard mayChange else {
             throw HTTPError(.forbidden, message: "Only an inspector on a loopback address changes things.")
@@ -289,7 +289,7 @@ struct InspectorPages: Sendable {
         return page(.health, title: "Health", body)
     }
 
-    // MARK: What all have in common
+    // MARK: Shared parts
 
     static var now: UInt64 { UInt64(time(nil)) }
 
@@ -322,7 +322,7 @@ struct InspectorPages: Sendable {
     private func events(_ request: Request, _ client: ClientContext) -> Response {
         let parameters = APIParameters(request)
         let filter = (try? LookupFilter(words: parameters["q"] ?? "")) ?? LookupFilter()
-        // A browser that comes again says how far it had got.
+        // A reconnecting browser says which event it received last.
         let start = (request.headers[HTTPField.Name("Last-Event-ID")!] ?? parameters["after"]).flatMap { Int64($0) }
         return Response(
             status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
@@ -346,7 +346,7 @@ struct InspectorPages: Sendable {
                             newest = first.id
                             text += "id: \(newest)\nevent: lookups\ndata: \(found.lookups.count)\n\n"
                         } else if found != nil {
-                            // What does not fit is not looked at again; in a file that was begun anew, all is new.
+                            // Lookups that don't match are not checked again; in a newly created file all are new.
                             newest = end
                         }
                     }
@@ -366,7 +366,7 @@ struct InspectorPages: Sendable {
     }
 }
 
-/// Ticks until it is let go of.
+/// Ticks until it is released.
 struct AsyncTimer: AsyncSequence, Sendable {
     let interval: Duration
 

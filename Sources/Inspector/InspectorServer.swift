@@ -11,9 +11,9 @@ import ServiceLifecycle
 
 /// The inspector page, over HTTP.
 ///
-/// What a browser brings here may be sent by any web site that is open in it. So: only requests that name this server by
-/// its address or as `localhost` are answered (a rebound name is not), changes only from pages of its own, nothing may
-/// frame it, and it loads nothing from elsewhere.
+/// Any web site open in the browser may send requests here. Therefore the server answers only requests that name it by
+/// address or as `localhost` (which excludes DNS rebinding), accepts changes only from its own pages, can't be framed,
+/// and loads nothing from elsewhere.
 package final class InspectorServer: DaemonCompanion {
     private let address: Platform.SocketAddress
     private let isOptional: Bool
@@ -29,7 +29,7 @@ package final class InspectorServer: DaemonCompanion {
     package func ready() async -> [String]? { await readiness.wait() }
 
     package func run() async throws {
-        // Also where the end comes before the beginning: who waits to hear of it waits no longer.
+        // Also if the service ends before it starts, so that the waiter is released.
         defer { readiness.fail() }
         let router = Router(context: ClientContext.self)
         router.add(middleware: BrowserGuard())
@@ -64,7 +64,7 @@ package final class InspectorServer: DaemonCompanion {
     }
 }
 
-/// Turns away what a page of somebody else's could send, and says to the browser what ours may do.
+/// Rejects requests that other sites' pages can send, and sets security headers.
 struct BrowserGuard: RouterMiddleware {
     func handle(
         _ request: Request, context: ClientContext,
@@ -78,14 +78,14 @@ struct BrowserGuard: RouterMiddleware {
         guard request.uri.string.utf8.count <= Self.longestTarget else {
             return Self.refusal(.uriTooLong, "The address is longer than any of this server's.\n")
         }
-        // What a page of somebody else's loads by itself only makes work here. A link that is followed is welcome.
+        // Subresource requests from other sites are only a burden. Following a link is fine.
         if ["cross-site", "same-site"].contains(request.headers[Self.fetchSite]),
             request.headers[Self.fetchMode] != "navigate" || request.headers[Self.fetchTarget] != "document"
         {
             return Self.refusal(.forbidden, "This server is for its own pages.\n")
         }
         if request.method != .get, request.method != .head {
-            // Browsers name the page that a change comes from; nobody else has reason to come here.
+            // Browsers name the origin of a form; other clients have no reason to use this.
             guard request.headers[.origin] == "http://\(host)" else {
                 return Self.refusal(.forbidden, "Changes are made from the inspector's own pages.\n")
             }
@@ -95,20 +95,20 @@ struct BrowserGuard: RouterMiddleware {
             "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
             + "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
         response.headers[.xContentTypeOptions] = "nosniff"
-        // Not "no-referrer": with it, browsers don't name the page that a form comes from.
+        // Not "no-referrer", which would make browsers omit the origin of a form.
         response.headers[HTTPField.Name("Referrer-Policy")!] = "same-origin"
         response.headers[HTTPField.Name("Cross-Origin-Resource-Policy")!] = "same-origin"
         if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
         return response
     }
 
-    /// Bytes of a request's target, which a filter is part of.
+    /// The longest request target in bytes; it includes the filter.
     private static let longestTarget = 8192
     private static let fetchSite = HTTPField.Name("Sec-Fetch-Site")!
     private static let fetchMode = HTTPField.Name("Sec-Fetch-Mode")!
     private static let fetchTarget = HTTPField.Name("Sec-Fetch-Dest")!
 
-    /// An IP address or `localhost`, with or without a port: a name that an attacker has is neither.
+    /// Whether `host` is an IP address or `localhost`, with or without a port: an attacker's domain name is neither.
     static func isOurs(_ host: String) -> Bool {
         var name = host[...]
         if name.hasPrefix("[") {

@@ -1,7 +1,7 @@
 package import History
 package import LookupLog
 
-/// Kept lookups as bytes for people and programs, the oldest first: what `stub53 log` writes, from a daemon or a file.
+/// Exports stored lookups, oldest first: the output of `stub53 log`, from a daemon or a file.
 package struct LookupExport: Sendable {
     package enum Form: String, Sendable, CaseIterable {
         case text, json, csv, pcapng
@@ -12,7 +12,7 @@ package struct LookupExport: Sendable {
     private let filter: LookupFilter
     private let limit: Int?
 
-    /// - Parameter limit: the newest so many; nil: all that fit.
+    /// - Parameter limit: only the newest so many; nil: all matches.
     package init(form: Form, colors: Bool, filter: LookupFilter, limit: Int?) {
         self.form = form
         self.colors = colors

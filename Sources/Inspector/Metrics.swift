@@ -4,7 +4,7 @@ import History
 import Lookup
 import LookupLog
 
-/// The service's numbers in Prometheus' text format, version 0.0.4.
+/// The service's metrics in the Prometheus text format, version 0.0.4.
 enum Metrics {
     static func text(_ control: DaemonControl, _ history: KeptHistory?) -> String {
         var page = Page()
@@ -113,7 +113,7 @@ enum Metrics {
         }
     }
 
-    /// Lines of the format. Label values come from the network: backslash, quote and newline are escaped.
+    /// Lines of the format. Label values come from the network, so backslash, quote and newline are escaped.
     private struct Page {
         var text = ""
 

@@ -12,7 +12,7 @@ extension Application {
                 end()
                 try await Task.sleep(for: .milliseconds(500))
             }
-            // Whichever comes first: the end, or the end of our patience, which closes all connections.
+            // Whichever comes first; then all connections are closed.
             try await group.next()
             group.cancelAll()
             try? await group.waitForAll()

@@ -2,10 +2,10 @@ internal import CLdns
 public import DNSWire
 internal import Glibc
 
-/// One DNS message as libldns read it.
+/// One DNS message, parsed by libldns.
 ///
-/// Only for bytes that our own strict walk has passed: libldns follows pointers forwards, takes several OPT records
-/// and leaks on a second TSIG.
+/// Only for bytes that have passed our own strict walk: libldns follows pointers forwards, accepts several OPT records,
+/// and leaks memory on a second TSIG.
 /// - RFC: 1035 4.1.
 public struct Message: ~Copyable {
     private let packet: UnsafeMutablePointer<ldns_pkt>
@@ -37,7 +37,7 @@ public struct Message: ~Copyable {
 
     public var id: UInt16 { ldns_pkt_id(packet) }
 
-    /// With the upper bits that EDNS adds.
+    /// Includes the upper bits from EDNS.
     public var responseCode: ResponseCode {
         let lower = UInt16(truncatingIfNeeded: ldns_pkt_get_rcode(packet).rawValue)
         return ResponseCode(rawValue: UInt16(ldns_pkt_edns_extended_rcode(packet)) << 4 | lower)
@@ -47,7 +47,7 @@ public struct Message: ~Copyable {
     public var isAuthoritative: Bool { ldns_pkt_aa(packet) != 0 }
     public var isAuthenticated: Bool { ldns_pkt_ad(packet) != 0 }
 
-    /// The records of a section in their order; OPT is not among them.
+    /// The records of a section in order, without OPT.
     public func records(_ section: Section) -> [Record] {
         let list =
             switch section {
@@ -69,13 +69,13 @@ public struct Message: ~Copyable {
     }
 }
 
-/// A query to send, as bytes.
+/// Builds queries to send.
 public enum Query {
     /// Builds a query with one question.
     ///
     /// - Parameters:
-    ///   - id: from a good source of randomness; it is part of what protects the answer (RFC 5452).
-    ///   - payloadSize: bytes that an answer over UDP may have; nil sends no OPT record.
+    ///   - id: from a secure random source: it helps to protect against forged answers (RFC 5452).
+    ///   - payloadSize: the largest UDP response accepted, in bytes; nil sends no OPT record.
     ///   - wantsSignatures: sets DO, which needs OPT.
     /// - RFC: 1035 4.1; 6891 6.1.2; 3225 3 (DO).
     public static func wire(
@@ -85,7 +85,7 @@ public enum Query {
         guard let owner = ldns_rdf_new_frm_data(LDNS_RDF_TYPE_DNAME, name.wire.count, name.wire) else {
             throw LibraryError(LDNS_STATUS_MEM_ERR)
         }
-        // The packet takes the name over.
+        // The packet takes ownership of the name.
         guard
             let packet = ldns_pkt_query_new(
                 owner, ldns_rr_type(UInt32(type.rawValue)), ldns_rr_class(UInt32(recordClass.rawValue)), 0)

@@ -1,12 +1,12 @@
 internal import CLdns
 internal import DNSWire
 
-/// libldns's judgement of a message that has passed our own strict walk.
+/// libldns's verdict on a message that has passed our own strict walk.
 public enum PacketCheck {
-    /// Whether libldns can read all of it, and takes the data of each record to be the bytes that stand there.
+    /// Whether libldns can parse all of it, and takes each record's RDATA to be the very bytes in the message.
     ///
-    /// By itself it is lenient: it follows pointers in names that nobody may compress, and reads a name on beyond the
-    /// end of its record.
+    /// On its own it is too lenient: it follows compression pointers where none are allowed, and reads names past the
+    /// end of their record.
     public static func accepts(_ message: UnsafeRawBufferPointer) -> Bool {
         guard let base = message.baseAddress else { return false }
         var packet: UnsafeMutablePointer<ldns_pkt>?
@@ -29,7 +29,7 @@ public enum PacketCheck {
             for _ in 0..<count {
                 guard let record = MessageReader.record(message, at: cursor) else { return false }
                 cursor = record.end
-                // These two libldns keeps elsewhere.
+                // libldns keeps these two elsewhere.
                 if record.type == .opt || record.type == .tsig { continue }
                 rdata.removeAll(keepingCapacity: true)
                 guard taken < ldns_rr_list_rr_count(list), let read = ldns_rr_list_rr(list, taken),

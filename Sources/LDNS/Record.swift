@@ -2,21 +2,21 @@ internal import CLdns
 public import DNSWire
 internal import Glibc
 
-/// Owns one `ldns_rr`, with the names and data in it.
+/// Owns one `ldns_rr`, including its names and data.
 struct OwnedRecord: ~Copyable {
     let pointer: UnsafeMutablePointer<ldns_rr>
 
-    /// Takes over `pointer`.
+    /// Takes ownership of `pointer`.
     init(adopting pointer: UnsafeMutablePointer<ldns_rr>) { self.pointer = pointer }
 
     deinit { ldns_rr_free(pointer) }
 
-    /// RDATA as it travels, names uncompressed.
+    /// RDATA in wire form with uncompressed names.
     var rdata: [UInt8] { rdataBytes(pointer) }
 
-    /// Reads one record whose RDATA is `rdata`, as the root's in class IN.
+    /// Parses one record with `rdata`, owned by the root, in class IN.
     ///
-    /// libldns may follow compression pointers in names and skip what it doesn't know: `rdata` of the result tells.
+    /// libldns may follow compression pointers in names and skip unknown data: compare `rdata` of the result.
     init(type: RecordType, rdata: [UInt8]) throws(LibraryError) {
         guard rdata.count <= 65_535 else { throw LibraryError(LDNS_STATUS_PACKET_OVERFLOW) }
         let wire: [UInt8] =
@@ -32,7 +32,7 @@ struct OwnedRecord: ~Copyable {
     }
 }
 
-/// The fields of `record` behind each other.
+/// The fields of `record`, concatenated.
 func rdataBytes(_ record: UnsafeMutablePointer<ldns_rr>) -> [UInt8] {
     var bytes: [UInt8] = []
     for index in 0..<ldns_rr_rd_count(record) {
@@ -42,18 +42,18 @@ func rdataBytes(_ record: UnsafeMutablePointer<ldns_rr>) -> [UInt8] {
     return bytes
 }
 
-/// Reading the RDATA of a master-file entry, for the types whose text form we don't read ourselves.
+/// Parses RDATA in master file form, for types whose text form we don't parse ourselves.
 public enum ZoneEntry {
-    /// Whether libldns has a text form of its own for `type`.
+    /// Whether libldns has its own text form for `type`.
     public static func knows(_ type: RecordType) -> Bool {
         guard let name = ldns_rr_descript(type.rawValue)?.pointee._name else { return false }
         return !String(cString: name).hasPrefix("TYPE")
     }
 
-    /// Reads `text`, the tokens of one entry's RDATA with a blank between them.
+    /// Parses `text`: the tokens of one entry's RDATA, separated by blanks.
     ///
-    /// The caller has tokenized it: no parentheses, comments or line ends are left. What libldns builds is
-    /// what it prints again as the same bytes.
+    /// The caller has tokenized it: there are no parentheses, comments or line ends. The result must survive printing:
+    /// libldns prints it and parses the same bytes again.
     /// - Parameter origin: completes relative names; empty means the root.
     public static func rdata(
         type: RecordType, text: [UInt8], origin: [UInt8]
@@ -78,17 +78,17 @@ public enum ZoneEntry {
     }
 }
 
-/// The text of records, as dig prints them.
+/// The text form of records, as printed by dig.
 public enum Presentation {
-    /// RDATA in master-file form on one line; `\# LENGTH HEX` where libldns can't print it.
+    /// RDATA in master file form on one line; `\# LENGTH HEX` if libldns can't print it.
     ///
-    /// Any bytes will do. The text is printable ASCII: everything else is escaped.
+    /// Accepts any bytes. The text is printable ASCII: everything else is escaped.
     /// - RFC: 1035 5.1; 3597 5.
     public static func text(rdata: [UInt8], type: RecordType) -> String {
         known(rdata, type) ?? generic(rdata)
     }
 
-    /// `OWNER TTL CLASS TYPE RDATA`, a blank between each.
+    /// `OWNER TTL CLASS TYPE RDATA`, separated by blanks.
     public static func text(
         owner: Name, ttl: UInt32, recordClass: RecordClass = .in, type: RecordType, rdata: [UInt8]
     ) -> String {
@@ -121,7 +121,7 @@ public enum Presentation {
         }
         text = text.trimmingTrailingBlanks
         if type == .svcb || type == .https, !isFaithful(parameters: text) { return nil }
-        // libldns leaves quotes in names as they are.
+        // libldns does not escape quotes in names.
         if hasNamesAlone(type), text.utf8.contains(UInt8(ascii: "\"")) { return nil }
         if isPrintingDoubtful(type) {
             let read = try? ZoneEntry.rdata(type: type, text: Array(text.utf8), origin: [])
@@ -130,8 +130,8 @@ public enum Presentation {
         return text
     }
 
-    /// Whether the parameters that libldns prints are those of RFC 9460: it escapes the items of ALPN once where A.1 wants
-    /// it twice, and its text for `key65535` and for an empty `ech` is none that a zone may hold.
+    /// Whether libldns prints these parameters as RFC 9460 requires: it escapes ALPN items once where A.1 requires it
+    /// twice, and its text for `key65535` and for an empty `ech` is invalid in a zone.
     private static func isFaithful(parameters text: String) -> Bool {
         !text.utf8.contains(UInt8(ascii: "\\"))
             && !text.split(separator: " ").contains {
@@ -146,11 +146,12 @@ public enum Presentation {
         }
     }
 
-    /// WKS, whose names of services are this machine's, and ATMA, whose first byte libldns takes for a part of the address.
+    /// WKS, because service names differ between machines, and ATMA, whose first byte libldns takes for part of the
+    /// address.
     private static func isPrintingWrong(_ type: RecordType) -> Bool { type.rawValue == 11 || type.rawValue == 34 }
 
-    /// Types that libldns 1.8.3 can print so that the text means something else (a DOA without data, a LOC of another
-    /// version, an NSEC whose bitmap is cut short): their text counts only when it reads back as the same bytes.
+    /// Types for which libldns 1.8.3 may print text with another meaning (a DOA without data, a LOC of another version,
+    /// a truncated NSEC bitmap): the text is used only if it parses to the same bytes.
     private static func isPrintingDoubtful(_ type: RecordType) -> Bool {
         switch type {
         case .a, .aaaa, .ns, .cname, .dname, .ptr, .mx, .soa, .srv, .txt, .hinfo: false

@@ -1,6 +1,6 @@
 internal import CLdns
 
-/// SHA-1, which NSEC3 hashes names with (RFC 5155 5). libldns's own.
+/// SHA-1, the hash of NSEC3 (RFC 5155 5), from libldns.
 public enum SHA1 {
     /// Twenty bytes.
     public static func digest(_ bytes: [UInt8]) -> [UInt8] {

@@ -1,11 +1,11 @@
 import DNSWire
 
-/// Picks names by a part of their text; by `*.acme.org` all that are below acme.org; by nothing all.
+/// Matches names by substring; `*.acme.org` matches names below acme.org; empty text matches all.
 public struct NameSearch: Sendable, Hashable {
     private let part: [UInt8]
     private let isSuffix: Bool
 
-    /// Capitals and small letters are the same; other letters are looked for as A-labels.
+    /// ASCII case is ignored; non-ASCII text is searched for as A-labels.
     public init(_ text: String) {
         var bytes = Array((InternationalName.toASCII(text) ?? text).utf8.map(ASCII.lowercased))
         isSuffix = bytes.starts(with: "*.".utf8)
@@ -16,10 +16,10 @@ public struct NameSearch: Sendable, Hashable {
         part = bytes
     }
 
-    /// Of a folded, uncompressed name. Allocates nothing.
+    /// `wire`: a folded, uncompressed name. Allocates nothing.
     public func matches(_ wire: UnsafeRawBufferPointer) -> Bool {
         guard !part.isEmpty, wire.count <= Name.maximumLength else { return part.isEmpty }
-        // Its text without escapes is as long as its wire form without the first length.
+        // The text without escapes is as long as the wire form without its first length byte.
         return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Name.maximumLength) { text in
             var count = 0
             var cursor = 0

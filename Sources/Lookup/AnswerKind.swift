@@ -1,24 +1,24 @@
 public import DNSWire
 
-/// What became of a lookup. Decided once, when its response is complete: log, filter, page and history read it here.
+/// What became of a lookup. Decided once, when its response is complete; log, filter, page and history read it here.
 ///
-/// Histories keep the numbers: a new kind takes the next one.
+/// The history stores the raw values: a new kind takes the next number.
 public enum AnswerKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable {
-    /// The response code says it all: the data asked for, or an error.
+    /// The data asked for, or an error: the response code says which.
     case answer = 0
     /// NOERROR without the data asked for.
     /// - RFC: 2308 2.2.
     case noData = 1
-    /// NOERROR, and the name servers to ask instead.
+    /// NOERROR with the name servers of a delegation.
     /// - RFC: 1034 4.3.2.
     case referral = 2
     /// No response.
     case dropped = 3
-    /// A whole zone.
+    /// A whole zone, over a stream.
     /// - RFC: 5936 2.2.
     case transfer = 4
 
-    /// The word of log, filter and page. Nil: the response code is the word.
+    /// The kind's word in log, filter and page. Nil: the response code is the word.
     public var word: StaticString? {
         switch self {
         case .answer: nil
@@ -31,7 +31,7 @@ public enum AnswerKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable
 }
 
 extension AnswerKind {
-    /// What a lookup's complete response is. Truncation and OPT come later: this is about what was found.
+    /// Classifies a complete response, before truncation and OPT: what counts is what was found.
     public init(_ lookup: borrowing Lookup) {
         guard lookup.decision.responseCode == .noError, lookup.decision.source != .none else {
             self = .answer
@@ -41,14 +41,14 @@ extension AnswerKind {
         let answers = Int(lookup.builder.answers)
         let start = lookup.builder.questionEnd
         let message = lookup.builder.message
-        // Nearly every response: its first record has the name and the type of the question.
+        // The usual case: the first record has the name and the type of the question.
         if answers > 0, let base = message.baseAddress, base.readUInt16(start) == 0xC000 | UInt16(Header.length),
             base.readUInt16(start + 2) == type.rawValue
         {
             self = .answer
             return
         }
-        // Data that had no room is data all the same.
+        // Data that did not fit counts as data.
         if lookup.builder.truncated, lookup.builder.section == .answer {
             self = .answer
             return
@@ -57,7 +57,7 @@ extension AnswerKind {
             records: message, from: start, answers: answers, authority: Int(lookup.builder.authority), type)
     }
 
-    /// What the records of a response with NOERROR are to a question of `type`.
+    /// Classifies the records of a NOERROR response to a question of `type`.
     public init(
         records message: UnsafeRawBufferPointer, from start: Int, answers: Int, authority: Int, _ type: RecordType
     ) {
@@ -77,7 +77,7 @@ extension AnswerKind {
             }
             cursor = record.end
         }
-        // An alias without an SOA behind it leads to where nobody here can follow: no NODATA.
+        // An alias without an SOA leads to a name that nothing here can resolve: that is no NODATA.
         self = answers == 0 ? .noData : .answer
     }
 }

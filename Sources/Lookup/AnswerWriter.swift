@@ -1,18 +1,18 @@
 public import DNSWire
 import Platform
 
-/// Writes a stored answer into a response: whole where it can be, record by record where a chain crosses our own data.
+/// Writes a stored answer into a response: in one copy, or record by record where the chain reaches local data.
 public struct AnswerWriter: BitwiseCopyable {
-    /// A whole message without OPT; its question is in lower case and as long as the one being answered.
+    /// A whole message without OPT. Its question is in lower case and as long as the one being answered.
     let message: UnsafeRawBufferPointer
     let questionEnd: Int
     let answers: UInt16
     let authority: UInt16
     let hasAlias: Bool
     let ttlOffsets: UnsafeBufferPointer<UInt16>
-    /// Seconds since the answer came; taken off every TTL.
+    /// Seconds since the answer arrived; subtracted from every TTL.
     let age: UInt32
-    /// Instead, every TTL is this (RFC 8767 4: 30 seconds for stale data).
+    /// If set, replaces every TTL (RFC 8767 4: 30 seconds for stale data).
     let fixedTTL: UInt32?
 
     private func aged(_ ttl: UInt32) -> UInt32 { fixedTTL ?? (ttl > age ? ttl - age : 0) }
@@ -31,7 +31,7 @@ public struct AnswerWriter: BitwiseCopyable {
         self.fixedTTL = fixedTTL
     }
 
-    /// The answer for the lookup's current name; `.chase` where an alias leads to a name that `isLocal` claims.
+    /// Writes the answer for the lookup's current name; `.chase` if an alias leads to a name that `isLocal` claims.
     public func write(_ lookup: inout Lookup, isLocal: (borrowing LookupName) -> Bool) -> Outcome {
         var stop: Int?
         if hasAlias {
@@ -55,7 +55,7 @@ public struct AnswerWriter: BitwiseCopyable {
         return writeEach(upTo: stop, lookup.nameOffset, &lookup.builder)
     }
 
-    /// Copy, then patch: the way of nearly every hit.
+    /// Copies the answer, then patches the TTLs: the path of nearly every hit.
     private func writeWhole(_ builder: inout ResponseBuilder) -> Outcome {
         let body = UnsafeRawBufferPointer(rebasing: message[questionEnd...])
         guard builder.appendBody(body, answers: answers, authority: authority, additional: 0) else { return .answered }
@@ -117,7 +117,7 @@ extension UpstreamAnswer {
         switch responseCode {
         case .noError, .nxDomain, .serverFailure, .yxDomain: break
         default:
-            // Upstream's trouble with us is none of the client's doing.
+            // REFUSED, FORMERR and the like are between upstream and us; the client did nothing wrong.
             lookup.decision.responseCode = .serverFailure
             if responseCode == .refused {
                 lookup.decision.explain(extendedError ?? .prohibited, "upstream refused")
@@ -137,7 +137,7 @@ extension UpstreamAnswer {
 }
 
 extension Outcome {
-    /// An alias that leads to our own data takes neither RCODE nor error nor AD along: the rest of the chain has its own.
+    /// If an alias leads to local data, clears RCODE, extended error and AD: the rest of the chain sets its own.
     public func resetting(_ decision: inout Decision) -> Outcome {
         if case .chase = self {
             decision.responseCode = .noError
@@ -149,7 +149,7 @@ extension Outcome {
 }
 
 extension MessageReader {
-    /// Whether the name at `offset` is nothing but a pointer to `target`.
+    /// Whether the name at `offset` is a compression pointer to `target`.
     public static func isPointer(_ message: UnsafeRawBufferPointer, at offset: Int, to target: Int) -> Bool {
         offset + 1 < message.count
             && Int(message[offset]) << 8 | Int(message[offset + 1]) == 0xC000 | target

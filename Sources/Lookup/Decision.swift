@@ -1,13 +1,13 @@
 public import DNSWire
 public import Platform
 
-/// Why the answer is as it is: what a lookup's log line says, and what the header is made from.
+/// Why the answer is as it is. The log line and the response header are made from it.
 ///
-/// A worker owns one and reuses it. Fixed size, no references.
+/// Fixed size, no references: a worker owns one and reuses it.
 public struct Decision: Sendable, BitwiseCopyable {
-    /// One name of a chain, and who answered for it.
+    /// One name of a CNAME chain, and the source that answered for it.
     public struct Hop: Sendable, BitwiseCopyable {
-        /// Where the hop's name stands in the response.
+        /// Where the response holds the hop's name.
         public var nameOffset: UInt16
         public var source: SourceKind
         public var place: Place
@@ -22,34 +22,34 @@ public struct Decision: Sendable, BitwiseCopyable {
     /// The longest chain of CNAMEs that is followed.
     public static let maximumHops = 16
 
-    /// Who answered for the last name of the chain.
+    /// The source that answered for the last name of the chain.
     public var source = SourceKind.none
-    /// The line that decided: the override's, or the first record's of the RRset.
+    /// The line that decided: the override's, or that of the RRset's first record.
     public var place = Place.nowhere
     public var responseCode = ResponseCode.noError
     /// What became of the lookup; set when the response is complete.
     public var answerKind = AnswerKind.answer
-    /// AA=1: the first name's data is ours (RFC 1034 6.2.7, for the owner that matches the question).
+    /// AA=1: the data of the first name is ours (RFC 1034 6.2.7, for the owner name that matches the question).
     public var authoritative = false
-    /// AD=1, as upstream said, where it is trusted.
+    /// AD=1: upstream said so and is trusted to.
     public var authenticData = false
     public var extendedError: ExtendedError?
     /// Printable ASCII, for people.
     public var extendedText: StaticString = ""
     /// An override hides the records of this type (HTTPS, SVCB): NODATA on purpose.
     public var masked = false
-    /// The upstream that gave the answer: an index into the configured servers, or -1.
+    /// The upstream that answered: an index into the configured servers, or -1.
     public var upstream: Int16 = -1
     /// How long that upstream took, in microseconds.
     public var upstreamMicroseconds: UInt32 = 0
-    /// How its answer came.
+    /// The transport its answer came by.
     public var upstreamTransport = UpstreamTransport.udp
     public private(set) var hopCount = 0
     private var hops = InlineArray<17, Hop>(repeating: Hop(nameOffset: 0, source: .none, place: .nowhere))
 
     public init() {}
 
-    /// Ready for the next query, or (with `keepingHops`) for the next source; the hops' bytes are left as they are.
+    /// Clears it for the next query, or (with `keepingHops`) for the next source. Only `hopCount` guards old hops.
     public mutating func reset(keepingHops: Bool = false) {
         source = .none
         place = .nowhere
@@ -78,7 +78,7 @@ public struct Decision: Sendable, BitwiseCopyable {
         extendedText = text
     }
 
-    /// Notes a link of the chain. False when the chain is as long as it may be.
+    /// Appends a link of the chain; false when the chain has reached its limit.
     public mutating func appendHop(_ hop: Hop) -> Bool {
         guard hopCount < Self.maximumHops else { return false }
         hops[hopCount] = hop

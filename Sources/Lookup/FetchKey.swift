@@ -1,6 +1,6 @@
 public import DNSWire
 
-/// What upstream is asked: equal keys in flight are one question.
+/// What upstream is asked. Questions in flight with equal keys are joined.
 public struct FetchKey: Hashable, Sendable {
     /// The folded name in wire form.
     public let name: [UInt8]
@@ -9,7 +9,7 @@ public struct FetchKey: Hashable, Sendable {
     public let dnssecOK: Bool
     /// CD=1 (RFC 4035 3.2.2).
     public let checkingDisabled: Bool
-    /// Of the name: `LookupName.hash`, with the process's key.
+    /// `LookupName.hash` of the name, with the process's key.
     public let hash: UInt64
 
     public init(_ name: Name, _ question: Question) {
@@ -18,7 +18,7 @@ public struct FetchKey: Hashable, Sendable {
         self.init(lookup, question)
     }
 
-    /// The name as it is looked up: already folded.
+    /// `name` is already folded.
     public init(_ name: borrowing LookupName, _ question: Question) {
         self.name = Array(UnsafeBufferPointer(start: name.bytes, count: name.length))
         hash = name.hash
@@ -27,7 +27,7 @@ public struct FetchKey: Hashable, Sendable {
         checkingDisabled = question.checkingDisabled
     }
 
-    /// What is asked besides the name.
+    /// The key without the name.
     public var question: Question {
         Question(type: type, mayForward: true, dnssecOK: dnssecOK, checkingDisabled: checkingDisabled)
     }
@@ -41,7 +41,7 @@ public struct FetchKey: Hashable, Sendable {
         hasher.combine(number)
     }
 
-    /// Differs where the keys differ, but for chance that no one can steer.
+    /// A hash of the whole key. Keyed, so nobody outside can provoke collisions.
     public var number: UInt64 {
         hash ^ UInt64(type.rawValue) << 2 ^ (dnssecOK ? 2 : 0) ^ (checkingDisabled ? 1 : 0)
     }

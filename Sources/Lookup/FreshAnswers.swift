@@ -1,19 +1,19 @@
 public import DNSWire
 
-/// What upstream has said for one lookup while it waited: asked before the cache, good for this lookup only.
+/// Upstream's answers to one waiting lookup: consulted before the cache, valid for this lookup only.
 ///
-/// An answer may have TTL 0 or be an error, and so never reach the cache; the lookup that waited for it still gets it.
+/// An answer with TTL 0, or an error, never reaches the cache; the lookup that waited for it still gets it.
 public struct FreshAnswers: Sendable {
     public struct Fresh: Sendable {
         public var answer: UpstreamAnswer
         public var origin: UpstreamAnswer.Origin
     }
 
-    // One is what most lookups need: it costs no array.
+    // Most lookups need only one, which costs no array.
     private var first: Fresh?
     private var more: [Fresh] = []
 
-    /// None: what the fast lane passes.
+    /// What the fast lane passes.
     public static let none = FreshAnswers()
 
     public init() {}
@@ -25,7 +25,7 @@ public struct FreshAnswers: Sendable {
         if first == nil { first = fresh } else { more.append(fresh) }
     }
 
-    /// What was said about `name`.
+    /// The answer about `name`, if upstream gave one.
     public func answer(to question: Question, about name: borrowing LookupName) -> Fresh? {
         guard let first else { return nil }
         return first.answer.matches(name, question)

@@ -1,10 +1,10 @@
 public import DNSWire
 public import Platform
 
-/// One lookup on its way from a client's question to the answer: all that is known of it, in one value.
+/// One lookup, from a client's question to the answer: all that is known of it, in one value.
 ///
-/// Stages read what is asked and write what they find; whoever started the lookup reads the outcome here. A thread owns
-/// one and begins it anew for each query, so that a query allocates nothing.
+/// Stages read the question and write what they find; the caller reads the outcome here. A thread owns one and reuses
+/// it, so that a query allocates nothing.
 public struct Lookup: ~Copyable {
     /// Who asks, how, and when.
     public struct Request: Sendable, BitwiseCopyable {
@@ -12,7 +12,7 @@ public struct Lookup: ~Copyable {
         public var transport: Transport
         /// When the query came in.
         public var arrival: Moment
-        /// Monotonic microseconds as it is handled: later than `arrival` where it waited for upstream.
+        /// Monotonic microseconds when it is handled: later than `arrival` if it waited for upstream.
         public var now: UInt64
 
         public init(client: SocketAddress, transport: Transport, arrival: Moment) {
@@ -23,10 +23,10 @@ public struct Lookup: ~Copyable {
         }
     }
 
-    /// Which of the later stages may speak of the name.
+    /// Which of the later stages may answer for the name.
     public enum Reach: Sendable, BitwiseCopyable {
         case everything
-        /// An override governs the name and leaves this type to what lies behind it: zones, then upstream.
+        /// An override governs the name but passes this type on: to zones, then upstream.
         case beyondOverride
         /// The same, but to local zones only.
         case zonesOnly
@@ -38,35 +38,35 @@ public struct Lookup: ~Copyable {
 
     /// The query as it was read.
     public var query = Query()
-    /// The name that is looked up now: the query's, then that of each alias.
+    /// The name being looked up: the QNAME, then each alias's target.
     public var name = LookupName()
-    /// Where `name` stands in the response.
+    /// Where the response holds `name`.
     public var nameOffset = Header.length
     public var question = Question(type: RecordType(rawValue: 0))
-    /// RA: there is an upstream to ask.
+    /// RA=1: there is an upstream to ask.
     public var recursionAvailable = false
 
     // MARK: What has been found
 
     /// The response.
     public var builder = ResponseBuilder.nowhere
-    /// Why it is as it is.
+    /// Why the response is as it is.
     public var decision = Decision()
     public var reach = Reach.everything
-    /// A zone cut of ours is above the name: only upstream knows it.
+    /// The name lies below a zone cut of a local zone: only upstream knows it.
     public var isBelowCut = false
-    /// Where the answer for `name` began, once `reach` is no longer everything.
+    /// Where the answer for `name` begins in the response; set while `reach` is not `.everything`.
     public var mark = ResponseBuilder.nowhere.mark
-    /// For the names of aliases, while they are looked at.
+    /// Scratch space for alias names.
     public var scratch = LookupName()
 
     // MARK: Upstream
 
-    /// What upstream has said so far for this very lookup.
+    /// What upstream has said so far for this lookup.
     public var upstream = UpstreamState()
-    /// After `.needs`: what upstream has to be asked for.
+    /// What to ask upstream for, after `.needs`.
     public private(set) var wanted: FetchKey?
-    /// What was used, runs out soon, and is asked for often: to be fetched anew, under the key it was found by.
+    /// Cached answers that were used, expire soon, and are popular: to be refreshed, under the key they were found by.
     public private(set) var renewals: [FetchKey] = []
 
     public init(
@@ -77,7 +77,7 @@ public struct Lookup: ~Copyable {
         self.request = request
     }
 
-    /// Forgets what the last lookup has left; `query` and `name` are read next.
+    /// Resets it for a new query. The caller fills in `query` and `name` next.
     public mutating func begin(_ request: Request) {
         self.request = request
         nameOffset = Header.length
@@ -88,19 +88,19 @@ public struct Lookup: ~Copyable {
         if !renewals.isEmpty { renewals = [] }
     }
 
-    /// Takes the question from the query: what is not local may be forwarded where the client wants recursion.
+    /// Takes the question from the query. Recursion needs RD=1 and an upstream.
     public mutating func takeQuestion() {
         question = Question(
             type: query.type, mayForward: query.recursionDesired && recursionAvailable, dnssecOK: query.dnssecOK,
             checkingDisabled: query.checkingDisabled)
     }
 
-    /// Has upstream asked for the current name and type.
+    /// Requests the current name and type from upstream.
     public mutating func want() -> Outcome {
         wanted = FetchKey(name, question)
         return .needs
     }
 
-    /// Notes that what is held for the current name and type should be fetched anew.
+    /// Requests a refresh of the cached answer for the current name and type.
     public mutating func renew() { renewals.append(FetchKey(name, question)) }
 }

@@ -1,6 +1,6 @@
 public import DNSWire
 
-/// What a lookup asks, besides the name: the part of a `Query` that sources look at.
+/// What a lookup asks besides the name: the part of a `Query` that sources read.
 public struct Question: Hashable, Sendable, BitwiseCopyable {
     public var type: RecordType
     /// RD=1 and there is an upstream to ask: what is not local may be forwarded.

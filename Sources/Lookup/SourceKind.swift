@@ -1,7 +1,7 @@
-/// Who answered: the one list of sources, in the order in which they are asked. Whatever names, colours, counts or lists
-/// sources reads it.
+/// The one list of sources, in the order in which they are asked. All code that names, colours, counts or lists sources
+/// reads it.
 ///
-/// Records, histories among them, keep the numbers: a new source stands at its place in the order and takes the next
+/// Records and histories store the raw values: a new source is listed at its place in the order and takes the next
 /// number.
 public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
     case hosts = 1
@@ -10,67 +10,67 @@ public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable
     case cache = 4
     case stale = 5
     case upstream = 6
-    /// Nobody: an error or a refusal.
+    /// No source: an error or a refusal.
     case none = 0
 
-    /// A source's line of the table.
-    public struct Look: Sendable, BitwiseCopyable {
-        /// In log, filter, metrics and JSON, and its class on the page.
+    /// How a source is shown.
+    public struct Appearance: Sendable, BitwiseCopyable {
+        /// Its word in log, filter, metrics and JSON, and its class on the page.
         let word: StaticString
-        /// In front of its row in `why`.
+        /// Its heading in `why`.
         let heading: StaticString
-        /// Parameters of SGR: ECMA-48 8.3.117.
+        /// SGR parameters for a terminal (ECMA-48 8.3.117).
         let terminal: StaticString
-        /// On the page, for eyes that are used to a light one or to a dark one.
+        /// Its colours on the page, in a light and a dark theme.
         let light, dark: Ink
     }
 
-    /// Colours of a text and of what is behind it, as CSS writes them.
+    /// CSS colours of a text and its background.
     public struct Ink: Sendable, BitwiseCopyable {
         public let text, tint: StaticString
     }
 
-    private var look: Look {
+    private var appearance: Appearance {
         switch self {
         case .hosts:
-            Look(
+            Appearance(
                 word: "hosts", heading: "hosts", terminal: "32",
                 light: Ink(text: "#0a6637", tint: "#e2f4ea"), dark: Ink(text: "#7fdca5", tint: "#12321f"))
         case .zone:
-            Look(
+            Appearance(
                 word: "zone", heading: "zones", terminal: "34",
                 light: Ink(text: "#0b4fb3", tint: "#e5eefb"), dark: Ink(text: "#9dc3ff", tint: "#15294a"))
         case .special:
-            Look(
+            Appearance(
                 word: "special", heading: "special", terminal: "35",
                 light: Ink(text: "#5a2da3", tint: "#efe7fb"), dark: Ink(text: "#ccb2ff", tint: "#2d1f4b"))
         case .cache:
-            Look(
+            Appearance(
                 word: "cache", heading: "cache", terminal: "90",
                 light: Ink(text: "#474e57", tint: "#eceef1"), dark: Ink(text: "#c2c9d1", tint: "#2a2f36"))
         case .stale:
-            Look(
+            Appearance(
                 word: "stale", heading: "stale", terminal: "2;33",
                 light: Ink(text: "#6b3f1d", tint: "#f3e6da"), dark: Ink(text: "#e1b190", tint: "#392618"))
         case .upstream:
-            Look(
+            Appearance(
                 word: "upstream", heading: "upstream", terminal: "33",
                 light: Ink(text: "#774900", tint: "#fcefd3"), dark: Ink(text: "#f2c46d", tint: "#38290b"))
         case .none:
-            Look(
+            Appearance(
                 word: "none", heading: "none", terminal: "31",
                 light: Ink(text: "#a1121e", tint: "#fce5e6"), dark: Ink(text: "#ff9ca4", tint: "#471a1e"))
         }
     }
 
-    public var word: StaticString { look.word }
-    public var heading: StaticString { look.heading }
-    public var terminalColor: StaticString { look.terminal }
-    public var lightInk: Ink { look.light }
-    public var darkInk: Ink { look.dark }
-    public var description: String { "\(look.word)" }
+    public var word: StaticString { appearance.word }
+    public var heading: StaticString { appearance.heading }
+    public var terminalColor: StaticString { appearance.terminal }
+    public var lightInk: Ink { appearance.light }
+    public var darkInk: Ink { appearance.dark }
+    public var description: String { "\(appearance.word)" }
 
-    /// The source of a word, in any case.
+    /// The source with this word, in any case.
     public init?(word: some StringProtocol) {
         let wanted = word.lowercased()
         guard let source = Self.allCases.first(where: { $0.description == wanted }) else { return nil }

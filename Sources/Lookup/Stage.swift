@@ -1,39 +1,39 @@
 public import DNSWire
 
-/// What a stage did about a lookup.
+/// What a stage did with a lookup.
 public enum Outcome: Hashable, Sendable, BitwiseCopyable {
-    /// It is not the stage's: the next one is asked. Nothing was written.
+    /// Not this stage's: the next one is asked. Nothing was written.
     case pass
     /// The response holds the answer (or NODATA, NXDOMAIN, a referral, an error); the decision says which.
     case answered
-    /// A CNAME was written; its target stands at this offset of the message and is to be looked up next.
+    /// A CNAME was written. Its target, at this offset of the message, is looked up next.
     case chase(Int)
-    /// Upstream has to be asked for `Lookup.wanted`; then the lookup begins again with what upstream has said.
+    /// Upstream has to be asked for `Lookup.wanted`; then the lookup starts again with upstream's answer.
     case needs
-    /// A zone is to follow over the stream: the one whose apex is the name (RFC 5936).
+    /// The zone whose apex is the name follows over the stream (RFC 5936).
     case transfer
 }
 
-/// One step of a lookup's way: a source of answers, or what comes before and after the sources.
+/// One step of a lookup: a source of answers, or a check before or after the sources.
 ///
-/// Immutable; one value serves all threads. On the fast lane, so it neither allocates nor waits.
+/// Immutable; one value serves all threads. Runs on the fast lane, so it neither allocates nor waits.
 public protocol Stage: Sendable {
-    /// The source it is; nil where it is none.
+    /// The source that this stage is, if any.
     static var kind: SourceKind? { get }
 
     /// Answers the lookup's current name, or passes.
     func answer(_ lookup: inout Lookup) -> Outcome
 
-    /// Sees what came of the current name, from whichever stage, and may rewrite it.
+    /// Sees the outcome for the current name, from whichever stage, and may rewrite it.
     func review(_ outcome: Outcome, _ lookup: inout Lookup) -> Outcome
 
-    /// Whether it answers for `name` from local data.
+    /// Whether this stage answers for `name` from local data.
     func owns(_ name: borrowing LookupName) -> Bool
 
-    /// Brings near the memory that a lookup of `name` will look at: one more of its steps with each `step`, from 0 on.
+    /// Prefetches the memory that a lookup of `name` will read, one dependent access per `step`, from 0 on.
     func prefetch(_ name: borrowing LookupName, step: Int)
 
-    /// Shows `visitor` each stage of the list that this one is; a stage alone is a list of one.
+    /// Shows `visitor` each stage of this list; a single stage is a list of one.
     func visit(_ visitor: inout some StageVisitor)
 }
 
@@ -45,12 +45,12 @@ extension Stage {
     @inlinable public func prefetch(_ name: borrowing LookupName, step: Int) {}
 }
 
-/// Looks at each stage of a list in its order.
+/// Visits each stage of a list in order.
 public protocol StageVisitor {
     mutating func visit(_ stage: some Stage)
 }
 
-/// Two stages, or lists of them, one after the other: the whole list is one type, known to the compiler.
+/// Two stages, or lists of them, in sequence: the whole list is one type, which the compiler can inline.
 public struct Then<First: Stage, Second: Stage>: Stage {
     public let first: First
     public let second: Second
@@ -88,7 +88,7 @@ public struct Then<First: Stage, Second: Stage>: Stage {
     }
 }
 
-/// Writes a list of stages as lines, first to last.
+/// Builds a list of stages from lines, first to last.
 @resultBuilder
 public enum StageList {
     @inlinable public static func buildPartialBlock<S: Stage>(first: S) -> S { first }

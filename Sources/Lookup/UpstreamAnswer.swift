@@ -1,32 +1,32 @@
 public import DNSWire
 public import Platform
 
-/// One response of an upstream server, checked and put in order: the only form in which it goes any further.
+/// One response of an upstream server, checked and rebuilt: the only form that the rest of the code sees.
 ///
-/// The records are encoded again by our own `ResponseBuilder`, behind the question they answer; what does not belong to
-/// the chain from the question to its answer is left out, so that no one can slip in data for other names.
+/// Our own `ResponseBuilder` encodes the records again behind the question they answer. Records outside the chain from
+/// question to answer are dropped, so that a server can't slip in data for other names.
 ///
-/// An object, since all who wait for it share it.
+/// A class, because all lookups that wait for it share it.
 public final class UpstreamAnswer: Sendable {
     public let key: FetchKey
     public let responseCode: ResponseCode
-    /// What upstream said of DNSSEC; used only where it is trusted.
+    /// Upstream's AD bit; used only where upstream is trusted.
     public let authenticData: Bool
     /// A whole message without OPT: header, question, records.
     public let message: [UInt8]
     public let questionEnd: Int
     public let answers: UInt16
     public let authority: UInt16
-    /// Where in `message` the TTLs stand.
+    /// Offsets of the TTLs in `message`.
     public let ttlOffsets: [UInt16]
-    /// How long it may be kept, in seconds; 0: not at all.
+    /// How long it may be cached, in seconds; 0: not at all.
     public let ttl: UInt32
     public let hasAlias: Bool
     public let extendedError: ExtendedError?
 
-    /// Which server it came from, how long it took, and how.
+    /// Which server answered, how long it took, and by which transport.
     public struct Origin: Sendable, Hashable, BitwiseCopyable {
-        /// Its number in the log; -1: none.
+        /// The server's number in the log; -1: none.
         public var upstream: Int16
         public var microseconds: UInt32
         public var transport: UpstreamTransport
@@ -61,13 +61,13 @@ public final class UpstreamAnswer: Sendable {
         case malformed, otherQuestion, notAResponse, refusedByLibrary, badAlias
     }
 
-    /// How TTLs are bounded, in seconds.
+    /// Bounds on TTLs, in seconds.
     public struct TTLs: Sendable, Hashable {
         public var least: UInt32 = 0
         public var most: UInt32 = 86_400
         /// RFC 2308 5 advises one to three hours.
         public var mostNegative: UInt32 = 10_800
-        /// RFC 9520 3.2: failures too are kept for a moment, between 1 s and 5 min.
+        /// Failures are cached too, for 1 s to 5 min (RFC 9520 3.2).
         public var failure: UInt32 = 5
         public init() {}
     }

@@ -1,9 +1,9 @@
 public import DNSWire
 
-/// What upstream has said so far for one lookup that waits, and how it failed.
+/// What upstream has said so far for one waiting lookup, and how it failed.
 public struct UpstreamState: Sendable {
     public var answers = FreshAnswers.none
-    /// What is past its time may be given (RFC 8767 5).
+    /// Stale answers may be used (RFC 8767 5).
     public var allowStale = false
     public var failure: Failure?
 
@@ -18,6 +18,6 @@ public struct UpstreamState: Sendable {
         }
     }
 
-    /// Nobody was asked: what every lookup starts with.
+    /// Nothing was asked: the state of a new lookup.
     public init() {}
 }

@@ -2,12 +2,12 @@ import DNSWire
 import Lookup
 import Platform
 
-/// A lookup as one line of comma-separated values, for spreadsheets and scripts.
+/// A lookup as one CSV line, for spreadsheets and scripts.
 ///
-/// A cell that a spreadsheet would take for a formula gets an apostrophe in front: names come from anyone.
+/// A cell that a spreadsheet would read as a formula gets a leading apostrophe, because anyone can choose names.
 /// - RFC: 4180.
 struct CSVLines: ~Copyable {
-    /// The first line: what the columns are.
+    /// The first line: the column names.
     static let header: StaticString = """
         time,id,client,process,pid,transport,name,type,class,flags,source,rule,rcode,answers,upstream,upstream_us,\
         duration_us,ede_code,ede_text,answer_kind\r\n
@@ -17,7 +17,7 @@ struct CSVLines: ~Copyable {
     private var places = PlaceTexts(.plain)
     private var processes = ProcessTexts(.plain)
     private var upstreams = UpstreamTexts([], .plain)
-    /// The cell at work.
+    /// The cell being written.
     private var cell = LineBuffer(capacity: 1024)
 
     mutating func setUpstreams(_ names: [String]) { upstreams = UpstreamTexts(names, .plain) }
@@ -77,7 +77,7 @@ struct CSVLines: ~Copyable {
         line.append("\r\n")
     }
 
-    /// `OWNER TTL CLASS TYPE RDATA` each, with `; ` between them.
+    /// `OWNER TTL CLASS TYPE RDATA` for each, separated by `; `.
     private mutating func appendAnswers(_ record: LookupRecord) {
         var cursor = record.answersStart
         for index in 0..<record.answers {
@@ -87,7 +87,7 @@ struct CSVLines: ~Copyable {
         }
     }
 
-    /// Moves the cell into the line, behind a comma: quoted where it must be.
+    /// Moves the cell into the line, after a comma, with quotes if needed.
     private mutating func endCell(_ line: inout LineBuffer) {
         line.append(UInt8(ascii: ","))
         let bytes = cell.bytes
@@ -97,7 +97,7 @@ struct CSVLines: ~Copyable {
         let isFormula =
             first == UInt8(ascii: "=") || first == UInt8(ascii: "+") || first == UInt8(ascii: "-")
             || first == UInt8(ascii: "@")
-        // Bytes below a blank are escaped in all texts: no line ends inside a cell.
+        // All texts escape control characters, so no cell contains a line end.
         let needsQuotes = bytes.contains { $0 == quote || $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: ";") }
         if needsQuotes { line.append(quote) }
         if isFormula { line.append(UInt8(ascii: "'")) }

@@ -1,9 +1,9 @@
 internal import Synchronization
 
-/// A process of this machine that asked.
+/// A process of this machine that sent a query.
 public struct ClientProcess: Sendable, Hashable, CustomStringConvertible {
     public var pid: Int32
-    /// The command's name: bytes from another program, at most 15 (proc(5), comm).
+    /// The command name: bytes that another program chose, at most 15 (proc(5), comm).
     public var command: String
 
     public init(pid: Int32, command: String) {
@@ -13,12 +13,13 @@ public struct ClientProcess: Sendable, Hashable, CustomStringConvertible {
 
     public var description: String { "\(command)[\(pid)]" }
 
-    // MARK: Numbers, which records carry
+    // MARK: Numbers used in records
 
-    /// Those that ask, and those that are read back from where they were kept: a month of these must not push those out.
+    /// Separate tables for processes that ask now and for those read back from the history: reading a month of history
+    /// must not push out current ones.
     private static let asking = Mutex(ProcessNumbers())
     private static let kept = Mutex(ProcessNumbers())
-    /// Tells the numbers of those that were kept.
+    /// Marks numbers of the second table.
     private static let keptMark: UInt32 = 1 << 31
 
     /// The number of a process in records; never 0.
@@ -33,11 +34,11 @@ public struct ClientProcess: Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-/// Processes by numbers, so many at once: after that the table starts anew, and what is older loses its name.
+/// Numbers processes, up to a limit; then it starts again, and older processes lose their names.
 struct ProcessNumbers {
     private var all: [ClientProcess] = []
     private var numbers: [ClientProcess: UInt32] = [:]
-    /// The number in front of the first of `all`.
+    /// One less than the number of the first process in `all`.
     private var base: UInt32 = 0
 
     static let most = 1 << 16
@@ -45,7 +46,7 @@ struct ProcessNumbers {
     mutating func number(of process: ClientProcess) -> UInt32 {
         if let number = numbers[process] { return number }
         if all.count == Self.most {
-            // Numbers are not used again soon: what is older must not get another's name.
+            // Numbers are not reused soon: an old record must not show another process's name.
             let next = base + UInt32(Self.most)
             self = ProcessNumbers()
             base = next > 1 << 30 ? 0 : next

@@ -1,19 +1,19 @@
 public import Platform
 import Upstream
 
-/// A message to or from upstream, as the bytes that travel through a ring of their own.
+/// A message to or from upstream, in the form in which it passes through a ring of its own.
 ///
-/// A view of memory that somebody else owns: good until the observer returns.
+/// A view of memory it does not own: valid until the observer returns.
 public struct ForwardedExchange: BitwiseCopyable {
     private let base: UnsafeRawPointer
 
-    /// Bytes of the longest message there is.
+    /// The longest possible message, in bytes.
     static let maximumMessageLength = 65_535
 
-    /// What tells it from lookups, which `LookupRecord` has; size, kind and time stand where they stand there.
+    /// Distinguishes it from lookups (`LookupRecord`); size, kind and time have the same offsets in both.
     static let kind: UInt8 = 3
 
-    /// Offsets. Native byte order: it never leaves the process.
+    /// Offsets. Native byte order: a record never leaves the process.
     private enum Field {
         static let size = 0  // UInt32, a multiple of 8
         static let kind = 4
@@ -36,16 +36,16 @@ public struct ForwardedExchange: BitwiseCopyable {
 
     // MARK: Reading
 
-    /// Microseconds since 1970 when the message left or came.
+    /// When the message was sent or received, in microseconds since 1970.
     public var time: UInt64 { load(Field.time) }
-    /// Microseconds since 1970 when the query left.
+    /// When the query was sent, in microseconds since 1970.
     public var queryTime: UInt64 { load(Field.sent) }
     public var isResponse: Bool { marks & Mark.response != 0 }
     public var transport: UpstreamTransport { UpstreamTransport(rawValue: load(Field.transport)) ?? .udp }
     public var server: SocketAddress { load(Field.server) }
-    /// Our end of it; nil where the system did not tell.
+    /// Our end of the exchange; nil if unknown.
     public var local: SocketAddress? { marks & Mark.local != 0 ? load(Field.local) : nil }
-    /// As it was sent or received: from a response, bytes that nobody has judged.
+    /// The bytes as sent or received; those of a response are unchecked.
     public var message: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: base + Field.end, count: Int(load(Field.messageLength) as UInt16))
     }
@@ -58,8 +58,8 @@ public struct ForwardedExchange: BitwiseCopyable {
 
     static func size(messageLength: Int) -> Int { (Field.end + messageLength + 7) & ~7 }
 
-    /// Writes one to `base`, 8-aligned, where `size` bytes are free. `clock` is added to the engine's time to make it
-    /// microseconds since 1970.
+    /// Writes one to `base`, 8-aligned, with `size` bytes. `clock` is added to the engine's time to get microseconds
+    /// since 1970.
     static func write(to base: UnsafeMutableRawPointer, size: Int, _ message: UpstreamMessage, clock: UInt64) {
         var marks: UInt8 = 0
         if message.received != nil { marks |= Mark.response }

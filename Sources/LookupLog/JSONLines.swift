@@ -2,7 +2,7 @@ import DNSWire
 import Lookup
 import Platform
 
-/// A lookup as one line of JSON: a contract with whoever reads the log.
+/// A lookup as one line of JSON: a stable format that programs rely on.
 struct JSONLines {
     private var clock = ClockText()
     private var places = PlaceTexts(.json)
@@ -71,7 +71,7 @@ struct JSONLines {
         } else {
             line.append("null")
         }
-        // Only where there is something to say: most lines have none of these.
+        // Optional members: most lines have none of them.
         if record.upstream != nil {
             line.append(",\"upstream_us\":")
             line.append(decimal: record.upstreamMicroseconds)
@@ -91,7 +91,7 @@ struct JSONLines {
         line.append("}\n")
     }
 
-    /// The line that says how many lookups have no line, and why where that is known.
+    /// Appends a line with the number of lookups that have no line, and the reason if known.
     mutating func append(lost count: UInt64, time: UInt64, reason: StaticString? = nil, to line: inout LineBuffer) {
         appendTime(time, to: &line)
         line.append("\",\"lost\":")
@@ -126,7 +126,7 @@ struct JSONLines {
         line.append(UInt8(ascii: "\""))
     }
 
-    /// Returns how many answers there are that the record does not hold.
+    /// Returns how many answers the record does not hold.
     private func appendAnswers(
         _ record: LookupRecord, _ message: UnsafeRawBufferPointer, name: Range<Int>, to line: inout LineBuffer
     ) -> Int {

@@ -1,12 +1,12 @@
 internal import Glibc
 
-/// Bytes of text that grow at the end and leave at the front: what a sink has formatted and not yet written.
+/// Text that grows at the end and is consumed at the front: what a sink has formatted but not yet written.
 ///
-/// Unchecked: its memory is its own, and it can't be copied.
+/// `@unchecked`: it owns its memory and can't be copied.
 struct LineBuffer: ~Copyable, @unchecked Sendable {
     private var memory: UnsafeMutablePointer<UInt8>
     private var capacity: Int
-    /// The first byte that has not left.
+    /// The first unconsumed byte.
     private var start = 0
     /// One past the last byte. Invariant: start <= end <= capacity; every append checks for room.
     private var end = 0
@@ -29,7 +29,7 @@ struct LineBuffer: ~Copyable, @unchecked Sendable {
         }
     }
 
-    /// Cuts the text back to its first `count` bytes.
+    /// Truncates the text to its first `count` bytes.
     mutating func cut(to count: Int) { end = min(end, start + max(count, 0)) }
 
     private mutating func makeRoom(_ more: Int) {
@@ -96,7 +96,7 @@ struct LineBuffer: ~Copyable, @unchecked Sendable {
         }
     }
 
-    /// The last `digits` digits of `value`, with zeros in front.
+    /// The last `digits` digits of `value`, with leading zeros.
     mutating func append(decimal value: UInt32, digits: Int) {
         if capacity - end < digits { makeRoom(digits) }
         var rest = value
@@ -139,7 +139,7 @@ struct LineBuffer: ~Copyable, @unchecked Sendable {
             append("::ffff:")
             return append(ipv4: UInt32(truncatingIfNeeded: low))
         }
-        // The first of the longest runs of two zero groups or more is left out.
+        // The first of the longest runs of at least two zero groups is omitted.
         var best = (start: 8, length: 1)
         var run = 0
         for index in 0..<8 {

@@ -1,10 +1,11 @@
 internal import Synchronization
 
-/// Lookups as they happen, for those who watch: lines of text, JSON or CSV, each subscriber with a filter of its own.
+/// Lookups as they happen, for subscribers: lines of text, JSON or CSV, each subscriber with its own filter.
 ///
-/// Costs one look at a number while nobody watches. A watcher that does not keep up loses lines, and is told how many.
+/// Without subscribers it costs one atomic read per lookup. A subscriber that does not keep up loses lines, and is told
+/// how many.
 public final class LiveLookups: LookupObserver {
-    /// Whole lines, each with its newline, and each line's number in the log; 0 for a line that tells of a loss.
+    /// Whole lines with newlines, and each line's number in the log; 0 for a line that reports a loss.
     public struct Lines: Sendable {
         public let bytes: [UInt8]
         public let ids: [UInt64]
@@ -16,7 +17,7 @@ public final class LiveLookups: LookupObserver {
             hold = Hold(waiting, bytes.count + Waiting.overhead)
         }
 
-        /// Only the lines after number `last`: those before are known from the history.
+        /// Only lines after number `last`; earlier ones are known from the history.
         public func after(_ last: UInt64) -> [UInt8] {
             guard let first = ids.first(where: { $0 > 0 }), first <= last else { return bytes }
             var kept: [UInt8] = []
@@ -27,14 +28,14 @@ public final class LiveLookups: LookupObserver {
         }
     }
 
-    /// Bytes that wait for one watcher.
+    /// Bytes that wait for one subscriber.
     fileprivate final class Waiting: Sendable {
         let bytes = Atomic<Int>(0)
-        /// Of a piece, however small.
+        /// Added for each piece, however small.
         static let overhead = 256
     }
 
-    /// A piece's share of these, until the watcher has let go of it.
+    /// Counts a piece's bytes as waiting until the subscriber has released it.
     private final class Hold: Sendable {
         private let waiting: Waiting
         private let bytes: Int
@@ -48,26 +49,26 @@ public final class LiveLookups: LookupObserver {
         deinit { waiting.bytes.subtract(bytes, ordering: .relaxed) }
     }
 
-    /// Watches until the sequence is let go of.
+    /// Ends the subscription when it is released.
     public typealias Subscription = AsyncStream<Lines>
 
-    /// `@unchecked`: touched under the lock only.
+    /// `@unchecked`: accessed under the lock only.
     private final class Subscriber: @unchecked Sendable {
         let wants: @Sendable (LookupRecord) -> Bool
-        /// Lines in a second; what is beyond is counted.
+        /// The most lines per second; further ones are counted as lost.
         let rate: Int
         let continuation: AsyncStream<Lines>.Continuation
         let waiting = Waiting()
         var lines: LookupFormatter
         var ids: [UInt64] = []
-        /// Not told yet.
+        /// Lost lines not yet reported.
         var lost: UInt64 = 0
-        /// Told in the piece at work, which may get lost itself.
+        /// Lost lines reported in the current piece, which may itself get lost.
         var told: UInt64 = 0
         var second: UInt64 = 0
         var inSecond = 0
 
-        // Never inlined: the optimizer of Swift 6.3 fails at what it makes of it in `subscribe`.
+        // Never inlined: the optimizer of Swift 6.3 crashes on the inlined code in `subscribe`.
         @inline(never)
         init(
             _ form: LookupFormatter.Form, colors: Bool, rate: Int,
@@ -89,18 +90,19 @@ public final class LiveLookups: LookupObserver {
     private let state = Mutex(State())
     private let watchers = Atomic<Int>(0)
 
-    /// Bytes that wait for a watcher at most: while it is shown what was kept, what comes has to wait.
+    /// The most bytes waiting for a subscriber, who may still be reading the history.
     private static let mostWaiting = 2 << 20
     private static let pieceSize = 64 * 1024
-    /// Watchers at once.
+    /// The most subscribers.
     public static let most = 64
 
     public init() {}
 
-    /// Watches those lookups that `wants` takes, which is asked on the log thread; nil when too many watch already.
+    /// Subscribes to lookups that `wants` accepts, which is called on the log thread; nil if there are too many
+    /// subscribers.
     ///
     /// - Parameters:
-    ///   - rate: lines in a second; what is beyond is counted.
+    ///   - rate: the most lines per second; further ones are counted as lost.
     public func subscribe(
         _ form: LookupFormatter.Form, colors: Bool = false, rate: Int = 100_000,
         where wants: @escaping @Sendable (LookupRecord) -> Bool
@@ -128,7 +130,7 @@ public final class LiveLookups: LookupObserver {
 
     public func note(_ record: LookupRecord, id: UInt64) {
         guard watchers.load(ordering: .relaxed) > 0 else { return }
-        // Looked at under the lock, and not kept.
+        // Used under the lock only, not stored.
         nonisolated(unsafe) let record = record
         state.withLock { state in
             for subscriber in state.subscribers.values where subscriber.wants(record) {

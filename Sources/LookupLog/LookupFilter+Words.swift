@@ -6,21 +6,21 @@ import Lookup
 import Platform
 
 extension LookupFilter {
-    /// What a condition is about: the word in front of the colon.
+    /// The word before the colon: what a condition is about.
     public enum Kind: String, Sendable, Hashable, CaseIterable {
         case name, type, source, rcode, client, transport, since, until
     }
 
-    /// Why a text is no filter: what is wrong and how to mend it, one sentence.
+    /// Why a text is not a filter, and how to fix it: one sentence.
     public struct Problem: Error, Sendable, Hashable, CustomStringConvertible {
         public let description: String
         init(_ description: String) { self.description = description }
     }
 
-    /// Reads conditions with blanks between them: `type:HTTPS source:upstream since:10m`.
+    /// Reads conditions separated by blanks: `type:HTTPS source:upstream since:10m`.
     ///
-    /// A word without a kind means names that hold it; with `*` in it, names that fit it. `KIND:A,B` is one or the other.
-    /// - Parameter now: where `since` and `until` count from, microseconds since 1970.
+    /// A word without a kind matches names that contain it; one with `*` is a pattern. `KIND:A,B` means A or B.
+    /// - Parameter now: the time that `since` and `until` are relative to, in microseconds since 1970.
     public init(words: String, now: UInt64 = Self.now) throws(Problem) {
         self.init()
         for word in words.split(whereSeparator: \.isWhitespace) {
@@ -45,7 +45,7 @@ extension LookupFilter {
         }
     }
 
-    /// Adds a condition, or several with commas between them, as they stand behind the colon.
+    /// Adds the comma-separated conditions that follow a colon.
     public mutating func add(
         _ kind: Kind, _ values: some StringProtocol, now: UInt64 = Self.now
     ) throws(Problem) {
@@ -56,7 +56,7 @@ extension LookupFilter {
         for part in parts { try add(kind, one: String(part), now) }
     }
 
-    /// Conditions of a filter at most: each of them is asked of every lookup, or of every name that is kept.
+    /// The most conditions: each is checked for every lookup, or for every stored name.
     private static let most = 64
 
     private func checkRoom(for text: String) throws(Problem) {
@@ -73,7 +73,7 @@ extension LookupFilter {
         try checkRoom(for: text)
         switch kind {
         case .name:
-            // Names are kept as they were asked for: as A-labels.
+            // Names are stored as they were asked: as A-labels.
             do { names.append(try NamePattern(InternationalName.toASCII(text) ?? text)) } catch {
                 throw Problem("\(quoted(text.utf8)) is no name: \(error)")
             }
@@ -111,7 +111,7 @@ extension LookupFilter {
     private static let codeWords = (0...23).map { ResponseCode(rawValue: $0).description }.filter {
         !$0.hasPrefix("RCODE")
     }
-    /// In capitals, as all words are compared.
+    /// In upper case, for comparison.
     private static let kindWords = AnswerKind.allCases.compactMap { kind in
         kind.word.map { (word: "\($0)".uppercased(), kind: kind) }
     }
@@ -146,7 +146,7 @@ extension LookupFilter {
         return UInt64(time.tv_sec) * 1_000_000 + UInt64(time.tv_nsec) / 1000
     }
 
-    /// `10m` before `now`, `2026-11-23`, `2026-11-23T17:00[:00[.123]]`; with `Z` in UTC, else where this machine is.
+    /// `10m` (before `now`), `2026-11-23`, `2026-11-23T17:00[:00[.123]]`; in UTC with `Z`, else in local time.
     static func time(_ text: String, _ now: UInt64) throws(Problem) -> UInt64 {
         if let back = duration(text) { return now - min(back, now) }
         if let time = moment(text) { return time }
@@ -155,7 +155,7 @@ extension LookupFilter {
         )
     }
 
-    /// Microseconds: numbers with units, the larger first or not: `1h30m`.
+    /// Microseconds: numbers with units, in any order: `1h30m`.
     private static func duration(_ text: String) -> UInt64? {
         var sum: UInt64 = 0
         var number: UInt64?
@@ -177,7 +177,7 @@ extension LookupFilter {
             }
             guard let value = number, value < 1 << 30 else { return nil }
             let seconds = value * factor
-            // 34,000 years: what is longer is no time, and does not fit either.
+            // 34,000 years: longer ones make no sense and would overflow.
             guard seconds < 1 << 40 else { return nil }
             sum += seconds * 1_000_000
             guard sum < 1 << 62 else { return nil }
@@ -188,7 +188,7 @@ extension LookupFilter {
 
     private static func moment(_ text: String) -> UInt64? {
         var rest = text[...]
-        /// The next `digits` digits, with `mark` in front of them.
+        /// Reads the next `digits` digits, after `mark`.
         func number(_ mark: Character?, _ digits: Int, _ range: ClosedRange<Int32>) -> Int32? {
             if let mark {
                 guard rest.first == mark else { return nil }
@@ -234,7 +234,7 @@ extension LookupFilter {
             guard rest.isEmpty else { return nil }
             seconds = mktime(&parts)
         }
-        // The 31st of February would have become a day in March.
+        // timegm and mktime turn 31 February into a day in March; reject such dates.
         guard seconds >= 0, parts.tm_mday == wanted.tm_mday || wanted.tm_sec == 60 else { return nil }
         return UInt64(seconds) * 1_000_000 + microseconds
     }
@@ -243,7 +243,7 @@ extension LookupFilter {
 extension LookupFilter.Kind: CustomStringConvertible {
     public var description: String { rawValue }
 
-    /// Values that are often meant, for completion.
+    /// Common values, for completion.
     public var usualValues: [String] {
         switch self {
         case .type: ["A", "AAAA", "HTTPS", "CNAME", "MX", "TXT", "PTR"]

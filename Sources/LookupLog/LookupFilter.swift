@@ -2,23 +2,23 @@ public import DNSWire
 public import Lookup
 public import Platform
 
-/// Which lookups are meant: of several conditions of one kind one has to hold, of the kinds all.
+/// Selects lookups: at least one condition of each kind must hold.
 ///
-/// People write it as words (`LookupFilter+Words.swift`); the log thread asks it of every lookup that somebody watches,
-/// and the history of every one that it holds.
+/// Users write it as words (`LookupFilter+Words.swift`). The log thread checks every lookup against subscribers'
+/// filters, and the history all that it stores.
 public struct LookupFilter: Sendable, Hashable {
-    /// What the client was told: a response code, or what became of the lookup (`NODATA`, `referral` and so on).
+    /// The result of a lookup: a response code, or a kind (`NODATA`, `referral` and so on).
     public enum Code: Sendable, Hashable {
         case code(ResponseCode)
         case kind(AnswerKind)
     }
 
-    /// Who asked.
+    /// A client.
     public enum Client: Sendable, Hashable {
-        /// Any port of it.
+        /// The address with any port.
         case address(SocketAddress)
         case process(Int32)
-        /// The command's name in lower case; `*` is any bytes.
+        /// The command's name in lower case; `*` matches any bytes.
         case command([UInt8])
     }
 
@@ -33,12 +33,12 @@ public struct LookupFilter: Sendable, Hashable {
     /// Microseconds since 1970: lookups before this time.
     public var until: UInt64?
 
-    /// Every lookup.
+    /// Matches every lookup.
     public init() {}
 
     public var isEmpty: Bool { self == LookupFilter() }
 
-    /// Whether the lookup is meant. Does not allocate.
+    /// Whether the filter selects the lookup. Does not allocate.
     public func matches(_ record: LookupRecord) -> Bool {
         if let since, record.time < since { return false }
         if let until, record.time >= until { return false }
@@ -81,7 +81,7 @@ public struct LookupFilter: Sendable, Hashable {
         return false
     }
 
-    /// Whether a client of this address and process is meant.
+    /// Whether the filter selects this client address and process.
     public func matches(client address: SocketAddress, _ process: ClientProcess?) -> Bool {
         clients.contains { client in
             if case .address(let wanted) = client { return Self.same(wanted, address) }

@@ -1,4 +1,4 @@
-/// Lookups as text outside of the log: for what is read back, exported, or sent to whoever watches.
+/// Formats lookups outside the log: read from the history, exported, or sent to subscribers.
 public struct LookupFormatter: ~Copyable {
     public enum Form: String, Sendable, Hashable, CaseIterable { case text, json, csv }
 
@@ -9,8 +9,8 @@ public struct LookupFormatter: ~Copyable {
     private var csv = CSVLines()
 
     /// - Parameters:
-    ///   - colors: text form: a colour for the source.
-    ///   - upstreams: the servers that answers come from, in the order of `LookupRecord.upstream`.
+    ///   - colors: in text form, colours the source.
+    ///   - upstreams: the upstream servers, in the order of `LookupRecord.upstream`.
     public init(_ form: Form, colors: Bool = false, upstreams: [String] = []) {
         self.form = form
         text = TextLines(colors: colors)
@@ -25,12 +25,12 @@ public struct LookupFormatter: ~Copyable {
         }
     }
 
-    /// The first line of CSV; nothing in the other forms.
+    /// Appends the header line of CSV; nothing in other forms.
     public mutating func appendHeader() {
         if form == .csv { lines.append(CSVLines.header) }
     }
 
-    /// - Parameter id: the number that the line shows.
+    /// - Parameter id: the number shown on the line.
     public mutating func append(_ record: LookupRecord, id: UInt64) {
         switch form {
         case .text: text.append(record, to: &lines)
@@ -39,10 +39,10 @@ public struct LookupFormatter: ~Copyable {
         }
     }
 
-    /// With the number that the log gave it.
+    /// Appends it with the number it has in the log.
     public mutating func append(_ lookup: StoredLookup) { lookup.withRecord { append($0, id: lookup.number) } }
 
-    /// The line that says how many lookups are missing; CSV has none.
+    /// Appends a line with the number of missing lookups; CSV has none.
     public mutating func append(lost count: UInt64, time: UInt64, reason: StaticString? = nil) {
         switch form {
         case .text: text.append(lost: count, time: time, reason: reason, to: &lines)
@@ -51,10 +51,10 @@ public struct LookupFormatter: ~Copyable {
         }
     }
 
-    /// How much there is.
+    /// The number of bytes collected.
     public var count: Int { lines.count }
 
-    /// Calls `body` with all that was appended since the last time.
+    /// Calls `body` with everything appended since the last time.
     public mutating func take<Result, Failure: Error>(
         _ body: (UnsafeRawBufferPointer) throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -62,6 +62,6 @@ public struct LookupFormatter: ~Copyable {
         return try body(lines.bytes)
     }
 
-    /// All that was appended since the last time.
+    /// Everything appended since the last time.
     public mutating func take() -> [UInt8] { take { Array($0) } }
 }

@@ -2,13 +2,13 @@ internal import Glibc
 internal import Platform
 internal import Synchronization
 
-/// Every lookup with the reason for its answer, written to the sinks by one thread of its own.
+/// Every lookup with the reason for its answer, written to sinks on a thread of its own.
 ///
-/// Serving threads each fill a ring (`makeRing`) and never format, write or wait. The log thread drains the rings, puts
-/// their records in the order of time, numbers them from 1, and hands them to the sinks. A lookup that finds its ring
-/// full, or whose line a sink can't take, is counted in `lost`, and the count becomes a line of the log.
+/// Each serving thread fills a ring (`makeRing`) and never formats, writes or waits. The log thread drains the rings,
+/// merges their records by time, numbers them from 1, and passes them to the sinks. Lookups that don't fit into a ring,
+/// or whose line a sink can't take, are counted in `lost`; a line of the log reports the count.
 public final class LookupLog: Sendable {
-    /// What the log thread and the others share.
+    /// State shared by the log thread and others.
     private let shared: Shared
     private let ringCapacity: Int
     private let thread = Mutex(ThreadState())
@@ -19,13 +19,13 @@ public final class LookupLog: Sendable {
         var running: WorkerThread?
     }
 
-    /// Opens the sinks, so that what is wrong with one is known before serving starts.
+    /// Opens the sinks, so that errors are known before serving starts.
     ///
     /// - Parameters:
-    ///   - observers: who else is told, on the log thread.
-    ///   - ringCapacity: bytes for each serving thread, rounded up to a power of two. Half of it should hold what
-    ///     comes in a few milliseconds; a lookup takes 120 to 300 bytes.
-    ///   - report: told once when a sink fails and once when it works again; a sentence for the operator.
+    ///   - observers: get each lookup too, on the log thread.
+    ///   - ringCapacity: bytes per serving thread, rounded up to a power of two. Half of it should hold the lookups
+    ///     of a few milliseconds; a lookup takes 120 to 300 bytes.
+    ///   - report: called with a sentence for the operator when a sink fails, and when it works again.
     public init(
         sinks: [LookupSink], observers: [any LookupObserver] = [], ringCapacity: Int = 1 << 20,
         report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
@@ -37,7 +37,7 @@ public final class LookupLog: Sendable {
 
     deinit { stop() }
 
-    /// A ring for a serving thread, which is the only one that may append to it. From any thread.
+    /// Makes a ring for a serving thread; only that thread may append to it. From any thread.
     public func makeRing() -> LookupRing {
         let ring = LookupRing(
             capacity: ringCapacity, bell: shared.bell, clients: shared.attribution?.makeQueue())
@@ -46,7 +46,7 @@ public final class LookupLog: Sendable {
         return ring
     }
 
-    /// A ring for the thread that speaks with upstream; nil when no observer wants to know what is said there.
+    /// Makes a ring for the forwarding thread; nil if no observer wants exchanges with upstream.
     public func makeExchangeRing() -> LookupRing? {
         guard shared.wantsExchanges else { return nil }
         let ring = LookupRing(capacity: ringCapacity, bell: shared.bell, isForExchanges: true)
@@ -55,13 +55,13 @@ public final class LookupLog: Sendable {
         return ring
     }
 
-    /// Names the servers that answers come from, in the order of `Decision.upstream`: `ADDR:PORT` each.
+    /// Names the upstream servers, in the order of `Decision.upstream`: `ADDR:PORT` each.
     public func setUpstreams(_ names: [String]) {
         shared.upstreams.withLock { $0 = names }
         shared.upstreamsSet.add(1, ordering: .releasing)
     }
 
-    /// Starts the log thread; what was appended before is not lost. Once.
+    /// Starts the log thread; records appended before are kept. Call it once.
     public func start() {
         thread.withLock { state in
             guard state.isReady else { return }
@@ -86,23 +86,23 @@ public final class LookupLog: Sendable {
         running.join()
     }
 
-    /// Has sinks and observers open their files again by their paths: after a log rotation has renamed them.
+    /// Makes sinks and observers reopen their files by path, after a log rotation has renamed them.
     public func reopen() {
         shared.reopening.store(true, ordering: .releasing)
         shared.bell.poke()
     }
 
-    /// Lookups that have no line in some sink, since the start.
+    /// Lookups missing from at least one sink, since the start.
     public var lost: UInt64 { shared.lost.load(ordering: .relaxed) }
 
-    /// Lookups that were handed to the sinks, since the start.
+    /// Lookups passed to the sinks, since the start.
     public var count: UInt64 { shared.count.load(ordering: .relaxed) }
 
-    /// Returns when all that was appended before this call has been handed on; after a second at the latest.
+    /// Returns once everything appended before this call has been passed on; after a second at the latest.
     public func catchUp() async {
         let start = shared.rounds.load(ordering: .acquiring)
         for _ in 0..<500 {
-            // The round that is under way may have looked at the rings already; the next one has not.
+            // The current round may already have read the rings; the next one has not.
             if shared.rounds.load(ordering: .acquiring) >= start + 2 { return }
             shared.bell.poke()
             do { try await Task.sleep(for: .milliseconds(2)) } catch { return }
@@ -115,9 +115,9 @@ public final class LookupLog: Sendable {
     }
 }
 
-/// The log thread: its work, and what others tell it.
+/// The log thread's work, and what other threads tell it.
 ///
-/// Unchecked: `writers` and `lanes` belong to the log thread alone once it runs, and nobody touches them before.
+/// `@unchecked`: `writers` and `lanes` belong to the log thread once it runs; nothing uses them before.
 private final class Shared: @unchecked Sendable {
     let bell: Bell
     let rings = Mutex<[LookupRing]>([])
@@ -128,15 +128,15 @@ private final class Shared: @unchecked Sendable {
     let reopening = Atomic<Bool>(false)
     let lost = Atomic<UInt64>(0)
     let count = Atomic<UInt64>(0)
-    /// How often all rings have been looked at and what was there was handed on.
+    /// How often all rings were read and their records passed on.
     let rounds = Atomic<Int>(0)
     let wantsExchanges: Bool
     private var writers: Writers
     let attribution: ProcessAttribution?
 
-    /// How long lines gather under load, in milliseconds.
+    /// How long lines collect under load, in milliseconds.
     private static let nap: Int32 = 4
-    /// How long until a sink that failed is tried again, in milliseconds.
+    /// How long until a failed sink is tried again, in milliseconds.
     private static let retry: Int32 = 500
 
     init(writers: consuming Writers) throws(SystemError) {
@@ -151,14 +151,14 @@ private final class Shared: @unchecked Sendable {
         var knownUpstreams = 0
         var id: UInt64 = 0
         while true {
-            // Read first: what was appended before is then drained below.
+            // Read this first: whatever was appended before is drained below.
             let isLast = stopping.load(ordering: .acquiring)
             let isReopening = reopening.exchange(false, ordering: .acquiringAndReleasing)
             if lanes.count != ringsMade.load(ordering: .acquiring) {
                 rings.withLock { all in for ring in all[lanes.count...] { lanes.append(Lane(ring)) } }
             }
             for index in lanes.indices { lanes[index].refresh() }
-            // After the look at the rings: the names that their records need are known by then.
+            // After reading the rings: the names that their records need are set by now.
             if knownUpstreams != upstreamsSet.load(ordering: .acquiring) {
                 knownUpstreams = upstreamsSet.load(ordering: .acquiring)
                 writers.setUpstreams(upstreams.withLock { $0 })
@@ -184,7 +184,7 @@ private final class Shared: @unchecked Sendable {
         }
     }
 
-    /// Hands all records that the lanes have seen to the sinks, by time; whether there were any.
+    /// Passes all records that the lanes have seen to the sinks, by time; returns whether there were any.
     private func drain(_ lanes: inout [Lane], _ id: inout UInt64) -> Bool {
         if lanes.contains(where: \.hasRecord) { attribution?.settle() }
         var some = false
@@ -229,13 +229,13 @@ private final class Shared: @unchecked Sendable {
     }
 }
 
-/// One ring as the log thread sees it.
+/// The log thread's view of one ring.
 private struct Lane {
     private let ring: LookupRing
     private var position = 0
     private var limit = 0
     private var lost: UInt64 = 0
-    /// The time of `record`, looked at once.
+    /// The time of `record`, read once.
     private(set) var time: UInt64 = 0
 
     init(_ ring: LookupRing) { self.ring = ring }
@@ -257,7 +257,7 @@ private struct Lane {
         settle()
     }
 
-    /// Steps over the gap before the ring's end.
+    /// Skips the gap before the ring's end.
     private mutating func settle() {
         while position < limit, record.isGap { position += record.size }
         if position < limit { time = record.time }
@@ -275,7 +275,7 @@ private struct Writers: ~Copyable {
     private var all: [WriterBox] = []
     private let observers: [any LookupObserver]
 
-    /// A place for a writer in an array, which can't hold what is not copyable.
+    /// Boxes a writer, because an array can't hold noncopyable values.
     private final class WriterBox {
         var writer: SinkWriter
         init(_ writer: consuming SinkWriter) { self.writer = writer }
@@ -288,7 +288,7 @@ private struct Writers: ~Copyable {
         for sink in sinks { all.append(WriterBox(try SinkWriter(sink, report: report))) }
     }
 
-    /// Returns how many lines were lost by it.
+    /// Returns the number of lines lost.
     mutating func append(_ record: LookupRecord, id: UInt64) -> UInt64 {
         var lost: UInt64 = 0
         for box in all { lost += box.writer.append(record, id: id) }
@@ -335,7 +335,7 @@ private struct Writers: ~Copyable {
 
     var wantRetry: Bool { all.contains { $0.writer.wantsRetry } }
 
-    /// Waits for the bell, for a slow reader, or for the time to pass; -1 is for ever.
+    /// Waits for the bell, for a slow reader, or for the timeout; -1 waits for ever.
     func wait(_ bell: Bell, milliseconds: Int32) {
         var waits = [pollfd(fd: bell.descriptor, events: Int16(POLLIN), revents: 0)]
         for box in all where box.writer.waitsFor >= 0 {

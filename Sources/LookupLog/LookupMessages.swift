@@ -1,13 +1,14 @@
 internal import DNSWire
 import Platform
 
-/// Query and response as messages once more, for those who want bytes: dnstap and packet captures.
+/// Rebuilds query and response messages from a record, for dnstap and packet captures.
 ///
-/// A record holds the response's header, question and records as they were sent, and of the query what was read of it.
-/// Rebuilt are: the whole query (ID, flags, question, OPT without options), and the response's OPT (without reason, cookie,
-/// keepalive, NSID and padding). What is told of EDNS is its payload size, DO, the extended RCODE and the extended error.
+/// A record holds the response's header, question and records as sent, but of the query only what was parsed. Rebuilt
+/// are the whole query (ID, flags, question, OPT without options) and the response's OPT (without reason, cookie,
+/// keepalive, NSID and padding). Of EDNS, the rebuilt messages show payload size, DO, extended RCODE and extended
+/// error.
 extension LookupRecord {
-    /// Appends the query. Its EDNS version is not kept and 0.
+    /// Appends the query. Its EDNS version is not stored and shown as 0.
     func appendQuery(to bytes: inout LineBuffer) {
         bytes.append(word: messageID)
         bytes.append(word: flags.rawValue)
@@ -22,8 +23,8 @@ extension LookupRecord {
         bytes.append(word: 0)
     }
 
-    /// Appends the response as the client got it: without records where it was told to come back over TCP. Where the
-    /// record holds not all of a long one, what is missing is left out, and TC says so.
+    /// Appends the response as the client got it: a truncated one without records. If the record has only part of a
+    /// long response, the rest is left out and TC is set.
     func appendResponse(to bytes: inout LineBuffer) {
         let message = message
         var flags = Header.Flags(rawValue: responseFlags)
@@ -47,10 +48,10 @@ extension LookupRecord {
         if let payloadSize { appendResponseOPT(payloadSize, length: end, to: &bytes) }
     }
 
-    /// Steps over `count` records of a section; false when one of them is not there as a whole.
+    /// Skips `count` records of a section; false if one of them is incomplete.
     private func walk(_ count: UInt16, _ whole: inout UInt16, _ end: inout Int) -> Bool {
         while whole < count {
-            // Its name, which may lead anywhere in front of it, must not need what may be cut off behind it.
+            // The record's name, which may point anywhere before it, must not depend on bytes that may be cut off.
             guard let record = MessageReader.record(message, at: end),
                 MessageReader.endOfName(UnsafeRawBufferPointer(rebasing: message[..<record.end]), at: end) != nil
             else { return false }
@@ -60,13 +61,13 @@ extension LookupRecord {
         return true
     }
 
-    /// The OPT that the response was given, as far as the record tells; `length` is what stands in front of it.
+    /// The response's OPT, as far as the record has it; `length` is the length of what precedes it.
     private func appendResponseOPT(_ payloadSize: UInt16, length: Int, to bytes: inout LineBuffer) {
         let code = responseCode?.rawValue ?? 0
         bytes.appendOPT(
             payloadSize: UInt16(EDNS.payloadSize), extendedCode: UInt8(truncatingIfNeeded: code >> 4),
             dnssecOK: dnssecOK)
-        // Room is measured as it was when the response was made: what has none is left out.
+        // The same limit as for the response: parts that did not fit are left out.
         let limit = transport == .udp ? min(Int(payloadSize), EDNS.payloadSize) : 65_535
         let room = limit - length - EDNS.optLength
         guard let error = extendedError, room >= 6 else { return bytes.append(word: 0) }
@@ -90,7 +91,7 @@ extension LookupRecord {
         return base.readUInt16(2)
     }
 
-    /// QNAME, QTYPE and QCLASS; empty when there was none that could be read.
+    /// QNAME, QTYPE and QCLASS; empty if there was no readable question.
     private var question: UnsafeRawBufferPointer {
         guard hasQuestion, message.count >= answersStart else { return UnsafeRawBufferPointer(start: nil, count: 0) }
         return UnsafeRawBufferPointer(rebasing: message[Header.length..<answersStart])
@@ -98,19 +99,19 @@ extension LookupRecord {
 }
 
 extension LineBuffer {
-    /// Two bytes, in the network's order.
+    /// Two bytes in network byte order.
     mutating func append(word: UInt16) {
         append(UInt8(truncatingIfNeeded: word >> 8))
         append(UInt8(truncatingIfNeeded: word))
     }
 
-    /// Four bytes, in the network's order.
+    /// Four bytes in network byte order.
     mutating func append(long: UInt32) {
         append(word: UInt16(truncatingIfNeeded: long >> 16))
         append(word: UInt16(truncatingIfNeeded: long))
     }
 
-    /// An OPT record up to its TTL; the length of its options and they themselves follow.
+    /// An OPT record up to its TTL; the caller appends the options with their length.
     ///
     /// - RFC: 6891 6.1.2.
     fileprivate mutating func appendOPT(payloadSize: UInt16, extendedCode: UInt8, dnssecOK: Bool) {

@@ -1,33 +1,33 @@
-/// Whoever else wants to know of each lookup: the history, the totals, live views.
+/// Gets each lookup: the history, the totals, live views.
 ///
-/// All of it is called on the log thread, one call after the other, in the order of time. Nothing here may wait: what
-/// takes time is handed to a thread of the observer's own, within a bound, and what is beyond the bound is counted.
+/// All methods are called on the log thread, one at a time, in order of time. They must not block: slow work goes to
+/// the observer's own thread, through a bounded queue, and what exceeds the bound is counted.
 public protocol LookupObserver: AnyObject, Sendable {
-    /// One lookup. The record is good until the call returns.
+    /// One lookup. The record is valid during the call.
     func note(_ record: LookupRecord, id: UInt64)
 
-    /// So many lookups never reached the log thread. `time` is in microseconds since 1970.
+    /// `count` lookups never reached the log thread. `time` is in microseconds since 1970.
     func note(lost count: UInt64, time: UInt64)
 
-    /// Messages to and from upstream are wanted, too. Asked once, before the first of them.
+    /// Whether it also wants messages to and from upstream. Asked once, before the first of them.
     var wantsExchanges: Bool { get }
 
-    /// One message to or from upstream. It is good until the call returns.
+    /// One message to or from upstream. It is valid during the call.
     func noteExchange(_ exchange: ForwardedExchange)
 
-    /// So many of them never reached the log thread.
+    /// `count` exchanges never reached the log thread.
     func noteExchanges(lost count: UInt64)
 
-    /// The servers that answers come from, in the order of `LookupRecord.upstream`: `ADDR:PORT` each.
+    /// The upstream servers, in the order of `LookupRecord.upstream`: `ADDR:PORT` each.
     func setUpstreams(_ names: [String])
 
-    /// All that had come has been noted: what gathers can go on its way.
+    /// Everything received so far has been noted: send what was collected.
     func flush()
 
-    /// Files are to be opened again by their paths: a rotation may have renamed them.
+    /// Reopen files by path: a rotation may have renamed them.
     func reopen()
 
-    /// Nothing comes any more: write what is there.
+    /// Nothing more will come: write the rest.
     func finish()
 }
 

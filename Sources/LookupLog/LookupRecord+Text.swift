@@ -1,7 +1,7 @@
 public import DNSWire
 import Lookup
 
-/// Parts of a record as text, for those who lay them out by themselves: as they stand in the lines of the log.
+/// Parts of a record as text, as in the lines of the log, for callers with their own layout.
 extension LookupRecord {
     /// One record of the answer section.
     public struct Answer: Sendable, Hashable {
@@ -12,17 +12,17 @@ extension LookupRecord {
         public let line: String
     }
 
-    /// The name that was asked for; empty where there was no question that could be read.
+    /// The QNAME; empty if there was no readable question.
     public var nameText: String {
         hasQuestion ? Self.text { $0.append(nameIn: message, at: Header.length, .plain) } : ""
     }
 
-    /// The name of a hop of the chain.
+    /// The name of a hop in the chain.
     public func hopNameText(_ index: Int) -> String {
         Self.text { $0.append(nameIn: message, at: Int(hop(index).nameOffset), .plain) }
     }
 
-    /// The answers that `message` holds whole.
+    /// The answers that `message` holds completely.
     public var answerTexts: [Answer] {
         var found: [Answer] = []
         var cursor = answersStart
@@ -42,7 +42,7 @@ extension LookupRecord {
         return words
     }
 
-    /// What the extended error says: its own text where it has one.
+    /// The extended error's own text, or else its name.
     public var extendedErrorText: String? {
         extendedError.map { error in
             extendedText.isEmpty ? error.description : String(decoding: extendedText, as: UTF8.self)

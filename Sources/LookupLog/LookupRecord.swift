@@ -2,15 +2,15 @@ public import DNSWire
 public import Lookup
 public import Platform
 
-/// What is known of one lookup, as the bytes that travel through a ring: the one definition of what is in a record.
+/// One lookup in the form in which it passes through a ring: the one definition of a record.
 ///
-/// A view of memory that somebody else owns: in a sink, good until the sink returns. The serving thread copies and
-/// never formats; whoever reads walks the message here, which came from a query or from upstream, and is trusted with
-/// nothing: every offset is checked against what was copied.
+/// A view of memory it does not own: in a sink, valid until the sink returns. The serving thread only copies. The
+/// message comes from a query or from upstream and is not trusted: readers here check every offset against the copied
+/// length.
 public struct LookupRecord: BitwiseCopyable {
     let base: UnsafeRawPointer
 
-    /// Bytes of the response that are kept: enough for every answer that fits a datagram.
+    /// Bytes of the response that are kept: enough for any answer that fits a datagram.
     public static let maximumMessageLength = 4096
     /// Bytes of the largest record.
     static let maximumSize = Field.end + Decision.maximumHops * hopSize + maximumTextLength + maximumMessageLength + 8
@@ -57,7 +57,7 @@ public struct LookupRecord: BitwiseCopyable {
     }
 
     enum Kind {
-        /// Fills the end of a ring: no record.
+        /// Fills the end of a ring; not a record.
         static let gap: UInt8 = 0
         static let lookup: UInt8 = 1
         static let exchange = ForwardedExchange.kind
@@ -65,10 +65,10 @@ public struct LookupRecord: BitwiseCopyable {
 
     // MARK: Reading
 
-    /// The whole record, to be copied: what is 8-aligned and holds the same bytes is the same record.
+    /// The whole record, for copying: an 8-aligned copy of these bytes is the same record.
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: size) }
 
-    /// A record that stands in a copy; nil when none fits there. `memory` is 8-aligned.
+    /// A record in a copy; nil if the memory can't hold one. `memory` is 8-aligned.
     public init?(copiedTo memory: UnsafeRawBufferPointer) {
         guard let base = memory.baseAddress, memory.count >= Field.end else { return nil }
         self.init(base: base)
@@ -77,40 +77,40 @@ public struct LookupRecord: BitwiseCopyable {
 
     init(base: UnsafeRawPointer) { self.base = base }
 
-    /// Microseconds since 1970 when the query came in.
+    /// When the query arrived, in microseconds since 1970.
     public var time: UInt64 { load(Field.time) }
     public var client: SocketAddress { base.load(fromByteOffset: Field.client, as: SocketAddress.self) }
     public var transport: Transport { Transport(rawValue: load(Field.transport)) ?? .udp }
-    /// What became of it.
+    /// The kind of result.
     public var answerKind: AnswerKind { AnswerKind(rawValue: load(Field.answerKind)) ?? .answer }
-    /// The message was not answered: a response, or too short for a query.
+    /// The message got no answer: it was a response, or too short for a query.
     public var isDropped: Bool { answerKind == .dropped }
     /// The query's flags.
     public var flags: Header.Flags { Header.Flags(rawValue: load(Field.flags)) }
     /// DO=1.
     public var dnssecOK: Bool { marks.contains(.dnssecOK) }
-    /// There was a question that could be read: name, type and class mean something.
+    /// There was a readable question: name, type and class are valid.
     public var hasQuestion: Bool { questionLength > 0 }
     public var type: RecordType { RecordType(rawValue: load(Field.type)) }
     public var recordClass: RecordClass { RecordClass(rawValue: load(Field.recordClass)) }
-    /// Bytes that the client takes over UDP, as its OPT record says; nil: it sent none.
+    /// The UDP payload size in the client's OPT record; nil if it sent none.
     public var payloadSize: UInt16? {
         let size: UInt16 = load(Field.payloadSize)
         return size == 0 ? nil : size
     }
-    /// The process that asked, where it is of this machine and could be found.
+    /// The process that asked, if it is on this machine and was found.
     public var process: ClientProcess? { ClientProcess.at(processNumber) }
-    /// Zero: not known.
+    /// 0: unknown.
     var processNumber: UInt32 { load(Field.process) }
     public var source: SourceKind { SourceKind(rawValue: load(Field.source)) ?? .none }
     public var place: Place { base.load(fromByteOffset: Field.place, as: Place.self) }
-    /// What the client was told; nil when it was told nothing.
+    /// The response code the client got; nil if it got no response.
     public var responseCode: ResponseCode? { isDropped ? nil : ResponseCode(rawValue: load(Field.responseCode)) }
     /// An override hides the records of this type.
     public var isMasked: Bool { marks.contains(.masked) }
-    /// The client was told to come back over TCP; `answers` are what was found.
+    /// The client was told to retry over TCP; `answers` says what was found.
     public var isTruncated: Bool { marks.contains(.truncated) }
-    /// Index of the upstream that gave the answer; nil when none did.
+    /// Index of the upstream server that answered; nil if none did.
     public var upstream: Int? {
         let index: Int16 = load(Field.upstream)
         return index < 0 ? nil : Int(index)
@@ -124,14 +124,14 @@ public struct LookupRecord: BitwiseCopyable {
     public var extendedError: ExtendedError? {
         marks.contains(.extendedError) ? ExtendedError(rawValue: load(Field.extendedError)) : nil
     }
-    /// The text that goes with `extendedError`: bytes of printable ASCII.
+    /// The text of `extendedError`: printable ASCII.
     public var extendedText: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: base + textStart, count: textLength)
     }
-    /// Records in the answer section, of which `message` may hold fewer.
+    /// Records in the answer section; `message` may hold fewer.
     public var answers: Int { Int(load(Field.answers) as UInt16) }
 
-    /// Names of the chain with who answered for them; 0 or at least 2.
+    /// Names of the chain with their sources; 0 or at least 2.
     public var hopCount: Int { Int(load(Field.hopCount) as UInt8) }
 
     public func hop(_ index: Int) -> Decision.Hop {
@@ -142,22 +142,22 @@ public struct LookupRecord: BitwiseCopyable {
             place: hop.load(fromByteOffset: 4, as: Place.self))
     }
 
-    /// The response from its first byte through the answer section and what followed it, cut at
-    /// `maximumMessageLength`. Its header is the answer's: ID, flags and counts of what was found.
+    /// The response: header, question, answer section and what follows, cut at `maximumMessageLength`. The header has
+    /// the response's ID and flags, and the counts of what was found.
     public var message: UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: base + textStart + textLength, count: Int(load(Field.messageLength) as UInt16))
     }
 
-    /// Where the first answer stands in `message`.
+    /// Where the first answer begins in `message`.
     var answersStart: Int { Header.length + questionLength }
 
-    /// Bytes to the next record.
+    /// Bytes up to the next record.
     var size: Int { Int(load(Field.size) as UInt32) }
     var isGap: Bool { load(Field.kind) == Kind.gap }
-    /// No lookup, but a message to or from upstream: read as `ForwardedExchange`.
+    /// Not a lookup but a message to or from upstream, to be read as `ForwardedExchange`.
     var isExchange: Bool { load(Field.kind) == Kind.exchange }
 
-    /// Bytes of the question behind the message's header; 0 when there was none that could be read.
+    /// Bytes of the question after the header; 0 if there was no readable one.
     public var questionLength: Int { Int(load(Field.questionLength) as UInt16) }
 
     private var marks: Marks { Marks(rawValue: load(Field.marks)) }
@@ -168,7 +168,7 @@ public struct LookupRecord: BitwiseCopyable {
 
     // MARK: Writing
 
-    /// Bytes that the record of this decision and message takes.
+    /// The size of the record for this decision and message.
     @inline(__always)
     static func size(_ decision: Decision, messageLength: Int) -> Int {
         let length = Field.end + decision.hopCount * hopSize + textLength(decision) + messageLength
@@ -182,8 +182,7 @@ public struct LookupRecord: BitwiseCopyable {
         return min(decision.extendedText.utf8CodeUnitCount, maximumTextLength)
     }
 
-    /// Writes a record to `base`, 8-aligned, where `size` bytes are free; `message` is not longer than
-    /// `maximumMessageLength`.
+    /// Writes a record to `base`, 8-aligned, with `size` bytes; `message` has at most `maximumMessageLength` bytes.
     @inline(__always)
     static func write(
         to base: UnsafeMutableRawPointer, size: Int, time: UInt64, client: SocketAddress, transport: Transport,
@@ -237,7 +236,7 @@ public struct LookupRecord: BitwiseCopyable {
         if let start = message.baseAddress { cursor.copyMemory(from: start, byteCount: message.count) }
     }
 
-    /// Writes the record of a message that got no answer; `droppedSize` bytes are free.
+    /// Writes the record of a message that got no answer, into `droppedSize` bytes.
     static func writeDropped(
         to base: UnsafeMutableRawPointer, time: UInt64, client: SocketAddress, transport: Transport
     ) {
@@ -247,7 +246,7 @@ public struct LookupRecord: BitwiseCopyable {
         base.storeBytes(of: -1, toByteOffset: Field.upstream, as: Int16.self)
     }
 
-    /// Marks `size` bytes as no record.
+    /// Marks `size` bytes as a gap.
     static func writeGap(to base: UnsafeMutableRawPointer, size: Int) {
         base.storeBytes(of: UInt32(truncatingIfNeeded: size), toByteOffset: Field.size, as: UInt32.self)
         base.storeBytes(of: Kind.gap, toByteOffset: Field.kind, as: UInt8.self)
@@ -265,14 +264,14 @@ public struct LookupRecord: BitwiseCopyable {
         base.storeBytes(of: 0, toByteOffset: Field.process, as: UInt32.self)
     }
 
-    /// Notes who asked; on the log thread, which alone touches a record once it is in a ring.
+    /// Sets the client's process; on the log thread, the only one that writes to a record once it is in a ring.
     func setProcess(_ number: UInt32) {
         UnsafeMutableRawPointer(mutating: base).storeBytes(of: number, toByteOffset: Field.process, as: UInt32.self)
     }
 }
 
 extension LookupRecord {
-    /// The answer records that `message` holds whole, in order; false as soon as one does not fit.
+    /// The next answer record that `message` holds completely; nil at the first that it does not.
     func nextAnswer(_ cursor: inout Int) -> MessageReader.Record? {
         guard let record = MessageReader.record(message, at: cursor) else { return nil }
         cursor = record.end

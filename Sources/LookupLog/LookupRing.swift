@@ -4,32 +4,31 @@ public import Platform
 internal import Synchronization
 public import Upstream
 
-/// The way of one serving thread's lookups to the log thread: bounded bytes, one producer, one consumer.
+/// Carries one serving thread's lookups to the log thread: bounded bytes, one producer, one consumer.
 ///
-/// Appending copies and goes on: no allocation, no lock, no wait. When the log thread is behind by the whole ring, the
-/// lookup is counted as lost instead.
+/// Appending only copies: no allocation, no lock, no wait. If the ring is full, the lookup is counted as lost.
 public final class LookupRing: Sendable {
-    /// Bytes of memory, a power of two. Positions count bytes since the start and never wrap; the low bits are the
-    /// place in memory. A record is in one piece: where the end is too near, a gap fills it.
+    /// Bytes of memory, a power of two. Positions count bytes since the start and never wrap; their low bits are the
+    /// offset in memory. A record is contiguous: if it does not fit before the end, a gap fills the rest.
     let capacity: Int
-    // Written by the producer between tail and head, read by the consumer from there: see `Positions`.
+    // The producer writes between tail and head, the consumer reads there; see `Positions`.
     private nonisolated(unsafe) let memory: UnsafeMutableRawPointer
     private nonisolated(unsafe) let positions: UnsafeMutablePointer<Positions>
     private let bell: Bell
-    /// Where who asks is named; nil: nobody is to be.
+    /// Gets each client, to find its process; nil if processes are not looked up.
     private let clients: ClientQueue?
-    /// Carries messages to and from upstream, and no lookups.
+    /// Carries messages to and from upstream instead of lookups.
     let isForExchanges: Bool
 
-    /// Who writes what: `head`, `knownTail` and `lost` the producer; `tail` the consumer. On cache lines of their own.
+    /// The producer writes `head`, `knownTail` and `lost`, the consumer `tail`; on separate cache lines.
     private struct Positions: ~Copyable {
-        /// One past the last record; its release makes the record's bytes visible.
+        /// One past the last record; its release store publishes the record's bytes.
         let head = Atomic<Int>(0)
-        /// What the producer last saw of `tail`: it looks again only when the ring seems full.
+        /// The producer's last view of `tail`, refreshed only when the ring seems full.
         var knownTail = 0
         let lost = Atomic<UInt64>(0)
         let spacer = InlineArray<16, UInt64>(repeating: 0)
-        /// The first byte that is still to be read; its release gives the bytes before it back.
+        /// The first unread byte; its release store frees the bytes before it.
         let tail = Atomic<Int>(0)
     }
 
@@ -53,13 +52,13 @@ public final class LookupRing: Sendable {
 
     // MARK: The serving thread's side
 
-    /// Notes a lookup that was answered.
+    /// Appends an answered lookup.
     ///
     /// - Parameters:
-    ///   - time: microseconds since 1970 when the query came in.
-    ///   - response: header, question and records as they were found: before a truncation, and before OPT. The header's
-    ///     flags and counts say so.
-    ///   - answers: how many records of `response` make the answer section.
+    ///   - time: when the query arrived, in microseconds since 1970.
+    ///   - response: header, question and records as found, before truncation and OPT; the header's flags and counts
+    ///     match that.
+    ///   - answers: the number of records in the answer section of `response`.
     ///   - truncated: the client gets TC=1.
     public func append(
         time: UInt64, client: SocketAddress, transport: Transport, query: Query, decision: Decision,
@@ -76,16 +75,16 @@ public final class LookupRing: Sendable {
         publish(free.head + size)
     }
 
-    /// Notes a message that gets no answer.
+    /// Appends a message that gets no answer.
     public func appendDropped(time: UInt64, client: SocketAddress, transport: Transport) {
         guard let free = reserve(LookupRecord.droppedSize) else { return }
         LookupRecord.writeDropped(to: free.memory, time: time, client: client, transport: transport)
         publish(free.head + LookupRecord.droppedSize)
     }
 
-    /// Notes a message to or from upstream; only in a ring of `LookupLog.makeExchangeRing`.
+    /// Appends a message to or from upstream; only in a ring of `LookupLog.makeExchangeRing`.
     ///
-    /// `clock` is what makes the message's times microseconds since 1970.
+    /// `clock` is added to the message's times to get microseconds since 1970.
     public func append(_ message: UpstreamMessage, clock: UInt64) {
         let size = ForwardedExchange.size(
             messageLength: min(message.bytes.count, ForwardedExchange.maximumMessageLength))
@@ -94,7 +93,7 @@ public final class LookupRing: Sendable {
         publish(free.head + size)
     }
 
-    /// Finds `size` bytes in one piece; nil when there is no room, which is counted.
+    /// Reserves `size` contiguous bytes; nil, and counted as lost, if there is no room.
     @inline(__always)
     private func reserve(_ size: Int) -> (memory: UnsafeMutableRawPointer, head: Int)? {
         let head = positions.pointee.head.load(ordering: .relaxed)
@@ -118,7 +117,7 @@ public final class LookupRing: Sendable {
     private func publish(_ head: Int) {
         positions.pointee.head.store(head, ordering: .releasing)
         bell.ring(urgent: head - positions.pointee.knownTail > capacity / 2) {
-            // What is known of the tail may be old: look before waking someone who has long caught up.
+            // `knownTail` may be old: refresh it before waking a log thread that has long caught up.
             positions.pointee.knownTail = positions.pointee.tail.load(ordering: .acquiring)
             return head - positions.pointee.knownTail > capacity / 2
         }
@@ -132,6 +131,6 @@ public final class LookupRing: Sendable {
     /// The record at `position`, which is before `head`.
     func record(at position: Int) -> LookupRecord { LookupRecord(base: memory + position & (capacity - 1)) }
 
-    /// Gives all bytes before `position` back.
+    /// Frees all bytes before `position`.
     func release(_ position: Int) { positions.pointee.tail.store(position, ordering: .releasing) }
 }

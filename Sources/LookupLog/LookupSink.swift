@@ -1,18 +1,18 @@
 internal import Glibc
 
-/// Where lookups are written to, and how.
+/// A destination for lookups, and the form they are written in.
 public struct LookupSink: Sendable, Hashable {
     public enum Form: Sendable, Hashable { case text, json }
 
     public enum Destination: Sendable, Hashable {
         case standardOutput
-        /// Appended to; created with mode 0640 where it is missing; opened again by `LookupLog.reopen`.
+        /// Appended to; created with mode 0640 if missing; reopened by `LookupLog.reopen`.
         case file(path: String)
     }
 
     public var form: Form
     public var destination: Destination
-    /// Text form: a colour for the source. Nil: on a terminal, unless NO_COLOR is set.
+    /// Whether text form colours the source. Nil: on a terminal, unless NO_COLOR is set.
     public var colors: Bool?
 
     public init(_ form: Form, to destination: Destination, colors: Bool? = nil) {
@@ -27,34 +27,34 @@ public struct LookupSink: Sendable, Hashable {
     }
 }
 
-/// One sink at work, on the log thread: formats lines into a buffer and writes it out in large pieces.
+/// Writes to one sink on the log thread: formats lines into a buffer and writes them in large pieces.
 ///
-/// It never waits for a reader. What can't be written now is kept, up to a bound; beyond it lines are lost and counted,
-/// and the first line after that says how many.
+/// It never waits for a reader. Unwritten lines are kept up to a limit; more are lost and counted, and the next line
+/// reports the number.
 struct SinkWriter: ~Copyable {
     private let sink: LookupSink
     private let name: String
     private let report: @Sendable (String) -> Void
     private(set) var descriptor: Int32
-    /// Writes to a regular file go as a whole; to a pipe or a terminal only as much as certainly does not block.
+    /// A regular file gets everything in one write; a pipe or terminal only as much as can't block.
     private var isRegularFile: Bool
     private var pending = LineBuffer()
     private var json = JSONLines()
     private var text: TextLines
-    /// Lines lost here since the last line that said so.
+    /// Lines lost since the last line that reported it.
     private var lost: UInt64 = 0
     private var failing = false
-    /// Nobody reads any more, and nobody will.
+    /// The reader is gone for good.
     private var closed = false
 
-    /// Bytes kept for a sink that does not take them.
+    /// The most bytes kept for a slow sink.
     private static let mostPending = 1 << 20
-    /// Bytes that are worth a write of their own.
+    /// Bytes that justify a write.
     private static let piece = 64 * 1024
 
     init(_ sink: LookupSink, report: @escaping @Sendable (String) -> Void) throws(LookupSink.Failure) {
-        // Everything is known before the first property is set: the optimizer of Swift 6.3 destroys `text` before it has
-        // a value where a throw stands between them.
+        // All values are computed before the first property is set: with a throw in between, the optimizer of Swift 6.3
+        // destroys `text` before it is initialized.
         let (name, descriptor) = try Self.open(sink.destination)
         let plain = getenv("NO_COLOR").map { $0.pointee != 0 } ?? false
         let colors = sink.colors ?? (isatty(descriptor) == 1 && !plain)
@@ -83,7 +83,7 @@ struct SinkWriter: ~Copyable {
     }
 
     private static func open(_ path: String) -> Int32 {
-        // Without O_NONBLOCK a FIFO would hold us until somebody reads it.
+        // Without O_NONBLOCK, opening a FIFO would block until it has a reader.
         Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0o640)
     }
 
@@ -101,7 +101,7 @@ struct SinkWriter: ~Copyable {
         text.setUpstreams(names)
     }
 
-    /// Formats one lookup; returns how many lines were lost by it, 0 or 1.
+    /// Formats one lookup; returns the number of lines lost, 0 or 1.
     @inline(__always)
     mutating func append(_ record: LookupRecord, id: UInt64) -> UInt64 {
         if pending.count >= Self.piece {
@@ -119,7 +119,7 @@ struct SinkWriter: ~Copyable {
         return 0
     }
 
-    /// Says that `count` lookups never reached the log thread.
+    /// Reports that `count` lookups never reached the log thread.
     mutating func append(lost count: UInt64, time: UInt64) {
         lost += count
         if pending.count < Self.mostPending { appendLost(time: time) }
@@ -135,17 +135,17 @@ struct SinkWriter: ~Copyable {
 
     // MARK: Writing
 
-    /// What poll(2) should wait for; negative when there is nothing to wait for.
+    /// The descriptor for poll(2); negative if there is nothing to wait for.
     var waitsFor: Int32 { pending.count > 0 && !isRegularFile && !closed ? descriptor : -1 }
-    /// There is something to be written that has to be tried again.
+    /// Unwritten lines remain that need another attempt.
     var wantsRetry: Bool { pending.count > 0 && !closed }
 
-    /// Writes what the sink takes.
+    /// Writes as much as the sink takes.
     mutating func flush() {
         while pending.count > 0, !closed {
             if !isRegularFile && !isWritable { return }
             let bytes = pending.bytes
-            // A pipe that is ready takes this much at least (pipe(7): PIPE_BUF).
+            // A pipe that is ready takes at least this much (pipe(7): PIPE_BUF).
             let count = isRegularFile ? bytes.count : min(bytes.count, 4096)
             let written = write(descriptor, bytes.baseAddress, count)
             if written > 0 {
@@ -168,7 +168,7 @@ struct SinkWriter: ~Copyable {
         return poll(&wait, 1, 0) == 1
     }
 
-    /// A whole line stays a whole line: what is left of one is written first when writing works again.
+    /// Lines stay whole: the rest of a partly written line is written first once writing works again.
     private mutating func fail(_ code: Int32) {
         if code == EPIPE && sink.destination == .standardOutput {
             closed = true
@@ -179,7 +179,7 @@ struct SinkWriter: ~Copyable {
         }
     }
 
-    /// Opens a file again by its path, for log rotation. Fails with a report, and goes on with the old one.
+    /// Reopens a file by its path, after a log rotation. On failure, reports it and keeps the old file.
     mutating func reopen() {
         guard case .file(let path) = sink.destination else { return }
         flush()
@@ -193,7 +193,7 @@ struct SinkWriter: ~Copyable {
         flush()
     }
 
-    /// Writes the rest, waiting for a reader for at most `milliseconds`; returns the lines that are lost by it.
+    /// Writes the rest, waiting for a reader up to `milliseconds`; returns the number of lines lost.
     mutating func finish(milliseconds: Int32) -> UInt64 {
         flush()
         var left = milliseconds

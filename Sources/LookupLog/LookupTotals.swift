@@ -3,12 +3,12 @@ public import Lookup
 public import Platform
 internal import Synchronization
 
-/// Counts of all lookups since the start: by source, type and response code, and how long they took.
+/// Counts of all lookups since the start, by source, type and response code, with their durations.
 public final class LookupTotals: LookupObserver {
-    /// One count, and what was counted.
+    /// The count of one combination.
     public struct Count: Sendable {
         public var source: SourceKind
-        /// Nil: one of the types that hardly anybody asks for.
+        /// Nil: one of the rare types.
         public var type: RecordType?
         /// Nil: not answered.
         public var responseCode: ResponseCode?
@@ -16,14 +16,14 @@ public final class LookupTotals: LookupObserver {
         public var lookups: UInt64
     }
 
-    /// How often it took how long. The last bucket has no upper bound.
+    /// A histogram of durations. The last bucket has no upper bound.
     public struct Durations: Sendable {
         /// Upper bounds of the buckets, in microseconds.
         public static let bounds: [UInt32] = [
             10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
             1_000_000, 2_500_000, 5_000_000,
         ]
-        /// One more than bounds.
+        /// One more than there are bounds.
         public static let bucketCount = bounds.count + 1
         public internal(set) var buckets = [UInt64](repeating: 0, count: bucketCount)
         /// Microseconds.
@@ -42,7 +42,7 @@ public final class LookupTotals: LookupObserver {
             sum += UInt64(microseconds)
         }
 
-        /// The bound that this share of all were not above, in microseconds: an estimate.
+        /// An estimate of a quantile, in microseconds: the bound of the bucket where `share` is reached.
         public func quantile(_ share: Double) -> UInt32 {
             let wanted = Double(count) * share
             var seen: UInt64 = 0
@@ -54,24 +54,24 @@ public final class LookupTotals: LookupObserver {
         }
     }
 
-    /// One second.
+    /// The counts of one second.
     public struct Second: Sendable {
         /// Seconds since 1970.
         public internal(set) var time: UInt64 = 0
         public internal(set) var bySource = BySource<UInt32>(repeating: 0)
         public internal(set) var failures: UInt32 = 0
         public internal(set) var absent: UInt32 = 0
-        /// By the buckets of `Durations`.
+        /// In the buckets of `Durations`.
         public internal(set) var durations = [UInt32](repeating: 0, count: Durations.bucketCount)
     }
 
     public struct Snapshot: Sendable {
         public internal(set) var counts: [Count] = []
-        /// By source; nil for those that have not answered.
+        /// By source; nil for sources that never answered.
         public internal(set) var durations: [SourceKind: Durations] = [:]
-        /// By server, `ADDR:PORT`: its round trips.
+        /// Round trips by server, `ADDR:PORT`.
         public internal(set) var upstreams: [(server: String, roundTrips: Durations)] = []
-        /// Lookups that the log thread never saw.
+        /// Lookups that never reached the log thread.
         public internal(set) var lost: UInt64 = 0
         public internal(set) var lookups: UInt64 = 0
     }
@@ -86,7 +86,7 @@ public final class LookupTotals: LookupObserver {
         var seconds = [Second](repeating: Second(), count: LookupTotals.remembered)
     }
 
-    /// Seconds of which `seconds` tells.
+    /// The number of seconds that `seconds` covers.
     public static let remembered = 900
 
     private let state = Mutex(State())
@@ -132,7 +132,7 @@ public final class LookupTotals: LookupObserver {
         }
     }
 
-    /// A hostile client asks for all 65536 types; a metric has a line for each that it knows.
+    /// A hostile client may query all 65536 types; metrics have one line for each of these only.
     private static let named: Set<RecordType> = [
         .a, .aaaa, .https, .svcb, .cname, .ptr, .ns, .soa, .mx, .txt, .srv, .ds, .dnskey, .any, .axfr,
         .caa,
@@ -162,9 +162,9 @@ public final class LookupTotals: LookupObserver {
         }
     }
 
-    /// The last seconds in which there were lookups, oldest first; `now` is in seconds since 1970.
+    /// The last seconds that had lookups, oldest first; `now` is in seconds since 1970.
     public func seconds(_ count: Int, now: UInt64) -> [Second] {
-        // A clock that nobody has set starts at 1970.
+        // An unset clock starts at 1970.
         let before = now - min(now, UInt64(min(count, Self.remembered)))
         return state.withLock { state in state.seconds.filter { $0.time > before && $0.time <= now } }
             .sorted { $0.time < $1.time }

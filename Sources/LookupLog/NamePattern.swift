@@ -1,17 +1,17 @@
 public import DNSWire
 
-/// Names that a lookup may be about: one, all below another, or those that fit a text with `*` in it.
+/// A set of names: a single one, all below another, or those that match a text with `*`.
 ///
-/// Case and a dot at the end make no difference.
+/// Case and a trailing dot are ignored.
 public enum NamePattern: Sendable, Hashable, CustomStringConvertible {
-    /// The name itself, its wire form in lower case.
+    /// Exactly this name, in lower-case wire form.
     case exact(wire: [UInt8])
-    /// Any depth below the name, never the name itself; `*.NAME`.
+    /// Names at any depth below this one, but not the name itself; `*.NAME`.
     case below(wire: [UInt8])
-    /// Presentation form in lower case without the dot at the end; `*` is any bytes, none too.
+    /// Lower-case presentation form without the trailing dot; `*` matches any bytes, or none.
     case glob([UInt8])
 
-    /// - Throws: what is wrong with `text` as a name.
+    /// - Throws: what makes `text` an invalid name.
     public init(_ text: some StringProtocol) throws(Name.ParseError) {
         let bytes = Array(text.utf8.map(ASCII.lowercased))
         let star = UInt8(ascii: "*")
@@ -26,12 +26,12 @@ public enum NamePattern: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    /// Names that hold `text` anywhere.
+    /// Names that contain `text`.
     public static func containing(_ text: some StringProtocol) -> NamePattern {
         .glob([UInt8(ascii: "*")] + text.utf8.map(ASCII.lowercased) + [UInt8(ascii: "*")])
     }
 
-    /// Whether the uncompressed name at `offset` of `message`, a legal one, fits.
+    /// Whether the uncompressed, valid name at `offset` of `message` matches.
     public func matches(nameIn message: UnsafeRawBufferPointer, at offset: Int) -> Bool {
         switch self {
         case .exact(let wire): Self.equals(message, offset, wire)
@@ -44,7 +44,7 @@ public enum NamePattern: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
-    /// Whether a name's lower-case presentation form fits, its dot at the end left out.
+    /// Whether a name matches, given in lower-case presentation form without the trailing dot.
     public func matches(text: UnsafeRawBufferPointer) -> Bool {
         switch self {
         case .glob(let pattern): Self.glob(pattern, text)
@@ -67,7 +67,7 @@ public enum NamePattern: Sendable, Hashable, CustomStringConvertible {
 
     private static func equals(_ message: UnsafeRawBufferPointer, _ offset: Int, _ wire: [UInt8]) -> Bool {
         guard offset + wire.count <= message.count else { return false }
-        // Length bytes are below 64, and stay what they are.
+        // Lowercasing leaves length bytes unchanged: they are below 64.
         for index in wire.indices where ASCII.lowercased(message[offset + index]) != wire[index] { return false }
         return true
     }
@@ -84,10 +84,10 @@ public enum NamePattern: Sendable, Hashable, CustomStringConvertible {
         return cursor == start && start > offset && equals(message, start, wire)
     }
 
-    /// Bytes of the longest presentation form: four for each byte of a name.
+    /// The longest presentation form: four bytes for each byte of a name.
     static let longestText = 4 * Name.maximumLength
 
-    /// Writes the lower-case presentation form of a legal uncompressed name, without the dot at its end (the root: `.`);
+    /// Writes the lower-case presentation form of a valid uncompressed name, without the trailing dot (the root: `.`);
     /// returns its length.
     static func write(
         nameIn message: UnsafeRawBufferPointer, at offset: Int, to text: UnsafeMutableRawBufferPointer
@@ -124,8 +124,8 @@ public enum NamePattern: Sendable, Hashable, CustomStringConvertible {
         return count
     }
 
-    /// Whether `text` fits `pattern`: on a mismatch the last `*` takes one byte more, so that it never takes longer than
-    /// their lengths multiplied.
+    /// Whether `text` matches `pattern`. After a mismatch the last `*` takes one byte more, so the time is bounded by
+    /// the product of their lengths.
     static func glob(_ pattern: [UInt8], _ text: UnsafeRawBufferPointer) -> Bool {
         pattern.withUnsafeBufferPointer { pattern in
             let star = UInt8(ascii: "*")

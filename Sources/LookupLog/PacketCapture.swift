@@ -2,15 +2,14 @@ internal import DNSWire
 import Lookup
 public import Platform
 
-/// Lookups as a pcapng file, for Wireshark and its kin: a query and a response packet each, the reason as the response's
-/// comment.
+/// Lookups as a pcapng file, for Wireshark and similar tools: a query packet and a response packet each, with the
+/// reason as a comment on the response.
 ///
-/// What is in the messages: see `LookupMessages.swift`. The packets around them are made up: IP and UDP between the
-/// client and port 53 of an address of this machine, whatever the lookup came over, since that is what every reader
-/// takes for DNS; a comment names the transport where it was not UDP. Messages that got no answer have no packets.
+/// `LookupMessages.swift` says what the messages contain. The packets around them are invented: IP and UDP between the
+/// client and port 53 of an address of this machine, whatever the transport was, because every reader recognizes that
+/// as DNS; a comment names a transport other than UDP. Unanswered messages have no packets.
 ///
-/// Section Header, Interface Description (raw IP), Enhanced Packets, in little-endian order: see
-/// draft-ietf-opsawg-pcapng.
+/// Section Header, Interface Description (raw IP), Enhanced Packets, all little-endian; see draft-ietf-opsawg-pcapng.
 public struct PacketCapture: Sendable {
     private let application: String
     private let server: SocketAddress
@@ -29,16 +28,16 @@ public struct PacketCapture: Sendable {
         static let interfaceName: UInt16 = 2
         static let application: UInt16 = 4
     }
-    /// LINKTYPE_RAW: packets start with their IP header.
+    /// LINKTYPE_RAW: packets start with an IP header.
     private static let rawIP: UInt16 = 101
     private static let dnsPort: UInt16 = 53
-    /// Bytes that a comment may have: all there is fits, but for what nobody reads.
+    /// The most bytes in a comment, more than any useful one needs.
     private static let longestComment = 32_768
 
     /// - Parameters:
-    ///   - application: what the file says it was made by.
-    ///   - server: the address that clients over IPv4 are shown to ask; 127.0.0.53 when it is nil or no IPv4 address.
-    ///   - serverIPv6: the same for IPv6; ::1.
+    ///   - application: the program named in the file as its writer.
+    ///   - server: the address shown as the server for IPv4 clients; 127.0.0.53 if it is nil or no IPv4 address.
+    ///   - serverIPv6: the same for IPv6; default ::1.
     public init(
         application: String = "stub53", server: SocketAddress? = nil, serverIPv6: SocketAddress? = nil
     ) {
@@ -53,14 +52,14 @@ public struct PacketCapture: Sendable {
             fitting(serverIPv6, isIPv6: true) ?? SocketAddress(high: 0, low: 1, port: Self.dnsPort, isIPv6: true)
     }
 
-    /// What the file starts with.
+    /// The beginning of the file.
     public func header() -> [UInt8] {
         var bytes: [UInt8] = []
         Self.appendBlock(Block.section, to: &bytes) { body in
             body.append(little: UInt32(0x1A2B_3C4D))
             body.append(little: UInt16(1))
             body.append(little: UInt16(0))
-            // The section's length: not known.
+            // The section's length: unknown.
             body += Array(repeating: 0xFF, count: 8)
             Self.appendOption(Option.application, Array(application.utf8.prefix(255)), to: &body)
             body.append(little: UInt32(0))
@@ -68,7 +67,7 @@ public struct PacketCapture: Sendable {
         Self.appendBlock(Block.interface, to: &bytes) { body in
             body.append(little: Self.rawIP)
             body.append(little: UInt16(0))
-            // Packets are never cut.
+            // Packets are never truncated.
             body.append(little: UInt32(0))
             Self.appendOption(Option.interfaceName, Array("stub53".utf8), to: &body)
             body.append(little: UInt32(0))
@@ -76,7 +75,7 @@ public struct PacketCapture: Sendable {
         return bytes
     }
 
-    /// Appends the packets of one lookup. `upstreams` are the servers by `LookupRecord.upstream`.
+    /// Appends the packets of one lookup. `upstreams` are the servers, indexed by `LookupRecord.upstream`.
     public mutating func append(_ record: LookupRecord, id: UInt64, upstreams: [String], to bytes: inout [UInt8]) {
         guard !record.isDropped else { return }
         if upstreams != upstreamNames {
@@ -107,7 +106,7 @@ public struct PacketCapture: Sendable {
         comment.append(transport.word)
     }
 
-    /// `hosts /etc/hosts:12; masked; process curl[4711]; lookup 7`: printable, whatever the names in it.
+    /// `hosts /etc/hosts:12; masked; process curl[4711]; lookup 7`: always printable.
     private mutating func appendReason(_ record: LookupRecord, id: UInt64, to comment: inout LineBuffer) {
         comment.append(record.source.word)
         comment.append(UInt8(ascii: " "))
@@ -187,7 +186,7 @@ public struct PacketCapture: Sendable {
     private static func packet(
         from source: SocketAddress, to target: SocketAddress, _ message: UnsafeRawBufferPointer
     ) -> [UInt8] {
-        // The largest message a record holds is far below what a datagram can carry.
+        // The largest message of a record is far below the limit of a datagram.
         let length = UInt16(clamping: 8 + message.count)
         var addresses = LineBuffer(capacity: 32)
         addresses.append(addressBytes: source)
@@ -210,7 +209,7 @@ public struct PacketCapture: Sendable {
             var head = LineBuffer(capacity: 32)
             head.append(word: 0x4500)
             head.append(word: 20 + length)
-            // No ID, and never in fragments.
+            // No ID; don't fragment.
             head.append(long: 0x4000)
             head.append(hopLimit)
             head.append(udp)
@@ -225,7 +224,7 @@ public struct PacketCapture: Sendable {
     private static let udp: UInt8 = 17
     private static let hopLimit: UInt8 = 64
 
-    /// The Internet checksum over parts of which only the last may be of odd length.
+    /// The Internet checksum over parts, of which only the last may have an odd length.
     ///
     /// - RFC: 1071.
     private static func checksum(_ parts: [UnsafeRawBufferPointer], with start: UInt64) -> UInt16 {
@@ -268,6 +267,6 @@ extension [UInt8] {
         append(little: UInt16(truncatingIfNeeded: value >> 16))
     }
 
-    /// Zeros up to a multiple of four bytes.
+    /// Zero padding to a multiple of four bytes.
     fileprivate mutating func pad() { while count % 4 != 0 { append(0) } }
 }

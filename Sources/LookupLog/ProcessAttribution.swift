@@ -3,16 +3,16 @@ internal import Glibc
 import Platform
 internal import Synchronization
 
-/// Finds the process behind a client of this machine, by the owner of the socket that it asked from; best effort.
+/// Finds the process behind a local client, from the owner of its socket; best effort.
 ///
-/// A browser closes its socket as soon as it has the answer, so this is a race: a thread of its own begins while the
-/// answer is on its way. Serving threads only name the client (`ClientQueue`); the log thread takes what was found.
-/// Who is gone by then, runs in another network namespace, or is another user's (without root) stays unknown. Time is
-/// bounded: beyond its share of a second nobody is looked for.
+/// A browser closes its socket as soon as it has the answer, so this is a race: a separate thread starts while the
+/// answer is being made. Serving threads only pass on the client (`ClientQueue`); the log thread uses the result. A
+/// process that has ended, is in another network namespace, or belongs to another user (without root) stays unknown.
+/// Searching has a limited share of each second; beyond that it stops.
 final class ProcessAttribution: @unchecked Sendable {
-    // Unchecked: what follows belongs to the thread alone, but for what is locked or atomic.
+    // Unchecked: the following is used on this thread only, unless it is locked or atomic.
     private let diagnosis = clinux_open_socket_diagnosis()
-    /// Who asked last: most likely to ask again.
+    /// The most recent clients, most likely to ask again.
     private var recent: [pid_t] = []
     private var windowStart: UInt64 = 0
     private var spent: UInt64 = 0
@@ -22,7 +22,7 @@ final class ProcessAttribution: @unchecked Sendable {
     private let queuesMade = Atomic<Int>(0)
     private let known = Mutex<[Client: Found]>([:])
     private let stopping = Atomic<Bool>(false)
-    /// Nobody is looked for: the thread has not begun, or its share of this second is used up.
+    /// No search takes place: the thread has not started, or its share of this second is used up.
     private let resting = Atomic<Bool>(true)
 
     struct Client: Hashable, BitwiseCopyable {
@@ -31,20 +31,20 @@ final class ProcessAttribution: @unchecked Sendable {
     }
 
     private struct Found {
-        /// Of `ClientProcess`; 0: not found.
+        /// The number in `ClientProcess`; 0: not found.
         var number: UInt32
         /// Microseconds of the monotonic clock.
         var until: UInt64
     }
 
-    /// How long a socket is taken to be the same process's, in microseconds.
+    /// How long a socket is assumed to belong to the same process, in microseconds.
     private static let memory: UInt64 = 2_000_000
-    /// Microseconds of CPU time of a second that looking may take.
+    /// CPU time per window that searching may take, in microseconds.
     private static let share: UInt64 = 30_000
-    /// That second, in microseconds.
+    /// The window, in microseconds.
     private static let window: UInt64 = 1_000_000
     private static let mostKnown = 4096
-    /// How long a line waits for the name of who asked, in microseconds.
+    /// How long a line waits for its client's process, in microseconds.
     private static let patience: UInt64 = 3000
 
     deinit { if diagnosis >= 0 { close(diagnosis) } }
@@ -55,7 +55,7 @@ final class ProcessAttribution: @unchecked Sendable {
         if diagnosis < 0 { return nil }
     }
 
-    /// The way of one serving thread's clients to this thread.
+    /// Makes the queue by which one serving thread passes its clients.
     func makeQueue() -> ClientQueue {
         let queue = ClientQueue(bell: bell)
         queues.withLock { $0.append(queue) }
@@ -65,18 +65,18 @@ final class ProcessAttribution: @unchecked Sendable {
 
     // MARK: The log thread's side
 
-    /// Notes in the record who asked.
+    /// Sets the client's process in the record.
     func attribute(_ record: LookupRecord) {
         let address = record.client
         guard address.isLoopback else { return }
         let client = Client(address: address, isStream: record.transport != .udp)
         let found = known.withLock { $0[client] }
-        // A port goes to somebody else in time, whom nobody may have had the time to look for.
+        // Ports are reused, so an old entry may name the former owner.
         guard let found, found.number != 0, Self.now < found.until + ClientQueue.again else { return }
         record.setProcess(found.number)
     }
 
-    /// Waits until all that serving threads have named so far was looked at, for a moment at most.
+    /// Waits, very briefly, until all clients passed on so far have been looked up.
     func settle() {
         let queues = queues.withLock { $0 }
         let end = Self.now + Self.patience
@@ -116,8 +116,8 @@ final class ProcessAttribution: @unchecked Sendable {
         }
     }
 
-    /// Sleeps until the next share. Until then no serving thread is to wake this one, and nobody waits for it; who asks
-    /// meanwhile is gone by then.
+    /// Sleeps until the next window. Meanwhile no serving thread wakes this one and no thread waits for it; clients
+    /// that ask during this time would be gone afterwards.
     private func rest(_ queues: [ClientQueue]) {
         resting.store(true, ordering: .relaxed)
         bell.prepareToNap()
@@ -164,7 +164,7 @@ final class ProcessAttribution: @unchecked Sendable {
                 diagnosis, address.isIPv6 ? 1 : 0, client.isStream ? 1 : 0, $0.baseAddress, address.port, &user)
         }
         guard inode != 0 else { return 0 }
-        // Others' descriptors can't be read.
+        // Other users' descriptors can't be read.
         let own = geteuid()
         guard own == 0 || own == user else { return 0 }
         let process = clinux_socket_holder(inode, user, recent, Int32(recent.count))
@@ -175,7 +175,7 @@ final class ProcessAttribution: @unchecked Sendable {
         return ClientProcess.number(of: ClientProcess(pid: process, command: command))
     }
 
-    /// Its name, as proc(5) has it; nil when the process is gone.
+    /// The command name as in proc(5); nil if the process has ended.
     private static func command(_ process: pid_t) -> String? {
         let file = open("/proc/\(process)/comm", O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return nil }
@@ -195,30 +195,30 @@ final class ProcessAttribution: @unchecked Sendable {
     }
 }
 
-/// The clients that one serving thread has just heard from, for `ProcessAttribution`: one producer, one consumer.
+/// Passes clients from one serving thread to `ProcessAttribution`: one producer, one consumer.
 ///
-/// Naming one costs a look at a small table; a client that was named within the last second is not named again, and
-/// where the queue is full, nobody is.
+/// Costs one look into a small table per lookup. A client already passed on within the last second is skipped; if the
+/// queue is full, so is everyone.
 final class ClientQueue: Sendable {
     private static let capacity = 256
     private static let remembered = 64
-    /// Microseconds after which a client is named again.
+    /// Microseconds until a client is passed on again.
     static let again: UInt64 = 1_000_000
 
-    // The slots between tail and head belong to the consumer, the others and `named` to the producer.
+    // The consumer owns the slots between tail and head, the producer the other slots and `named`.
     private nonisolated(unsafe) let slots: UnsafeMutablePointer<ProcessAttribution.Client>
     private nonisolated(unsafe) let named: UnsafeMutablePointer<Named>
     private let head = Atomic<Int>(0)
     private let tail = Atomic<Int>(0)
     private let bell: Bell
 
-    /// A client that was named, as words that are quick to compare.
+    /// A client that was passed on, in words that compare quickly.
     private struct Named: BitwiseCopyable {
         var high: UInt64 = 0
         var low: UInt64 = 0
-        /// Port and kind.
+        /// Port and address family.
         var rest: UInt64 = 0
-        /// Microseconds since 1970, as records have it.
+        /// Microseconds since 1970, as in records.
         var time: UInt64 = 0
     }
 
@@ -237,7 +237,7 @@ final class ClientQueue: Sendable {
         named.deallocate()
     }
 
-    /// Names a client of this machine, on the serving thread.
+    /// Passes on a local client; on the serving thread.
     @inline(__always)
     func note(_ address: SocketAddress, _ transport: Transport, time: UInt64) {
         let slot = named + (Int(address.port) & (Self.remembered - 1))
@@ -276,6 +276,6 @@ final class ClientQueue: Sendable {
 
     func removeAll() { tail.store(head.load(ordering: .acquiring), ordering: .releasing) }
 
-    /// After `first` has been dealt with.
+    /// Call it when `first` has been handled.
     func removeFirst() { tail.store(tail.load(ordering: .relaxed) + 1, ordering: .releasing) }
 }

@@ -4,14 +4,14 @@ import LDNS
 import Lookup
 import Platform
 
-/// The parts of a record as text, the same for all forms: printable ASCII whatever the bytes, so that no name and no
-/// data from the network can end a line, forge one, or speak to a terminal.
+/// The parts of a record as text, shared by all forms: always printable ASCII, so that no name or data from the network
+/// can end or forge a line, or send control sequences to a terminal.
 ///
-/// In JSON a backslash of the presentation form becomes two and a quote gets one of its own: `\032` is `"\\032"`.
+/// JSON doubles each backslash of the presentation form and escapes quotes: `\032` becomes `"\\032"`.
 extension LineBuffer {
     enum Quoting: Sendable { case plain, json }
 
-    /// One byte of text that is to appear as itself: escaped where the line needs it.
+    /// One literal byte of text, escaped if the line requires it.
     @inline(__always)
     mutating func append(text byte: UInt8, _ quoting: Quoting) {
         switch byte {
@@ -37,7 +37,7 @@ extension LineBuffer {
         for byte in text.utf8 { append(text: byte, quoting) }
     }
 
-    /// Letters of any language stay; what can't be seen or turns text around is written as `\u{202e}`.
+    /// Keeps letters of all languages; invisible and bidirectional control characters become `\u{202e}`.
     mutating func append(path: String, _ quoting: Quoting) {
         for scalar in path.unicodeScalars {
             if scalar.isASCII {
@@ -53,10 +53,10 @@ extension LineBuffer {
         }
     }
 
-    /// The name at `offset` in presentation form; nothing when it is no name.
+    /// The name at `offset` in presentation form; nothing if it is invalid.
     mutating func append(nameIn message: UnsafeRawBufferPointer, at offset: Int, _ quoting: Quoting) {
         guard MessageReader.endOfName(message, at: offset) != nil else { return }
-        // Walked: labels are within the message and pointers go backwards.
+        // `endOfName` has checked it: labels are inside the message, and pointers go backwards.
         var cursor = offset
         if message[cursor] == 0 { return append(UInt8(ascii: ".")) }
         while true {
@@ -120,7 +120,7 @@ extension LineBuffer {
         default: break
         }
         var rdata: [UInt8] = []
-        // What is no RDATA of its type is shown as the bytes that came.
+        // Malformed RDATA is shown as raw bytes.
         let isWhole = MessageReader.expandRDATA(message, record, into: &rdata)
         if !isWhole { rdata = Array(message[record.rdata..<record.end]) }
         append(
@@ -129,7 +129,7 @@ extension LineBuffer {
                 : Presentation.text(rdata: rdata, type: Self.unknownType), quoting)
     }
 
-    /// A type without a text form of its own: `\# LENGTH HEX`.
+    /// A type without its own text form: `\# LENGTH HEX`.
     private static let unknownType = RecordType(rawValue: 65_280)
 
     /// `ADDRESS:PORT`, an IPv6 address in brackets.
@@ -180,7 +180,7 @@ extension LineBuffer {
 }
 
 extension LookupRecord {
-    /// The query's flags as they came: those a query may set first, then those it should not.
+    /// The query's flags: first those a query may set, then the others.
     @inline(__always)
     func forEachFlag(_ body: (StaticString) -> Void) {
         let flags = flags
@@ -194,14 +194,14 @@ extension LookupRecord {
     }
 }
 
-/// Texts that are asked for again and again by a small number, made once: the files of places.
+/// Caches the paths of places, which are needed again and again, by number.
 struct PlaceTexts: Sendable {
     private var paths: [[UInt8]?] = []
     private let quoting: LineBuffer.Quoting
 
     init(_ quoting: LineBuffer.Quoting) { self.quoting = quoting }
 
-    /// Appends `FILE:LINE`, or `FILE` for the whole of it.
+    /// Appends `FILE:LINE`, or `FILE` for a whole file.
     mutating func append(_ place: Place, to line: inout LineBuffer) {
         let file = Int(place.file)
         if file >= paths.count { paths += Array(repeating: nil, count: file + 1 - paths.count) }
@@ -220,7 +220,7 @@ struct PlaceTexts: Sendable {
     }
 }
 
-/// The servers that answers come from, by the index that records carry.
+/// The upstream servers, by the index in records.
 struct UpstreamTexts: Sendable {
     private let names: [[UInt8]]
 
@@ -232,7 +232,7 @@ struct UpstreamTexts: Sendable {
         }
     }
 
-    /// Appends `ADDR:PORT/TRANSPORT`; false when the record's answer came from no server of the list.
+    /// Appends `ADDR:PORT/TRANSPORT`; false if the answer came from no server in the list.
     func append(_ record: LookupRecord, to line: inout LineBuffer) -> Bool {
         guard let index = record.upstream, names.indices.contains(index) else { return false }
         line.append(names[index])
@@ -242,7 +242,7 @@ struct UpstreamTexts: Sendable {
     }
 }
 
-/// The processes that ask: a few, again and again.
+/// Caches the texts of processes: a few ask again and again.
 struct ProcessTexts {
     private struct Known {
         var number: UInt32 = 0
@@ -255,7 +255,7 @@ struct ProcessTexts {
 
     init(_ quoting: LineBuffer.Quoting) { self.quoting = quoting }
 
-    /// Appends the command in plain form, the member `process` in JSON; nothing where the process is not known.
+    /// Appends the command in plain form, the member `process` in JSON; nothing if the process is unknown.
     mutating func append(_ record: LookupRecord, before mark: StaticString = "", to line: inout LineBuffer) {
         let number = record.processNumber
         guard number > 0 else { return }
@@ -282,7 +282,7 @@ struct ProcessTexts {
     }
 }
 
-/// The time of lookups, of which many share a second: `2026-11-23T17:00:00.123456Z`.
+/// Formats times of lookups, many of which share a second: `2026-11-23T17:00:00.123456Z`.
 struct ClockText {
     private var second: UInt64 = .max
     /// `2026-11-23T17:00:00` of `second`.

@@ -2,19 +2,19 @@ public import DNSWire
 public import Lookup
 public import Platform
 
-/// One lookup as plain values: what is kept of a record outside of this process, where its indexes mean nothing.
+/// One lookup as plain values, for storage outside this process, where its indexes mean nothing.
 public struct LookupFields: Sendable {
     /// Microseconds since 1970.
     public var time: UInt64 = 0
     public var client: SocketAddress
     public var process: ClientProcess?
     public var transport = Transport.udp
-    /// Of a dropped message, time, client and transport are all that is known.
+    /// For a dropped message, only time, client and transport are known.
     public var answerKind = AnswerKind.answer
     public var flags = Header.Flags()
     public var dnssecOK = false
     public var payloadSize: UInt16?
-    /// Bytes behind the message's header; 0 when there was no readable question.
+    /// Bytes after the message's header; 0 if there was no readable question.
     public var questionLength = 0
     public var type = RecordType(rawValue: 0)
     public var recordClass = RecordClass(rawValue: 0)
@@ -23,7 +23,7 @@ public struct LookupFields: Sendable {
     public var place = Place.nowhere
     public var isMasked = false
     public var isTruncated = false
-    /// An index into the list of servers that goes along with the lookup.
+    /// An index into the list of servers stored with the lookup.
     public var upstream: Int?
     public var upstreamMicroseconds: UInt32 = 0
     public var upstreamTransport = UpstreamTransport.udp
@@ -39,11 +39,11 @@ public struct LookupFields: Sendable {
     public init(client: SocketAddress) { self.client = client }
 }
 
-/// A lookup that was kept: its record, together with the memory it stands in.
+/// A lookup from the history: its record with its memory.
 public struct StoredLookup: Sendable {
-    /// In the history: grows with every lookup, and no two have the same.
+    /// The history's own number: unique and increasing.
     public let id: Int64
-    /// In the log of the daemon that answered it.
+    /// The number in the log of the daemon that answered it.
     public let number: UInt64
     /// 8-aligned.
     private let words: [UInt64]
@@ -56,9 +56,9 @@ public struct StoredLookup: Sendable {
         self.words = words
     }
 
-    /// Calls `body` with the record, which is good until `body` returns.
+    /// Calls `body` with the record, which is valid during the call.
     public func withRecord<Result>(_ body: (LookupRecord) throws -> Result) rethrows -> Result {
-        // Never empty: every record has its fixed part.
+        // Never empty: every record has a fixed part.
         try words.withUnsafeBytes { try body(LookupRecord(base: $0.baseAddress.unsafelyUnwrapped)) }
     }
 
@@ -103,7 +103,7 @@ extension LookupRecord {
         return (length + 7) & ~7
     }
 
-    /// Writes a record to zeroed memory of `size(fields)` bytes, 8-aligned.
+    /// Writes a record to `size(fields)` bytes of zeroed memory, 8-aligned.
     static func write(_ fields: LookupFields, to memory: UnsafeMutableRawBufferPointer) {
         guard let base = memory.baseAddress else { return }
         var marks = Marks()

@@ -3,9 +3,9 @@ import Glibc
 import Lookup
 import Platform
 
-/// A lookup as one line for people: columns that stay aligned, the reason in the middle, the duration at the end.
+/// A lookup as one line for people: aligned columns, with the reason in the middle and the duration at the end.
 ///
-/// Columns only grow, up to a limit; what is longer pushes the rest of its own line aside. Nothing is wrapped.
+/// Columns only grow, up to a limit; a longer value shifts the rest of its own line. Nothing is wrapped.
 struct TextLines {
     private let colors: Bool
     private var second: UInt64 = .max
@@ -21,9 +21,9 @@ struct TextLines {
     private var code = Column(width: 8, limit: 10)
     private var answer = Column(width: 16, limit: 48)
 
-    /// Answers shown before the rest is a count.
+    /// The most answers shown; the rest is a count.
     private static let answersShown = 3
-    /// Bytes of answers after which the rest is a count, and at which a single one is cut.
+    /// Once the answers shown have this many bytes, the rest is a count; a single longer one is cut.
     private static let answerLength = 64
 
     struct Column {
@@ -79,7 +79,7 @@ struct TextLines {
         line.append(UInt8(ascii: "\n"))
     }
 
-    /// The line that says how many lookups have no line, and why where that is known.
+    /// Appends a line with the number of lookups that have no line, and the reason if known.
     mutating func append(lost count: UInt64, time: UInt64, reason: StaticString? = nil, to line: inout LineBuffer) {
         appendTime(time, to: &line)
         line.append("lost ")
@@ -125,9 +125,9 @@ struct TextLines {
         line.append(blanks: SourceKind.longestWord - source.word.utf8CodeUnitCount + 2)
     }
 
-    /// The rule; where there is none, the server and its time.
+    /// The rule, or, without one, the server and its time.
     private mutating func appendReason(_ record: LookupRecord, to line: inout LineBuffer) {
-        // Of a chain that ends with us the last line decided, whoever was asked on the way.
+        // If a chain ends in local data, its last line decided, even if upstream was asked for earlier names.
         if record.source == .upstream || record.place.isNowhere, upstreams.append(record, to: &line) {
             line.append(UInt8(ascii: " "))
             Self.append(microseconds: record.upstreamMicroseconds, to: &line)
@@ -138,14 +138,14 @@ struct TextLines {
         }
     }
 
-    /// The response code; NODATA is a word of its own, where NOERROR would mislead.
+    /// The response code, or NODATA where NOERROR would mislead.
     private func appendCode(_ record: LookupRecord, to line: inout LineBuffer) {
         let kind = record.answerKind
         if kind == .noData || kind == .dropped, let word = kind.word { return line.append(word) }
         if let code = record.responseCode { line.append(code) }
     }
 
-    /// The data alone; the names are in the line already.
+    /// Only the data: the line has the names already.
     private func appendAnswers(_ record: LookupRecord, to line: inout LineBuffer) {
         if record.isMasked { return line.append("masked") }
         let kind = record.answerKind

@@ -5,7 +5,7 @@ public import Platform
 
 /// Which clients are served: by default this machine and the networks it is directly connected to.
 ///
-/// An open resolver is a weapon for others (RFC 5358), so nobody else is, unless the configuration says so.
+/// An open resolver can be abused to attack others (RFC 5358), so further networks need an explicit setting.
 public struct AccessList: Sendable {
     /// A network: address bits and a mask of them.
     public struct Network: Hashable, Sendable, BitwiseCopyable {
@@ -32,7 +32,7 @@ public struct AccessList: Sendable {
             address.isIPv6 == isIPv6 && address.high & highMask == high && address.low & lowMask == low
         }
 
-        /// Reads `10.0.0.0/8`, `2001:db8::/32`, or one address; nil when it is none of them.
+        /// Reads `10.0.0.0/8`, `2001:db8::/32`, or a single address; nil if `text` is neither.
         public init?(_ text: String) {
             let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
             guard let address = SocketAddress(ip: String(parts[0]), port: 0) else { return nil }
@@ -59,7 +59,7 @@ public struct AccessList: Sendable {
 
     public func allows(_ client: SocketAddress) -> Bool {
         if client.isLoopback { return true }
-        // Of a socket for both families, which only a service manager opens.
+        // A dual-stack socket, which only a service manager opens, reports IPv4 clients as mapped addresses.
         let client = client.unmapped
         for network in networks where network.contains(client) { return true }
         return false

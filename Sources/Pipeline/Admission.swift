@@ -33,7 +33,7 @@ public struct ServerIdentity: Sendable {
     }
 }
 
-/// Answers the questions about the server itself, of class CH; and refuses all classes but IN.
+/// Answers questions of class CH about the server itself; refuses all classes but IN.
 ///
 /// - RFC: 4892 3.1.
 public struct IdentityStage: Stage {
@@ -75,7 +75,7 @@ public struct IdentityStage: Stage {
     }
 }
 
-/// Refuses types that nobody can ask for.
+/// Refuses types that can't be queried.
 public struct QueryTypeStage: Stage {
     public init() {}
 
@@ -91,10 +91,9 @@ public struct QueryTypeStage: Stage {
     }
 }
 
-/// Zone transfers, which are a stream's matter.
+/// Zone transfers, which need a stream.
 ///
-/// IXFR gets the SOA alone where that says enough: the client has this zone or a newer one, or, over UDP, is to come
-/// back with TCP.
+/// IXFR gets just the SOA if the client's zone is current or newer, or, over UDP, to make it retry over TCP.
 /// - RFC: 5936 2.2.1, 4.2; 1995 2, 4; 1982 3.2.
 public struct TransferStage: Stage {
     private let zones: ZoneSet
@@ -104,7 +103,7 @@ public struct TransferStage: Stage {
     public func answer(_ lookup: inout Lookup) -> Outcome {
         let type = lookup.query.type
         guard type == .axfr || type == .ixfr else { return .pass }
-        // Over HTTPS too an answer is one message (RFC 8484 4.2.1).
+        // DoH too allows only one message per answer (RFC 8484 4.2.1).
         let transport = lookup.request.transport
         let isDatagram = transport == .udp || transport == .doh
         if isDatagram, type == .axfr {

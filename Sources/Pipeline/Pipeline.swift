@@ -4,21 +4,21 @@ public import Lookup
 public import Platform
 public import Upstream
 
-/// The way of every lookup: the stages before the sources, the sources in their order, what follows an alias.
+/// Every lookup's sequence of stages: checks, then the sources in order, repeated for the target of each alias.
 ///
-/// For the query name, and again for each alias's target, the first source that owns the name answers. A query, one that
-/// waited for upstream, an explanation and the tests take the same way; a source of answers is one line of `sources`.
+/// For the QNAME, and again for each alias's target, the first source that owns the name answers. A fresh query, a
+/// resumed miss, an explanation and the tests all go through here; a source of answers is one line of `sources`.
 ///
-/// Immutable: a reload builds another beside it.
+/// Immutable: a reload builds a new one.
 /// - RFC: 1034 4.3.2.
 public struct Pipeline: Sendable {
     public typealias Admission = Then<Then<Then<AccessStage, IdentityStage>, QueryTypeStage>, TransferStage>
     public typealias Local = Then<Then<OverrideStage, ZoneStage>, SpecialStage>
-    public typealias Sources = Then<Then<Local, RememberedStage<Local>>, ForwardStage>
+    public typealias Sources = Then<Then<Local, CacheStage<Local>>, ForwardStage>
 
-    /// Once a query: who may ask, and what is no lookup.
+    /// Run once per query: who may ask, and queries that are no lookup.
     public let admission: Admission
-    /// For each name: the order of the sources. Those of `Local` answer from this machine's own data.
+    /// Run for each name: the sources in order. Those of `Local` answer from this machine's own data.
     public let sources: Sources
 
     public let access: AccessStage
@@ -61,11 +61,11 @@ public struct Pipeline: Sendable {
     @StageList
     private static func sources(_ local: Local, _ cache: AnswerCache) -> Sources {
         local
-        RememberedStage(cache, behind: local)
+        CacheStage(cache, behind: local)
         ForwardStage()
     }
 
-    /// The places that stages name and no file has: known from the start, so that serving threads find their texts.
+    /// Places that stages name and that are no files. Known from the start, so that serving threads find their texts.
     public static let documents = [SpecialStage.document, IdentityStage.document]
 
     // MARK: Prefetch
@@ -73,24 +73,24 @@ public struct Pipeline: Sendable {
     /// How many steps `prefetch` has.
     public static let prefetchSteps = 4
 
-    /// Brings near the memory that a lookup of `name` will look at: one more of its steps with each `step`, from 0 on.
+    /// Prefetches the memory that a lookup of `name` will read, one dependent access per `step`, from 0 on.
     ///
-    /// One after the other, each step of a lookup waits for memory; step by step for all queries of a batch, the waits
-    /// run beside each other.
+    /// Within one lookup each access waits for the one before it. Done step by step for all queries of a batch, the
+    /// waits overlap.
     public func prefetch(_ name: borrowing LookupName, step: Int) { sources.prefetch(name, step: step) }
 
-    /// Whether a source other than cache and upstream answers for `name`.
+    /// Whether a local source, not cache or upstream, answers for `name`.
     public func isLocal(_ name: borrowing LookupName) -> Bool { sources.owns(name) }
 
-    // MARK: The way
+    // MARK: Answering
 
-    /// Answers the query of `lookup`, if it may be asked: `.answered`, `.needs` or `.transfer`.
+    /// Answers the lookup's query if admission allows it: `.answered`, `.needs` or `.transfer`.
     public func answer(_ lookup: inout Lookup) -> Outcome {
         let outcome = admission.answer(&lookup)
         return outcome == .pass ? resolve(&lookup) : outcome
     }
 
-    /// Asks the sources for the lookup's name, and for each alias's target: `.answered` or `.needs`.
+    /// Asks the sources for the lookup's name and for each alias's target: `.answered` or `.needs`.
     public func resolve(_ lookup: inout Lookup) -> Outcome {
         var authoritative = false
         var seen = InlineArray<17, UInt64>(repeating: 0)
@@ -101,7 +101,7 @@ public struct Pipeline: Sendable {
             lookup.question.mayForward = mayForward && routes.covers(lookup.name)
             seen[hops] = lookup.name.hash
             let outcome = sources.review(sources.answer(&lookup), &lookup)
-            // AA speaks of the owner name that matches the question (RFC 1035 4.1.1).
+            // AA is about the owner name that matches the question (RFC 1035 4.1.1).
             if hops == 0 {
                 authoritative = lookup.decision.authoritative
             } else {
@@ -117,7 +117,7 @@ public struct Pipeline: Sendable {
                 guard follow(target, seen, &lookup) else { return .answered }
             case .pass:
                 if hops > 0 {
-                    // What was found stands; where it leads is not for us to say, so the last link is the last hop.
+                    // The chain so far stands. No source here knows its target, so the last link is the last hop.
                     proveWildcards(&lookup)
                 } else {
                     lookup.decision.fail(.refused, .notAuthoritative, "no local data, and not forwarded")
@@ -127,13 +127,13 @@ public struct Pipeline: Sendable {
         }
     }
 
-    /// Goes on to the alias's target at `offset` of the response; false where the chain may not go on.
+    /// Goes on to the alias's target, at `offset` of the response; false if the chain must end.
     private func follow(_ offset: Int, _ seen: borrowing InlineArray<17, UInt64>, _ lookup: inout Lookup) -> Bool {
         guard appendHop(&lookup), lookup.decision.hopCount < Decision.maximumHops else {
             lookup.decision.fail(.serverFailure, .other, "the chain of CNAMEs is longer than 16")
             return false
         }
-        // The response itself holds the target; an unreadable one would be a fault of ours.
+        // The target was just written here; if it can't be read, that is a bug.
         guard lookup.name.assign(message: lookup.builder.message, at: offset) > 0 else {
             lookup.decision.fail(.serverFailure, .other, "the target of a CNAME could not be read")
             return false
@@ -148,7 +148,7 @@ public struct Pipeline: Sendable {
         return true
     }
 
-    /// Ends a chain with the name that was answered last.
+    /// Adds the name that was answered last as the last hop.
     private func finish(_ lookup: inout Lookup) {
         guard lookup.decision.hopCount > 0, lookup.decision.source != .none else { return }
         proveWildcards(&lookup)
@@ -162,7 +162,7 @@ public struct Pipeline: Sendable {
                 place: lookup.decision.place))
     }
 
-    /// The proofs of the chain's links that came from a wildcard of a signed zone, behind all its answers.
+    /// Adds the proofs for links of the chain that came from a wildcard of a signed zone, after all answers.
     private func proveWildcards(_ lookup: inout Lookup) {
         guard lookup.question.dnssecOK else { return }
         for index in 0..<lookup.decision.hopCount where lookup.decision.hop(index).source == .zone {

@@ -1,10 +1,10 @@
 import Glibc
 
-/// What stands at a path, links not followed.
+/// The kind of file at a path; does not follow links.
 public enum FileKind: Sendable {
     case absent, socket, other
 
-    /// - Throws: `SystemError` where that can't be told.
+    /// - Throws: `SystemError` if it can't be determined.
     public init(path: String) throws(SystemError) {
         var status = stat()
         guard lstat(path, &status) == 0 else {

@@ -1,18 +1,18 @@
 import CLinux
 import Glibc
 
-/// The bytes of a file from outside: read once, whole, with a bound.
+/// The bytes of an untrusted file: read once, completely, with a size limit.
 ///
-/// Read and not mapped: a mapped file that is cut short while we read it would end the process.
+/// Not mapped: truncating a mapped file during reading would end the process.
 public struct SourceText: ~Copyable {
     public let bytes: UnsafeRawBufferPointer
     private let memory: UnsafeMutableRawPointer
 
-    /// Bytes.
+    /// In bytes.
     public static let maximumSize = 1 << 30
-    /// A pipe may pause for so long, in milliseconds.
+    /// How long a pipe may pause, in milliseconds.
     static let longestPause: Int32 = 10_000
-    /// And take so long in all, in seconds.
+    /// How long reading may take in all, in seconds.
     static let longestRead = 60
 
     /// Why a file can't be read: one sentence.
@@ -65,7 +65,7 @@ public struct SourceText: ~Copyable {
 
     deinit { free(memory) }
 
-    /// Whether there is something to read, or the end; errno is EAGAIN otherwise.
+    /// Whether there is data or the end; otherwise errno is EAGAIN.
     private static func wait(_ file: Int32) -> Bool {
         var entry = pollfd(fd: file, events: Int16(POLLIN), revents: 0)
         let count = poll(&entry, 1, longestPause)

@@ -1,12 +1,12 @@
 import Synchronization
 
-/// Where a rule stands: a file and a line, or a document such as an RFC.
+/// The place of a rule: a file and line, or a document such as an RFC.
 ///
-/// Eight plain bytes, so that every record of a table and every entry of a ring can carry one.
+/// Eight plain bytes, so that every table record and ring entry can hold one.
 public struct Place: Hashable, Sendable, BitwiseCopyable {
     /// 0 is "nowhere"; else an index into the process's list of files.
     public let file: UInt32
-    /// From 1; 0 when the whole file is meant.
+    /// From 1; 0 for the whole file.
     public let line: UInt32
 
     public static let nowhere = Place(file: 0, line: 0)
@@ -38,7 +38,7 @@ public struct Place: Hashable, Sendable, BitwiseCopyable {
         var numbers: [String: UInt32] = ["": 0]
     }
 
-    /// Only ever grows, so that an old log record still finds its file; bounded by the files ever named.
+    /// Only grows, so that an old log record still finds its file; bounded by the number of files ever named.
     private static let files = Mutex(Files())
 
     private static func intern(_ path: String) -> UInt32 {
@@ -53,17 +53,17 @@ public struct Place: Hashable, Sendable, BitwiseCopyable {
 }
 
 extension Place: CustomStringConvertible {
-    /// `FILE:LINE`, or `FILE` for the whole of it.
+    /// `FILE:LINE`, or `FILE` for the whole file.
     public var description: String { line == 0 ? path : "\(path):\(line)" }
 }
 
-/// One thing that is wrong with a file: `FILE:LINE: why`.
+/// One problem with a file: `FILE:LINE: why`.
 public struct Diagnostic: Hashable, Sendable, CustomStringConvertible {
     public enum Severity: Sendable { case warning, error }
 
     public let place: Place
     public let severity: Severity
-    /// One line: what is wrong and how to mend it. Bytes from the file are escaped.
+    /// One line: what is wrong and how to fix it. Bytes from the file are escaped.
     public let message: String
 
     public init(_ place: Place, _ severity: Severity = .error, _ message: String) {
@@ -75,7 +75,7 @@ public struct Diagnostic: Hashable, Sendable, CustomStringConvertible {
     public var description: String { "\(place): \(severity == .warning ? "warning: " : "")\(message)" }
 }
 
-/// The problems found so far, bounded: a hostile file must not fill memory with complaints.
+/// The problems found so far, bounded, so that a hostile file can't fill memory.
 public struct Diagnostics: Sendable {
     public private(set) var list: [Diagnostic] = []
     /// How many more there were than `list` holds.
@@ -101,7 +101,7 @@ public struct Diagnostics: Sendable {
     }
 }
 
-/// Text from a file, made safe to print: control and non-ASCII bytes escaped, long text cut.
+/// Makes text from a file safe to print: escapes control and non-ASCII bytes, shortens long text.
 public func quoted(_ bytes: some Collection<UInt8>) -> String {
     var text: [UInt8] = [UInt8(ascii: "'")]
     for byte in bytes.prefix(80) {

@@ -1,9 +1,8 @@
 import Glibc
 
-/// What the system keeps for a socket until it is read.
+/// The kernel's receive buffer of a socket.
 public enum ReceiveBuffer {
-    /// Asks for room for `bytes`: beyond the system's limit (net.core.rmem_max) where this process may (CAP_NET_ADMIN), and
-    /// up to it elsewhere.
+    /// Requests a buffer of `bytes`; with CAP_NET_ADMIN even beyond the system's limit (net.core.rmem_max).
     public static func enlarge(of descriptor: Int32, to bytes: Int32) {
         var bytes = bytes
         let size = socklen_t(MemoryLayout<Int32>.size)

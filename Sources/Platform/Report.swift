@@ -1,6 +1,6 @@
 import Glibc
 
-/// Words on standard error about what happens to the service; lookups go to the log.
+/// Messages about the service on standard error; lookups go to the log.
 public enum Report {
     public static func diagnostics(_ diagnostics: Diagnostics) {
         for diagnostic in diagnostics.list { line("\(diagnostic)") }

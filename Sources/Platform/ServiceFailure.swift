@@ -1,11 +1,11 @@
-/// Why a command ends without success: a sentence that names the thing, the reason and the mend, and the exit code.
+/// Why a command fails: a sentence with the subject, the reason and the fix; and the exit code.
 public struct ServiceFailure: Error, Hashable, Sendable, CustomStringConvertible {
     public enum Code: Int32, Sendable {
-        /// A problem that was reported.
+        /// A reported problem.
         case problem = 1
-        /// The permission is missing (EX_NOPERM of sysexits.h).
+        /// Missing permission (EX_NOPERM of sysexits.h).
         case permission = 77
-        /// The configuration can't be used (EX_CONFIG).
+        /// Invalid configuration (EX_CONFIG).
         case configuration = 78
     }
 

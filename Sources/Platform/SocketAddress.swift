@@ -18,11 +18,11 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
         self.isIPv6 = isIPv6
     }
 
-    /// Nil for families other than IPv4 and IPv6.
+    /// Nil for address families other than IPv4 and IPv6.
     @inlinable
     public init?(_ address: UnsafePointer<sockaddr>) {
         let raw = UnsafeRawPointer(address)
-        // Read at its offset: the member may belong to Glibc's module or to CLinux, whichever was loaded first.
+        // Read by offset: the member may come from the Glibc module or from CLinux, whichever was loaded first.
         switch Int32(raw.load(as: sa_family_t.self)) {
         case AF_INET:
             self.init(
@@ -38,7 +38,7 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
         }
     }
 
-    /// Reads `192.0.2.1`, `2001:db8::1` or `fe80::1%eth0`; nil when it is none of them.
+    /// Reads `192.0.2.1`, `2001:db8::1` or `fe80::1%eth0`; nil for anything else.
     public init?(ip text: String, port: UInt16) {
         var four = in_addr()
         if inet_pton(AF_INET, text, &four) == 1 {
@@ -62,13 +62,13 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
 
     public var isUnspecified: Bool { high == 0 && low == 0 }
 
-    /// 127.0.0.0/8, ::1, or the former mapped into IPv6.
+    /// 127.0.0.0/8, ::1, or an IPv4-mapped loopback address.
     @inlinable
     public var isLoopback: Bool {
         isIPv6 ? high == 0 && (low == 1 || low >> 24 == 0xFFFF7F) : low >> 24 == 127
     }
 
-    /// The IPv4 address that is mapped into this one (RFC 4291 2.5.5.2), or itself.
+    /// The IPv4 address if this is an IPv4-mapped one (RFC 4291 2.5.5.2), else itself.
     public var unmapped: SocketAddress {
         guard isIPv6, high == 0, low >> 32 == 0xFFFF else { return self }
         return SocketAddress(high: 0, low: low & 0xFFFF_FFFF, port: port, isIPv6: false)
@@ -78,9 +78,9 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
         SocketAddress(high: high, low: low, scope: scope, port: port, isIPv6: isIPv6)
     }
 
-    /// Calls `body` with the system's form of the address.
+    /// Calls `body` with the address as a `sockaddr`.
     public func withSockaddr<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
-        // Not a sockaddr_storage, which belongs to Glibc's module or to CLinux, whichever was loaded first.
+        // Not a sockaddr_storage, which comes from the Glibc module or CLinux, whichever was loaded first.
         var storage = InlineArray<16, UInt64>(repeating: 0)
         return withUnsafeMutableBytes(of: &storage) { bytes in
             let length = write(to: bytes.baseAddress.unsafelyUnwrapped)
@@ -88,7 +88,7 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
         }
     }
 
-    /// Writes the system's form to zeroed memory of at least 28 bytes; returns its length.
+    /// Writes a `sockaddr` to zeroed memory of at least 28 bytes; returns its length.
     public func write(to raw: UnsafeMutableRawPointer) -> socklen_t {
         raw.storeBytes(of: sa_family_t(isIPv6 ? AF_INET6 : AF_INET), as: sa_family_t.self)
         raw.storeBytes(of: port.bigEndian, toByteOffset: 2, as: UInt16.self)
@@ -102,10 +102,10 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
         return socklen_t(MemoryLayout<sockaddr_in6>.size)
     }
 
-    /// Has `socket`, a UDP socket of this address's family, send whole packets only, whatever somebody says of the path's
-    /// MTU: fragments can be forged, and ours are never longer than any path takes.
+    /// Makes `socket`, a UDP socket of this address family, send unfragmented packets only and ignore reported path
+    /// MTUs: fragments can be forged, and our packets fit any path.
     ///
-    /// It also spares the kernel an unpredictable fragment ID for each.
+    /// It also saves the kernel an unpredictable fragment ID per packet.
     /// - RFC: 9715 3.1 (R2).
     public func forbidFragments(of socket: Int32) {
         var probe = isIPv6 ? Int32(IPV6_PMTUDISC_PROBE) : Int32(IP_PMTUDISC_PROBE)

@@ -1,4 +1,5 @@
-/// How many letters are to be put in, taken out, changed or swapped with the next (at most 64 bytes are compared).
+/// The number of insertions, deletions, substitutions and swaps between the texts (of which at most 64 bytes are
+/// compared).
 public func editDistance(_ left: String, _ right: String) -> Int {
     let a = Array(left.utf8.prefix(64))
     let b = Array(right.utf8.prefix(64))
@@ -17,7 +18,7 @@ public func editDistance(_ left: String, _ right: String) -> Int {
     return previous[b.count]
 }
 
-/// The one of `words` that was probably meant by `text`, for "did you mean"; nil when none is near.
+/// The word of `words` closest to `text`, for "did you mean"; nil if none is close.
 public func nearest(to text: String, among words: some Sequence<String>) -> String? {
     let folded = text.lowercased()
     let best = words.lazy.map { (word: $0, distance: editDistance(folded, $0.lowercased())) }

@@ -1,11 +1,11 @@
 import Glibc
 
-/// A system call that failed: its name and errno.
+/// A failed system call: its name and errno.
 public struct SystemError: Error, CustomStringConvertible {
     public let call: String
     public let code: Int32
 
-    /// Of the call that has just failed.
+    /// For the call that has just failed.
     public init(_ call: String) { self.init(call, code: errno) }
 
     public init(_ call: String, code: Int32) {

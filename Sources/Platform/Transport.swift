@@ -1,8 +1,8 @@
-/// How a query came in.
+/// The transport of a client's query.
 public enum Transport: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
     case udp, tcp, dot, doh
 
-    /// The word of the lookup log.
+    /// Its word in the lookup log.
     public var description: String { "\(word)" }
 
     public var word: StaticString {

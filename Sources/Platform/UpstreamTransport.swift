@@ -1,10 +1,10 @@
-/// How an upstream server is spoken to, and how an answer came from there.
+/// The transport to an upstream server, and of its answer.
 public enum UpstreamTransport: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
-    /// Of a server: UDP, and TCP for what does not fit (RFC 7766 5). The raw values stand in histories.
+    /// For a server: UDP, with TCP for truncated answers (RFC 7766 5). Histories store the raw values.
     case udp = 0
     case tcp = 1
 
-    /// The word of logs and reports.
+    /// Its word in logs and reports.
     public var description: String { "\(word)" }
 
     public var word: StaticString {
@@ -14,7 +14,7 @@ public enum UpstreamTransport: UInt8, Sendable, Hashable, BitwiseCopyable, CaseI
         }
     }
 
-    /// What stands in front of a server's address; nothing where it is spoken to as usual.
+    /// The scheme before a server's address; empty for the default transport.
     public var scheme: StaticString {
         switch self {
         case .udp: ""

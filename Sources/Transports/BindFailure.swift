@@ -1,7 +1,7 @@
 import Glibc
 package import Platform
 
-/// Why an address can't be served, and what to do.
+/// Explains why an address can't be served, and what to do about it.
 package enum BindFailure {
     package static func explain(_ address: SocketAddress, _ code: Int32, _ transport: String) -> ServiceFailure {
         switch code {
@@ -33,7 +33,7 @@ package enum BindFailure {
         return "end that program, or choose another address or port with --listen"
     }
 
-    /// The process that has the port, as far as /proc tells us.
+    /// The process that uses the port, as far as /proc shows it.
     private static func holder(of address: SocketAddress) -> String? {
         guard let inode = inode(of: address) else { return nil }
         let wanted = "socket:[\(inode)]"
@@ -60,7 +60,7 @@ package enum BindFailure {
         return nil
     }
 
-    /// The socket on `address` or on the wildcard of its port, from /proc/net.
+    /// The inode of the socket on `address`, or on the wildcard address of its port, from /proc/net.
     private static func inode(of address: SocketAddress) -> String? {
         let suffix = address.isIPv6 ? "6" : ""
         for table in ["udp", "tcp"] {

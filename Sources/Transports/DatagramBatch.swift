@@ -3,16 +3,16 @@ import DNSWire
 import Glibc
 import Platform
 
-/// The buffers of one `recvmmsg` and the `sendmmsg` that answers it, wired once and reused.
+/// Buffers for one `recvmmsg` and the `sendmmsg` that answers it, set up once and reused.
 ///
-/// A receive slot is also a send slot: the peer's address and, on a wildcard bind, the address that was asked stay in
-/// place, so that an answer needs no more than its length.
+/// A receive slot is also a send slot: the client's address and, on a wildcard socket, the destination address stay in
+/// place, so that an answer only needs its length.
 struct DatagramBatch: ~Copyable {
     /// Datagrams per system call.
     static let count = 64
-    /// The longest query that is read, in bytes; a longer one is cut by the kernel, and so is malformed.
+    /// The longest query that is read, in bytes; the kernel truncates longer ones, which makes them malformed.
     static let queryCapacity = 4096
-    /// Answers over UDP are never longer than what we announce.
+    /// A UDP answer never exceeds the size we announce.
     static let answerCapacity = EDNS.payloadSize + 16
 
     private static let addressCapacity = MemoryLayout<sockaddr_storage>.size
@@ -51,7 +51,7 @@ struct DatagramBatch: ~Copyable {
         memory.deallocate()
     }
 
-    // Each kind of buffer lies together, so that the addresses of a batch share cache lines.
+    // Buffers of one kind are contiguous, so that the addresses of a batch share cache lines.
     private func queryBase(_ slot: Int) -> UnsafeMutableRawPointer { memory + slot * Self.queryCapacity }
     private func answerBase(_ slot: Int) -> UnsafeMutableRawPointer {
         memory + Self.count * Self.queryCapacity + slot * Self.answerCapacity
@@ -64,7 +64,7 @@ struct DatagramBatch: ~Copyable {
             + slot * controlCapacity
     }
 
-    /// Reads what has arrived, at most a batch; returns how many datagrams, or 0.
+    /// Receives at most one batch; returns the number of datagrams, or 0.
     mutating func receive(from socket: Int32, withLocalAddress: Bool) -> Int {
         for slot in 0..<Self.count {
             received[slot].msg_hdr.msg_namelen = socklen_t(Self.addressCapacity)
@@ -74,7 +74,7 @@ struct DatagramBatch: ~Copyable {
         return max(0, Int(clinux_recvmmsg(socket, received, UInt32(Self.count), Int32(MSG_DONTWAIT))))
     }
 
-    /// The datagram of `slot`, as far as it was read.
+    /// The datagram in `slot`, possibly truncated.
     func query(_ slot: Int) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: queryBase(slot), count: Int(received[slot].msg_len))
     }
@@ -83,12 +83,12 @@ struct DatagramBatch: ~Copyable {
         SocketAddress(UnsafeRawPointer(addressBase(slot)).assumingMemoryBound(to: sockaddr.self))
     }
 
-    /// Where the answer to `slot` is written.
+    /// The buffer for the answer to `slot`.
     func answer(_ slot: Int) -> UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(start: answerBase(slot), count: Self.answerCapacity)
     }
 
-    /// The address that `slot` was sent to, where the socket is bound to all of them.
+    /// The destination address of `slot`, if the socket is bound to the wildcard address.
     func localAddress(_ slot: Int) -> LocalAddress? {
         var storage = sockaddr_storage()
         var interface: UInt32 = 0
@@ -99,7 +99,7 @@ struct DatagramBatch: ~Copyable {
         return address.map { LocalAddress(address: $0, interface: interface) }
     }
 
-    /// Puts the answer of `slot` on the list to send.
+    /// Queues the answer in `slot`.
     mutating func enqueue(_ slot: Int, length: Int, withLocalAddress: Bool) {
         sendVectors[sendCount] = iovec(iov_base: answerBase(slot), iov_len: length)
         var header = msghdr()
@@ -116,14 +116,14 @@ struct DatagramBatch: ~Copyable {
         sendCount += 1
     }
 
-    /// Sends the list.
+    /// Sends the queued answers.
     mutating func send(on socket: Int32) {
         DatagramSocket.send(toSend, count: sendCount, on: socket)
         sendCount = 0
     }
 }
 
-/// The address a datagram was sent to; the answer has to leave from it (RFC 2181 4).
+/// The destination address of a query; the answer must be sent from it (RFC 2181 4).
 struct LocalAddress: Sendable, BitwiseCopyable {
     var address: SocketAddress
     var interface: UInt32
@@ -132,9 +132,9 @@ struct LocalAddress: Sendable, BitwiseCopyable {
 /// A bound UDP socket.
 package struct DatagramSocket: Sendable {
     let descriptor: Int32
-    /// Bound to 0.0.0.0 or ::, so that each answer has to name its source.
+    /// Bound to 0.0.0.0 or ::, so each answer must set its source address.
     let isWildcard: Bool
-    /// Other workers wait for it too.
+    /// Other workers wait on the same socket.
     let isShared: Bool
 
     package init(descriptor: Int32, isWildcard: Bool, isShared: Bool) {
@@ -143,19 +143,19 @@ package struct DatagramSocket: Sendable {
         self.isShared = isShared
     }
 
-    /// Sends datagrams. What the kernel refuses is dropped: the client asks again, as over any lossy network.
+    /// Sends datagrams. Those that the kernel refuses are dropped: the client retries, as on any lossy network.
     static func send(_ datagrams: UnsafeMutablePointer<clinux_mmsghdr>, count: Int, on descriptor: Int32) {
         var first = 0
         while first < count {
             let sent = clinux_sendmmsg(descriptor, datagrams + first, UInt32(count - first), Int32(MSG_DONTWAIT))
             if sent < 0 && errno == EINTR { continue }
-            // The first datagram was refused (a full queue, an unreachable peer): go on behind it.
+            // The kernel refused the first datagram (full queue, unreachable client): continue after it.
             first += max(1, Int(sent))
         }
     }
 }
 
-/// Answers to queries that had to wait, gathered so that those from one socket leave in one system call.
+/// Late answers, collected so that those from one socket leave in one system call.
 struct DatagramOutbox: ~Copyable {
     private static let addressCapacity = MemoryLayout<sockaddr_storage>.size
     private let capacity: Int
@@ -183,13 +183,13 @@ struct DatagramOutbox: ~Copyable {
         descriptors.deallocate()
     }
 
-    /// Where the next answer is to be written.
+    /// The buffer for the next answer.
     var room: UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(
             start: memory + count * DatagramBatch.answerCapacity, count: DatagramBatch.answerCapacity)
     }
 
-    /// `room` holds an answer of this many bytes, from `local` where the socket is bound to all addresses.
+    /// Queues the answer of `length` bytes in `room`, sent from `local` if the socket is bound to the wildcard address.
     mutating func commit(_ length: Int, on socket: DatagramSocket, to client: SocketAddress, from local: LocalAddress?)
     {
         let address = memory + capacity * DatagramBatch.answerCapacity + count * Self.addressCapacity
@@ -224,7 +224,7 @@ struct DatagramOutbox: ~Copyable {
 }
 
 extension msghdr {
-    /// Has the message leave from `local`; its control buffer has room for that.
+    /// Makes the message leave from `local`; its control buffer is large enough.
     fileprivate mutating func setSource(_ local: LocalAddress) {
         let length = local.address.withSockaddr { address, _ in clinux_set_source(&self, address, local.interface) }
         if length == 0 { msg_control = nil }

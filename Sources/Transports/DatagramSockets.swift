@@ -5,8 +5,8 @@ package import Platform
 extension DatagramSocket {
     /// Sockets on `address`, one per worker; the kernel spreads clients over them (SO_REUSEPORT).
     ///
-    /// With SO_REUSEPORT two daemons could share the port unnoticed, each answering some of the queries. A plain bind
-    /// goes first, which fails if anyone is there.
+    /// With SO_REUSEPORT two daemons could share the port unnoticed, each answering some of the queries. So a plain
+    /// bind is tried first: it fails if the port is taken.
     package static func bind(_ address: SocketAddress, count: Int) throws(SystemError) -> [DatagramSocket] {
         let probe = try open(address, sharesPort: false)
         close(probe)
@@ -46,7 +46,7 @@ extension DatagramSocket {
         return descriptor
     }
 
-    /// Each answer has to leave from the address that was asked.
+    /// Each answer must leave from the address that the query was sent to.
     static func askForLocalAddress(_ descriptor: Int32, isIPv6: Bool) {
         var one: Int32 = 1
         let size = socklen_t(MemoryLayout<Int32>.size)
@@ -57,6 +57,6 @@ extension DatagramSocket {
         }
     }
 
-    /// A burst of queries waits here instead of being lost.
+    /// Lets a burst of queries wait instead of being lost.
     static func enlargeBuffer(_ descriptor: Int32) { ReceiveBuffer.enlarge(of: descriptor, to: 4 << 20) }
 }

@@ -1,7 +1,7 @@
 import NIOCore
 import NIOHTTP1
 
-/// DNS over HTTPS in HTTP/1.1: one request after the other.
+/// DNS over HTTPS in HTTP/1.1: one request at a time.
 final class DoHOverHTTP1: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
@@ -47,7 +47,7 @@ final class DoHOverHTTP1: ChannelInboundHandler {
 
     private func finish(_ message: [UInt8]) {
         if let context { send(responder.response(message), context) }
-        responder.connection.owed -= 1
+        responder.connection.outstanding -= 1
     }
 
     private func send(_ response: DoHResponse, _ context: ChannelHandlerContext) {

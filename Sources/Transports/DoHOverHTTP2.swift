@@ -2,7 +2,7 @@ import NIOCore
 import NIOHPACK
 import NIOHTTP2
 
-/// DNS over HTTPS in HTTP/2: on the frames themselves, since a channel for each stream would cost more than the answer.
+/// DNS over HTTPS in HTTP/2. Works on frames: a channel per stream would cost more than the answer.
 ///
 /// - RFC: 9113 5.1, 6.9, 8.3; 8484.
 final class DoHOverHTTP2: ChannelDuplexHandler {
@@ -10,7 +10,7 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
     typealias OutboundIn = HTTP2Frame
     typealias OutboundOut = HTTP2Frame
 
-    /// What the client is told: how many requests it may have open at a time, and how long their heads may be.
+    /// Settings sent to the client: how many requests may be open at once, and how long their headers may be.
     static func settings(_ limits: StreamLimits) -> [HTTP2Setting] {
         [
             HTTP2Setting(parameter: .maxConcurrentStreams, value: limits.maximumPipelined),
@@ -18,14 +18,14 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
         ]
     }
 
-    /// The window is given back when this much of it is used, in bytes.
+    /// Flow control window is returned after this many bytes.
     private static let windowStep = 16_384
 
     private let responder: DoHResponder
     private var context: ChannelHandlerContext?
-    /// Requests that have not come whole, and those that wait for upstream (nil).
+    /// Requests that are incomplete, or (nil) waiting for upstream.
     private(set) var streams: [HTTP2StreamID: DoHRequest?] = [:]
-    /// The head of a request has just come without its body.
+    /// The headers of a request have arrived, its body has not.
     private var awaitsBody = false
     private var usedWindow = 0
     private var wantsRead = false
@@ -41,14 +41,15 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
         let frame = unwrapInboundIn(data)
         switch frame.payload {
         case .headers(let headers):
-            // A second block is trailers, which say nothing here.
+            // A second HEADERS frame has trailers, which have no meaning here.
             if streams[frame.streamID] == nil { streams[frame.streamID] = .some(Self.request(headers.headers)) }
             awaitsBody = !headers.endStream
             if headers.endStream { finishRequest(frame.streamID, context) }
         case .data(let data):
             if case .byteBuffer(let bytes) = data.data {
                 streams[frame.streamID]??.append(bytes.readableBytesView)
-                giveBack(bytes.readableBytes + (data.paddingBytes.map { $0 + 1 } ?? 0), frame.streamID, data.endStream)
+                let padding = data.paddingBytes.map { $0 + 1 } ?? 0
+                returnWindow(bytes.readableBytes + padding, frame.streamID, data.endStream)
             }
             awaitsBody = !data.endStream
             if data.endStream { finishRequest(frame.streamID, context) }
@@ -70,7 +71,8 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        // However it ended: the client has given it up, or NIO has for an error of the client's, of which no frame tells.
+        // Covers all endings: a reset by the client, and streams that NIO closes after a client's error, which no frame
+        // reports.
         if let end = event as? StreamClosedEvent { streams[end.streamID] = nil }
         context.fireUserInboundEventTriggered(event)
     }
@@ -92,13 +94,13 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
         context.fireChannelWritabilityChanged()
     }
 
-    /// Who does not take answers is not asked for more questions.
+    /// Stops reading from a client that does not take its answers.
     func read(context: ChannelHandlerContext) {
         if context.channel.isWritable { context.read() } else { wantsRead = true }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // One stream's trouble, which it has been told of.
+        // An error of one stream, which the client has been told of.
         if error is NIOHTTP2Errors.StreamError || error is NIOHTTP2Errors.NoSuchStream { return }
         context.close(promise: nil)
     }
@@ -116,7 +118,7 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
             send(responder.response(message), stream, context)
             context.flush()
         }
-        responder.connection.owed -= 1
+        responder.connection.outstanding -= 1
     }
 
     private func send(_ response: DoHResponse, _ stream: HTTP2StreamID, _ context: ChannelHandlerContext) {
@@ -134,8 +136,8 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
         context.write(wrapOutboundOut(body), promise: nil)
     }
 
-    /// Lets the client send as much again as has come.
-    private func giveBack(_ count: Int, _ stream: HTTP2StreamID, _ isEnd: Bool) {
+    /// Returns flow control window for `count` received bytes.
+    private func returnWindow(_ count: Int, _ stream: HTTP2StreamID, _ isEnd: Bool) {
         guard let context, count > 0 else { return }
         usedWindow += count
         if usedWindow >= Self.windowStep {

@@ -1,12 +1,12 @@
 import DNSWire
 
-/// One request of DNS over HTTPS, whatever version of HTTP brought it.
+/// One DNS over HTTPS request, in any version of HTTP.
 ///
 /// - RFC: 8484 4.1.
 package struct DoHRequest {
     enum Method { case get, post, other }
 
-    /// The only resource there is.
+    /// The only resource served.
     package static let path = "/dns-query"
     /// The longest target and the longest body, in bytes.
     static let longestTarget = 90_000
@@ -16,7 +16,7 @@ package struct DoHRequest {
     var target = ""
     var contentType = ""
     private(set) var body: [UInt8] = []
-    /// More came than a message can have.
+    /// The body is longer than a message can be.
     private(set) var isTooLong = false
 
     mutating func append(_ bytes: some Collection<UInt8>) {
@@ -32,7 +32,7 @@ package struct DoHRequest {
         method = name == "GET" ? .get : name == "POST" ? .post : .other
     }
 
-    /// The DNS message in it, or the HTTP status that it gets for having none.
+    /// The DNS message in the request, or the HTTP status to respond with.
     func message() -> Result<[UInt8], DoHStatus> {
         let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.first.map({ $0 == Self.path }) == true else { return .failure(.notFound) }
@@ -55,7 +55,7 @@ package struct DoHRequest {
     }
 }
 
-/// The HTTP statuses of a DoH server.
+/// The HTTP statuses that a DoH server uses.
 enum DoHStatus: Int, Error {
     case ok = 200
     case badRequest = 400
@@ -65,7 +65,7 @@ enum DoHStatus: Int, Error {
     case unsupportedType = 415
 }
 
-/// What a request is answered.
+/// The response to a request.
 struct DoHResponse {
     var status: DoHStatus
     var message: [UInt8] = []
@@ -77,7 +77,7 @@ struct DoHResponse {
         self.message = Array(message)
     }
 
-    /// Names in lower case, as HTTP/2 wants them.
+    /// Header names in lower case, as HTTP/2 requires.
     var headers: [(name: String, value: String)] {
         switch status {
         case .ok:
@@ -90,7 +90,8 @@ struct DoHResponse {
         }
     }
 
-    /// Seconds that a cache may keep it: the least TTL of its answers; for "no", what the SOA says; errors: not at all.
+    /// Seconds a cache may keep it: the lowest TTL in the answer section; negative answers: the SOA's negative TTL;
+    /// errors: 0.
     ///
     /// - RFC: 8484 5.1; 2308 5.
     private var freshness: UInt32 {
@@ -142,7 +143,7 @@ enum Base64URL {
                 bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
             }
         }
-        // A single character left over stands for nothing.
+        // A single leftover character encodes nothing.
         return count == 6 ? nil : bytes
     }
 }

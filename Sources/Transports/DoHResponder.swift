@@ -3,7 +3,7 @@ import LookupLog
 import NIOCore
 import Platform
 
-/// Answers requests for one connection: the part that HTTP/1.1 and HTTP/2 share.
+/// Answers the requests of one connection: the part that HTTP/1.1 and HTTP/2 share.
 struct DoHResponder {
     private let responder: StreamResponder
     let connection: EncryptedConnection
@@ -13,7 +13,7 @@ struct DoHResponder {
         self.connection = connection
     }
 
-    /// The response; nil: it comes later, by `finish`, on this event loop (empty: there is none).
+    /// The response; nil: `finish` gets the message later, on this event loop (empty: no response).
     func answer(_ request: DoHRequest, finish: NIOLoopBound<([UInt8]) -> Void>) -> DoHResponse? {
         connection.touch()
         responder.refresh()
@@ -37,13 +37,13 @@ struct DoHResponder {
             defer { responder.output.removeAll() }
             return DoHResponse(message: UnsafeRawBufferPointer(rebasing: responder.output.bytes.dropFirst(2)))
         case .parked:
-            connection.owed += 1
+            connection.outstanding += 1
             return nil
         case .nothing, .transfer: return DoHResponse(failure: .badRequest)
         }
     }
 
-    /// The response that has come for a parked query.
+    /// The response with the answer to a parked query.
     func response(_ message: [UInt8]) -> DoHResponse {
         message.isEmpty ? DoHResponse(failure: .badRequest) : message.withUnsafeBytes { DoHResponse(message: $0) }
     }

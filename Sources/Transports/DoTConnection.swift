@@ -2,7 +2,7 @@ import LookupLog
 import NIOCore
 import Platform
 
-/// DNS over TLS: carries the bytes of a `StreamSession` between TLS and the responder.
+/// DNS over TLS: passes bytes between TLS, a `StreamSession` and the responder.
 ///
 /// - RFC: 7858 3.3; 7766.
 final class DoTConnection: ChannelDuplexHandler {
@@ -14,7 +14,7 @@ final class DoTConnection: ChannelDuplexHandler {
     private let connection: EncryptedConnection
     private var session: StreamSession
     private var context: ChannelHandlerContext?
-    /// A read was held back.
+    /// A read was postponed.
     private var wantsRead = false
 
     init(_ loop: EncryptedLoop, _ connection: EncryptedConnection) {
@@ -33,7 +33,7 @@ final class DoTConnection: ChannelDuplexHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         responder.refresh()
         unwrapInboundIn(data).withUnsafeReadableBytes { bytes in
-            if session.receive(bytes, responder, replyLater: way) { connection.touch() }
+            if session.receive(bytes, responder, replyLater: deferredReply) { connection.touch() }
         }
         writeOutput(context)
     }
@@ -58,7 +58,7 @@ final class DoTConnection: ChannelDuplexHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
-    /// While something waits, no more is read.
+    /// Postpones reading while a message waits.
     func read(context: ChannelHandlerContext) {
         if mayRead(context) { context.read() } else { wantsRead = true }
     }
@@ -67,15 +67,15 @@ final class DoTConnection: ChannelDuplexHandler {
         context.channel.isWritable && session.wantsInput(responder)
     }
 
-    /// Goes on with what waits, for as long as the client takes it.
+    /// Continues with waiting messages as long as the client takes the answers.
     private func advance(_ context: ChannelHandlerContext) {
         while context.channel.isWritable, session.canProceed(responder) {
-            if session.proceed(responder, replyLater: way) { connection.touch() }
+            if session.proceed(responder, replyLater: deferredReply) { connection.touch() }
             writeOutput(context)
             context.flush()
         }
         context.flush()
-        connection.owed = session.isIdle ? 0 : 1
+        connection.outstanding = session.isIdle ? 0 : 1
         if session.isFinished { return connection.closeAfterWrites() }
         if wantsRead, mayRead(context) {
             wantsRead = false
@@ -91,8 +91,8 @@ final class DoTConnection: ChannelDuplexHandler {
         context.write(wrapOutboundOut(buffer), promise: nil)
     }
 
-    /// How upstream's answer gets here from the thread that forwards.
-    private func way() -> ParkedQuery.Reply {
+    /// How the forwarding thread delivers upstream's answer to this connection.
+    private func deferredReply() -> ParkedQuery.Reply {
         let loop = connection.channel.eventLoop
         let bound = NIOLoopBound(self, eventLoop: loop)
         return .stream { message in

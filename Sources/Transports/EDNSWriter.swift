@@ -2,12 +2,12 @@ import DNSWire
 import Lookup
 import Platform
 
-/// Writes the OPT record at a response's end: cookie, keepalive, NSID, an extended error with the reason, padding.
+/// Writes a response's OPT record: cookie, keepalive, NSID, an extended error with the reason, padding.
 ///
-/// What is optional gives way where the packet is full.
+/// Optional parts are left out if the packet is full.
 /// - RFC: 6891 6.1; 7873 5.2; 7828 3.2; 5001 2; 8914 2; 7830 3.
 struct EDNSWriter: BitwiseCopyable {
-    /// Bytes that are kept for the record; NSID and an extended error are added only where there is room.
+    /// Bytes reserved for the record; NSID and an extended error are added only if they fit.
     let reserved: Int
     private let sendsKeepalive: Bool
 
@@ -24,7 +24,7 @@ struct EDNSWriter: BitwiseCopyable {
         reserved = min(wanted, limit - Header.length - lookup.query.questionLength)
     }
 
-    /// Appends the record to the response of `lookup`, whose query is `message`.
+    /// Appends the record to the response of `lookup`; `message` is the query.
     func write(
         _ lookup: inout Lookup, _ message: UnsafeRawBufferPointer, _ served: ServedData,
         _ upstreamTexts: borrowing [[UInt8]]
@@ -74,14 +74,14 @@ struct EDNSWriter: BitwiseCopyable {
         }
     }
 
-    /// The error and its text, the reason of the answer among it; returns OPT's length. The texts are a courtesy: they
-    /// give way where the packet is full.
+    /// Appends the extended error and its texts, including the reason of the answer; returns OPT's length. The texts
+    /// are optional and are left out if the packet is full.
     private func appendExtendedError(
         _ lookup: borrowing Lookup, _ served: ServedData, _ upstreamTexts: borrowing [[UInt8]], at length: Int,
         of base: UnsafeMutableRawPointer, room: Int
     ) -> Int {
         let error = lookup.decision.extendedError
-        // That an answer is stale, its error says already.
+        // For a stale answer the error code says so already.
         let source = lookup.decision.source
         let isSaid = source == .none || source == .stale && error != nil
         let isExplained =
@@ -105,7 +105,8 @@ struct EDNSWriter: BitwiseCopyable {
                 lookup.decision, lookup.builder.message, hasNames: !lookup.builder.truncated, served.paths,
                 upstream: upstreamTexts)
             if isSecond { reason.append(UInt8(ascii: ")")) }
-            // Half a reason says little, but for a chain's, which is as long as it likes.
+            // Half a reason is of little use and is dropped, except that of a chain, which has no bound and is
+            // shortened.
             if reason.isCut, reason.count == ReasonText.mostBytes { reason.markCut() }
             if !reason.isCut { count += reason.count }
         }
@@ -116,7 +117,7 @@ struct EDNSWriter: BitwiseCopyable {
         return length + 6 + count
     }
 
-    /// Makes message and OPT together a multiple of the recommended block, where there is room; returns OPT's length.
+    /// Pads message and OPT to a multiple of the recommended block size, if it fits; returns OPT's length.
     ///
     /// - RFC: 7830 3; 8467 4.1.
     private static func pad(_ message: Int, _ length: Int, of base: UnsafeMutableRawPointer, room: Int) -> Int {

@@ -20,7 +20,7 @@ package struct EncryptedAddress: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension SocketAddress {
-    /// The address itself; for all addresses of this machine, each of them.
+    /// The address itself; for a wildcard address, each address of this machine.
     package var reachable: [SocketAddress] {
         guard isUnspecified else { return [self] }
         return AccessList.interfaceAddresses().map { $0.address.withPort(port) }.filter { $0.isIPv6 == isIPv6 }

@@ -10,9 +10,9 @@ import NIOTLS
 import Platform
 import Synchronization
 
-/// Serves DNS over TLS and over HTTPS, on event loops of SwiftNIO. Answers come from the same `QueryHandler` as UDP's.
+/// Serves DNS over TLS and HTTPS, on event loops of SwiftNIO. Uses the same `QueryHandler` as UDP.
 ///
-/// - RFC: 7858; 8484; 8310 for what a client makes of our certificate.
+/// - RFC: 7858; 8484; 8310 for how clients verify our certificate.
 package final class EncryptedListener: Sendable {
     package typealias Address = EncryptedAddress
 
@@ -22,8 +22,8 @@ package final class EncryptedListener: Sendable {
     private let channels = Mutex<[any Channel]>([])
     private let served = Mutex<[Address]>([])
 
-    /// How long clients have at the end to take their last answers.
-    private static let lastWrites = TimeAmount.seconds(1)
+    /// At shutdown, how long clients have to take their last answers.
+    private static let drainTimeout = TimeAmount.seconds(1)
 
     package init(
         threads: Int, certificate: ServerCertificate, store: ServedDataStore, forwarding: Forwarding,
@@ -41,7 +41,7 @@ package final class EncryptedListener: Sendable {
         self.loops = loops
     }
 
-    /// Binds and listens; where port 0 was asked, the result has the one that the system chose.
+    /// Binds and listens. For port 0, the result has the port that the system chose.
     ///
     /// - Throws: `ServiceFailure` when the address can't be had.
     package func listen(on address: Address) throws -> Address {
@@ -73,7 +73,7 @@ package final class EncryptedListener: Sendable {
         return bound
     }
 
-    /// On the channel's event loop.
+    /// Sets up a connection's pipeline, on its event loop.
     private static func prepare(
         _ channel: any Channel, _ service: Address.Service, _ certificate: ServerCertificate, _ loop: EncryptedLoop,
         _ connection: EncryptedConnection
@@ -100,15 +100,15 @@ package final class EncryptedListener: Sendable {
             })
     }
 
-    /// Stops accepting; connections that are open are served on.
+    /// Stops accepting; open connections are still served.
     package func close() {
         for channel in channels.withLock({ $0 }) { channel.close(promise: nil) }
     }
 
-    /// Takes up no more queries, sends what is owed, closes all connections and ends the event loops.
+    /// Takes no new queries, sends outstanding answers, closes all connections and ends the event loops.
     package func shutDown() async {
         for (_, bound) in loops { bound.execute { $0.end() } }
-        let deadline = NIODeadline.now() + Self.lastWrites
+        let deadline = NIODeadline.now() + Self.drainTimeout
         for (_, bound) in loops {
             while NIODeadline.now() < deadline, await !bound.ask({ $0.isEmpty }) {
                 try? await Task.sleep(for: .milliseconds(5))
@@ -118,15 +118,15 @@ package final class EncryptedListener: Sendable {
         try? await group.shutdownGracefully()
     }
 
-    /// Event loops that have nothing to answer do not hold on to old data.
+    /// Makes idle event loops release old data.
     package func refresh() {
         for (_, bound) in loops { bound.execute { $0.responder.refresh() } }
     }
 
-    /// Takes a certificate that was replaced on disk.
+    /// Loads a certificate that was replaced on disk.
     package func reloadCertificate() { certificate.reload() }
 
-    /// The addresses that clients may be told of: those that the certificate is valid for.
+    /// The addresses to announce to clients: those that the certificate is valid for.
     package var designations: [DesignatedResolver] {
         var designated: [DesignatedResolver] = []
         for address in served.withLock({ $0 }) {
@@ -153,7 +153,7 @@ extension NIOLoopBound<EncryptedLoop> {
 }
 
 extension Platform.SocketAddress {
-    /// The same for SwiftNIO.
+    /// The same address as a SwiftNIO type.
     fileprivate var nio: NIOCore.SocketAddress {
         withSockaddr { address, _ in
             let raw = UnsafeRawPointer(address)

@@ -4,7 +4,7 @@ import NIOCore
 import Platform
 import Synchronization
 
-/// What the encrypted connections of one event loop share, on that loop only.
+/// State that the encrypted connections of one event loop share; used on that loop only.
 final class EncryptedLoop {
     let responder: StreamResponder
     private let count: StreamWorker.Count
@@ -15,7 +15,7 @@ final class EncryptedLoop {
         self.count = count
     }
 
-    /// Takes up a connection; nil: there are too many, or it is gone already.
+    /// Registers a connection; nil if there are too many, or if it is closed already.
     func open(_ channel: any Channel) -> EncryptedConnection? {
         guard let address = channel.remoteAddress,
             let client = address.withSockAddr({ sockaddr, _ in Platform.SocketAddress(sockaddr) })
@@ -38,7 +38,7 @@ final class EncryptedLoop {
         return connection
     }
 
-    /// From now on no query is taken up; connections close when nothing is owed.
+    /// Takes no new queries; connections close once their answers are sent.
     func end() {
         responder.isEnding = true
         for connection in connections.values { connection.end() }
@@ -51,25 +51,25 @@ final class EncryptedLoop {
     var isEmpty: Bool { connections.isEmpty }
 }
 
-/// One connection over TLS: how long it has been idle, and what it is owed. On its event loop only.
+/// One TLS connection: its idle time, and its outstanding answers. Used on its event loop only.
 final class EncryptedConnection {
     let channel: any Channel
     let client: Platform.SocketAddress
-    /// Answers that are still to come: until then it is not idle.
-    var owed = 0 {
+    /// Outstanding answers: while there are any, the connection is not idle.
+    var outstanding = 0 {
         didSet {
-            guard owed == 0 else { return }
-            if isEnding { closeAfterWrites() } else { watch() }
+            guard outstanding == 0 else { return }
+            if isEnding { closeAfterWrites() } else { scheduleIdleCheck() }
         }
     }
     private var lastActivity: NIODeadline
     private let idleTimeout: TimeAmount
     private var isEnding = false
     private var isClosed = false
-    /// The one look at whether it is idle that is to come; nil while answers are owed.
-    private var look: Scheduled<Void>?
+    /// The single pending idle check; nil while answers are outstanding.
+    private var idleCheck: Scheduled<Void>?
 
-    /// How long a client has after a late answer, at least.
+    /// After a late answer, the client has at least this long.
     private static let leastPause = TimeAmount.milliseconds(100)
 
     init(_ channel: any Channel, client: Platform.SocketAddress, idleTimeout milliseconds: UInt64) {
@@ -77,20 +77,21 @@ final class EncryptedConnection {
         self.client = client
         idleTimeout = .milliseconds(Int64(milliseconds))
         lastActivity = channel.eventLoop.now
-        // Also a handshake that does not come to its end is idle.
-        watch()
+        // An unfinished handshake counts as idle.
+        scheduleIdleCheck()
     }
 
     func hasClosed() {
         isClosed = true
-        look?.cancel()
-        look = nil
+        idleCheck?.cancel()
+        idleCheck = nil
     }
 
     func touch() { lastActivity = channel.eventLoop.now }
 
-    /// Tells the client at once that what it has sent is here. A client that sends a request in two pieces, and its second
-    /// only when the first has arrived (Nagle), would wait 40 ms for that, since there is nothing to answer yet.
+    /// Acknowledges received data at once. A client with Nagle's algorithm that sends a request in two pieces holds
+    /// back the second until the first is acknowledged: with no answer to send yet, the delayed ACK would cost it 40
+    /// ms.
     func acknowledge() {
         let quick = ChannelOptions.Types.SocketOption(level: .tcp, name: .init(rawValue: TCP_QUICKACK))
         try? channel.syncOptions?.setOption(quick, value: 1)
@@ -98,25 +99,25 @@ final class EncryptedConnection {
 
     func end() {
         isEnding = true
-        if owed == 0 { closeAfterWrites() }
+        if outstanding == 0 { closeAfterWrites() }
     }
 
-    /// What has been written leaves first: it is ahead of the close in the same queue.
+    /// Pending writes leave first: they are ahead of the close in the same queue.
     func closeAfterWrites() {
         channel.flush()
         channel.close(promise: nil)
     }
 
-    /// Looks again when it could have been idle for long enough, unless that is to come already.
-    private func watch() {
-        guard look == nil, !isClosed else { return }
+    /// Schedules a check for when the connection could first be idle for too long, unless one is pending.
+    private func scheduleIdleCheck() {
+        guard idleCheck == nil, !isClosed else { return }
         let bound = NIOLoopBound(self, eventLoop: channel.eventLoop)
-        look = channel.eventLoop.scheduleTask(in: max(timeLeft, Self.leastPause)) {
+        idleCheck = channel.eventLoop.scheduleTask(in: max(timeLeft, Self.leastPause)) {
             let connection = bound.value
-            connection.look = nil
-            if connection.owed > 0 { return }
+            connection.idleCheck = nil
+            if connection.outstanding > 0 { return }
             if connection.timeLeft > .nanoseconds(0) {
-                connection.watch()
+                connection.scheduleIdleCheck()
             } else {
                 connection.channel.close(promise: nil)
             }

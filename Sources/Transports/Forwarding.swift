@@ -6,28 +6,28 @@ package import Platform
 import Synchronization
 package import Upstream
 
-/// A query that waits for upstream: its bytes, who asked, and the way back.
+/// A query that waits for upstream: its bytes, its client, and how to reply.
 ///
-/// `@unchecked`: it is handed from the thread that read the query to the forward lane's, and back to no one.
+/// `@unchecked`: the thread that read the query hands it to the forward lane's thread and keeps no reference.
 package final class ParkedQuery: @unchecked Sendable {
-    /// How the answer gets to the client.
+    /// How the answer reaches the client.
     enum Reply: Sendable {
-        /// From the socket and the address that were asked.
+        /// From the socket and the address that the query was sent to.
         case datagram(DatagramSocket, from: LocalAddress?)
         /// Into the connection; empty bytes mean that there is no answer.
         case stream(@Sendable (UnsafeRawBufferPointer) -> Void)
-        /// To nobody: somebody wants to know what upstream says.
-        case report(@Sendable (UpstreamStatement) -> Void)
+        /// To no client: reports upstream's answer.
+        case report(@Sendable (UpstreamResult) -> Void)
     }
 
     let message: UnsafeRawBufferPointer
-    /// What upstream was asked for first.
+    /// The first question that upstream was asked.
     let key: FetchKey
     let reply: Reply
-    /// When to give up on upstream, by the engine's clock.
+    /// When to give up on upstream, on the engine's clock.
     let deadline: UInt64
     fileprivate var request: Lookup.Request
-    /// What upstream has said for it so far.
+    /// Upstream's answers so far.
     fileprivate var upstream = UpstreamState()
     private let memory: ParkedMemory
 
@@ -52,9 +52,9 @@ package final class ParkedQuery: @unchecked Sendable {
     }
 }
 
-/// The slow lane: parks misses with the `ForwardEngine`, and when upstream has answered, handles them once more.
+/// The slow lane: parks misses with the `ForwardEngine` and handles them again once upstream has answered.
 ///
-/// `park` and `prefetch` are called by serving threads; all else happens on the thread that has the lane.
+/// Serving threads call `park` and `prefetch`; all else runs on the lane's thread.
 package final class Forwarding: Sendable {
     package typealias Engine = ForwardEngine<ParkedQuery, UpstreamAnswer>
     package typealias Lane = ForwardLane<ParkedQuery, UpstreamAnswer, SystemNetwork>
@@ -79,7 +79,7 @@ package final class Forwarding: Sendable {
         responder.attach(engine)
     }
 
-    /// Asks upstream for `key`, which the answer to `message` needs; by way of `lane` on the thread that has it.
+    /// Asks upstream for `key`, which the answer to `message` needs; through `lane` if called on its thread.
     func park(
         _ message: UnsafeRawBufferPointer, _ request: Lookup.Request, reply: ParkedQuery.Reply,
         key: FetchKey, lane: Lane? = nil, deadline: UInt64? = nil
@@ -94,13 +94,13 @@ package final class Forwarding: Sendable {
         }
     }
 
-    /// Fetches anew what a lookup used and what runs out soon.
+    /// Refreshes cached answers that were used and expire soon.
     func renew(_ keys: borrowing [FetchKey], now: UInt64) {
         for index in keys.indices { engine.prefetch(keys[index], now: now) }
     }
 
-    /// Asks upstream for `key` as a lookup would, and waits for what it says until `deadline`, by the engine's clock.
-    package func ask(_ key: FetchKey, until deadline: UInt64) async -> UpstreamStatement {
+    /// Asks upstream for `key` as a lookup would, and waits for the answer until `deadline`, on the engine's clock.
+    package func ask(_ key: FetchKey, until deadline: UInt64) async -> UpstreamResult {
         await withCheckedContinuation { continuation in
             let client = SocketAddress(high: 0, low: 0x7F00_0001, port: 0, isIPv6: false)
             let request = Lookup.Request(client: client, transport: .tcp, arrival: .now())
@@ -113,13 +113,13 @@ package final class Forwarding: Sendable {
     /// How long a client is kept waiting, in microseconds.
     package var patience: UInt64 { engine.patience }
 
-    /// How each server does.
+    /// Each server's health.
     package var status: [UpstreamStatus] { engine.status }
 
-    /// Other servers, or another way to ask them; what waits is asked anew.
+    /// Replaces servers and settings; waiting questions are asked again.
     package func replace(_ settings: ForwardSettings) { engine.replace(settings) }
 
-    /// For the one thread that does the engine's work.
+    /// Makes the lane, for the one thread that runs it.
     package func makeLane() throws(SystemError) -> Lane { makeLane(over: try SystemNetwork(wake: engine.wake)) }
 
     /// The same over another network.
@@ -129,23 +129,23 @@ package final class Forwarding: Sendable {
         ForwardLane(engine, over: network)
     }
 
-    /// Gives what is in flight `microseconds` to end; then the lane has no more to do.
+    /// Gives questions in flight `microseconds` to finish; then the lane ends.
     package func stop(within microseconds: UInt64) {
         engine.stop(deadline: Moment.monotonicMicroseconds() + microseconds)
     }
 }
 
-/// What upstream said to a question, or why it said nothing.
-package enum UpstreamStatement: Sendable {
+/// Upstream's answer to a question, or why there is none.
+package enum UpstreamResult: Sendable {
     case answered(UpstreamAnswer, UpstreamAnswer.Origin)
     case failed(String)
 }
 
-/// How much memory the queries take that wait: clients must not fill ours by asking what upstream is slow to answer.
+/// Counts the memory of waiting queries: clients must not exhaust it by asking what upstream answers slowly.
 final class ParkedMemory: Sendable {
     private let bytes = Atomic<Int>(0)
     private static let most = 64 << 20
-    /// What a query takes besides its message.
+    /// Bytes per query besides its message.
     private static let overhead = 512
 
     var isFull: Bool { bytes.load(ordering: .relaxed) > Self.most }
@@ -154,10 +154,9 @@ final class ParkedMemory: Sendable {
     fileprivate func giveBack(_ count: Int) { bytes.subtract(count + Self.overhead, ordering: .relaxed) }
 }
 
-/// Turns upstream's answers into responses.
+/// Makes responses from upstream's answers.
 ///
-/// `@unchecked`: all belongs to the lane's thread, but for what `refuse` needs, which any thread may call: it is locked
-/// apart.
+/// `@unchecked`: used on the lane's thread only, except `refuse`, which any thread may call; its state has a lock.
 private final class Responder: @unchecked Sendable {
     private let store: ServedDataStore
     private let log: LookupLog?
@@ -167,10 +166,10 @@ private final class Responder: @unchecked Sendable {
     private let numbers: UpstreamNumbers
     private var scrubber = AnswerScrubber()
     private var outbox = DatagramOutbox(capacity: 64)
-    /// For answers to streams.
+    /// The buffer for answers to streams.
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65535, alignment: 8)
     private weak var engine: Forwarding.Engine?
-    /// For queries that the engine has no room for: rare, and short.
+    /// For queries that the engine has no room for: they are rare and short.
     private let refusals: Mutex<Refusals>
 
     private struct Refusals: ~Copyable {
@@ -202,7 +201,7 @@ private final class Responder: @unchecked Sendable {
 
     func attach(_ engine: Forwarding.Engine) { self.engine = engine }
 
-    /// What a message says, if it can be used.
+    /// Checks an upstream message; nil if it is unusable.
     func check(
         _ key: FetchKey, _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary
     ) -> UpstreamAnswer? {
@@ -229,7 +228,7 @@ private final class Responder: @unchecked Sendable {
             }
         case .failed(let error, let text):
             for waiter in waiters {
-                // What was once true is better than nothing (RFC 8767 5).
+                // A stale answer is better than none (RFC 8767 5).
                 waiter.upstream.allowStale = true
                 waiter.upstream.failure = UpstreamState.Failure(error, text)
                 proceed(waiter, now)
@@ -248,15 +247,15 @@ private final class Responder: @unchecked Sendable {
         snapshot = store.current()
     }
 
-    /// Sends what has gathered.
+    /// Sends the collected answers.
     func flush() {
         outbox.flush()
-        // Who has nothing to answer does not hold on to old data either.
+        // A lane without work must not keep old data alive.
         refresh()
     }
 
-    /// The server's number in the log, which knows it before the first record that needs it. A server that is no longer
-    /// asked keeps its number.
+    /// The server's number in the log, which learns it before the first record that uses it. A server removed from the
+    /// settings keeps its number.
     private func number(of server: SocketAddress) -> Int16 {
         guard let (number, isNew) = numbers.number(of: server) else { return -1 }
         if isNew {
@@ -267,10 +266,10 @@ private final class Responder: @unchecked Sendable {
         return number
     }
 
-    /// Answers, or asks for the next name of the chain.
+    /// Answers the query, or asks for the next name of its chain.
     private func proceed(_ query: ParkedQuery, _ now: UInt64) {
         guard let key = answer(query, now) else { return }
-        // A chain that hops between our data and upstream has an end too.
+        // Bounds chains that alternate between local data and upstream.
         let isBounded = query.upstream.answers.count <= Decision.maximumHops
         if isBounded, engine?.fetch(key, for: query, deadline: query.deadline) == true { return }
         query.upstream.failure = UpstreamState.Failure(
@@ -278,7 +277,7 @@ private final class Responder: @unchecked Sendable {
         _ = answer(query, now)
     }
 
-    /// What upstream still has to be asked for; nil: the query is answered.
+    /// What to ask upstream for next; nil if the query is answered.
     private func answer(_ query: ParkedQuery, _ now: UInt64) -> FetchKey? {
         query.request.now = now
         let key = Self.answer(query, with: handler, &lookup, snapshot.data, &outbox, buffer)
@@ -291,7 +290,7 @@ private final class Responder: @unchecked Sendable {
         _ outbox: inout DatagramOutbox, _ buffer: UnsafeMutableRawBufferPointer
     ) -> FetchKey? {
         if case .report(let tell) = query.reply {
-            // Only a failure is worth telling; a late answer is waited for.
+            // Only a failure is reported; a late answer is still awaited.
             guard let failure = query.upstream.failure else { return query.key }
             tell(.failed("\(failure.text)"))
             return nil
@@ -316,7 +315,7 @@ private final class Responder: @unchecked Sendable {
         return nil
     }
 
-    /// SERVFAIL for a query that can't wait, from whichever thread it came on.
+    /// SERVFAIL for a query that can't wait; on the thread that read it.
     func refuse(_ query: ParkedQuery) {
         query.upstream.allowStale = true
         query.upstream.failure = UpstreamState.Failure(.other, "too many queries wait for upstream")

@@ -2,9 +2,9 @@ import CLinux
 import Glibc
 package import Platform
 
-/// Sockets that the service manager has opened for us: how a port below 1024 is served without a permission.
+/// Sockets opened by the service manager: they let us serve ports below 1024 without privileges.
 ///
-/// sd_listen_fds(3): LISTEN_PID names this process, LISTEN_FDS says how many descriptors there are from 3 on.
+/// sd_listen_fds(3): LISTEN_PID names this process, LISTEN_FDS is the number of descriptors from 3 on.
 package struct InheritedSockets: Sendable {
     package struct Socket: Sendable {
         package var descriptor: Int32
@@ -18,16 +18,16 @@ package struct InheritedSockets: Sendable {
     private static let first: Int32 = 3
     private static let most: Int32 = 256
 
-    /// Each once.
+    /// Without duplicates.
     package var addresses: [SocketAddress] {
         var all: [SocketAddress] = []
         for socket in streams + datagrams where !all.contains(socket.address) { all.append(socket.address) }
         return all
     }
 
-    /// Takes what there is, so that programs that we start don't.
+    /// Takes the sockets and keeps child processes from inheriting them.
     ///
-    /// - Throws: what is no UDP socket and no listening TCP socket.
+    /// - Throws: if a descriptor is neither a UDP socket nor a listening TCP socket.
     package static func take() throws(ServiceFailure) -> InheritedSockets {
         let process = variable("LISTEN_PID")
         let number = variable("LISTEN_FDS")
@@ -85,7 +85,8 @@ package struct InheritedSockets: Sendable {
     }
 }
 
-/// Connections, sockets and threads all need descriptors, and the usual soft limit is for programs that use select(2).
+/// Connections, sockets and threads all need descriptors; the usual soft limit is meant for programs that use
+/// select(2).
 package enum OpenFiles {
     package static func raiseLimit() {
         var limit = rlimit()

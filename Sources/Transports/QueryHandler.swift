@@ -4,12 +4,12 @@ import LookupLog
 import Pipeline
 import Platform
 
-/// One query from wire bytes to wire bytes: the way that all transports share.
+/// Takes one query from wire bytes to response bytes: all transports use it.
 ///
-/// Parse, the `Pipeline`, the end of the response (`EDNSWriter`), and the lookup's log record. It never waits: what
-/// upstream has to be asked for comes back as `.needs`, and the lookup is handled again when upstream has answered.
+/// Parses, runs the `Pipeline`, ends the response (`EDNSWriter`), and logs the lookup. It never waits: if upstream must
+/// be asked it returns `.needs`, and the query is handled again once upstream has answered.
 struct QueryHandler: ~Copyable {
-    /// What became of a message.
+    /// The outcome for a message.
     enum Result {
         /// The buffer holds a response of this many bytes.
         case reply(Int)
@@ -21,13 +21,13 @@ struct QueryHandler: ~Copyable {
         case transfer(Name)
     }
 
-    /// `ADDR:PORT` of the servers that answers come from, by their numbers in decisions.
+    /// `ADDR:PORT` of upstream servers, by their numbers in decisions.
     var upstreamTexts: [[UInt8]] = []
     private let ring: LookupRing?
 
     init(ring: LookupRing?) { self.ring = ring }
 
-    /// Answers `message` into `buffer`, which holds at least 512 bytes; over UDP the client's limit is kept.
+    /// Answers `message` into `buffer`, which holds at least 512 bytes; over UDP it respects the client's limit.
     func handle(
         _ message: UnsafeRawBufferPointer, _ request: Lookup.Request, _ lookup: inout Lookup, _ served: ServedData,
         into buffer: UnsafeMutableRawBufferPointer
@@ -37,7 +37,7 @@ struct QueryHandler: ~Copyable {
         return answer(verdict, message, &lookup, served, buffer)
     }
 
-    /// The same for a message that has been read already.
+    /// The same for a parsed message.
     func handle(
         _ parsed: inout ParsedQuery, _ message: UnsafeRawBufferPointer, _ request: Lookup.Request,
         _ lookup: inout Lookup, _ served: ServedData, into buffer: UnsafeMutableRawBufferPointer
@@ -81,19 +81,19 @@ struct QueryHandler: ~Copyable {
         return .reply(finish(&lookup, writer, message, served))
     }
 
-    /// Bytes that the response may have.
+    /// The most bytes that the response may have.
     private func responseLimit(
         _ message: UnsafeRawBufferPointer, _ verdict: Query.Verdict, _ lookup: borrowing Lookup, _ served: ServedData,
         _ capacity: Int
     ) -> Int {
         guard lookup.request.transport == .udp else { return capacity }
         let limit = min(Int(lookup.query.payloadSize), EDNS.payloadSize, capacity)
-        // The sender may be forged: who is turned away at the door gets no more bytes than came.
+        // The source address may be forged: a rejected query gets no more bytes than it sent.
         if case .fail = verdict { return min(limit, message.count) }
         return served.pipeline.access.admits(lookup.request.client) ? limit : min(limit, message.count)
     }
 
-    /// Writes OPT, flags and counts, and the lookup's log record; returns the length of the response.
+    /// Writes OPT, flags and counts, and logs the lookup; returns the length of the response.
     private func finish(
         _ lookup: inout Lookup, _ writer: EDNSWriter, _ message: UnsafeRawBufferPointer, _ served: ServedData
     ) -> Int {
@@ -102,7 +102,7 @@ struct QueryHandler: ~Copyable {
         let flags = Self.flags(lookup, truncated: truncated)
         let questions: UInt16 = lookup.query.questionLength > 0 ? 1 : 0
         if let ring {
-            // The log tells what was found, also when the client has to fetch it over TCP: so before the end is written.
+            // Log before truncation: the log shows what was found even if the client must retry over TCP.
             lookup.builder.finish(flags: flags, questions: questions)
             ring.append(
                 time: lookup.request.arrival.wall, client: lookup.request.client, transport: lookup.request.transport,
@@ -121,7 +121,7 @@ struct QueryHandler: ~Copyable {
         var flags = Header.Flags(
             rawValue: Header.Flags.response.rawValue | lookup.query.flags.rawValue & 0x7800
                 | lookup.decision.responseCode.rawValue & 0xF)
-        // What the other bits mean is known for this opcode only.
+        // The other bits are defined for this opcode only.
         if lookup.query.flags.opcode == .query {
             if lookup.query.recursionDesired { flags.insert(.recursionDesired) }
             if lookup.query.checkingDisabled { flags.insert(.checkingDisabled) }
@@ -135,7 +135,7 @@ struct QueryHandler: ~Copyable {
     }
 }
 
-/// A query that has been read ahead of its answer.
+/// A query parsed ahead of its answer.
 struct ParsedQuery: ~Copyable {
     fileprivate var query = Query()
     fileprivate var name = LookupName()
@@ -143,7 +143,7 @@ struct ParsedQuery: ~Copyable {
 
     mutating func read(_ message: UnsafeRawBufferPointer) { verdict = query.parse(message, name: &name) }
 
-    /// Brings near the memory that its answer comes from: see `Pipeline.prefetch`.
+    /// Prefetches the memory that its answer will need; see `Pipeline.prefetch`.
     func prefetch(_ pipeline: borrowing Pipeline, step: Int) {
         if verdict == .resolve { pipeline.prefetch(name, step: step) }
     }

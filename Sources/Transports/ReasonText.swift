@@ -3,18 +3,18 @@ import Glibc
 import Lookup
 import Platform
 
-/// Writes the reason of an answer as the text of an extended error: `zone zones/acme.org.zone:9`, `cache`, and of a
-/// chain each name's, `www: zone acme.org.zone:8; over: hosts hosts:1`.
+/// Writes the reason of an answer as the text of an extended error: `zone zones/acme.org.zone:9`, `cache`; for a chain,
+/// that of each name: `www: zone acme.org.zone:8; over: hosts hosts:1`.
 ///
 /// Printable ASCII and no longer than `mostBytes`. Allocates nothing.
-/// - RFC: 8914 4.1: "Other" is for what needs a text to be understood.
+/// - RFC: 8914 4.1: "Other" is for errors that need a text.
 struct ReasonText {
     static let mostBytes = 200
 
     private let target: UnsafeMutableRawPointer
     private let limit: Int
     private(set) var count = 0
-    /// There was more than the bytes allowed.
+    /// The text did not fit.
     private(set) var isCut = false
 
     /// Writes to `target`, `limit` bytes at most.
@@ -23,7 +23,7 @@ struct ReasonText {
         self.limit = min(limit, Self.mostBytes)
     }
 
-    /// Writes why `decision` is as it is; nothing where nobody has answered.
+    /// Writes the reason of `decision`; nothing if no source answered.
     mutating func write(
         _ decision: borrowing Decision, _ response: UnsafeRawBufferPointer, hasNames: Bool, _ paths: PathTexts,
         upstream: borrowing [[UInt8]]
@@ -43,7 +43,7 @@ struct ReasonText {
         if decision.masked { append(", masked") }
     }
 
-    /// The source, and where its line stands.
+    /// The source, and the place of its line.
     private mutating func appendSource(
         _ source: SourceKind, _ place: Place, _ decision: borrowing Decision, _ paths: PathTexts,
         _ upstream: borrowing [[UInt8]]
@@ -73,7 +73,7 @@ struct ReasonText {
         append(" ms")
     }
 
-    /// The first label of the name at `offset`: enough to tell the names of a chain apart.
+    /// The first label of the name at `offset`, which suffices to tell a chain's names apart.
     private mutating func appendLabel(_ response: UnsafeRawBufferPointer, at offset: Int) {
         guard offset < response.count else { return }
         let length = Int(response[offset])
@@ -112,7 +112,7 @@ struct ReasonText {
         }
     }
 
-    /// What was cut ends in dots.
+    /// Ends a shortened text with dots.
     mutating func markCut() {
         guard isCut, count >= 3 else { return }
         count -= 3
@@ -121,16 +121,16 @@ struct ReasonText {
     }
 }
 
-/// The paths of all places, by `Place.file`, as printable ASCII: what serving threads can copy without a lock.
+/// The paths of all places, by `Place.file`, as printable ASCII, which serving threads copy without a lock.
 ///
-/// `@unchecked`: written once, before it is handed out; freed by the snapshot that has it.
+/// `@unchecked`: written once, before it is shared; freed by the snapshot that owns it.
 struct PathTexts: @unchecked Sendable, BitwiseCopyable {
     private let bytes: UnsafeMutableRawPointer
-    /// Where each starts; one more than there are.
+    /// Where each path starts, plus the end of the last.
     private let starts: UnsafeMutablePointer<UInt32>
     private let count: Int
 
-    /// A longer path is cut in front: its end tells more.
+    /// Longer paths lose their start: the end is more useful.
     private static let longest = 120
 
     init(_ paths: [String] = Place.paths) {
@@ -155,7 +155,7 @@ struct PathTexts: @unchecked Sendable, BitwiseCopyable {
         starts.deallocate()
     }
 
-    /// Nil for nowhere, and for files that were named later.
+    /// Nil for nowhere, and for files named after this snapshot was made.
     subscript(file: UInt32) -> UnsafeRawBufferPointer? {
         guard file > 0, file < count else { return nil }
         let start = Int(starts[Int(file)])

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Where serving threads find the newest snapshot: one atomic read per batch, a lock only after a reload.
+/// Holds the newest snapshot for serving threads: one atomic read per batch, a lock only after a reload.
 package final class ServedDataStore: Sendable {
     package struct Snapshot {
         package var data: ServedData
@@ -21,7 +21,7 @@ package final class ServedDataStore: Sendable {
         data.withLock { Snapshot(data: $0, generation: number.load(ordering: .acquiring)) }
     }
 
-    /// Queries that are being answered keep the snapshot they have.
+    /// Queries being answered keep their snapshot.
     package func replace(_ new: ServedData) {
         data.withLock {
             $0 = new

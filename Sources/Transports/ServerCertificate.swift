@@ -4,29 +4,28 @@ import NIOSSL
 package import Platform
 import Synchronization
 
-/// The certificate of the encrypted transports: the configured one, or one of the local authority that is renewed in
-/// time.
+/// The certificate of the encrypted transports: configured, or issued by the local authority and renewed in time.
 package final class ServerCertificate: Sendable {
     private struct Current {
         var dot: NIOSSLContext
         var doh: NIOSSLContext
-        /// Seconds since 1970; nil: whoever configured it renews it.
+        /// Seconds since 1970; nil for a configured certificate, which the user renews.
         var renewal: Int?
-        /// The addresses, of those asked for, that it is valid for.
+        /// The requested addresses that it is valid for.
         var covered: Set<String>
     }
 
-    /// An issued certificate is replaced so long before its end, in seconds.
+    /// An issued certificate is renewed this long before it expires, in seconds.
     private static let renewalMargin = 30 * 86_400
-    /// When a renewal has failed it is tried again, in seconds.
-    private static let secondTry = 3600
+    /// After a failed renewal, seconds until the next attempt.
+    private static let retryInterval = 3600
 
     private let files: (certificate: String, key: String)?
     private let addresses: [String]
     private let authority: LocalAuthority
     private let current: Mutex<Current>
 
-    /// For `encrypted`; `files` are the certificate (with its chain) and its key, nil: issued by `authority`.
+    /// For `encrypted`; `files` are the certificate (with its chain) and its key. Nil: `authority` issues one.
     ///
     /// - Throws: `ServiceFailure` with the file that can't be used.
     package init(
@@ -40,7 +39,7 @@ package final class ServerCertificate: Sendable {
         current = Mutex(try Self.load(files, addresses, authority))
     }
 
-    /// Where clients reach us, also those of a wildcard.
+    /// The addresses clients use, including all behind a wildcard address.
     private static func addresses(of encrypted: [EncryptedAddress]) -> [String] {
         var all: [String] = []
         for served in encrypted {
@@ -51,7 +50,7 @@ package final class ServerCertificate: Sendable {
         return all
     }
 
-    /// For a connection that is accepted now.
+    /// The context for a new connection.
     func context(for service: EncryptedAddress.Service) -> NIOSSLContext {
         current.withLock { current in
             if let renewal = current.renewal, time(nil) >= renewal { renew(&current) }
@@ -61,8 +60,8 @@ package final class ServerCertificate: Sendable {
 
     func covers(_ address: SocketAddress) -> Bool { current.withLock { $0.covered.contains(address.unscopedIP) } }
 
-    /// Reads the files once more; what can't be used is told, and stays as it was. What the local authority has issued
-    /// stays, too: it is renewed in its time.
+    /// Reads the files again. Those that can't be used are reported, and the old certificate stays. A certificate of
+    /// the local authority stays too: it is renewed in time.
     func reload() {
         guard files != nil else { return }
         current.withLock { renew(&$0) }
@@ -71,7 +70,7 @@ package final class ServerCertificate: Sendable {
     private func renew(_ current: inout Current) {
         do { current = try Self.load(files, addresses, authority) } catch {
             Report.line("\(error); the certificate in use stays")
-            if current.renewal != nil { current.renewal = time(nil) + Self.secondTry }
+            if current.renewal != nil { current.renewal = time(nil) + Self.retryInterval }
         }
     }
 
@@ -120,7 +119,7 @@ package final class ServerCertificate: Sendable {
         }
     }
 
-    /// - RFC: 7858 3.2, 9325 3.1.1: TLS 1.2 at least.
+    /// - RFC: 7858 3.2, 9325 3.1.1: at least TLS 1.2.
     private static func context(_ chain: [UInt8], _ key: [UInt8], _ protocols: [String]) throws -> NIOSSLContext {
         var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: try NIOSSLCertificate.fromPEMBytes(chain).map { .certificate($0) },
@@ -132,6 +131,6 @@ package final class ServerCertificate: Sendable {
 }
 
 extension SocketAddress {
-    /// Without the interface of a link-local address, which certificates can't name.
+    /// Without the scope of a link-local address, which certificates can't express.
     var unscopedIP: String { SocketAddress(high: high, low: low, port: 0, isIPv6: isIPv6).ip }
 }

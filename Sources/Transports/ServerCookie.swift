@@ -1,14 +1,14 @@
 import DNSWire
 import Platform
 
-/// Server cookies, which show that a client can receive at the address it sends from.
+/// Server cookies, which prove that a client receives at its source address.
 ///
-/// Stateless and the same on every worker: a keyed hash over the client's cookie, the time and its address.
+/// Stateless and equal on all workers: a keyed hash over the client's cookie, the time and its address.
 /// - RFC: 7873 5.2; 9018 4.
 package struct ServerCookie: Sendable, BitwiseCopyable {
-    /// Client cookie and server cookie together, in bytes.
+    /// Length of client and server cookie together, in bytes.
     static let length = 24
-    /// The option with its code and length, in bytes.
+    /// Length of the option including code and length, in bytes.
     static let optionLength = 4 + length
 
     private let key: (UInt64, UInt64)
@@ -23,7 +23,7 @@ package struct ServerCookie: Sendable, BitwiseCopyable {
         self.key = key
     }
 
-    /// Writes client cookie and a new server cookie, 24 bytes in all, to `target`.
+    /// Writes the client cookie and a new server cookie, 24 bytes in all, to `target`.
     ///
     /// `clientCookie` points to eight bytes; `time` is in seconds since 1970.
     func write(
@@ -50,7 +50,7 @@ package struct ServerCookie: Sendable, BitwiseCopyable {
 
 /// SipHash-2-4 over whole 64-bit little-endian words and a short tail.
 ///
-/// - RFC: 9018 4.4 names it.
+/// - RFC: 9018 4.4 prescribes it.
 struct SipHash {
     private var v0: UInt64
     private var v1: UInt64

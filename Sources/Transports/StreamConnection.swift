@@ -3,31 +3,31 @@ import Glibc
 import LookupLog
 import Platform
 
-/// Names one connection of a worker, and never a later one in the same place: a closed connection's answer from upstream,
-/// or the rest of an event, finds nobody.
+/// Identifies one connection of a worker, and never a later one in its slot: late answers from upstream, and remaining
+/// events, don't reach a different client.
 struct StreamHandle: Hashable, Sendable, BitwiseCopyable {
     var slot: UInt32
-    /// How often the slot has been given back.
+    /// How often the slot was freed.
     var generation: UInt32
 }
 
-/// One accepted TCP connection: its socket, its session, and what the system would not take yet.
+/// One accepted TCP connection: its socket, its session, and unsent bytes.
 ///
-/// Used again for the next client when it is closed.
+/// Reused for the next client once it is closed.
 final class StreamConnection {
     let slot: UInt32
     private(set) var generation: UInt32 = 0
     private(set) var descriptor: Int32 = -1
     var session = StreamSession(client: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .tcp)
-    /// What epoll watches it for; nil: it does not know of it.
+    /// The events epoll watches; nil if it is not registered.
     var watched: UInt32?
     /// Monotonic microseconds.
     var lastActivity: UInt64 = 0
-    /// The slots of its neighbours in the order of last activity.
+    /// The neighbouring slots in order of last activity.
     var older = -1
     var newer = -1
     private var unsent: [UInt8] = []
-    /// Bytes of `unsent` that have been sent meanwhile.
+    /// How many bytes of `unsent` have been sent since.
     private var sent = 0
 
     init(slot: UInt32) { self.slot = slot }
@@ -35,11 +35,11 @@ final class StreamConnection {
     var isOpen: Bool { descriptor >= 0 }
     var handle: StreamHandle { StreamHandle(slot: slot, generation: generation) }
 
-    /// The client does not take what it is sent.
+    /// The client does not read its answers.
     var isBlocked: Bool { !unsent.isEmpty }
 
-    /// The client's system has all that was sent. Before, closing could undo it: with queries that nobody has read the
-    /// connection is reset.
+    /// The client's system has received everything. Closing before that may destroy sent data: if the socket has unread
+    /// queries, the connection is reset.
     var hasArrived: Bool {
         var waiting: Int32 = 0
         return !isBlocked && (ioctl(descriptor, UInt(TIOCOUTQ), &waiting) < 0 || waiting == 0)
@@ -50,7 +50,7 @@ final class StreamConnection {
         session = StreamSession(client: client, transport: .tcp)
     }
 
-    /// Closes the socket, and with it all that epoll knows.
+    /// Closes the socket, which also removes it from epoll.
     func close(_ responder: StreamResponder) {
         session.end(responder)
         Glibc.close(descriptor)
@@ -82,7 +82,7 @@ final class StreamConnection {
         }
     }
 
-    /// Sends all of `bytes`, or keeps what the system does not take; whether the connection still stands.
+    /// Sends `bytes`, keeping what the system does not take; false if the connection is broken.
     func send(_ bytes: UnsafeRawBufferPointer) -> Bool {
         var rest = bytes
         if !isBlocked {
@@ -93,7 +93,7 @@ final class StreamConnection {
         return true
     }
 
-    /// Sends what had to wait, as far as the system takes it; how many bytes those were, or nil: the connection is broken.
+    /// Sends the kept bytes, as far as the system takes them; returns their number, or nil if the connection is broken.
     func sendUnsent() -> Int? {
         let start = sent
         guard let taken = unsent.withUnsafeBytes({ transmit(UnsafeRawBufferPointer(rebasing: $0[start...])) }) else {
@@ -107,7 +107,7 @@ final class StreamConnection {
         return taken
     }
 
-    /// Bytes that the system has taken; nil: the connection is broken.
+    /// Returns how many bytes the system took; nil if the connection is broken.
     private func transmit(_ bytes: UnsafeRawBufferPointer) -> Int? {
         var taken = 0
         while taken < bytes.count, let base = bytes.baseAddress {

@@ -3,9 +3,9 @@ package import LookupLog
 package import Platform
 import Synchronization
 
-/// Serves DNS over TCP, with threads of its own. Answers come from the same `QueryHandler` as UDP's.
+/// Serves DNS over TCP, with threads of its own. Uses the same `QueryHandler` as UDP.
 ///
-/// - RFC: 7766; 1035 4.2.2 for the length in front of a message; 7828 for keepalive.
+/// - RFC: 7766; 1035 4.2.2 for the length prefix; 7828 for keepalive.
 package final class StreamListener: Sendable {
     private let store: ServedDataStore
     private let forwarding: Forwarding
@@ -29,20 +29,20 @@ package final class StreamListener: Sendable {
         self.mailboxes = mailboxes
     }
 
-    /// An address that is listened on.
+    /// A listening address.
     package struct Bound: Sendable {
         package let address: SocketAddress
         /// By thread.
         fileprivate let sockets: [ListeningSocket]
     }
 
-    /// Binds and listens on `address`; where port 0 was asked, the result has the one that the system chose.
+    /// Binds and listens on `address`. For port 0, the result has the port that the system chose.
     package func listen(on address: SocketAddress) throws(SystemError) -> Bound {
         let (address, sockets) = try ListeningSocket.bind(address, count: mailboxes.count)
         return serve(Bound(address: address, sockets: sockets))
     }
 
-    /// Serves a socket that listens already.
+    /// Serves a socket that is already listening.
     package func listen(inherited socket: InheritedSockets.Socket) {
         ListeningSocket.sendWithoutDelay(socket.descriptor)
         let shared = ListeningSocket(descriptor: socket.descriptor, isInherited: true)
@@ -55,13 +55,13 @@ package final class StreamListener: Sendable {
         return bound
     }
 
-    /// Stops accepting there.
+    /// Stops accepting on `bound`.
     package func close(_ bound: Bound) {
         open.withLock { $0.removeAll { $0.address == bound.address } }
         for (mailbox, socket) in zip(mailboxes, bound.sockets) { mailbox.order(.close(socket)) }
     }
 
-    /// Stops accepting; connections that are open are served on.
+    /// Stops accepting; open connections are still served.
     package func close() {
         for bound in open.withLock({ $0 }) { close(bound) }
     }
@@ -82,13 +82,13 @@ package final class StreamListener: Sendable {
         }
     }
 
-    /// Takes up no more queries, sends what is owed, closes all connections and ends the threads.
+    /// Takes no new queries, sends outstanding answers, closes all connections and ends the threads.
     package func shutDown() async {
         for mailbox in mailboxes { mailbox.signal.end() }
         await threads.join()
     }
 
-    /// Threads that have nothing to answer do not hold on to old data.
+    /// Makes idle threads release old data.
     package func refresh() {
         for mailbox in mailboxes { mailbox.signal.wake() }
     }

@@ -1,7 +1,7 @@
 import Platform
 import Synchronization
 
-/// What other threads have for one stream worker.
+/// Messages from other threads to one stream worker.
 final class StreamMailbox: Sendable {
     /// An answer from upstream; empty: there is none.
     struct Reply: Sendable {
@@ -19,14 +19,14 @@ final class StreamMailbox: Sendable {
         var orders: [Order] = []
     }
 
-    /// Wakes the worker; its end is the worker's.
+    /// Wakes the worker, or ends it.
     let signal: WakeSignal
     private let mail = Mutex(Mail())
 
     init() throws(SystemError) { signal = try WakeSignal() }
 
-    /// How upstream's answer gets to that connection from the forward thread.
-    func way(to connection: StreamHandle) -> ParkedQuery.Reply {
+    /// How the forwarding thread delivers upstream's answer to `connection`.
+    func deferredReply(to connection: StreamHandle) -> ParkedQuery.Reply {
         .stream { self.post($0, to: connection) }
     }
 
@@ -36,7 +36,7 @@ final class StreamMailbox: Sendable {
             mail.replies.append(reply)
             return mail.replies.count == 1
         }
-        // Who wakes for the first finds the rest.
+        // One wake is enough for all messages in the box.
         if isFirst { signal.wake() }
     }
 

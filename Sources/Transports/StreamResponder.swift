@@ -2,13 +2,13 @@ import DNSWire
 import Lookup
 import LookupLog
 
-/// Answers the messages of streams: what all streams of one thread share.
+/// Answers stream messages; shared by all streams of one thread.
 ///
 /// Not `Sendable`: handler, snapshot and output belong to that thread.
 final class StreamResponder {
-    /// No more queries are taken up: their answers could come too late.
+    /// No new queries are taken: their answers might come too late.
     var isEnding = false
-    /// Where the answers to one stream gather before they are sent.
+    /// Collects the answers to one stream until they are sent.
     var output = StreamOutput()
     let ring: LookupRing?
     private let store: ServedDataStore
@@ -27,22 +27,22 @@ final class StreamResponder {
 
     var limits: StreamLimits { snapshot.data.service.streams }
 
-    /// Takes the newest data.
+    /// Switches to the newest data.
     func refresh() {
         guard store.generation != snapshot.generation else { return }
         snapshot = store.current()
     }
 
     enum Answer {
-        /// It is in `output`.
+        /// The answer is in `output`.
         case written
-        /// It comes by the way back that `replyLater` gave.
+        /// The answer comes later, through the reply made by `replyLater`.
         case parked
         case transfer(ZoneTransfer)
         case nothing
     }
 
-    /// Answers one message; `output` has room.
+    /// Answers one message; `output` must have room.
     func answer(
         _ message: UnsafeRawBufferPointer, _ request: Lookup.Request, replyLater: () -> ParkedQuery.Reply
     ) -> Answer {
@@ -62,9 +62,9 @@ final class StreamResponder {
     }
 }
 
-/// Messages with their lengths in front, in one piece of memory that is used again and again.
+/// Messages with length prefixes, in one reused buffer.
 ///
-/// - RFC: 1035 4.2.2; 7766 8: length and message leave in one piece.
+/// - RFC: 1035 4.2.2; 7766 8: length and message are sent together.
 struct StreamOutput: ~Copyable {
     /// The longest message, in bytes.
     static let messageCapacity = 65_535
@@ -82,18 +82,18 @@ struct StreamOutput: ~Copyable {
 
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory[..<count]) }
 
-    /// Where the next message is to be written; only while `hasRoom`.
+    /// The buffer for the next message; valid while `hasRoom`.
     var room: UnsafeMutableRawBufferPointer {
         UnsafeMutableRawBufferPointer(rebasing: memory[(count + 2)..<(count + 2 + Self.messageCapacity)])
     }
 
-    /// `room` holds a message of this many bytes.
+    /// Adds the message of `length` bytes in `room`.
     mutating func commit(_ length: Int) {
         memory.baseAddress.unsafelyUnwrapped.write(UInt16(truncatingIfNeeded: length), at: count)
         count += 2 + length
     }
 
-    /// Takes a message that was written elsewhere; only while `hasRoom`.
+    /// Adds a message written elsewhere; only while `hasRoom`.
     mutating func append(_ message: UnsafeRawBufferPointer) {
         guard message.count <= Self.messageCapacity else { return }
         room.copyMemory(from: message)

@@ -3,25 +3,25 @@ import Lookup
 import LookupLog
 import Platform
 
-/// The messages of one stream, whatever carries its bytes: takes them apart, has each answered as soon as its answer is
-/// there, in any order, and says when to wait.
+/// The messages of one stream, independent of its transport: splits the bytes into messages, answers each as soon as
+/// possible, in any order, and says when to wait.
 ///
-/// Answers gather in the responder's `output`. Who carries the bytes sends that and empties it after each call here, calls
-/// `proceed` for as long as `canProceed` says so and the peer takes what is sent, reads while `wantsInput`, and closes
-/// when the session `isFinished`.
+/// Answers collect in the responder's `output`. The caller, which transports the bytes, sends and empties it after each
+/// call, calls `proceed` while `canProceed` is true and the client takes data, reads while `wantsInput` is true, and
+/// closes when the session `isFinished`.
 ///
 /// - RFC: 7766 6.2, 7; 1035 4.2.2.
 struct StreamSession {
     private let client: SocketAddress
     private let transport: Transport
-    /// What has come and is not taken up: part of a message, or what a limit keeps waiting.
+    /// Unprocessed input: part of a message, or messages that a limit holds back.
     private var waiting: [UInt8] = []
     /// Queries that wait for upstream.
     private(set) var parked = 0
     private var transfer: ZoneTransfer?
-    /// The client sends no more, or no DNS.
+    /// The client sends no more, or what it sends is not DNS.
     private var inputEnded = false
-    /// A whole message, or what can't become one, is at the front of `waiting`.
+    /// `waiting` starts with a whole message, or with bytes that can't become one.
     private var hasMessage = false
 
     init(client: SocketAddress, transport: Transport) {
@@ -29,31 +29,31 @@ struct StreamSession {
         self.transport = transport
     }
 
-    // MARK: What the carrier asks
+    // MARK: State for the transport
 
     /// Whether `proceed` has something to do.
     func canProceed(_ responder: StreamResponder) -> Bool {
         transfer != nil || hasMessage && mayTakeUp(responder)
     }
 
-    /// Whether more bytes are welcome. While something waits they are not, so that what waits is bounded.
+    /// Whether to read more. Not while messages wait, so that their number is bounded.
     func wantsInput(_ responder: StreamResponder) -> Bool {
         !inputEnded && !hasMessage && mayTakeUp(responder)
     }
 
-    /// Nothing is owed to the client but what has been sent.
+    /// No answer is outstanding, apart from bytes not yet sent.
     var isIdle: Bool { parked == 0 && transfer == nil }
 
-    /// All that was asked is answered, and nothing more will be.
+    /// Everything is answered, and no more queries will come.
     var isFinished: Bool { inputEnded && !hasMessage && isIdle }
 
     private func mayTakeUp(_ responder: StreamResponder) -> Bool {
         !responder.isEnding && transfer == nil && parked < responder.limits.maximumPipelined
     }
 
-    // MARK: What happens
+    // MARK: Events
 
-    /// Takes bytes in; whether a message was among them.
+    /// Processes received bytes; returns whether they had a message.
     mutating func receive(
         _ bytes: UnsafeRawBufferPointer, _ responder: StreamResponder, replyLater: () -> ParkedQuery.Reply
     ) -> Bool {
@@ -67,30 +67,30 @@ struct StreamSession {
         return done > 0
     }
 
-    /// The client has said all it will say. What it still waits for is answered.
+    /// The client has sent everything. Its outstanding queries are still answered.
     mutating func endInput() { inputEnded = true }
 
-    /// Goes on with what had to wait; whether anything came of it.
+    /// Continues with what had to wait; returns whether there was progress.
     mutating func proceed(_ responder: StreamResponder, replyLater: () -> ParkedQuery.Reply) -> Bool {
         let hasSent = continueTransfer(responder)
         guard !waiting.isEmpty else { return hasSent }
         var bytes: [UInt8] = []
         swap(&bytes, &waiting)
         let done = bytes.withUnsafeBytes { answerMessages(in: $0, responder, replyLater) }
-        // Given back as a whole when it is used up: an idle stream holds no memory.
+        // Freed as a whole when used up, so that an idle stream holds no memory.
         guard done < bytes.count else { return true }
         if done > 0 { bytes.removeFirst(done) }
         swap(&bytes, &waiting)
         return hasSent || done > 0
     }
 
-    /// Takes the answer to a query that was parked; empty: there is none. The output has room.
+    /// Takes the answer to a parked query; empty: there is none. The output must have room.
     mutating func finishParked(_ reply: UnsafeRawBufferPointer, _ responder: StreamResponder) {
         parked -= 1
         if !reply.isEmpty { responder.output.append(reply) }
     }
 
-    /// The stream is no more.
+    /// The stream is closed.
     mutating func end(_ responder: StreamResponder) {
         transfer?.log(to: responder.ring)
         transfer = nil
@@ -101,8 +101,8 @@ struct StreamSession {
 
     // MARK: Messages
 
-    /// Answers the whole messages at the front of `bytes` until one of the limits says to wait; returns the number of
-    /// bytes that are done with.
+    /// Answers whole messages at the front of `bytes` until a limit says to wait; returns the number of bytes
+    /// processed.
     private mutating func answerMessages(
         in bytes: UnsafeRawBufferPointer, _ responder: StreamResponder, _ replyLater: () -> ParkedQuery.Reply
     ) -> Int {
@@ -111,7 +111,7 @@ struct StreamSession {
         hasMessage = false
         while let base = bytes.baseAddress, bytes.count - done >= 2 {
             let length = Int(base.readUInt16(done))
-            // No message is shorter than its header: whoever sends this does not speak DNS.
+            // A message is never shorter than its header: this client does not speak DNS.
             guard length >= Header.length else {
                 inputEnded = true
                 return bytes.count
@@ -134,7 +134,7 @@ struct StreamSession {
         return done
     }
 
-    /// Writes the next messages of a zone transfer, as many as there is room for; whether there was one.
+    /// Writes as many of a zone transfer's next messages as fit; returns whether there was one.
     private mutating func continueTransfer(_ responder: StreamResponder) -> Bool {
         guard var transfer else { return false }
         while responder.output.hasRoom, !transfer.isFinished {

@@ -2,20 +2,20 @@ import CLinux
 import Glibc
 import Platform
 
-/// A TCP socket that listens.
+/// A listening TCP socket.
 struct ListeningSocket: Sendable {
     let descriptor: Int32
-    /// A service manager's, which has it too: several workers wait for it, and none closes it.
+    /// Inherited from a service manager, which keeps it open: several workers wait on it, and none closes it.
     let isInherited: Bool
 
-    /// How many connections may wait to be accepted.
+    /// The most connections that may wait to be accepted.
     private static let backlog: Int32 = 512
 
-    /// Sockets on `address`, one per worker; the kernel spreads clients over them (SO_REUSEPORT). Where port 0 was asked,
-    /// the address has the one that the system chose.
+    /// Sockets on `address`, one per worker; the kernel spreads clients over them (SO_REUSEPORT). For port 0, the
+    /// result has the port that the system chose.
     ///
-    /// With SO_REUSEPORT two daemons could share the port unnoticed. So the first one binds without, which fails if anyone
-    /// is there, and shares it only when it has it.
+    /// With SO_REUSEPORT two daemons could share the port unnoticed. So the first socket is bound without it, which
+    /// fails if the port is taken, and sets it afterwards.
     static func bind(
         _ address: SocketAddress, count: Int
     ) throws(SystemError) -> (address: SocketAddress, sockets: [ListeningSocket]) {
@@ -40,7 +40,7 @@ struct ListeningSocket: Sendable {
             Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
         guard descriptor >= 0 else { throw SystemError("socket") }
         do throws(SystemError) {
-            // Connections of an earlier run may still be winding down.
+            // Connections of an earlier run may still be in TIME_WAIT.
             try set(SOL_SOCKET, SO_REUSEADDR, descriptor)
             if sharesPort { try set(SOL_SOCKET, SO_REUSEPORT, descriptor) }
             if address.isIPv6 { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, descriptor) }
@@ -54,7 +54,7 @@ struct ListeningSocket: Sendable {
         }
     }
 
-    /// Accepted sockets inherit it.
+    /// Accepted sockets inherit TCP_NODELAY.
     static func sendWithoutDelay(_ descriptor: Int32) {
         try? set(Int32(IPPROTO_TCP), TCP_NODELAY, descriptor)
     }
@@ -79,11 +79,11 @@ struct ListeningSocket: Sendable {
 
     enum Accepted {
         case connection(Int32, SocketAddress)
-        /// Nobody waits.
+        /// No connection is waiting.
         case none
-        /// Whoever waited has left, or is none of ours.
+        /// The waiting client has left, or its address is of a kind we don't serve.
         case gone
-        /// The system has no descriptor or no memory for it.
+        /// The system is out of descriptors or memory.
         case exhausted
     }
 
@@ -104,7 +104,7 @@ struct ListeningSocket: Sendable {
         switch errno {
         case EAGAIN: return .none
         case EMFILE, ENFILE, ENOBUFS, ENOMEM: return .exhausted
-        // accept(2): errors of the new connection are reported here too.
+        // Per accept(2), errors of the new connection are reported here too.
         default: return .gone
         }
     }

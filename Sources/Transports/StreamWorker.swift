@@ -6,27 +6,27 @@ import Synchronization
 
 /// One thread that serves DNS over TCP: epoll, one read, answers, one write.
 ///
-/// It has its own socket on each served address (SO_REUSEPORT spreads the clients over the workers), its own ring of log
-/// records, and its own connections, which no other thread touches: what others have for it is in its mailbox.
+/// It has its own socket on each served address (SO_REUSEPORT spreads clients over the workers), its own log ring, and
+/// its own connections, which no other thread touches: others reach it through its mailbox.
 package struct StreamWorker: ~Copyable {
-    /// What is open now, over all workers.
+    /// Open connections of all workers.
     package final class Count: Sendable {
         let value = Atomic<Int>(0)
     }
 
     private static let signalTag = UInt64.max
-    /// A listening socket's tag: this, and its descriptor. Slots stay below.
+    /// A listening socket's tag is this plus its descriptor. Slots are smaller.
     private static let listenerTag: UInt64 = 1 << 31
     private static let eventCapacity = 256
     private static let readCapacity = 65_536
-    /// How often one connection is filled up before it is the others' turn.
+    /// How often one connection's output is refilled before other connections get their turn.
     private static let sendsPerTurn = 8
-    /// Microseconds that a listener rests when there is no descriptor for its next connection.
-    private static let rest: UInt64 = 100_000
-    /// Microseconds that clients have at the end to take their last answers.
-    private static let lastWrites: UInt64 = 1_000_000
-    /// Microseconds between two looks at what they have taken.
-    private static let lastLook: UInt64 = 5_000
+    /// How long a listener pauses if there is no descriptor for its next connection, in microseconds.
+    private static let pauseTime: UInt64 = 100_000
+    /// At shutdown, how long clients have to take their last answers, in microseconds.
+    private static let drainTimeout: UInt64 = 1_000_000
+    /// How often to check that they have, in microseconds.
+    private static let drainCheckInterval: UInt64 = 5_000
 
     private let mailbox: StreamMailbox
     private let responder: StreamResponder
@@ -35,11 +35,11 @@ package struct StreamWorker: ~Copyable {
     private let events: UnsafeMutablePointer<epoll_event>
     private let buffer: UnsafeMutableRawBufferPointer
     private var listeners: [ListeningSocket] = []
-    private var resting: [ListeningSocket] = []
-    private var restsUntil: UInt64 = 0
+    private var paused: [ListeningSocket] = []
+    private var pausedUntil: UInt64 = 0
     private var slots: [StreamConnection] = []
     private var free: [UInt32] = []
-    /// The ends of the list of open connections, in the order of last activity.
+    /// The ends of the list of open connections, ordered by last activity.
     private var oldest = -1
     private var newest = -1
     private var endsBy: UInt64?
@@ -63,7 +63,7 @@ package struct StreamWorker: ~Copyable {
         buffer.deallocate()
     }
 
-    /// Serves until the mailbox's signal says to end; what is owed by then is still sent.
+    /// Serves until the mailbox's signal ends it; outstanding answers are still sent.
     mutating func run() throws(SystemError) {
         var now = Moment.monotonicMicroseconds()
         while true {
@@ -84,7 +84,7 @@ package struct StreamWorker: ~Copyable {
                 }
             }
             now = Moment.monotonicMicroseconds()
-            if !resting.isEmpty, now >= restsUntil { wakeListeners() }
+            if !paused.isEmpty, now >= pausedUntil { wakeListeners() }
             closeIdle(now)
             if let endsBy {
                 closeSettled(all: now >= endsBy)
@@ -108,7 +108,7 @@ package struct StreamWorker: ~Copyable {
         UInt64(handle.generation) << 32 | UInt64(handle.slot)
     }
 
-    /// The open connection that a tag names; nil when it is closed meanwhile, or no connection's tag.
+    /// The open connection with this tag; nil if it has been closed, or if the tag is not a connection's.
     private func connection(_ tag: UInt64) -> StreamConnection? {
         connection(StreamHandle(slot: UInt32(truncatingIfNeeded: tag), generation: UInt32(tag >> 32)))
     }
@@ -119,11 +119,11 @@ package struct StreamWorker: ~Copyable {
         return connection.isOpen && connection.generation == handle.generation ? connection : nil
     }
 
-    /// Milliseconds until something is due; -1: nothing is.
+    /// Milliseconds until something is due; -1 if nothing is.
     private func timeout(_ now: UInt64) -> Int32 {
-        // Nothing tells when a client has taken the last bytes.
-        var due = endsBy.map { min($0, now + Self.lastLook) } ?? .max
-        if !resting.isEmpty { due = min(due, restsUntil) }
+        // No event reports that a client has taken the last bytes.
+        var due = endsBy.map { min($0, now + Self.drainCheckInterval) } ?? .max
+        if !paused.isEmpty { due = min(due, pausedUntil) }
         if oldest >= 0 { due = min(due, slots[oldest].lastActivity + idleTimeout) }
         guard due < .max else { return -1 }
         return due <= now ? 0 : Int32(clamping: (due - now + 999) / 1000)
@@ -146,41 +146,41 @@ package struct StreamWorker: ~Copyable {
         guard isEnding, endsBy == nil else { return }
         for listener in listeners { stop(listener) }
         responder.isEnding = true
-        endsBy = Moment.monotonicMicroseconds() + Self.lastWrites
+        endsBy = Moment.monotonicMicroseconds() + Self.drainTimeout
     }
 
     private mutating func watch(_ listener: ListeningSocket) {
-        // Of those that wait for a shared socket one is enough.
+        // With a shared socket, only one of the waiting workers needs to wake.
         let what = EPOLLIN.rawValue | (listener.isInherited ? EPOLLEXCLUSIVE.rawValue : 0)
         if !control(EPOLL_CTL_ADD, listener.descriptor, what, Self.tag(of: listener)) { pause(listener) }
     }
 
-    /// Without descriptors left accept(2) would be tried, and fail, in a loop.
+    /// Without free descriptors, accept(2) would fail in a tight loop.
     private mutating func pause(_ listener: ListeningSocket) {
         _ = control(EPOLL_CTL_DEL, listener.descriptor, 0, 0)
-        resting.append(listener)
-        restsUntil = Moment.monotonicMicroseconds() + Self.rest
+        paused.append(listener)
+        pausedUntil = Moment.monotonicMicroseconds() + Self.pauseTime
     }
 
     private mutating func wakeListeners() {
-        let all = resting
-        resting = []
+        let all = paused
+        paused = []
         for listener in all { watch(listener) }
     }
 
-    /// Whoever has connected by now is served; a shared socket's are left to the next who serves it.
+    /// Accepts clients that have connected already; those of a shared socket are left to its next owner.
     private mutating func stop(_ listener: ListeningSocket) {
         listeners.removeAll { $0.descriptor == listener.descriptor }
-        resting.removeAll { $0.descriptor == listener.descriptor }
+        paused.removeAll { $0.descriptor == listener.descriptor }
         _ = control(EPOLL_CTL_DEL, listener.descriptor, 0, 0)
         guard !listener.isInherited else { return }
         accept(from: listener, atMost: 1024)
-        resting.removeAll { $0.descriptor == listener.descriptor }
+        paused.removeAll { $0.descriptor == listener.descriptor }
         Glibc.close(listener.descriptor)
     }
 
-    /// As many as there were events: a round of one costs no second call that finds nobody, and in a long one those
-    /// that connect are not left behind.
+    /// Accepts as many as there were events: a short round makes no second call in vain, and a long one leaves no new
+    /// clients waiting.
     private mutating func accept(from listener: ListeningSocket, atMost count: Int) {
         for _ in 0..<count {
             switch listener.accept() {
@@ -207,14 +207,14 @@ package struct StreamWorker: ~Copyable {
         }
         connection.open(descriptor, client: client)
         append(connection, Moment.monotonicMicroseconds())
-        // Most clients have sent their query by now, which spares a round of epoll.
+        // Most clients have sent their query by now; reading at once saves a round of epoll.
         read(connection)
     }
 
     // MARK: Connections
 
     private mutating func serve(_ connection: StreamConnection, _ events: UInt32) {
-        // Both ways are shut: nobody is there to be answered.
+        // Both directions are closed: nobody is left to answer.
         guard events & (EPOLLHUP.rawValue | EPOLLERR.rawValue) == 0 else { return close(connection) }
         if events & EPOLLOUT.rawValue != 0 {
             guard let taken = connection.sendUnsent() else { return close(connection) }
@@ -222,7 +222,7 @@ package struct StreamWorker: ~Copyable {
             if taken > 0 { touch(connection) }
             advance(connection)
         }
-        // What was sent may have made room for more, or have brought it to its end.
+        // Sending may have made room for more input, or finished the connection.
         guard events & EPOLLIN.rawValue != 0, connection.isOpen, mayRead(connection) else { return }
         read(connection)
     }
@@ -232,7 +232,7 @@ package struct StreamWorker: ~Copyable {
         case .bytes(let count):
             let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
             let (mailbox, handle) = (mailbox, connection.handle)
-            if connection.session.receive(bytes, responder, replyLater: { mailbox.way(to: handle) }) {
+            if connection.session.receive(bytes, responder, replyLater: { mailbox.deferredReply(to: handle) }) {
                 touch(connection)
             }
         case .end: connection.session.endInput()
@@ -242,7 +242,7 @@ package struct StreamWorker: ~Copyable {
         advance(connection)
     }
 
-    /// Sends what is ready and goes on with what waits, for as long as the client takes it.
+    /// Sends answers and continues with waiting messages, as long as the client takes data.
     private mutating func advance(_ connection: StreamConnection) {
         let (mailbox, handle) = (mailbox, connection.handle)
         var turns = Self.sendsPerTurn
@@ -254,7 +254,9 @@ package struct StreamWorker: ~Copyable {
             }
             guard !connection.isBlocked, turns > 0, connection.session.canProceed(responder) else { break }
             turns -= 1
-            if connection.session.proceed(responder, replyLater: { mailbox.way(to: handle) }) { touch(connection) }
+            if connection.session.proceed(responder, replyLater: { mailbox.deferredReply(to: handle) }) {
+                touch(connection)
+            }
         }
         if connection.session.isFinished, !connection.isBlocked { return close(connection) }
         watch(connection)
@@ -285,7 +287,7 @@ package struct StreamWorker: ~Copyable {
 
     // MARK: Answers from upstream
 
-    /// Writes them; those to one connection that came together leave together.
+    /// Writes them; answers that arrived together for one connection are sent together.
     private mutating func deliver(_ replies: [StreamMailbox.Reply]) {
         var index = 0
         while index < replies.count {
@@ -307,7 +309,7 @@ package struct StreamWorker: ~Copyable {
 
     private var idleTimeout: UInt64 { responder.limits.idleTimeout * 1000 }
 
-    /// Closes those that have been idle for too long. A message may take no longer to come or to be taken, either.
+    /// Closes connections idle for too long. The same limit holds for receiving or sending one message.
     private mutating func closeIdle(_ now: UInt64) {
         while oldest >= 0, slots[oldest].lastActivity + idleTimeout <= now {
             let connection = slots[oldest]
@@ -315,7 +317,7 @@ package struct StreamWorker: ~Copyable {
         }
     }
 
-    /// At the end: those that have all that they are owed, or all.
+    /// At shutdown: closes connections whose clients have all their answers, or all connections.
     private mutating func closeSettled(all: Bool) {
         for connection in slots where connection.isOpen {
             if all || connection.session.isIdle && connection.hasArrived { close(connection) }

@@ -10,13 +10,13 @@ import Upstream
 
 /// One thread that serves UDP: epoll, one `recvmmsg`, answers, one `sendmmsg`.
 ///
-/// It has its own socket on each served address (SO_REUSEPORT spreads the clients over the workers), its own ring of
-/// log records, and no state that another thread touches, but for the snapshot that a reload hands it between batches.
+/// It has its own socket on each served address (SO_REUSEPORT spreads clients over the workers), its own log ring, and
+/// no state that other threads touch, except the snapshot that a reload passes to it between batches.
 package struct UDPWorker: ~Copyable {
     private let sockets: [DatagramSocket]
     private let store: ServedDataStore
     private let forwarding: Forwarding
-    /// This thread does the forwarding for all of them: what it asks itself needs no other thread.
+    /// Set on the one thread that forwards for all: its own misses need no other thread.
     private let lane: Forwarding.Lane?
     private let signal: WakeSignal
     private var snapshot: ServedDataStore.Snapshot
@@ -49,7 +49,7 @@ package struct UDPWorker: ~Copyable {
         parsed.deallocate()
     }
 
-    /// Serves until the stop signal; what has arrived by then is still answered.
+    /// Serves until the stop signal; queries received before it are still answered.
     package mutating func run() throws(SystemError) {
         let epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw SystemError("epoll_create1") }
@@ -76,14 +76,14 @@ package struct UDPWorker: ~Copyable {
                 switch events[index].data.u64 {
                 case Self.signalTag:
                     stopping = signal.consume()
-                    // Whoever has nothing to answer does not hold on to old data either.
+                    // An idle worker must not keep old data alive.
                     refresh()
                     isLaneDue = true
                 case Self.laneTag: isLaneDue = true
                 case let tag:
                     let socket = sockets[Int(tag)]
-                    // A full batch means that more is waiting: no need to ask epoll. Bounded, so that a flood does not
-                    // keep the rest waiting.
+                    // A full batch means that more is waiting, so epoll need not be asked. Bounded, so that a flood
+                    // does not starve the other sockets.
                     for _ in 0..<Self.batchesPerRound {
                         refresh()
                         guard serve(socket) == DatagramBatch.count else { break }
@@ -91,9 +91,9 @@ package struct UDPWorker: ~Copyable {
                 }
             }
             if stopping { break }
-            if let lane, isLaneDue || lane.hasAsked { lane.round() }
+            if let lane, isLaneDue || lane.hasPendingActions { lane.round() }
         }
-        // A flood must not keep us from ending.
+        // Bounded, so that a flood does not delay the end.
         for socket in sockets {
             for _ in 0..<16 where serve(socket) == 0 { break }
         }
@@ -105,7 +105,7 @@ package struct UDPWorker: ~Copyable {
         snapshot = store.current()
     }
 
-    /// Answers one batch; returns how many datagrams there were.
+    /// Answers one batch; returns the number of datagrams.
     private mutating func serve(_ socket: DatagramSocket) -> Int {
         let count = batch.receive(from: socket.descriptor, withLocalAddress: socket.isWildcard)
         guard count > 0 else { return 0 }
@@ -141,7 +141,7 @@ package struct UDPWorker: ~Copyable {
         _ descriptor: Int32, as tag: UInt64, _ epoll: Int32, isShared: Bool = false
     ) throws(SystemError) {
         var event = epoll_event()
-        // One of those that wait is enough.
+        // Only one of the waiting workers needs to wake.
         event.events = EPOLLIN.rawValue | (isShared ? EPOLLEXCLUSIVE.rawValue : 0)
         event.data.u64 = tag
         guard epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) == 0 else { throw SystemError("epoll_ctl") }

@@ -1,7 +1,7 @@
 package import Platform
 import Synchronization
 
-/// The servers that have answered so far, by their numbers in the log, the cache and a decision. Each keeps its number.
+/// Numbers the servers that have answered, for log, cache and decisions. A server keeps its number.
 package final class UpstreamNumbers: Sendable {
     private struct Known {
         var servers: [SocketAddress] = []
@@ -16,7 +16,7 @@ package final class UpstreamNumbers: Sendable {
 
     package var servers: [SocketAddress] { known.withLock { $0.servers } }
 
-    /// The number of `server`, which gets one where it is new; nil when there are no more numbers.
+    /// The number of `server`, assigned if it is new; nil if all numbers are used.
     package func number(of server: SocketAddress) -> (number: Int16, isNew: Bool)? {
         known.withLock { known in
             if let number = known.numbers[server] { return (number, false) }

@@ -5,9 +5,9 @@ import LookupLog
 import Pipeline
 import Platform
 
-/// A zone on its way to a client: SOA, all records, SOA again, in as many messages as it takes.
+/// A zone being sent to a client: SOA, all records, SOA again, in as many messages as needed.
 ///
-/// It keeps the zone as it was when the transfer began, whatever is loaded meanwhile.
+/// It keeps the zone as it was at the start, even if a reload replaces it.
 /// - RFC: 5936 2.2.
 struct ZoneTransfer {
     private let zone: Zone
@@ -19,10 +19,10 @@ struct ZoneTransfer {
     private var isFirst = true
     private(set) var isFinished = false
 
-    /// Bytes of a message, about: large enough to be quick, small enough to be sent piece by piece.
+    /// Approximate bytes per message: large enough to be fast, small enough to be sent piecemeal.
     private static let messageSize = 16_384
 
-    /// Nil when the zone is not there (any more).
+    /// Nil if the zone does not exist (any more).
     init?(of apex: Name, in local: ServedData, _ message: UnsafeRawBufferPointer, _ request: Lookup.Request) {
         guard let zone = local.pipeline.zones.zone(apex: apex), let soa = zone.soaRecord else { return nil }
         self.zone = zone
@@ -33,9 +33,9 @@ struct ZoneTransfer {
         query = Array(message[..<(Header.length + questionLength)])
     }
 
-    /// Writes the next message into `buffer`, which takes the longest; returns its length.
+    /// Writes the next message into `buffer`, which holds the longest possible one; returns its length.
     ///
-    /// One record may be larger than a message should be, so that there is always room for one more.
+    /// A single record may exceed the target size; it still fits.
     mutating func next(into buffer: UnsafeMutableRawBufferPointer) -> Int {
         var header = Query()
         header.questionLength = questionLength
@@ -44,7 +44,7 @@ struct ZoneTransfer {
             if isFirst { append(soa, &builder) }
             isFirst = false
             if zone.write(from: &cursor, to: Self.messageSize, &builder) { isFinished = append(soa, &builder) }
-            // A record that fits into no message of its own can't be transferred at all.
+            // A record too large for any message can't be transferred.
             if builder.answers == 0 { isFinished = true }
             var flags: Header.Flags = [.response, .authoritative]
             let asked = Header.Flags(rawValue: query.baseAddress.unsafelyUnwrapped.readUInt16(2))
@@ -65,7 +65,7 @@ struct ZoneTransfer {
         }
     }
 
-    /// One line for the whole transfer, with the SOA as its answer.
+    /// Logs one line for the whole transfer, with the SOA as its answer.
     func log(to ring: LookupRing?) {
         guard let ring else { return }
         var decision = Decision()

@@ -2,19 +2,19 @@ import DNSWire
 import Lookup
 import Platform
 
-/// All decisions of forwarding, and none of its I/O: which server is asked when, what is an answer, when to give up.
+/// All decisions of forwarding without its I/O: which server is asked when, what counts as an answer, when to give up.
 ///
-/// It knows questions, not who asks them. A question on its way is a *flight*; each message sent for it is an
-/// *attempt*; a *channel* is a UDP socket or a server's TCP connection. Time is passed in, in microseconds; what is to
-/// be done comes out as `actions`, with the bytes to send in `outbox`.
+/// It deals with questions, not with clients. A question being resolved is a *flight*; each message sent for it is an
+/// *attempt*; a *channel* is a UDP socket or a server's TCP connection. The caller passes in the time, in microseconds;
+/// `actions` says what to do, and `outbox` has the bytes to send.
 ///
-/// A flight ends with the first usable answer. Attempts that are still out then stay on as orphans for a while: their
-/// answers are not used, but tell how their server is doing.
+/// A flight ends with the first usable answer. Its other attempts stay for a while as orphans: their answers are not
+/// used, but show how their servers are doing.
 struct ForwardCore: ~Copyable {
     private(set) var actions: [Action] = []
     private(set) var outbox: [UInt8] = []
     private(set) var flightCount = 0
-    /// The attempt that the last message belonged to: when it was sent, and to whom; nil when it belonged to none.
+    /// The attempt that the last message belongs to: when it was sent, and to which server; nil if to none.
     private(set) var lastReply: (sent: UInt64, server: Int)?
 
     private let settings: ForwardSettings
@@ -30,14 +30,14 @@ struct ForwardCore: ~Copyable {
     private var attemptOfID = NumberIndex()
     private var ports: SourcePorts
     private var wakes = WakeQueue()
-    /// In the order of their expiry.
+    /// Ordered by expiry.
     private var orphans: [(expiry: UInt64, attempt: Int, generation: UInt32)] = []
     private var orphansSeen = 0
     private var random = RandomPool()
 
     private static let blank = [UInt8](repeating: 0, count: UpstreamQuery.maximumLength)
     private static let maximumSends = 10
-    /// A SERVFAIL needs no more room, in bytes.
+    /// A SERVFAIL message is never longer, in bytes.
     private static let longestFallback = 4_096
     private static let longestRetry: UInt64 = 2_000_000
     private static let afterRefusal: UInt64 = 150_000
@@ -58,7 +58,7 @@ struct ForwardCore: ~Copyable {
                 routes.append(Route(suffix: suffix, servers: [index]))
             }
         }
-        // The longest suffix that fits is the first that fits.
+        // Sorted, so that the first suffix that matches is the longest.
         self.routes = routes.sorted { $0.suffix.count > $1.suffix.count }
         ports = SourcePorts(settings)
         var random = RandomPool()
@@ -67,7 +67,7 @@ struct ForwardCore: ~Copyable {
 
     // MARK: Inputs
 
-    /// Asks, or joins a question that is already in flight.
+    /// Starts a flight for `key`, or joins one.
     mutating func fetch(_ key: FetchKey, waits: Bool, deadline: UInt64, now: UInt64) -> Start {
         if let flight = openFlightIndex.find(key.number, where: { flights[$0].key == key }) {
             guard waits else { return .flight(flight) }
@@ -95,12 +95,13 @@ struct ForwardCore: ~Copyable {
                 key: key, deadline: max(deadline, now), staleAt: now + settings.staleAfter, retryAt: .max,
                 route: route, waiters: waits ? 1 : 0))
         ask(flight, server, now)
-        askForProbe(flight, route, server, now)
+        sendProbe(flight, route, server, now)
         schedule(flight)
         return .flight(flight)
     }
 
-    /// A message came from `channel`. `accept` says whether an answer can be used; its question has been compared.
+    /// Handles a message from `channel`. `accept` says whether an answer is usable; its question has been compared
+    /// already.
     mutating func received(
         _ message: UnsafeRawBufferPointer, on channel: UpstreamChannel, now: UInt64,
         accept: (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Bool
@@ -114,7 +115,7 @@ struct ForwardCore: ~Copyable {
         else { return }
         let attempt = attempts[number]
         if attempt.flight < 0 {
-            // Who answers late is alive, whatever it says; the question is gone, so nothing more can be checked.
+            // A late answer proves the server alive. Its question is gone, so nothing else can be checked.
             if attempt.isOrphan { noteReply(attempt, rtt: true, now) }
             forget(number, now)
             return
@@ -122,7 +123,7 @@ struct ForwardCore: ~Copyable {
         let flight = attempt.flight
         var code = flags.responseCode
         let hasQuestion = UpstreamQuery.echoes(message, flights[flight].key, caseMask: attempt.caseMask)
-        // Servers that don't understand a query may return nothing but the header.
+        // Servers that don't understand a query may return just the header.
         let bareError = message.count == Header.length && base.readUInt16(4) == 0 && code != .noError
         guard hasQuestion || bareError else { return }
 
@@ -144,7 +145,7 @@ struct ForwardCore: ~Copyable {
 
         if flags.contains(.truncated), !isStream {
             forget(number, now)
-            // What does not fit is fetched from who has it.
+            // A truncated answer is fetched over TCP from the same server.
             flights[flight].latest = send(
                 flight, attempt.server, over: .tcp, edns: attempt.edns, isSecondTry: attempt.isSecondTry, now)
             flights[flight].retryAt = now + Self.streamPatience
@@ -172,7 +173,7 @@ struct ForwardCore: ~Copyable {
             return
         case .badCookie where attempt.edns && !isStream:
             forget(number, now)
-            // The cookie it wants came along; if that does not please it either, TCP does (RFC 7873 5.3).
+            // The server sent the cookie it wants; if it rejects that too, TCP is used (RFC 7873 5.3).
             flights[flight].latest = send(
                 flight, attempt.server, over: attempt.isSecondTry ? .tcp : .udp, edns: true, isSecondTry: true, now)
             schedule(flight)
@@ -195,7 +196,7 @@ struct ForwardCore: ~Copyable {
         advance(flight, now)
     }
 
-    /// The network reported an error on `channel`: a port that is closed, a network without a route, a stream's end.
+    /// The network reported an error on `channel`: a closed port, no route, or the end of a stream.
     mutating func channelFailed(_ channel: UpstreamChannel, now: UInt64) {
         let server: Int
         var wasReused = false
@@ -222,12 +223,12 @@ struct ForwardCore: ~Copyable {
             .map { (number: $0, generation: attempts[$0].generation) }
         for (number, generation) in lost {
             let attempt = attempts[number]
-            // The end of another of its flight's attempts may have ended this one.
+            // Another attempt's end may have ended this one, too.
             guard attempt.flight != -2, attempt.generation == generation else { continue }
             forget(number, now)
             guard attempt.flight >= 0 else { continue }
             if wasReused, !attempt.isSecondTry {
-                // The server was free to close an idle connection; the question is sent over a new one.
+                // The server may close an idle connection at any time; the question is sent again over a new one.
                 flights[attempt.flight].latest = send(
                     attempt.flight, server, over: .tcp, edns: attempt.edns, isSecondTry: true, now)
                 schedule(attempt.flight)
@@ -240,7 +241,7 @@ struct ForwardCore: ~Copyable {
         }
     }
 
-    /// Does what is due at `now`.
+    /// Handles everything that is due at `now`.
     mutating func timer(now: UInt64) {
         while let (time, flight) = wakes.first, time <= now { wake(flight, now) }
         while orphansSeen < orphans.count, orphans[orphansSeen].expiry <= now {
@@ -256,12 +257,12 @@ struct ForwardCore: ~Copyable {
             orphansSeen = 0
         }
         for server in servers.indices where now >= streamDeadline(servers[server]) {
-            // Idle, or dead without a word: what waits on it is asked again.
+            // Idle, or dead without notice: its questions are asked again.
             channelFailed(.stream(server: server), now: now)
         }
     }
 
-    /// When `timer` has to be called next; nil while there is nothing to wait for.
+    /// When `timer` must be called next; nil if nothing is due.
     var nextTimer: UInt64? {
         var next = wakes.first?.time ?? .max
         if orphansSeen < orphans.count { next = min(next, orphans[orphansSeen].expiry) }
@@ -269,41 +270,41 @@ struct ForwardCore: ~Copyable {
         return next == .max ? nil : next
     }
 
-    /// When the server's connection is to be closed.
+    /// When to close the server's connection.
     private func streamDeadline(_ server: Server) -> UInt64 {
         guard server.streamIsOpen else { return .max }
         return server.streamOutstanding == 0
             ? server.streamUsed + settings.streamIdle : server.streamSilentSince + Self.streamSilence
     }
 
-    /// Gives up on everything that is in flight.
+    /// Fails everything in flight.
     mutating func failAll(_ error: ExtendedError, _ text: StaticString, now: UInt64) {
         for flight in flights.indices where flights[flight].isOpen { finish(flight, .failed(error, text), now) }
     }
 
-    // MARK: What the shell asks
+    // MARK: Queries by the lane
 
     func address(of server: Int) -> SocketAddress { settings.servers[server].address }
 
-    /// Those that are not finished, each with what it asks and until when.
+    /// The unfinished flights, with their questions and deadlines.
     var openFlights: [(flight: Int, key: FetchKey, deadline: UInt64)] {
         flights.indices.filter { flights[$0].isOpen }.map { ($0, flights[$0].key, flights[$0].deadline) }
     }
 
-    /// The actions so far; the outbox stays as it is until `clearOutbox`.
+    /// Returns and clears the actions; the outbox stays until `clearOutbox`.
     mutating func takeActions() -> [Action] {
         let taken = actions
         actions.removeAll(keepingCapacity: false)
         return taken
     }
 
-    /// All of the outbox has been sent. The next burst goes out on other ports.
+    /// The outbox has been sent. The next burst uses other ports.
     mutating func clearOutbox() {
         outbox.removeAll(keepingCapacity: true)
         ports.endBurst()
     }
 
-    /// The flight that the last message has answered, and that is now the caller's to release.
+    /// The flight that the last message answered, if any; the caller must release it.
     mutating func takeAnswered() -> (flight: Int, reply: UpstreamReply)? {
         guard case .finished(let flight, .answered(let reply)) = actions.last else { return nil }
         actions.removeLast()
@@ -314,10 +315,10 @@ struct ForwardCore: ~Copyable {
 
     func lastResort(of flight: Int) -> [UInt8] { flights[flight].fallback }
 
-    /// Waiters that left on `late`.
+    /// Some waiters left after `late`.
     mutating func setWaiters(of flight: Int, to count: Int) { flights[flight].waiters = count }
 
-    /// A finished flight's number may be used again.
+    /// Frees a finished flight's number.
     mutating func release(_ flight: Int) {
         flights[flight].fallback = []
         freeFlights.append(flight)
@@ -370,7 +371,7 @@ struct ForwardCore: ~Copyable {
         actions.append(.finished(flight: flight, conclusion))
     }
 
-    /// Nothing better will come.
+    /// Ends a flight that can expect no better answer.
     private mutating func giveUp(_ flight: Int, _ now: UInt64) {
         if flights[flight].fallback.isEmpty {
             finish(flight, .failed(flights[flight].error, flights[flight].errorText), now)
@@ -400,7 +401,7 @@ struct ForwardCore: ~Copyable {
         schedule(flight)
     }
 
-    /// The latest attempt is overdue: the next server is asked too.
+    /// The latest attempt is overdue: asks the next server as well.
     private mutating func retry(_ flight: Int, _ now: UInt64) {
         if flights[flight].latest >= 0 { noteLate(flights[flight].latest, now) }
         flights[flight].retryAt = .max
@@ -411,7 +412,7 @@ struct ForwardCore: ~Copyable {
             return
         }
         if flights[flight].wasRejected {
-            // Everyone was asked, and one has said no: it is not asked for its no again.
+            // All were asked, and one answered with an error: it is not asked again.
             giveUp(flight, now)
             return
         }
@@ -420,13 +421,13 @@ struct ForwardCore: ~Copyable {
         if let server = choose(route, tried: 0, now) {
             ask(flight, server, now)
         } else {
-            // All are down; the first that may be tried again is.
+            // All are down; waits for the first that may be tried again.
             let soonest = routes[route].servers.map { servers[$0].health.lastResortAt(now) }.min() ?? now
             flights[flight].retryAt = max(soonest, now + 50_000)
         }
     }
 
-    /// An attempt came to nothing: the next server at once, or an end.
+    /// An attempt failed: asks the next server at once, or ends the flight.
     private mutating func advance(_ flight: Int, _ now: UInt64) {
         defer { schedule(flight) }
         if flights[flight].sends < Self.maximumSends,
@@ -437,7 +438,7 @@ struct ForwardCore: ~Copyable {
         }
         if flights[flight].attempts >= 0 { return }
         if flights[flight].error == .networkError, flights[flight].refusals < 2, flights[flight].fallback.isEmpty {
-            // It may be restarting.
+            // The server may be restarting.
             flights[flight].tried = 0
             flights[flight].latest = -1
             flights[flight].retryAt = now + Self.afterRefusal
@@ -448,7 +449,7 @@ struct ForwardCore: ~Copyable {
 
     // MARK: Servers
 
-    /// The best server of `route` that has not been tried: the fastest that is up, else one that is down and due.
+    /// The best untried server of `route`: the fastest that is up, else one that is down and due for a probe.
     private func choose(_ route: Int, tried: UInt64, _ now: UInt64) -> Int? {
         var best = -1
         var bestScore = UInt64.max
@@ -476,9 +477,9 @@ struct ForwardCore: ~Copyable {
         flights[flight].retryAt = now + min(base << UInt64(min(flights[flight].round, 5)), Self.longestRetry)
     }
 
-    /// A server that we have not heard of for long gets a copy of the question, so that no one has to wait to learn
-    /// how it is doing. Its answer is as good as any.
-    private mutating func askForProbe(_ flight: Int, _ route: Int, _ chosen: Int, _ now: UInt64) {
+    /// Copies the question to a server not heard of for long, so that no client has to wait to learn its state. Its
+    /// answer counts like any other.
+    private mutating func sendProbe(_ flight: Int, _ route: Int, _ chosen: Int, _ now: UInt64) {
         for server in routes[route].servers
         where server != chosen && servers[server].health.isProbeDue(now) && settings.servers[server].transport == .udp {
             flights[flight].tried |= 1 << UInt64(server)
@@ -512,7 +513,7 @@ struct ForwardCore: ~Copyable {
     private mutating func send(
         _ flight: Int, _ server: Int, over transport: UpstreamTransport, edns: Bool, isSecondTry: Bool, _ now: UInt64
     ) -> Int {
-        // TCP repeats by itself what gets lost.
+        // TCP retransmits by itself.
         if transport == .tcp, let attempt = attempt(of: flight, on: .stream(server: server)) { return attempt }
         let channel: UpstreamChannel
         switch transport {
@@ -577,7 +578,7 @@ struct ForwardCore: ~Copyable {
         return attempts.count - 1
     }
 
-    /// The attempt is over: its ID is free, and a late answer to it means nothing.
+    /// Ends the attempt: its ID is free, and a late answer is ignored.
     private mutating func forget(_ number: Int, _ now: UInt64) {
         let attempt = attempts[number]
         attemptOfID.remove(attempt.channel.number << 16 | UInt64(attempt.id), number)

@@ -2,22 +2,22 @@ import DNSWire
 import Lookup
 import Platform
 
-/// What `ForwardCore` decides, and what it remembers to decide by. Times in microseconds.
+/// The decisions and the state of `ForwardCore`. Times in microseconds.
 extension ForwardCore {
     enum Action: Sendable {
-        /// A port is to be one that no one can predict.
+        /// If it is a port, it must be unpredictable.
         case open(UpstreamChannel, server: Int)
         case close(UpstreamChannel)
         case send(OutgoingMessage)
         case late(flight: Int)
-        /// The flight is over; its number is valid until `release`.
+        /// The flight has ended; its number stays valid until `release`.
         case finished(flight: Int, Conclusion)
     }
 
     enum Conclusion: Sendable, Equatable {
-        /// The message that `accept` has just agreed to.
+        /// The message that `accept` approved.
         case answered(UpstreamReply)
-        /// All that there was is this SERVFAIL message: see `lastResort(of:)`.
+        /// The only result is this SERVFAIL message; see `lastResort(of:)`.
         case lastResort(UpstreamReply)
         case failed(ExtendedError, StaticString)
 
@@ -33,7 +33,7 @@ extension ForwardCore {
     enum Start {
         /// The question is in flight.
         case flight(Int)
-        /// It can't be asked.
+        /// The question can't be asked.
         case failed(ExtendedError, StaticString)
     }
 
@@ -44,20 +44,20 @@ extension ForwardCore {
         var retryAt: UInt64
         var route: Int
         var waiters: Int
-        /// One bit per server, of this round.
+        /// One bit per server tried in this round.
         var tried: UInt64 = 0
         var round = 0
         var sends = 0
         var refusals = 0
         var isLate = false
-        /// A server has answered, but nothing that can be used.
+        /// A server answered, but unusably.
         var wasRejected = false
-        /// Attempts that are out, linked by `next`.
+        /// The outstanding attempts, linked by `next`.
         var attempts = -1
-        /// The one whose lateness calls the next server.
+        /// The attempt that, when overdue, makes the next server be asked.
         var latest = -1
         var isOpen = true
-        /// A SERVFAIL, in case nothing better comes.
+        /// A SERVFAIL message, in case nothing better arrives.
         var fallback: [UInt8] = []
         var fallbackReply = UpstreamReply(
             server: 0, address: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .udp,
@@ -67,7 +67,7 @@ extension ForwardCore {
     }
 
     struct Attempt {
-        /// -1 when it is an orphan; -2 when the slot is free.
+        /// -1 for an orphan; -2 for a free slot.
         var flight: Int
         var server: Int
         var channel: UpstreamChannel
@@ -75,11 +75,11 @@ extension ForwardCore {
         var caseMask: UInt64
         var sent: UInt64
         var edns: Bool
-        /// Answers to a retry are not retried once more.
+        /// It is a retry, whose answer is not retried again.
         var isSecondTry: Bool
         var wasLate = false
         var next = -1
-        /// Tells this attempt from others that had its slot.
+        /// Distinguishes this attempt from earlier ones in its slot.
         var generation: UInt32
     }
 
@@ -90,12 +90,12 @@ extension ForwardCore {
         var streamIsOpen = false
         var streamHasAnswered = false
         var streamUsed: UInt64 = 0
-        /// Since when nothing has come while something was waited for.
+        /// Since when nothing has arrived although something is outstanding.
         var streamSilentSince: UInt64 = 0
         var queries: UInt64 = 0
         var answers: UInt64 = 0
         var timeouts: UInt64 = 0
-        /// Answers that could not be used, and network errors.
+        /// Unusable answers, and network errors.
         var errors: UInt64 = 0
     }
 

@@ -3,34 +3,34 @@ public import Lookup
 public import Platform
 import Synchronization
 
-/// Asks upstream, for the whole process, on one thread: the one that has its `ForwardLane`.
+/// Asks upstream for the whole process, on one thread: the one that owns its `ForwardLane`.
 ///
-/// Any thread hands a question over with `fetch` and goes on. The lane joins it to an equal one in flight or asks the
-/// best server (`ForwardCore` decides), and calls `completion` on its own thread once there is an end, with everyone who
-/// waited. The completion may call `fetch` again. Times are monotonic, in microseconds.
+/// Any thread can call `fetch`, which does not block. The lane joins the question to an equal one in flight or asks the
+/// best server (`ForwardCore` decides), and at the end calls `completion` on its own thread with all waiters. The
+/// completion may call `fetch` again. Times are monotonic, in microseconds.
 public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
-    /// Makes an answer of a message that has passed the strict walk, or nil when it can't be used. The ID and the
-    /// question have been compared.
+    /// Makes an answer from a message that has passed the strict walk; nil if it is unusable. ID and question have been
+    /// compared already.
     public typealias Check = @Sendable (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Answer?
-    /// With the time of the round. After `.late` those that are left in the list go on waiting; after the other events
-    /// all are done with.
+    /// Gets the time of the round. After `.late`, waiters left in the list keep waiting; after other events all are
+    /// done.
     public typealias Completion = @Sendable (FetchKey, inout [Waiter], FetchEvent<Answer>, UInt64) -> Void
-    /// Is told of each message to and from upstream.
+    /// Gets each message to and from upstream.
     public typealias Watch = @Sendable (UpstreamMessage) -> Void
 
     let check: Check
     let completion: Completion
     let roundEnds: @Sendable () -> Void
     let watch: Watch?
-    /// Calls the lane: for its network's `wait`.
+    /// Wakes the lane from its network's `wait`.
     public let wake: WakeSignal
     let mailbox: Mutex<Mailbox>
     let published: Mutex<[UpstreamStatus]>
 
-    /// One question, and who waits for the answer.
+    /// One question, and the waiter for its answer.
     struct Request: Sendable {
         var key: FetchKey
-        /// Nil: nobody, the answer is for the cache.
+        /// Nil: the answer is for the cache only.
         var waiter: Waiter?
         var deadline: UInt64
     }
@@ -38,16 +38,16 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     struct Mailbox: Sendable {
         var requests: [Request] = []
         var settings: ForwardSettings
-        /// The settings have been replaced, and the lane has not seen it yet.
+        /// The settings were replaced, and the lane has not noticed yet.
         var isChanged = false
-        /// The lane sleeps, or is about to: a request has to wake it.
+        /// The lane sleeps or is about to: a request must wake it.
         var needsWake = true
-        /// When to give up on what is in flight; nil while the lane is to run.
+        /// When to give up on what is in flight; nil while the lane keeps running.
         var stopAt: UInt64?
     }
 
-    /// `roundEnds` is called on the lane's thread after each round: what completions have gathered can be sent. `watch` is
-    /// called there, too.
+    /// `roundEnds` is called on the lane's thread after each round, to send what completions have gathered. `watch` is
+    /// called there too.
     public init(
         settings: ForwardSettings, check: @escaping Check, completion: @escaping Completion,
         roundEnds: @escaping @Sendable () -> Void = {}, watch: Watch? = nil
@@ -61,13 +61,13 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
         published = Mutex(ForwardCore(settings).status())
     }
 
-    /// How it asks, and whom: as it was made, or as `replace` has last said.
+    /// The current settings.
     public var settings: ForwardSettings { mailbox.withLock { $0.settings } }
 
     /// How long a client is kept waiting, in microseconds.
     public var patience: UInt64 { mailbox.withLock { $0.settings.patience } }
 
-    /// From now on it asks other servers, or in another way. What is in flight is asked anew. From any thread.
+    /// Replaces servers and settings. Questions in flight are asked again. From any thread.
     public func replace(_ settings: ForwardSettings) {
         mailbox.withLock { mailbox in
             mailbox.settings = settings.bounded
@@ -76,14 +76,14 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
         wake.wake()
     }
 
-    /// Asks for `waiter`, until `deadline` at most. From any thread.
+    /// Asks for `waiter`, giving up at `deadline`. From any thread.
     ///
-    /// False when too many wait already, or the engine is stopping; then nothing is called back.
+    /// False if too many wait already, or if the engine is stopping; then nothing is called back.
     public func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64) -> Bool {
         post(Request(key: key, waiter: waiter, deadline: deadline))
     }
 
-    /// Asks for the cache's sake: the completion gets the answer and no waiters. From any thread.
+    /// Asks on behalf of the cache: the completion gets the answer and no waiters. From any thread.
     @discardableResult
     public func prefetch(_ key: FetchKey, now: UInt64) -> Bool {
         post(Request(key: key, waiter: nil, deadline: now + patience))
@@ -102,12 +102,12 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
         return accepted
     }
 
-    /// Lets what is in flight come to its end until `deadline`, fails the rest, and ends the lane's `run`.
+    /// Lets questions in flight finish until `deadline`, fails the rest, and ends the lane's `run`.
     public func stop(deadline: UInt64 = 0) {
         mailbox.withLock { $0.stopAt = deadline }
         wake.wake()
     }
 
-    /// How each server does, in the order of the settings; at most a tenth of a second old while there is traffic.
+    /// Each server's health, in the order of the settings; at most a tenth of a second old while there is traffic.
     public var status: [UpstreamStatus] { published.withLock { $0 } }
 }

@@ -3,11 +3,10 @@ public import Lookup
 import Platform
 import Synchronization
 
-/// What the one thread holds that does an engine's work: what `ForwardCore` decides is done over `Network`. The thread
-/// may have other work too: it waits for `descriptor` among others, `milliseconds` at most, and gives the lane a `round`
-/// then.
+/// The part of an engine that lives on one thread: does over `Network` what `ForwardCore` decides. The thread may have
+/// other work too: it waits for `descriptor` among others, `milliseconds` at most, and then calls `round`.
 ///
-/// Not `Sendable`: all of it belongs to that thread.
+/// Not `Sendable`: used on that thread only.
 public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: UpstreamNetwork & ~Copyable> {
     public typealias Engine = ForwardEngine<Waiter, Answer>
 
@@ -18,16 +17,16 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
     private var waiting: [[Waiter]] = []
     private var requests: [Engine.Request] = []
     private var outgoing: [OutgoingMessage] = []
-    /// Our ends of the channels that are in use, where somebody watches.
+    /// Local ends of the channels in use, if an observer wants them.
     private var localEnds: [UpstreamChannel: SocketAddress] = [:]
     private var publishedAt: UInt64 = 0
-    /// The published status is not the latest.
+    /// The published status is out of date.
     private var isDirty = false
     private var stopAt: UInt64?
 
     private static var publicationInterval: UInt64 { 100_000 }
 
-    /// The only one for `engine`.
+    /// Makes the lane of `engine`; an engine has only one.
     public init(_ engine: Engine, over network: consuming Network) {
         self.engine = engine
         self.network = network
@@ -41,8 +40,8 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
     /// Readable when there is something to do.
     public var descriptor: Int32 { network.descriptor }
 
-    /// How long the thread may sleep before the next round; -1: until `descriptor` is readable. Called last before it
-    /// sleeps, so that who comes then wakes it.
+    /// How long the thread may sleep before the next round; -1: until `descriptor` is readable. Call it last before
+    /// sleeping, so that a later request wakes the thread.
     public var milliseconds: Int32 {
         guard let next = nextRound else { return -1 }
         if next == 0 { return 0 }
@@ -50,23 +49,22 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         return next <= now ? 0 : Int32(clamping: (next - now + 999) / 1_000)
     }
 
-    /// When a round is due even if nothing comes; 0: at once. Nil: never.
+    /// When a round is due even if nothing arrives; 0: at once. Nil: never.
     public var nextRound: UInt64? {
         let hasMail = engine.mailbox.withLock { mailbox in
             mailbox.needsWake = mailbox.requests.isEmpty
             return !mailbox.needsWake
         }
-        if hasMail || hasAsked { return 0 }
+        if hasMail || hasPendingActions { return 0 }
         var next = min(core.nextTimer ?? .max, stopAt ?? .max)
         if isDirty { next = min(next, publishedAt + Self.publicationInterval) }
         return next == .max ? nil : next
     }
 
-    /// A `fetch` has left something to do.
-    public var hasAsked: Bool { !core.actions.isEmpty }
+    /// Whether a `fetch` left something to do.
+    public var hasPendingActions: Bool { !core.actions.isEmpty }
 
-    /// Asks for `waiter` until `deadline`, as the engine's `fetch` does from elsewhere. The query leaves with the next
-    /// round.
+    /// Like the engine's `fetch`, but called on the lane's thread. The query leaves with the next round.
     public func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64, now: UInt64) {
         take(Engine.Request(key: key, waiter: waiter, deadline: deadline), now)
     }
@@ -76,20 +74,20 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         while round(waiting: milliseconds) {}
     }
 
-    /// Does all that there is to do, after waiting for it for so long (-1: for ever); false once the engine is stopped.
+    /// Waits `milliseconds` at most (-1: for ever), then does all that is due; false once the engine is stopped.
     @discardableResult
     public func round(waiting milliseconds: Int32 = 0) -> Bool {
         network.wait(milliseconds: milliseconds)
         return round(at: Moment.monotonicMicroseconds())
     }
 
-    /// Does what there is to do at `now`, with what the network has seen come; false once the engine is stopped.
+    /// Does all that is due at `now`, with what the network has received; false once the engine is stopped.
     @discardableResult
     public func round(at now: UInt64) -> Bool {
         let replacement = engine.mailbox.withLock { mailbox -> ForwardSettings? in
             swap(&requests, &mailbox.requests)
             stopAt = mailbox.stopAt
-            // Whoever comes while we work is seen before we sleep.
+            // Requests that arrive meanwhile are seen before the thread sleeps.
             mailbox.needsWake = false
             defer { mailbox.isChanged = false }
             return mailbox.isChanged ? mailbox.settings : nil
@@ -118,9 +116,9 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         isDirty = false
     }
 
-    /// From now on other servers are asked, or in another way. What waits is asked anew.
+    /// Switches to other servers or settings. Waiting questions are asked again.
     private func replace(_ settings: ForwardSettings, _ now: UInt64) {
-        // What the old servers have decided already is done first.
+        // First carry out what was decided for the old servers.
         perform(now)
         var moved: [Engine.Request] = []
         for (flight, key, deadline) in core.openFlights where flight < waiting.count {
@@ -147,7 +145,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         }
     }
 
-    /// One message; when it ends a flight, its waiters are told before the next is read, while the answer is at hand.
+    /// Handles one message. If it ends a flight, its waiters get the answer at once, while it is at hand.
     private func receive(_ message: UnsafeRawBufferPointer, on channel: UpstreamChannel, _ now: UInt64) {
         isDirty = true
         var answer: Answer?
@@ -168,7 +166,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         core.release(flight)
     }
 
-    /// Does what the core has decided, until nothing is left to do.
+    /// Carries out the core's actions until there are none left.
     private func perform(_ now: UInt64) {
         repeat {
             for action in core.takeActions() {
@@ -210,7 +208,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         core.release(flight)
     }
 
-    /// Sends what has gathered, all messages of a channel at once.
+    /// Sends the gathered messages, those of one channel together.
     private func send(_ now: UInt64) {
         if let watch = engine.watch { for message in outgoing { tell(watch, message, now) } }
         if outgoing.contains(where: { $0.channel != outgoing[0].channel }) {

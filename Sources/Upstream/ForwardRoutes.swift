@@ -1,8 +1,8 @@
 public import DNSWire
 
-/// The names that some upstream server is asked about: all, or only those of the routes where no server is for the rest.
+/// The names that are forwarded: all, or, if there is no default server, those of the routes.
 public struct ForwardRoutes: Sendable {
-    /// Of the routes, where not everything is forwarded.
+    /// The routes' domains, if not everything is forwarded.
     private let domains: [Domain]
     private let coversAll: Bool
 
@@ -19,7 +19,7 @@ public struct ForwardRoutes: Sendable {
         self.coversAll = coversAll
     }
 
-    /// Whether somebody is asked about `name`.
+    /// Whether `name` is forwarded.
     public func covers(_ name: borrowing LookupName) -> Bool {
         if coversAll { return true }
         for index in domains.indices where domains[index].start(in: name) != nil { return true }

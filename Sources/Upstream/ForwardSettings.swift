@@ -3,22 +3,22 @@ public import Platform
 
 /// Which upstream answered, and how.
 public struct UpstreamReply: Hashable, Sendable, BitwiseCopyable {
-    /// Index into the servers of the settings, which may be replaced.
+    /// Index into the servers of the settings, which may have been replaced since.
     public let server: Int
     public let address: SocketAddress
     public let transport: UpstreamTransport
-    /// From the query that it answers.
+    /// Time since the query was sent.
     public let microseconds: UInt32
 }
 
-/// What became of a fetch. `Answer` is what the acceptance check made of the message.
+/// The outcome of a fetch. `Answer` is what the acceptance check made from the message.
 public enum FetchEvent<Answer: Sendable>: Sendable {
-    /// NOERROR, NXDOMAIN or YXDOMAIN; or the SERVFAIL that the last upstream to be asked gave.
+    /// NOERROR, NXDOMAIN or YXDOMAIN; or the SERVFAIL of the last server asked.
     case answered(Answer, UpstreamReply)
     /// No usable answer: SERVFAIL, with this extended error and text.
     case failed(ExtendedError, StaticString)
-    /// The answer takes long (RFC 8767 5): who can be served a stale one may be taken off the list of waiters now.
-    /// The fetch goes on for those that stay, and for the cache.
+    /// The answer is taking long (RFC 8767 5): waiters that can get a stale answer may be removed from the list now.
+    /// The fetch goes on for the others, and for the cache.
     case late
 }
 
@@ -28,30 +28,30 @@ public struct ForwardSettings: Sendable, Hashable {
     public var servers: [UpstreamServer]
     /// How long a client is kept waiting.
     public var patience: UInt64 = 5_000_000
-    /// When stale answers may step in (RFC 8767 5).
+    /// When stale answers may be used (RFC 8767 5).
     public var staleAfter: UInt64 = 1_800_000
-    /// Questions in flight; one more fails.
+    /// Questions in flight; more fail.
     public var maximumFlights = 10_000
-    /// Waiters on one question; one more is refused.
+    /// Waiters per question; more are refused.
     public var maximumWaiters = 1_000
-    /// Sends names in random case and demands it back (draft-vixie-dnsext-dns0x20): 1 bit against forgery per letter.
+    /// Sends names in random case and requires it back (draft-vixie-dnsext-dns0x20): 1 bit against forgery per letter.
     public var randomizesCase = false
     /// DNS cookies (RFC 7873).
     public var usesCookies = true
-    /// UDP sockets per server that are in use at once.
+    /// UDP sockets per server in use at once.
     public var portsPerServer = 4
-    /// A source port is given up after so many queries ...
+    /// A source port is retired after this many queries ...
     public var queriesPerPort = 512
     /// ... or after this time.
     public var portLifetime: UInt64 = 20_000_000
-    /// A TCP connection without questions is closed after this time (RFC 7766 6.2.3).
+    /// A TCP connection without outstanding queries is closed after this time (RFC 7766 6.2.3).
     public var streamIdle: UInt64 = 10_000_000
 
     public init(servers: [UpstreamServer]) {
         self.servers = Array(servers.prefix(Self.maximumServers))
     }
 
-    /// The same within limits that keep every sum of times from overflowing and every socket's IDs from running out.
+    /// The same within limits, so that no sum of times overflows and no socket runs out of IDs.
     var bounded: ForwardSettings {
         var settings = self
         let longest: UInt64 = 86_400_000_000
@@ -66,6 +66,6 @@ public struct ForwardSettings: Sendable, Hashable {
         return settings
     }
 
-    /// More than this are not used: what a flight has tried is one machine word.
+    /// More are ignored: the servers a flight has tried are bits of one word.
     public static let maximumServers = 64
 }

@@ -1,7 +1,7 @@
 public import DNSWire
 public import Lookup
 
-/// The last stage: what nobody here knows is upstream's to say.
+/// The last stage: asks upstream for what no source here knows.
 public struct ForwardStage: Stage {
     public init() {}
 

@@ -1,11 +1,11 @@
-/// Finds numbers by a 64-bit key that is hard to predict: an open-addressed table without tombstones.
+/// Finds numbers by an unpredictable 64-bit key: an open-addressed table without tombstones.
 ///
-/// Keys may be equal for different things; who looks up says which it means. (Swift's `Dictionary` would hash once more,
-/// which costs more than all the rest of it.)
+/// Different things may share a key; the caller says which one it means. (Swift's `Dictionary` would hash the key
+/// again, which costs more than all the rest.)
 struct NumberIndex {
     private struct Slot {
         var key: UInt64
-        /// -1 when the slot is free.
+        /// -1 for a free slot.
         var number: Int32
     }
 
@@ -13,11 +13,11 @@ struct NumberIndex {
     private(set) var count = 0
 
     private static func home(_ key: UInt64, _ slotCount: Int) -> Int {
-        // The upper bits of a product depend on all of the key's.
+        // The upper bits of the product depend on all bits of the key.
         Int(truncatingIfNeeded: (key &* 0x9E37_79B9_7F4A_7C15) >> 32) & (slotCount - 1)
     }
 
-    /// The number under `key` that `isMeant` agrees to.
+    /// The number under `key` that `isMeant` accepts.
     @inline(__always)
     func find(_ key: UInt64, where isMeant: (Int) -> Bool) -> Int? {
         var index = Self.home(key, slots.count)
@@ -34,7 +34,7 @@ struct NumberIndex {
         count += 1
     }
 
-    /// Takes out what `insert` has put in.
+    /// Removes what `insert` added.
     mutating func remove(_ key: UInt64, _ number: Int) {
         let mask = slots.count - 1
         var hole = Self.home(key, slots.count)
@@ -42,7 +42,7 @@ struct NumberIndex {
             guard slots[hole].number >= 0 else { return }
             hole = (hole + 1) & mask
         }
-        // What was displaced past the hole moves back.
+        // Move entries displaced past the hole back.
         var next = (hole + 1) & mask
         while slots[next].number >= 0 {
             let home = Self.home(slots[next].key, slots.count)

@@ -4,20 +4,20 @@ public import Platform
 
 /// The system's name servers, as `/etc/resolv.conf` lists them.
 public struct ResolvConf: Sendable {
-    /// In the order of the file, without our own addresses and without doubles.
+    /// In file order, without our own addresses and duplicates.
     public let servers: [UpstreamServer]
-    /// Lines that can't be used, and why; a file that can't be read.
+    /// Unusable lines, with the reason; or that the file can't be read.
     public let diagnostics: [Diagnostic]
-    /// The file that the servers come from: systemd-resolved's own where `path` only names its stub.
+    /// The file the servers come from: systemd-resolved's own if `path` names only its stub.
     public let path: String
 
     public static let systemPath = "/etc/resolv.conf"
-    /// Where systemd-resolved keeps the servers behind its stub.
+    /// Where systemd-resolved lists the servers behind its stub.
     public static let resolvedPath = "/run/systemd/resolve/resolv.conf"
     private static let largest = 1 << 20
 
-    /// Reads the file at `path`. `ownAddresses` are those we listen on: they are skipped, so that nothing is ever
-    /// forwarded to ourselves.
+    /// Reads the file at `path`. `ownAddresses` are those we listen on: they are skipped, so that nothing is forwarded
+    /// to ourselves.
     public static func read(
         _ path: String = systemPath, ownAddresses: [SocketAddress] = [], resolvedPath: String = Self.resolvedPath
     ) -> ResolvConf {
@@ -29,7 +29,7 @@ public struct ResolvConf: Sendable {
             return ResolvConf(servers: [], diagnostics: [Diagnostic(Place(path: path), .error, why)], path: path)
         }
         let listed = nameServers(text, path: path, ownAddresses: [])
-        // The stub only passes on what it gets from the servers in the other file, and it may be us who replace it.
+        // The stub only forwards to the servers in the other file, and we may be about to replace it.
         let namesStub = !listed.servers.isEmpty && listed.servers.allSatisfy { isResolvedStub($0.address) }
         if namesStub || isResolvedLink(path), path != resolvedPath,
             case .success(let behind) = contents(of: resolvedPath)
@@ -40,7 +40,7 @@ public struct ResolvConf: Sendable {
         return nameServers(text, path: path, ownAddresses: ownAddresses)
     }
 
-    /// The `nameserver` lines of `text`. More than three are used: the limit is the C library's.
+    /// The `nameserver` lines of `text`. All are used; the limit of three is the C library's.
     static func nameServers(_ text: [UInt8], path: String, ownAddresses: [SocketAddress]) -> ResolvConf {
         var servers: [UpstreamServer] = []
         var diagnostics: [Diagnostic] = []
@@ -61,7 +61,7 @@ public struct ResolvConf: Sendable {
                     Diagnostic(place, .warning, "'\(word)' is not an IP address; the line is skipped"))
                 continue
             }
-            // As the C library has it, 0.0.0.0 and :: mean this machine.
+            // As in the C library, 0.0.0.0 and :: mean this machine.
             let target = address.isUnspecified ? loopback(address) : address
             if ownAddresses.contains(where: { isOurs(target, $0) }) {
                 diagnostics.append(
@@ -75,7 +75,7 @@ public struct ResolvConf: Sendable {
             servers: Array(servers.prefix(ForwardSettings.maximumServers)), diagnostics: diagnostics, path: path)
     }
 
-    /// Whether a query to `server` would come back to the listener at `own`.
+    /// Whether a query to `server` would come back to our listener at `own`.
     private static func isOurs(_ server: SocketAddress, _ own: SocketAddress) -> Bool {
         guard server.port == own.port else { return false }
         if own.isUnspecified { return server.isLoopback && (server.isIPv6 == own.isIPv6 || own.isIPv6) }
@@ -86,7 +86,7 @@ public struct ResolvConf: Sendable {
         SocketAddress(high: 0, low: address.isIPv6 ? 1 : 0x7F00_0001, port: address.port, isIPv6: address.isIPv6)
     }
 
-    /// 127.0.0.53, or 127.0.0.54 which does not listen to local names.
+    /// 127.0.0.53, or 127.0.0.54, which has no local names.
     private static func isResolvedStub(_ address: SocketAddress) -> Bool {
         !address.isIPv6 && (address.low == 0x7F00_0035 || address.low == 0x7F00_0036)
     }
@@ -106,7 +106,7 @@ public struct ResolvConf: Sendable {
     }
 
     private static func contents(of path: String) -> Result<[UInt8], ReadError> {
-        // Without O_NONBLOCK, a FIFO in the file's place would hold us up.
+        // Without O_NONBLOCK, opening a FIFO would block.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { return .failure(ReadError(description: String(cString: strerror(errno)))) }
         defer { close(descriptor) }

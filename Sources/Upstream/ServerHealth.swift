@@ -1,38 +1,38 @@
-/// What is known about one upstream from its answers and its silence. Times in microseconds.
+/// What is known of one upstream server from its answers and its silence. Times in microseconds.
 struct ServerHealth: Sendable {
-    /// RTTs, smoothed, and their mean deviation (RFC 6298 2); 0 before the first.
+    /// Smoothed RTT and its mean deviation (RFC 6298 2); 0 before the first.
     private(set) var smoothedRTT: UInt64 = 0
     private(set) var deviation: UInt64 = 0
-    /// Queries that went late since it was last heard of.
+    /// Queries that were late since the last sign of life.
     private(set) var lates = 0
-    /// Network errors since it was last heard of.
+    /// Network errors since the last sign of life.
     private(set) var refusals = 0
     private(set) var isDown = false
-    /// It answers, but not what we ask (REFUSED, NOTIMP, malformed): others first.
+    /// It answers, but unusably (REFUSED, NOTIMP, malformed): others are preferred.
     private(set) var faults = 0
-    /// When the first query left that has not been followed by any sign of life; 0 when there is none.
+    /// When the first query was sent that no sign of life has followed; 0 if there is none.
     private var silentSince: UInt64 = 0
-    /// When it came back from being down.
+    /// When it was last up again after being down.
     private var backSince: UInt64 = 0
     private var probedAt: UInt64 = 0
     private var probeInterval = Self.firstProbe
     private(set) var everHeard = false
-    /// FORMERR to EDNS: plain DNS only, until this time (RFC 6891 7).
+    /// It answered FORMERR to EDNS: plain DNS until this time (RFC 6891 7).
     private var plainUntil: UInt64 = 0
 
     static let firstProbe: UInt64 = 1_000_000
     static let longestProbe: UInt64 = 30_000_000
-    /// How often a server is tried when there is no other.
+    /// How often a server is tried if there is no other.
     static let lastResortProbe: UInt64 = 500_000
     private static let downAfterLates = 3
     private static let downAfterRefusals = 2
     private static let downAfterSilence: UInt64 = 1_000_000
-    /// Silence shorter than this may be a change of networks: a client would rather wait than be told to go.
+    /// A shorter silence may be a change of networks: waiting then serves the client better than failing.
     private static let failFastAfter: UInt64 = 3_000_000
     private static let plainPeriod: UInt64 = 600_000_000
     private static let unmeasuredRTT: UInt64 = 400_000
 
-    /// When the next server is asked too.
+    /// How long to wait before the next server is asked too.
     var patience: UInt64 {
         smoothedRTT == 0 ? Self.unmeasuredRTT : min(max(smoothedRTT + 4 * deviation, 50_000), 1_000_000)
     }
@@ -42,35 +42,35 @@ struct ServerHealth: Sendable {
         (smoothedRTT == 0 ? Self.unmeasuredRTT : smoothedRTT) + UInt64(min(lates + faults + refusals, 10)) * 400_000
     }
 
-    /// A query that need not be answered may be copied to it, to see how it is doing.
+    /// Whether to copy a query to it, whose answer is not needed, to see how it is doing.
     func isProbeDue(_ now: UInt64) -> Bool { probedAt == 0 || now >= probedAt + probeInterval }
 
-    /// When it may be tried although it is down and there is no other: again and again while its silence is new, then
-    /// one query at a time.
+    /// When it may be tried although it is down, if there is no other: at any time while its silence is new, then one
+    /// query at a time.
     func lastResortAt(_ now: UInt64) -> UInt64 {
         if refusals == 0, silentSince == 0 || now < silentSince + Self.failFastAfter { return now }
         return probedAt + min(probeInterval, Self.lastResortProbe)
     }
 
     func usesEDNS(_ now: UInt64) -> Bool {
-        // Old middleboxes swallow EDNS queries without a word.
+        // Old middleboxes drop EDNS queries silently.
         now >= plainUntil && (everHeard || lates < 2)
     }
 
     mutating func noteSent(_ now: UInt64) {
         if silentSince == 0 { silentSince = max(now, 1) }
-        // Until it has answered, or is down, each further probe waits longer.
+        // Until it answers or is down, probes become less frequent.
         if isDown || isProbeDue(now) {
             if probedAt != 0 { probeInterval = min(probeInterval * 2, Self.longestProbe) }
             probedAt = max(now, 1)
         }
     }
 
-    /// A message that fits a query came back.
+    /// A message that matches a query arrived.
     mutating func noteHeard(_ now: UInt64) {
         probeInterval = Self.longestProbe
         if isDown {
-            // What waited out there says how long it was away, not how fast it is.
+            // How long a queued answer took says how long the server was away, not how fast it is.
             smoothedRTT = 0
             deviation = 0
             backSince = now
@@ -102,20 +102,20 @@ struct ServerHealth: Sendable {
 
     mutating func notePlainOnly(_ now: UInt64) { plainUntil = now + Self.plainPeriod }
 
-    /// A query that left at `sent` has had no answer for as long as we wait before asking another.
+    /// A query sent at `sent` is unanswered for so long that another server is asked.
     mutating func noteLate(sent: UInt64, _ now: UInt64) {
-        // It has answered something since, so it lives, and only this datagram was lost or is slow.
+        // The server has answered something since, so it is up: only this datagram was lost or is slow.
         guard silentSince != 0, silentSince <= max(sent, 1) else { return }
         lates += 1
         if lates == 1 {
-            // It is asked after others now; copies find out whether it was a passing thing.
+            // It now ranks behind others; probes find out whether the delay was temporary.
             probedAt = max(now, 1)
             probeInterval = Self.firstProbe
         }
         if lates >= Self.downAfterLates, now >= silentSince + Self.downAfterSilence { goDown(now) }
     }
 
-    /// The network says that it can't be reached.
+    /// The network reports it as unreachable.
     mutating func noteRefusal(_ now: UInt64) {
         refusals += 1
         if refusals >= Self.downAfterRefusals { goDown(now) }
@@ -129,10 +129,10 @@ struct ServerHealth: Sendable {
     }
 }
 
-/// The health of one upstream, for people.
+/// The health of one upstream server, for display.
 public struct UpstreamStatus: Sendable, Hashable {
     public enum State: String, Sendable, Hashable {
-        /// Not heard of yet.
+        /// No sign of life yet.
         case untried
         case up
         /// Not asked while another is up; probed now and then.
@@ -143,17 +143,17 @@ public struct UpstreamStatus: Sendable, Hashable {
     public let state: State
     /// Smoothed round trip in microseconds; 0 before the first answer.
     public let smoothedRTT: UInt64
-    /// Queries without an answer since the last sign of life.
+    /// Unanswered queries since the last sign of life.
     public let failures: Int
     /// Since start.
     public let queries: UInt64
     public let answers: UInt64
     public let timeouts: UInt64
-    /// Answers that could not be used, SERVFAIL and REFUSED among them, and network errors.
+    /// Unusable answers, including SERVFAIL and REFUSED, and network errors.
     public let errors: UInt64
 }
 
-/// The cookies between us and one server: ours, and the last it gave us.
+/// The cookies for one server: ours, and the last one it sent.
 ///
 /// - RFC: 7873 4 (client cookie 8 bytes, server cookie 8 to 32).
 struct CookieJar: Sendable {
@@ -164,7 +164,7 @@ struct CookieJar: Sendable {
         self.client = client
     }
 
-    /// False when the option is not an echo of our cookie, and so the message not an answer to us.
+    /// False if the option does not echo our cookie: the message is then no response to us.
     mutating func take(_ option: UnsafeRawBufferPointer) -> Bool {
         guard option.count >= 8, let base = option.baseAddress, base.loadUnaligned(as: UInt64.self) == client
         else { return false }

@@ -1,11 +1,11 @@
 public import DNSWire
 public import Platform
 
-/// A server that questions are forwarded to, and for which names.
+/// An upstream server, and the names forwarded to it.
 public struct UpstreamServer: Sendable, Hashable {
     public let address: SocketAddress
     public let transport: UpstreamTransport
-    /// The names it is asked about: this one and all below. The root for the default route.
+    /// This name and all below it are forwarded to it. The root for the default route.
     public let domain: Name
 
     public init(address: SocketAddress, transport: UpstreamTransport = .udp, domain: Name = .root) {
@@ -16,16 +16,16 @@ public struct UpstreamServer: Sendable, Hashable {
 }
 
 extension UpstreamServer: CustomStringConvertible {
-    /// `10.0.0.53:53`, `tcp://10.0.0.53:53`, with `corp.example.=` in front where it has a route of its own.
+    /// `10.0.0.53:53`, `tcp://10.0.0.53:53`; prefixed with `corp.example.=` for a route.
     public var description: String {
         (domain.isRoot ? "" : "\(domain)=") + "\(transport.scheme)\(address)"
     }
 }
 
 extension UpstreamServer {
-    /// Why a text is not a server.
+    /// Why a text does not describe a server.
     public struct ParseError: Error, Hashable, CustomStringConvertible {
-        /// What is wrong and how to mend it; what it quotes is escaped.
+        /// What is wrong and how to fix it; quoted text is escaped.
         public let description: String
 
         init(_ description: String) {
@@ -33,7 +33,8 @@ extension UpstreamServer {
         }
     }
 
-    /// Reads `[DOMAIN=]SERVER`, where SERVER is `ADDR[:PORT]`, `[V6]:PORT`, or either behind `tcp://` or `udp://`.
+    /// Reads `[DOMAIN=]SERVER`, where SERVER is `ADDR[:PORT]` or `[V6]:PORT`, with an optional prefix `tcp://` or
+    /// `udp://`.
     public init(parsing text: String) throws(ParseError) {
         var rest = text[...]
         var domain = Name.root
@@ -103,7 +104,7 @@ extension UpstreamServer {
 }
 
 extension Substring {
-    /// Where `word` first stands. (Foundation's would do; it is not linked for three lines.)
+    /// The first occurrence of `word`. (Foundation has this, but is not linked just for three lines.)
     fileprivate func range(of word: String) -> Range<Index>? {
         var start = startIndex
         while start < endIndex {

@@ -1,8 +1,8 @@
-/// Which flight has to be looked at when: a heap that knows where each flight stands, so that there is never more than
-/// one entry for each and none for those that have ended.
+/// When each flight is due: a heap that knows each flight's position, so that a flight has one entry at most, and none
+/// once it has ended.
 struct WakeQueue {
     private var heap: [(time: UInt64, flight: Int32)] = []
-    /// By flight; -1 when it is not in the heap.
+    /// By flight; -1 if it is not in the heap.
     private var positions: [Int32] = []
 
     var first: (time: UInt64, flight: Int)? { heap.first.map { ($0.time, Int($0.flight)) } }

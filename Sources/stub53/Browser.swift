@@ -3,11 +3,11 @@ import Daemon
 import Glibc
 import Platform
 
-/// A browser that is started with a profile for one time, in which nothing goes around the system's DNS.
+/// A browser started with a temporary profile that uses only the system's DNS.
 enum Browser: String, CaseIterable {
     case chromium, firefox
 
-    /// What the program may be called, the most likely first.
+    /// Possible names of the program, most likely first.
     private var programs: [String] {
         switch self {
         case .chromium: ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]
@@ -15,7 +15,7 @@ enum Browser: String, CaseIterable {
         }
     }
 
-    /// The command that opens `words`, a URL and further arguments, with the profile in `folder`.
+    /// The command that opens `words` (a URL and further arguments) with the profile in `folder`.
     func command(_ words: [String], profile folder: ScratchFolder) throws(ServiceFailure) -> [String] {
         guard let program = programs.first(where: Self.isInPath) else {
             throw ServiceFailure(
@@ -28,11 +28,11 @@ enum Browser: String, CaseIterable {
         switch self {
         case .chromium:
             var flags = ["--user-data-dir=\(folder.path)", "--no-first-run", "--no-default-browser-check"]
-            // Its own lookups would be among those of the page; some are left.
+            // Its own lookups would mix with the page's; this avoids most of them.
             flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-            // Its sandbox does not take root.
+            // Its sandbox does not run as root.
             if geteuid() == 0 { flags.append("--no-sandbox") }
-            // Whom it trusts is kept in its home.
+            // Its home has its database of trusted CAs.
             mkdir(folder.path + "/.pki", 0o700)
             trustLocalAuthority(in: folder.path + "/.pki/nssdb")
             return ["env", "HOME=\(folder.path)", program] + flags + more + url
@@ -42,7 +42,7 @@ enum Browser: String, CaseIterable {
         }
     }
 
-    /// Has it trust the local CA of the user, or else of the machine, where there is one.
+    /// Makes it trust the local CA of the user, or else of the machine, if there is one.
     private func trustLocalAuthority(in database: String) {
         let known: [String] = [LocalAuthority().certificatePath, LocalAuthority.systemFolder + "/ca.pem"]
         guard let path = known.first(where: { access($0, R_OK) == 0 }) else { return }
@@ -58,7 +58,7 @@ enum Browser: String, CaseIterable {
         }
     }
 
-    /// DoH off, and its own DNS client on, which asks for HTTPS records too.
+    /// Turns DoH off, and its own DNS client on, which also asks for HTTPS records.
     private static let localState = """
         {"dns_over_https": {"mode": "off", "templates": ""}, "async_dns": {"enabled": true}}
 

@@ -2,7 +2,7 @@ import ArgumentParser
 import Daemon
 import Platform
 
-/// `stub53 check`: what is wrong with the files that `serve` would read.
+/// `stub53 check`: reports problems in the files that `serve` would read.
 struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Check configuration, overrides and zones: every problem as FILE:LINE: WHY.",
@@ -21,7 +21,7 @@ struct Check: ParsableCommand {
     mutating func run() throws {
         let (configuration, found) = Configuration.read(file: sources.config, options: sources.flags.settings)
         var diagnostics = found
-        // Goes on with what could be read, so that all problems show at once.
+        // Continues with what could be read, to show all problems at once.
         let loaded = configuration.load()
         diagnostics.append(contentsOf: loaded.diagnostics)
         for diagnostic in diagnostics.list { print(diagnostic) }

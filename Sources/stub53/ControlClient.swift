@@ -12,13 +12,13 @@ import Platform
 struct ControlClient: Sendable {
     let path: String
 
-    /// The socket of `path`, or the first of the usual ones that is there.
+    /// The socket at `path`, or the first existing default one.
     ///
     /// - Throws: `ServiceFailure` when there is none.
     static func find(_ path: String?) throws -> ControlClient {
         let paths = path.map { [$0] } ?? Configuration.controlPaths
         for path in paths where access(path, F_OK) == 0 { return ControlClient(path: path) }
-        // Without the right to look into its folder a socket seems not to be there.
+        // A socket in a folder without search permission seems to be missing.
         if paths.contains(where: { access($0, F_OK) != 0 && errno == EACCES }) { throw noPermission(paths[0]) }
         throw ServiceFailure(
             .problem,
@@ -36,7 +36,7 @@ struct ControlClient: Sendable {
         case delete = "DELETE"
     }
 
-    /// Somebody listens, and would let us in.
+    /// Whether a daemon listens and lets us connect.
     var isAlive: Bool {
         let descriptor = UnixSocket.connect(path)
         guard descriptor >= 0 else { return false }
@@ -46,7 +46,7 @@ struct ControlClient: Sendable {
 
     // MARK: Requests
 
-    /// The answer to one request, read as JSON.
+    /// The response to one request, decoded from JSON.
     func ask<Answer: Decodable>(
         _ verb: Verb, _ target: String, _ body: (any Encodable & Sendable)? = nil, as: Answer.Type
     ) async throws -> Answer {
@@ -58,12 +58,12 @@ struct ControlClient: Sendable {
         }
     }
 
-    /// Hands the pieces of an answer to `take` as they come.
+    /// Passes the response to `take` in pieces as it arrives.
     ///
-    /// An answer that has come is the answer, whatever became of the request's last bytes or of the close: the daemon may
-    /// answer, and close, before it has read all of the request.
+    /// A complete response counts even if sending the rest of the request or closing failed: the daemon may respond and
+    /// close before it has read the whole request.
     ///
-    /// - Throws: `ServiceFailure` with the daemon's words, or why it could not be asked.
+    /// - Throws: `ServiceFailure` with the daemon's message, or why there is no response.
     func send(
         _ verb: Verb, _ target: String, _ body: (any Encodable & Sendable)? = nil, take: ([UInt8]) -> Void
     ) async throws {
@@ -104,7 +104,7 @@ struct ControlClient: Sendable {
         } catch let failure as ServiceFailure {
             throw failure
         } catch {
-            // Killed, or cut off in between.
+            // The daemon was killed or the connection broke.
             throw ended
         }
     }
@@ -134,7 +134,7 @@ extension ControlClient {
         let head: HTTPRequestHead
         let content: [UInt8]
 
-        /// - Throws: `ServiceFailure` when `body` can't be written as JSON.
+        /// - Throws: `ServiceFailure` if `body` can't be encoded as JSON.
         init(_ verb: Verb, _ target: String, _ body: (any Encodable & Sendable)?) throws {
             var headers = HTTPHeaders([("Host", "stub53"), ("Connection", "close")])
             var content: [UInt8] = []
@@ -152,10 +152,10 @@ extension ControlClient {
         }
     }
 
-    /// Sends the request as soon as the connection stands, in one piece.
+    /// Sends the whole request at once when the connection opens.
     ///
-    /// A part that is sent later may find the connection closed by a daemon that has answered already. And nothing is read
-    /// before: the decoder refuses an answer to a request that it has not seen.
+    /// A part sent later might find the connection closed by a daemon that has already responded. Nothing is read
+    /// before: the decoder rejects a response to a request that it has not seen.
     fileprivate final class RequestSender: ChannelInboundHandler {
         typealias InboundIn = HTTPClientResponsePart
         typealias OutboundOut = HTTPClientRequestPart
@@ -165,7 +165,7 @@ extension ControlClient {
         init(_ request: Request) { self.request = request }
 
         func channelActive(context: ChannelHandlerContext) {
-            // What goes wrong with sending shows in the answer, if none comes.
+            // Failures to send show up as a missing response.
             context.write(wrapOutboundOut(.head(request.head)), promise: nil)
             if !request.content.isEmpty {
                 context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: request.content)))), promise: nil)
@@ -176,7 +176,7 @@ extension ControlClient {
     }
 }
 
-/// Which daemon is meant.
+/// Selects the daemon.
 struct ControlOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
@@ -187,7 +187,7 @@ struct ControlOptions: ParsableArguments {
     func client() throws -> ControlClient { try ControlClient.find(control) }
 }
 
-/// Values as JSON for people and programs.
+/// Formats values as JSON.
 enum JSONText {
     static func of(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()

@@ -5,16 +5,17 @@ import Glibc
 import Platform
 import Upstream
 
-/// A command whose system files are covered so that its names are asked of one server; nothing outside of it changes.
+/// A command for which mounts cover some system files, so that its names are looked up at one server; nothing else
+/// changes.
 struct CoveredCommand {
     private let process: pid_t
-    /// The files that it sees. They keep their names until it ends: nothing can be mounted over a file without one, as
-    /// another exec within does.
+    /// The files mounted for it. They must not be deleted until it ends: a file without a name can't be mounted over,
+    /// as a nested exec does.
     private let folder: ScratchFolder
 
-    /// Starts it.
+    /// Starts the command.
     ///
-    /// - Throws: `ExitCode` 127 when there is no such command, 126 when it can't be executed, as a shell has it.
+    /// - Throws: `ExitCode` 127 if the command does not exist, 126 if it can't be executed, as in a shell.
     init(_ arguments: [String], server: Platform.SocketAddress) throws {
         let folder = try ScratchFolder()
         self.folder = folder
@@ -30,7 +31,7 @@ struct CoveredCommand {
         isStarted = true
     }
 
-    /// Waits for its end: its exit code, or 128 and the signal that ended it.
+    /// Waits for it to end: its exit code, or 128 plus the signal that ended it.
     func wait() -> Int32 {
         defer { folder.remove() }
         return clinux_wait_for_command(process)
@@ -38,7 +39,7 @@ struct CoveredCommand {
 
     // MARK: The files
 
-    /// `file` is seen in place of `over`.
+    /// Shows `file` in place of `over`.
     private struct Cover {
         var file: String
         var over: String
@@ -57,12 +58,13 @@ struct CoveredCommand {
             ("/etc/nsswitch.conf", ResolverFiles.nameServiceSwitch),
             ("/etc/hosts", { ResolverFiles.hosts($0, hostName: Configuration.hostName) }),
         ]
-        // Without nsswitch.conf the C library asks files and dns, too; without hosts it has nothing in front of us.
+        // Missing files need no cover: without nsswitch.conf the C library uses files and dns anyway, and without hosts
+        // it has no entries.
         for (path, make) in files where access(path, F_OK) == 0 {
             let name = String(path.drop { $0 == "/" }.replacing("/", with: "-"))
             covers.append(Cover(file: try folder.write(make(try text(path)), to: name), over: path))
         }
-        // The name service cache daemon asks in the machine's name, not in the command's.
+        // The name service cache daemon would look names up in the machine's namespace, not in the command's.
         let socket = "/var/run/nscd/socket"
         if access(socket, F_OK) == 0 { covers.append(Cover(file: "/dev/null", over: socket)) }
         return covers
@@ -71,7 +73,7 @@ struct CoveredCommand {
     private static func text(_ path: String) throws(ServiceFailure) -> String {
         do {
             let source = try SourceText(path: path)
-            // Its bytes are only there as long as it is.
+            // The bytes are valid only as long as `source`.
             return withExtendedLifetime(source) { String(decoding: $0.bytes, as: UTF8.self) }
         } catch {
             throw ServiceFailure(.problem, "\(path) \(error); let this user read it")
@@ -102,7 +104,7 @@ struct CoveredCommand {
     }
 }
 
-/// Why a process gets no mount namespace, as far as the kernel's settings tell, and what else leads a program to stub53.
+/// Explains why a process gets no mount namespace, judging by kernel settings, and suggests other ways to use stub53.
 enum NamespaceRefusal {
     static func explain(_ reason: String) -> String {
         "this user gets no mount namespace here (\(reason)), so a command can't have a resolv.conf of its own; run this as "

@@ -3,33 +3,33 @@ import Glibc
 import LDNS
 import Platform
 
-/// One question to one server, and its response: UDP first, TCP when that is truncated.
+/// One question to one server, over UDP, then over TCP if the response is truncated.
 ///
-/// A response is believed when it comes from the address asked, on our port, with our ID and our question, and passes
-/// the strict walk; anything else is as if it had not come.
+/// A response counts only if it comes from the queried address to our port, has our ID and question, and passes the
+/// strict walk; others are ignored.
 struct DNSExchange {
     struct Options {
-        /// `.udp`: TCP follows where the response is truncated.
+        /// `.udp`: with TCP after a truncated response.
         var transport = UpstreamTransport.udp
         var wantsSignatures = false
         var recursionDesired = true
         var checkingDisabled = false
         var usesEDNS = true
         var timeout = Duration.seconds(5)
-        /// What to do about it when nothing can be asked there.
+        /// What to do if the server can't be asked.
         var mend = "check the address, or name another @SERVER"
     }
 
     struct Result {
         var message: [UInt8]
         var duration: Duration
-        /// How the message came.
+        /// The transport of the response.
         var transport: UpstreamTransport
-        /// The response over UDP was truncated.
+        /// The UDP response was truncated.
         var wasTruncated: Bool
     }
 
-    /// Why there is no response, and what to do: without the server's name.
+    /// Why there is no response, and what to do; without the server's name.
     struct Failure: Error, CustomStringConvertible {
         let reason: String
         var mend: String?
@@ -74,7 +74,7 @@ struct DNSExchange {
         defer { close(socket) }
         guard server.withSockaddr({ connect(socket, $0, $1) }) == 0 else { throw failure("can't be reached") }
         var buffer = [UInt8](repeating: 0, count: 65535)
-        // Half of the time each: one lost datagram is not the end.
+        // Half of the time for each attempt, to survive one lost datagram.
         for attempt in 1...2 {
             guard send(socket, query, query.count, Int32(MSG_NOSIGNAL)) == query.count else {
                 throw failure("can't be reached")
@@ -153,7 +153,7 @@ struct DNSExchange {
         return descriptor
     }
 
-    /// False when the time is over.
+    /// False if the time is up.
     private func wait(
         _ socket: Int32, _ events: Int16, until end: ContinuousClock.Instant
     ) throws(Failure) -> Bool {
@@ -173,17 +173,18 @@ struct DNSExchange {
             reason: "\(what) (\(String(cString: strerror(errno))))", mend: options.mend)
     }
 
-    // MARK: The door
+    // MARK: Checking
 
     private func isResponse(_ message: [UInt8], to query: [UInt8]) -> Bool {
         message.withUnsafeBytes { bytes in
             guard bytes.count >= Header.length, bytes[0] == query[0], bytes[1] == query[1],
-                // QR=1 and the opcode of a query.
+                // QR=1 and opcode QUERY.
                 bytes[2] & 0xF8 == 0x80, let summary = MessageReader.walk(bytes)
             else { return false }
             let end = query.withUnsafeBytes { MessageReader.walk($0)?.questionEnd ?? 0 }
             if summary.questionEnd == Header.length {
-                // Who can't read a question can't repeat it: FORMERR and NOTIMP may come without (RFC 1035 4.1.1).
+                // A server that can't parse the question can't repeat it: FORMERR and NOTIMP may come without (RFC 1035
+                // 4.1.1).
                 return bytes[3] & 0xF != 0
             }
             return summary.questionEnd == end

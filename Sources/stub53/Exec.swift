@@ -5,7 +5,7 @@ import Glibc
 import LDNS
 import Platform
 
-/// `stub53 exec`: a command whose names are looked up by stub53, while the rest of the machine stays as it is.
+/// `stub53 exec`: runs a command whose names are resolved by stub53; the rest of the machine is not affected.
 struct Exec: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run a command that resolves its names through stub53; nothing else on the machine changes.",
@@ -58,7 +58,7 @@ struct Exec: ParsableCommand {
     private var showsLog: Bool { log || json }
 
     mutating func validate() throws {
-        // Passed through like all the rest.
+        // ArgumentParser passes these through like the command's own words.
         if words.first == "--help" || words.first == "-h" { throw CleanExit.helpRequest(self) }
         if let first = words.first, first.hasPrefix("-"), first != "--" {
             throw ValidationError("Unknown option '\(first)'; what is the command's goes behind '--'.")
@@ -107,7 +107,7 @@ struct Exec: ParsableCommand {
         return try CoveredCommand(command, server: address).wait()
     }
 
-    /// The address that nobody gave has to be stub53's: systemd-resolved may have it. Whoever gives one knows whose it is.
+    /// A default address must be checked, because systemd-resolved may have it. With --server the user decides.
     private func check(_ address: Platform.SocketAddress) throws {
         let mend =
             "start stub53 (stub53 serve), name its address with --server, or give --hosts, --zone or --upstream for a "

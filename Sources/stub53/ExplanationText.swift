@@ -1,7 +1,7 @@
 import Daemon
 import Lookup
 
-/// An explanation for the terminal.
+/// Formats an explanation for the terminal.
 struct ExplanationText {
     let explanation: Explanation
 
@@ -33,7 +33,7 @@ struct ExplanationText {
             let result = Terminal.colored("\(question) = \(answer.summary)", .bold)
             lines.append("\(result)    (\(Terminal.colored(reason, .init(Self.source(answer.source)))))")
         }
-        // The end of a chain is in the first line already.
+        // The first line already shows the end of a chain.
         for hop in answer.needsUpstream ? explanation.chain[...] : explanation.chain.dropLast() {
             lines.append("  by way of  \(hop.name)  (\(hop.source)\(hop.rule.map { ", \($0)" } ?? ""))")
         }
@@ -71,7 +71,7 @@ struct ExplanationText {
 
     // MARK: Cache and upstream
 
-    /// Of a running daemon.
+    /// From a running daemon.
     private var upstreamLines: [String] {
         var lines: [String] = []
         if let asked = explanation.asked {
@@ -108,7 +108,7 @@ struct ExplanationText {
         "\(microseconds / 1000).\(microseconds % 1000 / 100) ms"
     }
 
-    // MARK: What a browser makes of it
+    // MARK: Browsers
 
     private var browserLines: [String] {
         guard let browser = explanation.browser else { return [] }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Inspector
 
-/// `stub53 flush`: has a running daemon forget what upstream has said.
+/// `stub53 flush`: empties a running daemon's cache.
 struct Flush: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Have a running daemon forget upstream's answers: all, or those of a name.",

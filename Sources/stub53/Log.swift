@@ -7,7 +7,7 @@ import Lookup
 import LookupLog
 import Platform
 
-/// `stub53 log`: the lookups that a daemon has kept, and those that come.
+/// `stub53 log`: shows a daemon's stored lookups, and new ones.
 struct Log: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show the lookups of a daemon: those it has kept, and live.",
@@ -90,9 +90,9 @@ struct Log: AsyncParsableCommand {
         do { _ = try LookupFilter(words: filter) } catch { throw ValidationError("\(error)") }
     }
 
-    /// All conditions as the words of a filter.
+    /// All conditions as words of one filter.
     private var filter: String {
-        // Blanks part the words of a filter; a command may have some ("Web Content").
+        // Blanks separate words of a filter, but commands may contain them ("Web Content").
         let commands = client.map { $0.replacing(" ", with: "*") }
         let kinds = [
             ("name", name), ("type", type), ("source", source), ("rcode", rcode), ("client", commands),
@@ -107,7 +107,7 @@ struct Log: AsyncParsableCommand {
         return pcap == nil ? .text : .pcapng
     }
 
-    /// How many of the newest; nil: all that fit.
+    /// How many of the newest to show; nil: all matches.
     private var limit: Int? { lines ?? (since == nil && pcap == nil ? 100 : nil) }
 
     mutating func run() async throws {
@@ -122,14 +122,14 @@ struct Log: AsyncParsableCommand {
         if let history { return try await read(history, to: output) }
         let found = try? control.client()
         if found?.isAlive != true, control.control == nil, !follow {
-            // Where nobody answers, what was kept can still be read.
+            // Without a daemon, the stored lookups can still be read.
             let path = Configuration().history.path.value ?? ""
             if access(path, R_OK) == 0 { return try await read(path, to: output) }
         }
         let client = try found ?? control.client()
         let target =
             "?filter=\(filter.percentEncoded)&format=\(form)&colors=\(Terminal.hasColors && pcap == nil ? 1 : 0)"
-        // Live first, so that nothing falls between; what comes meanwhile waits.
+        // The daemon subscribes before it reads stored lookups, so nothing is missed; new ones wait meanwhile.
         if follow {
             try await client.send(.get, "/v1/lookups/live\(target)&last=\(limit ?? 1_000_000)") { Terminal.write($0) }
         } else {
@@ -160,7 +160,7 @@ struct Log: AsyncParsableCommand {
         if isEmpty { sayNone() }
     }
 
-    /// Silence would be taken for a fault.
+    /// Explains empty output, which would look like a fault.
     private func sayNone() {
         if limit != 0 { Terminal.error("stub53: no lookup fits\(filter.isEmpty ? ": none is kept yet" : "")") }
     }

@@ -3,7 +3,7 @@ import Flow
 import LDNS
 import Upstream
 
-/// Lookups by a DNS server, over the wire: who decided there, and by which line, no answer says.
+/// Looks names up at a DNS server; over the network, the deciding source and line are unknown.
 struct LookupByServer: NameLookup {
     let server: UpstreamServer
     let timeout: Duration

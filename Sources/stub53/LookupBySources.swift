@@ -5,7 +5,7 @@ import LDNS
 import Lookup
 import Upstream
 
-/// Lookups by the sources of a configuration, in this process; what they leave to upstream is asked there.
+/// Looks names up in a configuration's sources, in this process; asks upstream for what they leave to it.
 struct LookupBySources: NameLookup {
     let configured: ConfiguredSources
     let timeout: Duration
@@ -15,7 +15,7 @@ struct LookupBySources: NameLookup {
     func ask(_ name: Name, _ type: RecordType) throws(LookupFailure) -> LookupAnswer {
         var asked = name
         var answer: LookupAnswer?
-        // Aliases lead from local data to upstream's and back, as in the daemon.
+        // Aliases may alternate between local data and upstream, as in the daemon.
         for _ in 0..<Decision.maximumHops {
             let local = configured.resolve(asked, type)
             guard local.outcome == .needs else {
@@ -26,7 +26,7 @@ struct LookupBySources: NameLookup {
             var remote = try askUpstream(local.lastName, type)
             remote.records.insert(contentsOf: local.records.map(LookupAnswer.Record.init), at: 0)
             guard let cut = firstLocal(remote, from: local.lastName) else { return Self.join(answer, remote) }
-            // Upstream's word on a name that is ours does not count.
+            // Upstream's records for a local name are ignored.
             remote.records = remote.records.filter { $0.type == .cname && $0.owner != cut }
             answer = Self.join(answer, remote)
             asked = cut
@@ -44,7 +44,7 @@ struct LookupBySources: NameLookup {
         return answer
     }
 
-    /// The later answer decides; the records of both are the chain.
+    /// The later answer decides; the records of both form the chain.
     private static func join(_ first: LookupAnswer?, _ second: LookupAnswer) -> LookupAnswer {
         guard let first else { return second }
         var joined = second
@@ -53,14 +53,14 @@ struct LookupBySources: NameLookup {
         return joined
     }
 
-    /// Where a zone has what an override hides.
+    /// The place of a zone's record that an override hides.
     private func hidden(_ name: Name, _ type: RecordType, _ local: SourceTrial.Answer) -> String? {
         guard local.decision.masked else { return nil }
         let zone = configured.askZones(name, type)
         return zone.has(type) ? zone.place : nil
     }
 
-    /// The first alias target behind `name` that local sources answer for.
+    /// The first alias target after `name` that local sources answer for.
     private func firstLocal(_ answer: LookupAnswer, from name: Name) -> Name? {
         var name = name
         for _ in 0..<Decision.maximumHops {

@@ -2,7 +2,7 @@ import ArgumentParser
 import Daemon
 import Inspector
 
-/// `stub53 override`: overrides that a running daemon has for a while.
+/// `stub53 override`: leases overrides in a running daemon.
 struct Override: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Add, list and remove overrides of a running daemon, without a file.",
@@ -45,8 +45,9 @@ struct Override: AsyncParsableCommand {
         }
 
         mutating func run() async throws {
-            let wish = OverrideWish(name: name, addresses: addresses, seconds: time.flatMap(Override.seconds))
-            print(Override.line(try await control.client().ask(.post, "/v1/overrides", wish, as: OverrideLease.self)))
+            let request = OverrideRequest(name: name, addresses: addresses, seconds: time.flatMap(Override.seconds))
+            let lease = try await control.client().ask(.post, "/v1/overrides", request, as: OverrideLease.self)
+            print(Override.line(lease))
         }
     }
 
@@ -82,7 +83,7 @@ struct Override: AsyncParsableCommand {
         }
     }
 
-    /// `30s`, `10m`, `2h`, `1d`, or a number of seconds; nil when it is none.
+    /// `30s`, `10m`, `2h`, `1d`, or a number of seconds; nil for anything else.
     static func seconds(_ text: String) -> UInt32? {
         let units: [Character: UInt32] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
         let factor = text.last.flatMap { units[$0] }

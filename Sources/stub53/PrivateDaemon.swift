@@ -4,21 +4,21 @@ import Daemon
 import Glibc
 import Platform
 
-/// A daemon for one command: `serve` of this very program, on port 53 of a loopback address that nobody else has.
+/// A daemon for one command: `serve` of this program, on port 53 of an unused loopback address.
 ///
-/// It runs outside of the command's namespace, and reads the machine's own files.
+/// It runs outside the command's namespace and reads the machine's own files.
 struct PrivateDaemon {
     let address: Platform.SocketAddress
     private let process: pid_t
-    /// The other end is its standard input: when this closes, by whatever way we end, it ends too.
+    /// The other end is its standard input: when this closes, however we end, it ends too.
     private let lifeline: Int32
 
-    /// Starts it and waits until it answers; what it has to complain of goes to standard error.
+    /// Starts it and waits until it is ready; its messages go to standard error.
     ///
-    /// - Throws: `ExitCode` with its own when it ends instead.
+    /// - Throws: `ExitCode` with the daemon's exit code if it ends instead.
     static func start(_ arguments: [String]) throws -> PrivateDaemon {
         let address = try freeAddress()
-        // One command does not keep several threads busy.
+        // One thread suffices for one command.
         let all =
             [
                 "stub53", "serve", "--end-with-input", "--listen", "\(address)", "--workers", "1", "--inspector", "off",
@@ -38,7 +38,7 @@ struct PrivateDaemon {
         return daemon
     }
 
-    /// Ends it, in order; its exit code, or 128 and the signal that ended it.
+    /// Ends it properly; returns its exit code, or 128 plus the signal that ended it.
     @discardableResult
     func stop() -> Int32 {
         close(lifeline)
@@ -53,7 +53,8 @@ struct PrivateDaemon {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        // A group of its own: Ctrl-C is the command's matter. The thread that we are on may block all signals.
+        // Its own process group, because Ctrl-C is meant for the command. The current thread may block all signals, so
+        // none is inherited.
         var none = sigset_t()
         sigemptyset(&none)
         posix_spawnattr_setsigmask(&attributes, &none)
@@ -75,7 +76,7 @@ struct PrivateDaemon {
         return process
     }
 
-    /// What a service manager has for us is not for it: it would report itself in our place.
+    /// Without the service manager's variables: it would report itself in our place.
     private static var environment: [String] {
         var list: [String] = []
         var next = environ
@@ -86,7 +87,7 @@ struct PrivateDaemon {
         return list.filter { entry in !["NOTIFY_SOCKET=", "LISTEN_"].contains { entry.hasPrefix($0) } }
     }
 
-    /// By its name, which `ps` and complaints show.
+    /// The program's path, so that `ps` and messages show its name.
     private static let program: String = {
         let link = "/proc/self/exe"
         guard let path = realpath(link, nil) else { return link }
@@ -103,7 +104,7 @@ struct PrivateDaemon {
         return (ends[0], ends[1])
     }
 
-    /// Reads until it says so; false when it ends without.
+    /// Reads until the daemon reports that it is ready; false if it ends first.
     private static func isReady(_ descriptor: Int32) -> Bool {
         var text: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
@@ -119,8 +120,8 @@ struct PrivateDaemon {
 
     // MARK: The address
 
-    /// One whose port 53 was free a moment ago, of UDP and TCP alike. There are sixteen million, so that nobody else
-    /// takes it meanwhile.
+    /// An address whose port 53 was free just now, for UDP and TCP. Among sixteen million, nobody else will take it
+    /// meanwhile.
     private static func freeAddress() throws(ServiceFailure) -> Platform.SocketAddress {
         for _ in 0..<20 {
             // Not 127.0.x.y, where other programs have fixed addresses.
@@ -155,7 +156,7 @@ struct PrivateDaemon {
     }
 }
 
-/// Calls `body` with the strings as C has lists of them, with nil at the end.
+/// Calls `body` with the strings as a nil-terminated C array.
 func withCStrings<R>(
     _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) throws -> R
 ) rethrows -> R {

@@ -2,7 +2,7 @@ import Glibc
 
 /// Runs another program and waits for it.
 enum Program {
-    /// Its exit code (127: there is none of that name; 128 and the signal that ended it) and what it wrote.
+    /// Its exit code (127: not found; 128 plus the signal that ended it) and its output.
     static func run(_ command: [String]) -> (code: Int32, output: String) {
         var pipes: [Int32] = [0, 0]
         guard pipe(&pipes) == 0 else { return (126, String(cString: strerror(errno))) }

@@ -128,7 +128,7 @@ struct Query: ParsableCommand {
         return name
     }
 
-    /// A name given by a person: relative to the root, in A-labels or in the letters of its language.
+    /// A name as typed: relative to the root, in A-labels or in its own script.
     static func name(_ word: String) throws -> Name {
         var text = word
         if !word.utf8.allSatisfy({ $0 < 0x80 }) {
@@ -144,7 +144,7 @@ struct Query: ParsableCommand {
         }
     }
 
-    /// The first of resolv.conf as it stands there, a local stub too: what programs on this machine ask.
+    /// The first server in resolv.conf, even if it is a local stub: programs on this machine ask it.
     private static var defaultServer: UpstreamServer {
         ResolvConf.read(resolvedPath: "").servers.first
             ?? UpstreamServer(address: Configuration.Listen.standardAddress)
@@ -152,7 +152,7 @@ struct Query: ParsableCommand {
 }
 
 extension SocketAddress {
-    /// The name whose PTR records name the address (RFC 1035 3.5; 3596 2.5).
+    /// The reverse name of the address (RFC 1035 3.5; 3596 2.5).
     var reverseName: String {
         guard isIPv6 else {
             return (0..<4).map { "\(low >> (8 * UInt64($0)) & 0xFF)." }.joined() + "in-addr.arpa."

@@ -2,7 +2,7 @@ import ArgumentParser
 import Daemon
 import Platform
 
-/// `stub53 reload`: has a running daemon read its files again, and tells what came of it.
+/// `stub53 reload`: makes a running daemon read its files again, and shows the outcome.
 struct Reload: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Have a running daemon read all its files again, and show what changed.",

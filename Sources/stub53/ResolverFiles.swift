@@ -1,13 +1,13 @@
 import Glibc
 import Platform
 
-/// The system's files as a command sees them whose names are all to be asked of one server.
+/// Variants of system files for a command whose names are looked up at one server.
 ///
-/// Made from the machine's own, so that what has nothing to do with the server stays as it is.
+/// Made from the machine's own files; unrelated lines stay.
 enum ResolverFiles {
-    /// The `nameserver` lines are ours; `search` and `options` stay: they say what a short name means.
+    /// Replaces the `nameserver` lines; `search` and `options` stay, because they say what a short name means.
     ///
-    /// `edns0` and `trust-ad` are not added: whom a program believes is not for us to change.
+    /// `edns0` and `trust-ad` are not added: whom a program trusts is not our decision.
     static func resolvConf(_ system: String, server: SocketAddress) -> String {
         let kept = lines(system).filter { line in
             !["nameserver", "#", ";"].contains { line.drop { $0 == " " || $0 == "\t" }.hasPrefix($0) }
@@ -15,17 +15,17 @@ enum ResolverFiles {
         return text(["# of stub53 exec", "nameserver \(server.ip)"] + kept)
     }
 
-    /// `hosts: files dns`: no module may answer in front of the DNS, and Chromium takes its own DNS client only with these
-    /// two.
+    /// `hosts: files dns`: no module may answer before the DNS, and Chromium uses its own DNS client only with just
+    /// these two.
     static func nameServiceSwitch(_ system: String) -> String {
         let kept = lines(system).filter { !$0.drop { $0 == " " || $0 == "\t" }.hasPrefix("hosts:") }
         return text(kept + ["hosts: files dns"])
     }
 
-    /// Names of this machine only: `files` stands in front of `dns`, so any other line would answer in place of the
+    /// Keeps only this machine's own names: `files` comes before `dns`, so any other line would answer instead of the
     /// server.
     ///
-    /// Who wants the machine's overrides has them from the server, which reads them from the same file, and logs it.
+    /// The server reads the machine's overrides from the same file, if it is configured to, and logs their use.
     static func hosts(_ system: String, hostName: String) -> String {
         var kept: [String] = []
         for line in lines(system) {

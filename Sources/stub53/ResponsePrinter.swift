@@ -3,18 +3,18 @@ import Glibc
 import LDNS
 import Platform
 
-/// A response as text, in the form that dig has made everyone used to.
+/// Formats a response in the form known from dig.
 struct ResponsePrinter {
     let result: DNSExchange.Result
     let server: Platform.SocketAddress
 
-    /// The data of the answers, a line each.
+    /// The answers' data, one line each.
     func short() throws(LibraryError) -> String {
         try LDNS.Message(wire: result.message).records(.answer)
             .map { Presentation.text(rdata: $0.rdata, type: $0.type) + "\n" }.joined()
     }
 
-    /// The whole response, with what dig tells about it.
+    /// The whole response, with dig's statistics.
     func full() throws(LibraryError) -> String {
         var lines: [String] = []
         if result.wasTruncated { lines += [";; Truncated over UDP, fetched over TCP.", ""] }
@@ -71,7 +71,7 @@ struct ResponsePrinter {
             ], last: Presentation.text(rdata: record.rdata, type: record.type))
     }
 
-    /// Tabs up to the column where the next field starts, at least one.
+    /// Pads with tabs to the column of the next field; at least one tab.
     private static func columns(_ fields: [(text: String, next: Int)], last: String) -> String {
         var line = ""
         var column = 0
@@ -134,7 +134,7 @@ struct ResponsePrinter {
         }
     }
 
-    /// Bytes of the network: control and other characters escaped.
+    /// Escapes bytes from the network: control and non-ASCII characters.
     private static func printable(_ bytes: ArraySlice<UInt8>) -> String {
         var text: [UInt8] = []
         for byte in bytes {

@@ -2,7 +2,7 @@ import Daemon
 import Glibc
 import Platform
 
-/// A folder in TMPDIR for one command, which only this user can open; who makes it also removes it.
+/// A folder in TMPDIR for one command, accessible to this user only; its creator removes it.
 struct ScratchFolder {
     let path: String
 
@@ -18,10 +18,10 @@ struct ScratchFolder {
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    /// The path of a file in it, which need not exist.
+    /// The path of a file in it; the file need not exist.
     func file(_ name: String) -> String { "\(path)/\(name)" }
 
-    /// Writes a file that all may read; returns its path.
+    /// Writes a file that everyone may read; returns its path.
     @discardableResult
     func write(_ text: String, to name: String) throws(ServiceFailure) -> String {
         let path = file(name)
@@ -29,7 +29,7 @@ struct ScratchFolder {
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
         defer { if descriptor >= 0 { close(descriptor) } }
         guard descriptor >= 0, Glibc.write(descriptor, bytes, bytes.count) == bytes.count,
-            // Whatever umask says.
+            // Regardless of umask.
             fchmod(descriptor, 0o644) == 0
         else {
             throw ServiceFailure(
@@ -39,9 +39,9 @@ struct ScratchFolder {
         return path
     }
 
-    /// Removes it with all that is in it.
+    /// Removes it with its contents.
     func remove() {
-        // What a browser leaves behind may still be writing: a folder that has been filled anew is emptied again.
+        // A browser's remaining processes may still write: a folder filled again is emptied again.
         for _ in 0..<50 {
             Self.remove(path)
             if access(path, F_OK) != 0 { return }
@@ -50,7 +50,7 @@ struct ScratchFolder {
     }
 
     private static func remove(_ path: String) {
-        // Of a link, the link.
+        // For a link, removes the link itself.
         guard unlink(path) != 0, let folder = opendir(path) else { return }
         var names: [String] = []
         while let entry = readdir(folder) {

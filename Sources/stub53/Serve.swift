@@ -43,7 +43,7 @@ struct Serve: AsyncParsableCommand {
         var observers: [any LookupObserver] = []
         if configuration.control.value != nil { observers.append(live) }
         if let history { observers.append(history.writer) }
-        // Users are told where their lookups are kept.
+        // Tell users where their lookups are stored.
         var notes = history.map { ["history    \($0.store.path)"] } ?? []
         notes += configuration.dnstap.destinations.map { "dnstap     \($0)" }
         try await Daemon(configuration, observers: observers, notes: notes) { control in

@@ -1,12 +1,12 @@
 import ArgumentParser
 import Daemon
 
-/// The flags that set keys, for one kind of command.
+/// The flags that set configuration keys, for one group of commands.
 ///
-/// They are not written down here: a flag that the table of keys declares is parsed, explained and completed. Since
-/// ArgumentParser looks for flags among a type's properties, this type describes itself as having one for each.
+/// They are not declared here but in the table of keys, which also provides help and completion. ArgumentParser finds
+/// flags by reflecting on a type's properties, so this type presents one property per flag.
 struct SettingFlags<Kind: SettingFlagKind>: ParsableArguments, CustomReflectable {
-    /// What the flags set, in the order of the table.
+    /// The settings made by flags, in the order of the table.
     private(set) var settings: [Configuration.Option] = []
 
     private struct Name: CodingKey {
@@ -19,7 +19,7 @@ struct SettingFlags<Kind: SettingFlagKind>: ParsableArguments, CustomReflectable
 
     private static var flags: [SettingFlag] { Kind.flags }
 
-    /// With the dashes.
+    /// Including the dashes.
     static var names: [String] { flags.map { "--" + $0.flag.name } }
 
     init() {}
@@ -68,7 +68,7 @@ struct SettingFlags<Kind: SettingFlagKind>: ParsableArguments, CustomReflectable
         }
     }
 
-    /// The flags as they were given, for another process.
+    /// The flags as given, to pass to another process.
     var arguments: [String] {
         settings.flatMap { setting in
             let takesValue = Self.flags.contains { "--" + $0.flag.name == setting.flag && $0.flag.fixedValue == nil }
@@ -90,12 +90,12 @@ extension ConfigurationKey {
     }
 }
 
-/// Where answers come from: all commands that read hosts and zone files.
+/// Flags for sources of answers: of all commands that read hosts and zone files.
 enum SourceFlags: SettingFlagKind {
     static let flags = ConfigurationKey.flags(.sources)
 }
 
-/// How the daemon serves.
+/// Flags for how the daemon serves.
 enum ServiceFlags: SettingFlagKind {
     static let flags = ConfigurationKey.flags(.service)
 }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Daemon
 
-/// `stub53 stats`: a running daemon in numbers.
+/// `stub53 stats`: shows a running daemon's counters.
 struct Stats: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show a running daemon in numbers: lookups, latency, cache, reloads.",

@@ -1,16 +1,16 @@
 import Glibc
 import Lookup
 
-/// What goes to people: colours where they are wanted, and words.
+/// Output to the terminal: colours if wanted, and messages.
 enum Terminal {
-    /// Standard output is a terminal, and nobody has said NO_COLOR.
+    /// Standard output is a terminal and NO_COLOR is unset.
     static let hasColors: Bool = {
         func variable(_ name: String) -> String { getenv(name).map { String(cString: $0) } ?? "" }
         return isatty(STDOUT_FILENO) == 1 && variable("NO_COLOR").isEmpty && variable("TERM") != "dumb"
     }()
 
     struct Color {
-        /// Parameters of SGR: ECMA-48 8.3.117.
+        /// SGR parameters (ECMA-48 8.3.117).
         private let parameters: StaticString
 
         static let bold = Color(parameters: "1")
@@ -34,14 +34,14 @@ enum Terminal {
 
     static func count(_ number: Int, _ word: String) -> String { "\(number) \(word)\(number == 1 ? "" : "s")" }
 
-    /// Bytes as they are, on standard output if no other file is named.
+    /// Writes the bytes unchanged, by default to standard output.
     static func write(_ bytes: [UInt8], to descriptor: Int32 = STDOUT_FILENO) {
         fflush(nil)
         var rest = bytes[...]
         while !rest.isEmpty {
             let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if written < 0 && errno != EINTR {
-                // Who reads has gone: so do we.
+                // The reader has gone, so end quietly.
                 if errno == EPIPE { exit(0) }
                 error("stub53: what was read can't be written: \(String(cString: strerror(errno)))")
                 exit(1)

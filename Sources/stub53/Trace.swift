@@ -5,7 +5,7 @@ import Flow
 import Platform
 import Upstream
 
-/// `stub53 trace`: walks from a URL to its page, and shows each step.
+/// `stub53 trace`: follows a URL to its page and shows each step.
 struct Trace: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract:

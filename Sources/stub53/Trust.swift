@@ -4,7 +4,7 @@ import Daemon
 import Glibc
 import Platform
 
-/// `stub53 trust`: the local CA, and who trusts it.
+/// `stub53 trust`: shows and installs the local CA.
 struct Trust: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show or install the local CA that tls:// and https:// listeners use.",

@@ -3,7 +3,7 @@ import Daemon
 import Glibc
 import Platform
 
-/// The machine's own list of trusted CAs: a folder for additions, and a program that makes the list.
+/// The machine's trust store: a folder for additional CAs, and a program that rebuilds the list.
 struct TrustStore {
     let file: String
     let update: [String]
@@ -23,7 +23,7 @@ struct TrustStore {
             .problem, "this system keeps its CAs elsewhere: install the package ca-certificates, or use --nss DIR")
     }
 
-    /// Whether it has this certificate, and not an earlier one.
+    /// Whether it has this very certificate, not an earlier one.
     func holds(_ pem: [UInt8]) -> Bool { (try? SmallFile.read(file)) == pem }
 
     func install(_ path: String) throws {
@@ -56,7 +56,7 @@ struct TrustStore {
     }
 }
 
-/// A database of Mozilla's NSS: what Chromium on Linux and Firefox ask who is trusted.
+/// A database of Mozilla's NSS, which Chromium on Linux and Firefox use as trust store.
 struct NSSDatabase {
     private static let nickname = "stub53 local CA"
     private let folder: String
@@ -68,7 +68,7 @@ struct NSSDatabase {
             mkdir(folder, 0o700)
             try certutil(["-N", "--empty-password"])
         }
-        // What an earlier CA has left would stay beside it.
+        // Remove an earlier CA, which would stay beside the new one.
         _ = Program.run(command(["-D", "-n", Self.nickname]))
         try certutil(["-A", "-n", Self.nickname, "-t", "C,,", "-i", path])
     }

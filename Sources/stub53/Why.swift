@@ -4,7 +4,7 @@ import Daemon
 import Inspector
 import Platform
 
-/// `stub53 why`: which source answers a name, and what the others would have said.
+/// `stub53 why`: shows which source answers for a name, and what the others have.
 struct Why: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show who answers a name and why: each source in its order, with FILE:LINE.",
@@ -59,7 +59,7 @@ struct Why: AsyncParsableCommand {
         if json { print(try JSONText.of(explanation)) } else { print(ExplanationText(explanation).text) }
     }
 
-    /// The daemon that is to be asked; nil: the files are.
+    /// The daemon to ask; nil: use the files.
     private func daemon() throws -> ControlClient? {
         if !sources.isEmpty || offline {
             guard !ask, control.control == nil else {

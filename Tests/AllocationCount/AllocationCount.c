@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <stddef.h>
 
-// The executable's own malloc comes before the C library's for every library in the process. What it does is the C
-// library's, after a count that belongs to the thread.
+// The executable's malloc replaces the C library's for all libraries in the process. It increments a counter of the
+// calling thread and calls the C library's.
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)

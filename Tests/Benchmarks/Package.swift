@@ -1,8 +1,8 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// A package of its own, so that the main one neither builds nor resolves any of it. The modules that are measured are
-// links to the main package's sources: they build here in a minute, without what the server needs besides.
+// A separate package, so that the main one neither builds nor resolves it. The measured modules are links to the main
+// package's sources: they build here in a minute, without the server's other dependencies.
 let settings: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),

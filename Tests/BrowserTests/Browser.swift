@@ -1,17 +1,17 @@
 import Foundation
 import TestSupport
 
-/// A browser of Debian's, without a screen, and each time as new: nothing is remembered from visit to visit.
+/// One of Debian's browsers, headless, and new for each visit.
 enum Browser: String, Sendable, CaseIterable {
     case chromium, firefox
 
-    /// Who asks the daemon, and how.
-    enum Way: Sendable {
-        /// The browser itself, over plain DNS: HTTPS records are asked for, too.
+    /// Which client asks the daemon, and how.
+    enum Resolver: Sendable {
+        /// The browser itself, over plain DNS, including HTTPS records.
         case ownClient
-        /// The C library (getaddrinfo): nobody asks for HTTPS records.
+        /// The C library (getaddrinfo), which does not ask for HTTPS records.
         case systemResolver
-        /// The browser itself, by DNS over HTTPS at this URL. Who trusts the daemon's local CA is done by `trust`.
+        /// The browser itself, over DNS over HTTPS at this URL. `trust` adds the daemon's local CA to a trust database.
         case doh(String, trust: @Sendable (_ database: String) async throws -> Void)
     }
 
@@ -19,23 +19,23 @@ enum Browser: String, Sendable, CaseIterable {
 
     var isInstalled: Bool { FileManager.default.isExecutableFile(atPath: program) }
 
-    /// Opens `url` on a system whose resolv.conf names `server`; returns what it printed: Chromium prints the page.
+    /// Opens `url` on a system whose resolv.conf names `server`; returns the output: Chromium prints the page.
     ///
-    /// One that hangs is killed with all that it started.
+    /// If it hangs, it is killed with all its processes.
     func open(
-        _ url: String, _ way: Way, server: String, trusting authority: TestAuthority
+        _ url: String, _ resolver: Resolver, server: String, trusting authority: TestAuthority
     ) async throws -> String {
         let home = try TemporaryFolder()
         let command =
             switch self {
-            case .chromium: try await chromium(home, way, authority)
-            case .firefox: try await firefox(home, way, authority)
+            case .chromium: try await chromium(home, resolver, authority)
+            case .firefox: try await firefox(home, resolver, authority)
             }
         let system = try Namespace.client(of: server, in: home)
         let environment = ["/usr/bin/env", "-i", "PATH=/usr/bin:/bin", "HOME=\(home.path)", "LANG=C.UTF-8"]
         let program = try ProgramProcess(
             "/usr/bin/timeout", ["--signal=KILL", "\(longestWait - 5)"] + system + environment + command + [url])
-        // Its helpers are of its process group; none outlives the visit.
+        // Its helpers are in its process group; none outlives the visit.
         defer { kill(-program.identifier, SIGKILL) }
         let code = try await program.exitCode()
         guard code == 0 else {
@@ -45,12 +45,14 @@ enum Browser: String, Sendable, CaseIterable {
         return program.output.all.joined(separator: "\n")
     }
 
-    private func chromium(_ home: TemporaryFolder, _ way: Way, _ authority: TestAuthority) async throws -> [String] {
+    private func chromium(
+        _ home: TemporaryFolder, _ resolver: Resolver, _ authority: TestAuthority
+    ) async throws -> [String] {
         try await authority.makeTrustDatabase(home.file(".pki/nssdb"))
-        if case .systemResolver = way {
+        if case .systemResolver = resolver {
             try home.write(#"{"async_dns": {"enabled": false}}"#, to: "profile/Local State")
         }
-        if case .doh(let url, let trust) = way {
+        if case .doh(let url, let trust) = resolver {
             try await trust(home.file(".pki/nssdb"))
             try home.write(
                 #"{"dns_over_https": {"mode": "secure", "templates": "\#(url)"}}"#, to: "profile/Local State")
@@ -60,20 +62,22 @@ enum Browser: String, Sendable, CaseIterable {
             "--user-data-dir=\(home.path)/profile", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-default-apps", "--disable-extensions", "--disable-sync",
             "--disable-breakpad", "--password-store=basic",
-            // It tries https by itself first; that is to be the answer of the DNS here.
+            // By default it tries https first; here that must come from the DNS.
             "--disable-features=HttpsUpgrades,OptimizationHints,MediaRouter", "--dump-dom",
         ]
     }
 
-    private func firefox(_ home: TemporaryFolder, _ way: Way, _ authority: TestAuthority) async throws -> [String] {
+    private func firefox(
+        _ home: TemporaryFolder, _ resolver: Resolver, _ authority: TestAuthority
+    ) async throws -> [String] {
         try await authority.makeTrustDatabase(home.file("profile"))
         var preferences = [
-            // The system's resolver, and no https by itself first: that is to be the answer of the DNS here.
+            // Uses the system's resolver, and does not try https first: that must come from the DNS.
             "network.trr.mode": "5", "dom.security.https_first": "false",
             "network.dns.native_https_query": "true",
-            // It stays away from HTTP/3 where an authority was added by hand.
+            // By default it avoids HTTP/3 if an authority was added by hand.
             "network.http.http3.disable_when_third_party_roots_found": "false",
-            // No traffic of its own.
+            // No background traffic.
             "network.captive-portal-service.enabled": "false", "network.connectivity-service.enabled": "false",
             "app.normandy.enabled": "false", "app.update.enabled": "false",
             "datareporting.policy.dataSubmissionEnabled": "false", "toolkit.telemetry.enabled": "false",
@@ -82,12 +86,12 @@ enum Browser: String, Sendable, CaseIterable {
             "services.settings.server": "\"data:,#remote-settings-dummy/v1\"",
             "browser.shell.checkDefaultBrowser": "false", "browser.startup.page": "0",
         ]
-        if case .systemResolver = way { preferences["network.dns.native_https_query"] = "false" }
-        if case .doh(let url, let trust) = way {
+        if case .systemResolver = resolver { preferences["network.dns.native_https_query"] = "false" }
+        if case .doh(let url, let trust) = resolver {
             try await trust(home.file("profile"))
             preferences["network.trr.mode"] = "3"
             preferences["network.trr.uri"] = "\"\(url)\""
-            // It would take no loopback address as an answer.
+            // By default it rejects loopback addresses from DoH.
             preferences["network.trr.allow-rfc1918"] = "true"
         }
         try home.write(

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The inspector as who opens it sees it: in a real Chromium, driven by its keys.
+/// The inspector as a user sees it: in a real Chromium, controlled by keyboard.
 @Suite("The inspector page in Chromium", .serialized, .enabled(if: WebDriver.isInstalled))
 struct InspectorPageTests {
     final class World: Sendable {
@@ -36,7 +36,7 @@ struct InspectorPageTests {
             browser = try await WebDriver(dark: dark)
         }
 
-        /// What a browser asks when it visits a name.
+        /// The queries that a browser makes when it visits a name.
         func visit(_ name: String) async throws {
             for type in ["HTTPS", "AAAA", "A"] { _ = try await daemon.dig(name, type) }
         }
@@ -44,7 +44,7 @@ struct InspectorPageTests {
 
     private static let rows = "document.querySelectorAll('tr.row').length"
 
-    @Test("Lookups show up by themselves, those of one visit in one row, with answer and line")
+    @Test("Lookups appear by themselves, those of one navigation in one row, with answer and line")
     func live() async throws {
         let world = try await World()
         try await world.browser.open(world.url)
@@ -56,7 +56,7 @@ struct InspectorPageTests {
         for text in ["over.acme.org.", "HTTPS hosts masked", "AAAA hosts NODATA", "127.0.0.14", "hosts:1"] {
             #expect(row.contains(text), "\(text) in \(row)")
         }
-        // Nothing is loaded from elsewhere, and nothing is refused by the page's own policy.
+        // Nothing is loaded from other hosts, and the page's own policy blocks nothing.
         let loaded =
             try await world.browser.value(
                 "performance.getEntriesByType('resource').map((e) => new URL(e.name).origin)") as? [String] ?? []
@@ -64,7 +64,7 @@ struct InspectorPageTests {
         await world.browser.end()
     }
 
-    @Test("The keyboard opens a row with its sequence and closes it; meanwhile new lookups wait in a pill")
+    @Test("The keyboard opens and closes a row with its diagram; meanwhile new lookups wait in a pill")
     func keyboard() async throws {
         let world = try await World()
         try await world.visit("www.acme.org")
@@ -85,7 +85,7 @@ struct InspectorPageTests {
         await world.browser.end()
     }
 
-    @Test("The filter box takes the words of stub53 log, says what is wrong with them, and is in the URL")
+    @Test("The filter box accepts the words of stub53 log, reports errors, and is in the URL")
     func filter() async throws {
         let world = try await World()
         try await world.visit("over.acme.org")
@@ -103,7 +103,7 @@ struct InspectorPageTests {
         await world.browser.end()
     }
 
-    @Test("A hostile name is text everywhere")
+    @Test("A hostile name is shown as text everywhere")
     func hostile() async throws {
         let world = try await World()
         let name = #"\<img\032src=x\032onerror=document.title=1\>\"'.acme.org"#
@@ -114,7 +114,7 @@ struct InspectorPageTests {
                 try await world.browser.wait("\(Self.rows) == 1")
                 try await world.browser.press("j" + WebDriver.enter)
                 try await world.browser.wait("document.querySelector('tr.detail')")
-                // Its own page, by its link.
+                // Its own page, through the link.
                 try await world.browser.click("tr.row td.name a")
                 try await world.browser.wait("location.pathname.startsWith('/name/')")
                 #expect(
@@ -127,7 +127,7 @@ struct InspectorPageTests {
         await world.browser.end()
     }
 
-    @Test("An override is added and removed from the page; a name's page tells why, and what a browser does")
+    @Test("An override is added and removed on the page; a name's page shows why, and what a browser does")
     func overrides() async throws {
         let world = try await World()
         try await world.browser.open(world.url + "/overrides")
@@ -151,7 +151,7 @@ struct InspectorPageTests {
         await world.browser.end()
     }
 
-    @Test("Dark and light follow the system, and text stands out from its ground (WCAG AA)", arguments: [false, true])
+    @Test("Dark and light follow the system, and text has enough contrast (WCAG AA)", arguments: [false, true])
     func contrast(dark: Bool) async throws {
         let world = try await World(dark: dark)
         for name in ["over.acme.org", "acme.org", "nope.test", "x.example"] { try await world.visit(name) }
@@ -178,7 +178,7 @@ struct InspectorPageTests {
         await world.browser.end()
     }
 
-    @Test("Who comes by another name, or from another site, gets nothing and changes nothing")
+    @Test("A request under another name, or from another site, gets nothing and changes nothing")
     func guarded() async throws {
         let world = try await World()
         func status(_ words: String...) async throws -> String {

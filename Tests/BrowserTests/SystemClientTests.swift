@@ -4,17 +4,17 @@ import Testing
 
 /// Clients without a window, on a system whose resolv.conf names the daemon.
 @Suite(
-    "Other clients, through their own resolvers and the C libraries'",
+    "Other clients, through their own resolvers and those of C libraries",
     .enabled(if: Namespace.isAvailable, "a resolv.conf of its own takes a mount namespace: run as root"))
 struct SystemClientTests {
-    /// Prints the addresses of the names that it is given, a line for each, and `-` where it finds none.
+    /// Prints one line with the addresses of each given name, or `-` if it has none.
     struct Client: Sendable, CustomTestStringConvertible {
         let testDescription: String
         let program: String
         var arguments: [String] = []
-        /// Written to a file, which is the argument after these.
+        /// Written to a file, whose name follows these arguments.
         var source: (file: String, text: String)?
-        /// Makes a program of the file: the words in front of the program's name.
+        /// Compiles the file: the words before the program's name.
         var compiler: [String]?
     }
 
@@ -136,7 +136,7 @@ struct SystemClientTests {
         """
     }
 
-    @Test("get the override, the zone's and upstream's addresses, and an end", arguments: clients)
+    @Test("get the addresses of override, zone and upstream, and a failure", arguments: clients)
     func addresses(_ client: Client) async throws {
         guard FileManager.default.isExecutableFile(atPath: client.program) else {
             try Test.cancel("\(client.program) is not installed: see `make test-browsers`")

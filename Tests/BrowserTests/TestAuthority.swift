@@ -1,7 +1,7 @@
 import Foundation
 import TestSupport
 
-/// A certificate authority that lives as long as one test, and that nobody trusts but who is told to.
+/// A certificate authority for one test, trusted only where it is installed.
 struct TestAuthority: Sendable {
     static let isAvailable = ["/usr/bin/openssl", "/usr/bin/certutil"].allSatisfy(
         FileManager.default.isExecutableFile(atPath:))
@@ -14,7 +14,7 @@ struct TestAuthority: Sendable {
             ["-subj", "/CN=stub53 test authority", "-addext", "keyUsage=critical,keyCertSign"], key: "authority")
     }
 
-    /// A certificate for these names; returns its file and the file of its key.
+    /// Issues a certificate for these names; returns its file and the key's.
     func certificate(for names: [String]) async throws -> (certificate: String, key: String) {
         let alternatives = names.map { "DNS:\($0)" }.joined(separator: ",")
         try await openssl(
@@ -26,7 +26,7 @@ struct TestAuthority: Sendable {
         return (folder.file("\(names[0]).pem"), folder.file("\(names[0]).key"))
     }
 
-    /// Makes a database of trust (NSS) of a new folder: what Chromium has in its home, Firefox in its profile.
+    /// Makes an NSS trust database in a new folder: Chromium has one in its home, Firefox in its profile.
     func makeTrustDatabase(_ path: String) async throws {
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         try await run("/usr/bin/certutil", ["-N", "--empty-password", "-d", "sql:\(path)"])

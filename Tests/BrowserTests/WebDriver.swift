@@ -1,7 +1,7 @@
 import Foundation
 import TestSupport
 
-/// A Chromium that is driven as a user drives it: opens pages, presses keys, reads what is there (W3C WebDriver).
+/// A Chromium controlled like by a user: opens pages, presses keys, reads the page (W3C WebDriver).
 final class WebDriver: Sendable {
     static let isInstalled = FileManager.default.isExecutableFile(atPath: "/usr/bin/chromedriver")
 
@@ -9,7 +9,7 @@ final class WebDriver: Sendable {
     private let session: URL
     private let home: TemporaryFolder
 
-    /// - Parameter dark: the system prefers a dark page.
+    /// - Parameter dark: the system prefers dark pages.
     init(dark: Bool = false, width: Int = 1300, height: Int = 850) async throws {
         home = try TemporaryFolder()
         driver = try ProgramProcess("/usr/bin/chromedriver", ["--port=0"])
@@ -40,7 +40,7 @@ final class WebDriver: Sendable {
     }
 
     deinit {
-        // Its browser ends with the session, which the driver ends with itself.
+        // The browser ends with the session, which the driver ends.
         driver.signal(SIGTERM)
     }
 
@@ -51,7 +51,7 @@ final class WebDriver: Sendable {
         _ = try await Self.send("POST", session.appending(path: "url"), ["url": url])
     }
 
-    /// What an expression of the page's own language gives.
+    /// The value of a JavaScript expression.
     @discardableResult
     func value(_ expression: String) async throws -> Any {
         try await Self.send(
@@ -71,7 +71,7 @@ final class WebDriver: Sendable {
         }
     }
 
-    /// Presses keys one after the other.
+    /// Presses keys in sequence.
     func press(_ keys: String) async throws {
         let actions = keys.flatMap { key in
             [["type": "keyDown", "value": String(key)], ["type": "keyUp", "value": String(key)]]
@@ -84,7 +84,7 @@ final class WebDriver: Sendable {
     static let enter = "\u{E007}"
     static let escape = "\u{E00C}"
 
-    /// Clicks on what a selector finds.
+    /// Clicks the element that a selector finds.
     func click(_ selector: String) async throws {
         let found = try await Self.send(
             "POST", session.appending(path: "element"), ["using": "css selector", "value": selector])
@@ -98,9 +98,9 @@ final class WebDriver: Sendable {
         try data.write(to: URL(filePath: path))
     }
 
-    /// The `value` of the driver's answer.
+    /// The `value` in the driver's response.
     private static func send(_ method: String, _ url: URL, _ body: [String: Any]?) async throws -> Any {
-        // By curl: what the driver answers is too much for URLSession.
+        // With curl, because URLSession can't parse the driver's responses.
         var words = ["-s", "-m", "60", "-w", "\n%{http_code}", "-X", method, url.absoluteString]
         if let body {
             let json = String(decoding: try JSONSerialization.data(withJSONObject: body), as: UTF8.self)

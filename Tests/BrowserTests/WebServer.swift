@@ -1,19 +1,19 @@
 import Foundation
 import TestSupport
 
-/// nginx on a loopback address of its own: port 80 redirects to https, port 443 has TLS and HTTP/2, but no HTTP/3.
+/// nginx on its own loopback address: port 80 redirects to https; port 443 has TLS and HTTP/2, but no HTTP/3.
 ///
-/// What it has seen is evidence: requests, and connections and datagrams from which no request came.
+/// It records requests, and also connections and datagrams without requests.
 final class WebServer: Sendable {
     static let isInstalled = FileManager.default.isExecutableFile(atPath: "/usr/sbin/nginx")
 
     let address = ownLoopbackAddress()
     private let folder: TemporaryFolder
     private let program: ProgramProcess
-    /// Who tries HTTP/3 sends here; nobody answers.
+    /// Receives attempts at HTTP/3, which get no answer.
     private let datagramPort: Int32
 
-    /// `name`: what its page says. `certificate` with its key: PEM files.
+    /// `name`: the text of its page. `certificate` with its key: PEM files.
     init(_ name: String, certificate: (certificate: String, key: String)) async throws {
         let folder = try TemporaryFolder()
         self.folder = folder
@@ -52,7 +52,7 @@ final class WebServer: Sendable {
             throw LineReader.Missing(description: "UDP port 443 of \(address): \(String(cString: strerror(errno)))")
         }
         program = try ProgramProcess("/usr/sbin/nginx", ["-e", "stderr", "-c", file], folder: folder.path)
-        // Written when it listens.
+        // Written once it listens.
         let pid = folder.file("pid")
         do {
             try await eventually("nginx") { FileManager.default.fileExists(atPath: pid) }
@@ -63,12 +63,12 @@ final class WebServer: Sendable {
 
     deinit { close(datagramPort) }
 
-    /// The requests so far, as `https GET / HTTP/2.0 200`.
+    /// The requests so far, such as `https GET / HTTP/2.0 200`.
     func requests() throws -> [String] {
         try String(contentsOfFile: folder.file("seen"), encoding: .utf8).split(separator: "\n").map(String.init)
     }
 
-    /// How many TCP connections there were. It can be asked once: asking is another one.
+    /// The number of TCP connections. Call it once only: it makes a connection itself.
     func connections() async throws -> Int {
         let number = try await Command.run(
             ["--silent", "--show-error", "--noproxy", "*", "http://\(address)/connections"],
@@ -77,7 +77,7 @@ final class WebServer: Sendable {
         return number - 1
     }
 
-    /// How many datagrams came to port 443 since it was asked last: attempts at HTTP/3.
+    /// The number of datagrams to port 443 since the last call: attempts at HTTP/3.
     func datagrams() -> Int {
         var count = 0
         var byte: UInt8 = 0

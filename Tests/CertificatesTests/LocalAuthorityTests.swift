@@ -4,7 +4,7 @@ import Testing
 
 @testable import Certificates
 
-/// The local CA, judged by OpenSSL's own program.
+/// The local CA, checked with the openssl command.
 @Suite("The local CA")
 struct LocalAuthorityTests {
     private let folder: TemporaryFolder
@@ -19,7 +19,7 @@ struct LocalAuthorityTests {
         try await Command.run(words, executable: URL(filePath: "/usr/bin/openssl"), in: folder.path)
     }
 
-    @Test("is made once, with a key that only its owner can read, and is the same from then on")
+    @Test("is created once, with a key that only its owner can read, and then stays the same")
     func madeOnce() throws {
         let first = try authority.loadOrMake().fingerprint
         let second = try authority.loadOrMake().fingerprint
@@ -31,7 +31,7 @@ struct LocalAuthorityTests {
         #expect(abs(end - Int(Date().timeIntervalSince1970) - 3650 * 86_400) < 86_400)
     }
 
-    @Test("issues certificates that verify for the addresses asked for, and for no others")
+    @Test("issues certificates that verify for the requested addresses only")
     func issues() async throws {
         let ca = try authority.loadOrMake()
         let leaf = try ca.issue(forAddresses: ["127.0.0.53", "2001:db8::53"])
@@ -48,7 +48,7 @@ struct LocalAuthorityTests {
         #expect(text.contains("TLS Web Server Authentication") && text.contains("CA:FALSE"))
     }
 
-    @Test("can't vouch for a web site, whoever has its key")
+    @Test("can't vouch for a web site, even with its key")
     func constrained() async throws {
         _ = try authority.loadOrMake()
         try folder.write("subjectAltName=DNS:acme.org\n", to: "names")
@@ -67,7 +67,7 @@ struct LocalAuthorityTests {
         #expect((verdict.output + verdict.errors).contains("permitted subtree violation"))
     }
 
-    @Test("says which file can't be used, and why")
+    @Test("reports which file can't be used, and why")
     func broken() throws {
         _ = try authority.loadOrMake()
         try folder.write("no certificate", to: "state/stub53/ca.pem")
@@ -75,7 +75,7 @@ struct LocalAuthorityTests {
         #expect(error?.description.hasPrefix("\(authority.certificatePath): holds no certificate") == true)
     }
 
-    @Test("Keys are held against their certificates")
+    @Test("A key must match its certificate")
     func pairs() throws {
         let one = try Certificate.makeAuthority(name: "one")
         let other = try Certificate.makeAuthority(name: "other")

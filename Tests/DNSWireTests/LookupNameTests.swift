@@ -3,7 +3,7 @@ import LDNS
 import TestSupport
 import Testing
 
-/// Names of every shape, from a seed: few and many labels, long and short, any bytes.
+/// Random names of all shapes: few and many labels, short and long, any bytes.
 func randomName(_ random: inout SeededGenerator) -> Name {
     var wire: [UInt8] = []
     let most = Int.random(in: 0...254, using: &random)
@@ -22,7 +22,7 @@ func randomName(_ random: inout SeededGenerator) -> Name {
 
 @Suite("Names as text (RFC 1035 5.1, 4343 2.1)")
 struct NameTextTests {
-    @Test("any name survives the way to text and back; libldns reads the same bytes from it (seed 1)")
+    @Test("any name survives conversion to text and back, and libldns parses the same bytes from it (seed 1)")
     func roundTrip() throws {
         var random = SeededGenerator(seed: 1)
         for _ in 0..<2000 {
@@ -34,27 +34,27 @@ struct NameTextTests {
                 Issue.record("\(text) reads back as \(String(describing: Name(text)))")
                 return
             }
-            // libldns 1.8.3 takes `\@` in front for the origin.
+            // libldns 1.8.3 reads a leading `\\@` as the origin.
             if text.hasPrefix("\\@") { continue }
-            // The library reads it in the RDATA of a CNAME; it folds no case.
+            // Parsed as the RDATA of a CNAME, in which libldns keeps the case.
             let read = try ZoneEntry.rdata(type: .cname, text: Array(text.utf8), origin: [])
             if read != name.wire { Issue.record("libldns reads \(text) as \(read)") }
         }
     }
 
-    @Test("each byte is printed as RFC 4343 2.1 has it, and read back", arguments: [UInt8](0...255))
+    @Test("each byte is printed as RFC 4343 2.1 requires, and parsed back", arguments: [UInt8](0...255))
     func bytes(byte: UInt8) {
         let name = Name(uncheckedWire: [1, byte, 0])
         #expect(Name(name.description)?.wire == [1, byte, 0])
         #expect(Name("\\\(byte < 100 ? "0" : "")\(byte < 10 ? "0" : "")\(byte).")?.wire == [1, byte, 0])
-        // Only letters, digits and a few signs go without a backslash.
+        // Only letters, digits and a few other characters are not escaped.
         let isPlain = (0x21...0x7E).contains(byte) && !".\\\"();@$".utf8.contains(byte)
         #expect(name.description.utf8.count == (isPlain ? 2 : byte > 0x7E || byte < 0x21 ? 5 : 3))
     }
 
-    @Test("equal without regard to case, ordered as RFC 4034 6.1 says")
+    @Test("comparison ignores case; the order is that of RFC 4034 6.1")
     func order() throws {
-        // The list of that section.
+        // The list from that section.
         let sorted = [
             "example.", "a.example.", "yljkjljk.a.example.", "Z.a.example.", "zABC.a.EXAMPLE.", "z.example.",
             "\\001.z.example.", "*.z.example.", "\\200.z.example.",
@@ -70,15 +70,15 @@ struct NameTextTests {
     }
 }
 
-@Suite("The name that is looked up")
+@Suite("The name of a lookup")
 struct LookupNameTests {
-    @Test("is folded, in ASCII only, whatever its length and place in memory (seed 2)")
+    @Test("is folded in ASCII only, whatever its length and alignment (seed 2)")
     func folding() {
         var random = SeededGenerator(seed: 2)
         var lookup = LookupName()
         for _ in 0..<2000 {
             let name = randomName(&random)
-            // Not always at an aligned address, nor at the end of the bytes.
+            // Vary alignment and distance from the end of the bytes.
             let lead = Int.random(in: 0...9, using: &random)
             let bytes = [UInt8](repeating: 0x5A, count: lead) + name.wire + [0x5A, 0x5A]
             let consumed = bytes.withUnsafeBytes {
@@ -86,14 +86,14 @@ struct LookupNameTests {
             }
             #expect(consumed == name.wire.count)
             let folded = lookup.name.wire
-            // Length bytes are below 0x40 and so no letters.
+            // Length bytes are below 0x40, so they are no letters.
             #expect(folded == name.wire.map { (65...90).contains($0) ? $0 + 32 : $0 })
             let labels = lookup.labelCount
             #expect(labels == name.labelCount)
         }
     }
 
-    @Test("knows the hash and the bytes of each of its suffixes (seed 3)")
+    @Test("has the hash and the bytes of each suffix (seed 3)")
     func suffixes() {
         var random = SeededGenerator(seed: 3)
         var lookup = LookupName()
@@ -153,7 +153,7 @@ struct LookupNameTests {
         }
     }
 
-    @Test("two processes hash alike only by chance: the key is drawn")
+    @Test("hashes of two processes differ: the key is random")
     func keys() {
         var first = LookupName(key: NameHash(first: 1, second: 3))
         var second = LookupName(key: NameHash(first: 1, second: 5))
@@ -164,7 +164,7 @@ struct LookupNameTests {
     }
 
     @Test(
-        "what is no whole uncompressed name is not taken",
+        "incomplete or compressed names are rejected",
         arguments: [
             [], [1], [1, 97], [64] + [UInt8](repeating: 97, count: 64) + [0], [0x80, 0], [0xC0, 0], [1, 97, 0xC0, 0],
             [1, 97, 0x41, 8], [63] + [UInt8](repeating: 97, count: 62),
@@ -175,7 +175,7 @@ struct LookupNameTests {
         #expect(Name(wire: bytes) == nil)
     }
 
-    @Test("255 bytes and 127 labels are taken, 256 and 128 are not (RFC 1035 2.3.4)")
+    @Test("255 bytes and 127 labels are accepted, 256 and 128 are not (RFC 1035 2.3.4)")
     func longest() {
         var lookup = LookupName()
         let most = [UInt8]((0..<254).map { $0 % 2 == 0 ? 1 : 97 }) + [0]

@@ -3,7 +3,7 @@ import LDNS
 import TestSupport
 import Testing
 
-/// A response with records of all kinds, names written out or (by hand) compressed.
+/// A response with records of all kinds, with names in full or compressed by hand.
 private func response(answers: [[UInt8]], authority: [[UInt8]] = [], additional: [[UInt8]] = []) -> [UInt8] {
     var packet = Packet("www.acme.org.", .any, flags: 0x8400)
     packet.answers = answers
@@ -23,7 +23,7 @@ struct MessageNameTests {
     // At 12: acme.org.; at 17: org.; at 22: www and a pointer to 12; at 28: a pointer to 22.
     private let message = Packet().wire + Packet.name("acme.org.") + [3, 119, 119, 119, 0xC0, 12, 0xC0, 22]
 
-    @Test("end behind the root or behind the first pointer, and expand to what they mean")
+    @Test("end after the root or the first pointer, and expand to the full name")
     func expanded() {
         for (offset, end, text) in [
             (12, 22, "acme.org."), (17, 22, "org."), (22, 28, "www.acme.org."), (28, 30, "www.acme.org."),
@@ -38,7 +38,7 @@ struct MessageNameTests {
         }
     }
 
-    @Test("equal a name, or its suffix, without regard to case")
+    @Test("compare with a name or its suffix, ignoring case")
     func equality() throws {
         var lookup = LookupName()
         lookup.assign(try #require(Name("WWW.Acme.org.")))
@@ -52,12 +52,12 @@ struct MessageNameTests {
         }
     }
 
-    @Test("pointers that go forwards, to themselves, into the header or out of the message are no names")
+    @Test("pointers forwards, to themselves, into the header or out of the message are invalid")
     func badPointers() {
         for target in [0, 4, 11, 30, 31, 32, 33, 1000, 0x3FFF] {
             #expect(endOfName(message + Packet.bytes(UInt16(0xC000 | target)) + [0, 0], at: 30) == nil, "to \(target)")
         }
-        // To a label of its own name: a loop.
+        // To a label of the same name: a loop.
         let start = message.count
         for target in start..<(start + 4) {
             let bytes = message + [1, 97, 1, 98] + Packet.bytes(UInt16(0xC000 | target))
@@ -69,9 +69,9 @@ struct MessageNameTests {
         }
     }
 
-    @Test("pointers that lower themselves step by step come to an end; too many of them are refused")
+    @Test("a ladder of backward pointers ends; too many are rejected")
     func ladder() {
-        // At 12 a root; then pointers, each to the one before.
+        // A root at 12, then pointers, each to the previous one.
         var bytes = Packet().wire + [0]
         var offsets = [12]
         for _ in 0..<200 {
@@ -83,7 +83,7 @@ struct MessageNameTests {
         }
     }
 
-    @Test("255 bytes are a name however they are put together, 256 are none")
+    @Test("255 bytes are a valid name however they are assembled, 256 are not")
     func longest() {
         let tail = Packet.name(String(repeating: "a", count: 63) + "." + String(repeating: "b", count: 63) + ".")
         for (length, isName) in [(61, true), (62, false)] {
@@ -96,13 +96,13 @@ struct MessageNameTests {
         }
     }
 
-    @Test("label types 01 and 10 are no labels (RFC 6891 9.1)", arguments: [0x40, 0x41, 0x7F, 0x80, 0xBF] as [UInt8])
+    @Test("label types 01 and 10 are invalid (RFC 6891 9.1)", arguments: [0x40, 0x41, 0x7F, 0x80, 0xBF] as [UInt8])
     func labelTypes(first: UInt8) {
         let bytes = Packet().wire + [first] + [UInt8](repeating: 0, count: 300)
         #expect(endOfName(bytes, at: 12) == nil)
     }
 
-    @Test("the three readers of names agree on any bytes, and read none behind the end (seed 5)")
+    @Test("the three parsers of names agree on any bytes, and don't read past the end (seed 5)")
     func agreement() {
         var random = SeededGenerator(seed: 5)
         let telling: [UInt8] = [0, 0, 1, 2, 3, 63, 64, 0xC0, 0xC0]
@@ -137,7 +137,8 @@ struct MessageWalkTests {
     private let owner: [UInt8] = [0xC0, 12]
     private let pointer: [UInt8] = [0xC0, 16]
 
-    /// Every type that may have compressed names, the later ones that must not have but sometimes do, and plain ones.
+    /// All types whose names may be compressed, newer ones whose names sometimes are although forbidden, and opaque
+    /// ones.
     private var samples: [[UInt8]] {
         let soa: [UInt8] = pointer + [1, 104, 0xC0, 16] + [UInt8](0..<20)
         return [
@@ -154,7 +155,7 @@ struct MessageWalkTests {
         ]
     }
 
-    @Test("the records of every section are where and what libldns says they are")
+    @Test("finds the records of every section where libldns does")
     func againstLibrary() throws {
         let samples = samples
         for split in [(14, 0), (0, 14), (5, 4), (1, 12)] {
@@ -184,7 +185,7 @@ struct MessageWalkTests {
         }
     }
 
-    @Test("no message is whole without its last byte, nor with one more")
+    @Test("a message with its last byte missing, or with one more, is rejected")
     func prefixes() {
         let message = response(answers: samples, additional: [Packet.opt()])
         #expect(isWhole(message))
@@ -192,7 +193,7 @@ struct MessageWalkTests {
         for length in 0..<message.count { #expect(!isWhole(Array(message[..<length]))) }
     }
 
-    @Test("RDATA is filled by its names and numbers, no more and no less")
+    @Test("names and numbers must fill the RDATA exactly")
     func exactRDATA() {
         let wrong: [(RecordType, [UInt8])] = [
             (.a, [1, 2, 3]), (.a, [1, 2, 3, 4, 5]), (.a, []), (.aaaa, [UInt8](0..<15)), (.ns, []), (.ns, [0, 0]),
@@ -208,17 +209,17 @@ struct MessageWalkTests {
             let good: [UInt8] = type == .mx ? [0, 1, 0] : type == .soa ? [0, 0] + [UInt8](0..<20) : [0]
             #expect(isWhole(response(answers: [Packet.record(owner, type, good)])))
         }
-        // A name may not reach over the end of its RDATA into the next record.
+        // A name must not extend past its RDATA into the next record.
         let over = Packet.record(owner, .ns, [3, 97]) + [98, 99, 0]
         #expect(!isWhole(response(answers: [over])))
     }
 
-    @Test("addresses have a length of their own in class IN only")
+    @Test("addresses have a fixed length in class IN only")
     func otherClass() {
         #expect(isWhole(response(answers: [Packet.record(owner, .a, in: .ch, [1, 2, 3])])))
     }
 
-    @Test("OPT is in the additional section, of the root, once; TSIG is last; one question at most")
+    @Test("OPT is in the additional section, owned by the root, once; TSIG is last; at most one question")
     func places() {
         let opt = Packet.opt()
         let signature = Packet.record([0], .tsig, in: .any, [0])
@@ -234,7 +235,7 @@ struct MessageWalkTests {
         #expect(isWhole(Packet().wire))
     }
 
-    @Test("whatever the walk lets through, libldns reads, and both expand it alike (seed 6)")
+    @Test("libldns accepts whatever the walk accepts, and both expand it alike (seed 6)")
     func mutations() throws {
         var random = SeededGenerator(seed: 6)
         let whole = response(answers: Array(samples[..<8]), authority: Array(samples[8...]), additional: [Packet.opt()])

@@ -11,7 +11,7 @@ struct NameTests {
     }
 
     @Test(
-        "what is no name is refused",
+        "invalid names are rejected",
         arguments: ["", "..", ".a", "a..b", "\\256.", "\\", "\\1", String(repeating: "a", count: 64) + "."])
     func refused(text: String) {
         #expect(Name(text) == nil)
@@ -24,7 +24,7 @@ struct NameTests {
         #expect(try Name(parsing: "www.".utf8, origin: origin) == Name("www."))
     }
 
-    @Test("255 bytes of wire form are a name, 256 are not")
+    @Test("255 bytes of wire form are valid, 256 are not")
     func longest() throws {
         let label = String(repeating: "a", count: 63)
         let most = "\(label).\(label).\(label).\(String(repeating: "b", count: 61))."
@@ -33,7 +33,7 @@ struct NameTests {
         #expect(Name("x." + most) == nil)
     }
 
-    @Test("below and at-or-below go by label, not by text")
+    @Test("ancestry is by label, not by text")
     func ancestry() throws {
         let acme = try #require(Name("acme.org."))
         #expect(try #require(Name("www.ACME.org.")).isBelow(acme))

@@ -2,7 +2,7 @@ import DNSWire
 import TestSupport
 import Testing
 
-/// A message read as a query.
+/// A message parsed as a query.
 private struct Reading {
     var query = Query()
     var verdict = Query.Verdict.drop
@@ -17,7 +17,7 @@ private struct Reading {
     init(_ packet: Packet) { self.init(packet.wire) }
 }
 
-@Suite("Reading a query (RFC 1035 4.1)")
+@Suite("Parsing a query (RFC 1035 4.1)")
 struct QueryTests {
     @Test("finds ID, flags, name, type and class")
     func fields() {
@@ -33,7 +33,7 @@ struct QueryTests {
         #expect(!reading.query.hasEDNS && reading.query.payloadSize == 512)
     }
 
-    @Test("what was read of one query is gone with the next")
+    @Test("nothing of the previous query remains")
     func reuse() {
         var query = Query()
         var name = LookupName()
@@ -48,13 +48,13 @@ struct QueryTests {
         #expect(length == 3)
     }
 
-    @Test("what has no whole header is dropped, and nothing else", arguments: 0..<20)
+    @Test("only messages without a whole header are dropped", arguments: 0..<20)
     func dropped(length: Int) {
         #expect((Reading([UInt8](repeating: 0, count: length)).verdict == .drop) == (length < 12))
     }
 
     @Test(
-        "QR=1 is dropped whatever else is set",
+        "QR=1 is dropped, whatever else is set",
         arguments: Array(stride(from: 0x8000 as UInt16, through: 0xFFFF, by: 0x0733)))
     func responses(flags: UInt16) {
         #expect(Reading(Packet("acme.org.", flags: flags)).verdict == .drop)
@@ -64,11 +64,11 @@ struct QueryTests {
     func opcodes(opcode: Int) {
         let reading = Reading(Packet("acme.org.", flags: UInt16(opcode) << 11, additional: [Packet.opt()]))
         #expect(reading.verdict == .fail(.notImplemented))
-        // Its question is not looked at, but that EDNS is spoken is seen (RFC 6891 6.1.1).
+        // Its question is not parsed, but its EDNS is noticed (RFC 6891 6.1.1).
         #expect(reading.query.questionLength == 0 && reading.query.hasEDNS)
     }
 
-    @Test("counts that the message does not bear out are FORMERR")
+    @Test("counts that don't match the message are FORMERR")
     func counts() {
         let good: [UInt16] = [1, 0, 0, 1]
         for index in 0..<4 {
@@ -81,7 +81,7 @@ struct QueryTests {
         }
     }
 
-    @Test("every message is read to its last byte")
+    @Test("every message is parsed to its last byte")
     func length() {
         for packet in [Packet("acme.org."), Packet("acme.org.", additional: [Packet.opt([(10, [UInt8](1...8))])])] {
             #expect(Reading(packet).verdict == .resolve)
@@ -102,7 +102,7 @@ struct QueryTests {
         #expect(Reading(packet).verdict == .fail(.formatError))
     }
 
-    @Test("an additional record's owner may point back, and not forwards or to itself")
+    @Test("an additional record's owner name may point back, but not forwards or to itself")
     func additionalOwner() {
         let verdicts = [12, 17, 21, 26, 27, 28, 60].map { target in
             Reading(
@@ -114,7 +114,7 @@ struct QueryTests {
     }
 }
 
-@Suite("Reading EDNS (RFC 6891)")
+@Suite("Parsing EDNS (RFC 6891)")
 struct QueryOptionTests {
     private func reading(_ opt: [UInt8]) -> Reading { Reading(Packet("acme.org.", additional: [opt])) }
 
@@ -130,12 +130,12 @@ struct QueryOptionTests {
         #expect(query.hasEDNS && query.ednsVersion == 0)
     }
 
-    @Test("a version above 0 is BADVERS, its options unread (6.1.3)", arguments: [1, 2, 255] as [UInt8])
+    @Test("a version above 0 is BADVERS, and its options are not parsed (6.1.3)", arguments: [1, 2, 255] as [UInt8])
     func version(version: UInt8) {
         let reading = reading(Packet.opt(version: version, [(10, [1])]))
         #expect(reading.verdict == .fail(.badVersion))
         #expect(reading.query.ednsVersion == version && reading.query.cookieLength == 0)
-        // A message that is not even well-formed is FORMERR.
+        // A malformed message is FORMERR nevertheless.
         #expect(
             Reading(Packet("a.", additional: [Packet.opt(version: 1), Packet.opt()])).verdict == .fail(.formatError))
     }
@@ -161,7 +161,7 @@ struct QueryOptionTests {
         #expect(reading.verdict == .resolve && reading.query.cookieLength == 8)
     }
 
-    @Test("options are found in any order, between unknown ones")
+    @Test("options are found in any order, among unknown ones")
     func order() {
         let options: [(code: UInt16, data: [UInt8])] = [
             (3, []), (11, []), (12, [0, 0]), (10, [UInt8](1...8)), (65001, [1]),
@@ -174,13 +174,13 @@ struct QueryOptionTests {
         #expect(!none.wantsNSID && !none.wantsKeepalive && !none.wantsPadding && none.cookieLength == 0)
     }
 
-    @Test("a keepalive with a timeout, which only servers send, asks for nothing (RFC 7828 3.2.1)")
+    @Test("a keepalive with a timeout, which only servers send, requests nothing (RFC 7828 3.2.1)")
     func keepalive() {
         let reading = reading(Packet.opt([(11, [0, 100])]))
         #expect(reading.verdict == .resolve && !reading.query.wantsKeepalive)
     }
 
-    @Test("an option that does not fit is FORMERR at every place it can be cut")
+    @Test("an option cut anywhere is FORMERR")
     func cutOptions() {
         let whole = Packet.opt([(10, [UInt8](1...8)), (3, [])]).dropFirst(11)
         var verdicts: [Int] = []
@@ -191,7 +191,7 @@ struct QueryOptionTests {
         #expect(verdicts == [0, 12, 16])
     }
 
-    @Test("a cookie makes a query without question legal (RFC 7873 5.4), and nothing else does")
+    @Test("only a cookie makes a query without a question valid (RFC 7873 5.4)")
     func withoutQuestion() {
         #expect(Reading(Packet(additional: [Packet.opt([(10, [UInt8](1...8))])])).verdict == .cookieOnly)
         #expect(Reading(Packet(additional: [Packet.opt([(3, [])])])).verdict == .fail(.formatError))
@@ -199,7 +199,7 @@ struct QueryOptionTests {
         #expect(Reading(Packet(additional: [Packet.opt(version: 1)])).verdict == .fail(.badVersion))
     }
 
-    @Test("OPT belongs to the root and to the additional section, once (6.1.1)")
+    @Test("OPT is owned by the root, in the additional section, once (6.1.1)")
     func place() {
         #expect(reading(Packet.opt(owner: Packet.name("acme.org."))).verdict == .fail(.formatError))
         #expect(reading(Packet.opt(owner: [0xC0, 21])).verdict == .fail(.formatError))
@@ -214,7 +214,7 @@ struct QueryOptionTests {
             Reading(Packet("a.", additional: [Packet.opt(), address, Packet.opt()])).verdict == .fail(.formatError))
     }
 
-    @Test("TSIG comes last, and no key is known (RFC 8945 5.1, 5.2.1)")
+    @Test("TSIG must be last, and no key is known (RFC 8945 5.1, 5.2.1)")
     func signatures() {
         let signature = Packet.record(Packet.name("key."), .tsig, in: .any, ttl: 0, [UInt8](repeating: 0, count: 30))
         #expect(Reading(Packet("a.", additional: [Packet.opt(), signature])).verdict == .fail(.notAuth))
@@ -222,7 +222,7 @@ struct QueryOptionTests {
         #expect(Reading(Packet("a.", additional: [signature, signature])).verdict == .fail(.formatError))
     }
 
-    @Test("IXFR brings the SOA that the client has, and says its serial (RFC 1995 3)")
+    @Test("IXFR has the client's SOA, of which the serial is used (RFC 1995 3)")
     func incremental() {
         let numbers: [UInt8] = [0xDE, 0xAD, 0xBE, 0xEF] + [UInt8](repeating: 0, count: 16)
         var packet = Packet("acme.org.", .ixfr)

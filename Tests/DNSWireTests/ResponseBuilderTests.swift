@@ -3,14 +3,14 @@ import LDNS
 import TestSupport
 import Testing
 
-/// One record as it goes in and should come out.
+/// One record as it is appended and should be parsed.
 private struct Entry: Equatable {
     var owner: Name
     var type: RecordType
     var ttl: UInt32
     var rdata: [UInt8]
 
-    /// A compressed name has the spelling of the first one, so case does not count here.
+    /// Case is ignored: a compressed name has the spelling of its first occurrence.
     static func == (left: Entry, right: Entry) -> Bool {
         left.owner == right.owner && left.type == right.type && left.ttl == right.ttl
             && left.rdata.map(ASCII.lowercased) == right.rdata.map(ASCII.lowercased)
@@ -27,7 +27,7 @@ private struct Entry: Equatable {
     }
 }
 
-/// Builds a response to a query for `name`; returns what `body` leaves, with counts and QR=1.
+/// Builds a response to a query for `name` with what `body` appends, with counts and QR=1.
 private func build(
     _ name: String, limit: Int = 65_535, reserved: Int = 0, _ body: (inout ResponseBuilder) -> Void
 ) -> [UInt8] {
@@ -58,7 +58,7 @@ private func address(_ owner: String, _ last: UInt8 = 1) -> Entry {
 
 @Suite("Writing a response (RFC 1035 4.1, 2181 9)")
 struct ResponseBuilderTests {
-    /// Records whose names share suffixes now and then.
+    /// Records whose names share suffixes occasionally.
     private func entries(_ random: inout SeededGenerator, count: Int) -> [Entry] {
         var names = ["www.Acme.org.", "acme.org.", "org.", "mail.acme.ORG.", "a.very.deep.name.of.acme.org."].compactMap
         { Name($0) }
@@ -90,7 +90,7 @@ struct ResponseBuilderTests {
     }
 
     @Test(
-        "what was written is what libldns reads, compression and all (seeds 0 to 39)",
+        "libldns parses exactly what was written, compressed names included (seeds 0 to 39)",
         arguments: 0..<40 as Range<UInt64>)
     func roundTrip(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
@@ -111,7 +111,7 @@ struct ResponseBuilderTests {
     }
 
     @Test(
-        "at any size what fits is whole, and what is left out of answer and authority is TC (seeds 0 to 4)",
+        "at any size, records are complete, and those missing from answer and authority set TC (seeds 0 to 4)",
         arguments: 0..<5 as Range<UInt64>)
     func limits(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
@@ -129,7 +129,7 @@ struct ResponseBuilderTests {
         }
     }
 
-    @Test("additional records are left out without TC; glue that was needed is not (RFC 2181 9, 9471 3)")
+    @Test("additional records are omitted without TC; required glue is not (RFC 2181 9, 9471 3)")
     func courtesy() throws {
         let first = address("www.acme.org.")
         let large = Entry(
@@ -155,7 +155,7 @@ struct ResponseBuilderTests {
         #expect(try read(message, .answer).isEmpty)
     }
 
-    @Test("a cut response is the question alone, and can be written anew")
+    @Test("a truncated response has only the question, and can be written again")
     func truncate() throws {
         let entry = address("www.acme.org.")
         let message = build("www.acme.org.") { builder in
@@ -171,7 +171,7 @@ struct ResponseBuilderTests {
         #expect(message.withUnsafeBytes { MessageReader.walk($0)?.opt } != nil)
     }
 
-    @Test("names of later types are written out, in their RDATA (RFC 3597 4, 2782)")
+    @Test("names in the RDATA of newer types are not compressed (RFC 3597 4, 2782)")
     func uncompressed() throws {
         let name = Packet.name("www.acme.org.")
         for (type, rdata) in [(RecordType.srv, [0, 1, 0, 2, 0, 80] + name), (.dname, name), (.https, [0, 1] + name)] {
@@ -179,12 +179,12 @@ struct ResponseBuilderTests {
                 #expect(Entry(owner: Name(uncheckedWire: name), type: type, ttl: 0, rdata: rdata).append(to: &builder))
             }
             #expect(Array(message.suffix(rdata.count)) == rdata)
-            // The owner is a pointer all the same.
+            // The owner name is compressed nevertheless.
             #expect(message.count == 12 + name.count + 4 + 2 + 10 + rdata.count)
         }
     }
 
-    @Test("compression does not mind the case, and keeps the first spelling (RFC 1035 2.3.3)")
+    @Test("compression ignores case and keeps the first spelling (RFC 1035 2.3.3)")
     func spelling() throws {
         let message = build("WwW.aCmE.OrG.") { builder in
             #expect(address("www.acme.org.").append(to: &builder))
@@ -193,7 +193,7 @@ struct ResponseBuilderTests {
         #expect(try LDNS.Message(wire: message).records(.answer).first?.owner.description == "WwW.aCmE.OrG.")
     }
 
-    @Test("no pointer reaches behind the 14 bits it has: names there are written out")
+    @Test("names beyond the 14 bits of a pointer are written in full")
     func farAway() throws {
         let owner = try #require(Name("www.acme.org."))
         let filler = Entry(
@@ -204,7 +204,7 @@ struct ResponseBuilderTests {
             #expect(filler.append(to: &builder))
             #expect(builder.length > 0x4000)
             for entry in late { #expect(entry.append(to: &builder)) }
-            // An owner that stands behind the reach of pointers is copied.
+            // An owner name beyond the reach of pointers is copied.
             let offset = builder.length
             #expect(address("copied.example.").append(to: &builder))
             _ = ([192, 0, 2, 9] as [UInt8]).withUnsafeBytes {
@@ -215,7 +215,7 @@ struct ResponseBuilderTests {
             try read(message, .answer) == [filler] + late + [address("copied.example."), address("copied.example.", 9)])
     }
 
-    @Test("what is rolled back leaves nothing behind, no place to point to either")
+    @Test("a rollback removes everything, including targets of pointers")
     func rollback() throws {
         let message = build("www.acme.org.") { builder in
             let mark = builder.mark
@@ -225,7 +225,7 @@ struct ResponseBuilderTests {
             #expect(address("x.gone5.example.").append(to: &builder))
             builder.begin(.additional)
             let start = builder.length
-            // The bytes of the later one are still there when the next is written, and must not be pointed to.
+            // The removed bytes are still in the buffer when the next name is written, and must not be pointed to.
             for name in ["first.test.", "also.gone.test."] { #expect(address(name).append(to: &builder)) }
             builder.dropAdditional(from: start)
             #expect(address("b.also.gone.test.").append(to: &builder))
@@ -234,7 +234,7 @@ struct ResponseBuilderTests {
         #expect(try read(message, .additional) == [address("b.also.gone.test.")])
     }
 
-    @Test("a CNAME tells where its target stands, so that the next record can belong to it")
+    @Test("a CNAME returns the offset of its target, for the next record's owner name")
     func alias() throws {
         let message = build("www.acme.org.") { builder in
             let target = Packet.name("Acme.org.").withUnsafeBytes {
@@ -255,7 +255,7 @@ struct ResponseBuilderTests {
         #expect(records.first?.rdata == Packet.name("acme.org."))
     }
 
-    @Test("finds a record that is in the authority section already, by owner and type")
+    @Test("finds a record in the authority section by owner name and type")
     func authority() throws {
         _ = build("www.acme.org.") { builder in
             #expect(address("a.acme.org.").append(to: &builder))

@@ -4,16 +4,16 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// An upstream server misbehaves: clients get the right answer elsewhere, or a failure with its reason.
+/// An upstream server misbehaves: clients get the right answer from another server, or a failure with its reason.
 ///
-/// When that is is for the tests of `ForwardCore`, which have a clock of their own.
+/// The exact timing is tested with `ForwardCore`, which has a simulated clock.
 @Suite("A bad upstream server")
 struct BadUpstreamTests {
     enum Fault: String, CaseIterable, Sendable {
         case silent, wrongID, wrongQuestion, wrongName, wrongPort, garbage, cutShort, empty, query, loop, countsLie
         case truncatedForEver, servfail, refused, notimp, formerr
 
-        /// The extended error of RFC 8914 that fits; SERVFAIL is passed on as it came.
+        /// The expected extended error of RFC 8914; SERVFAIL is passed on unchanged.
         var reason: String? {
             switch self {
             case .servfail: nil
@@ -36,7 +36,7 @@ struct BadUpstreamTests {
             case .empty: answer = []
             case .query: answer[2] &= 0x7F
             case .loop:
-                // The owner name points at itself.
+                // The owner name is a pointer to itself.
                 let owner = answer.firstIndex(of: 0xC0)!
                 answer[owner + 1] = UInt8(owner)
             case .countsLie: answer[7] = 200
@@ -54,7 +54,7 @@ struct BadUpstreamTests {
 
     private static let good: ScriptedServer.Script = { query, _ in .send(Reply.addresses(query)) }
 
-    /// `timeout`: short where the test is for what comes then, and long where an answer is.
+    /// `timeout`: short if the test expects it to expire, long if it expects an answer.
     private func daemon(
         _ servers: [ScriptedServer], timeout: String = "60s", _ more: String = ""
     ) async throws -> (DaemonProcess, TemporaryFolder) {
@@ -65,7 +65,7 @@ struct BadUpstreamTests {
         return (try await DaemonProcess(["--config", file, "--no-hosts", "--zones", folder.path]), folder)
     }
 
-    @Test("another server's answer is given instead, long before the deadline", arguments: Fault.allCases)
+    @Test("another server answers instead, long before the deadline", arguments: Fault.allCases)
     func failover(_ fault: Fault) async throws {
         let bad = try ScriptedServer(fault.script)
         let good = try ScriptedServer(Self.good)
@@ -80,7 +80,7 @@ struct BadUpstreamTests {
     }
 
     @Test(
-        "alone, it gives SERVFAIL with the reason at the deadline; its recovery is noticed",
+        "alone, it leads to SERVFAIL with a reason at the deadline; its recovery is noticed",
         arguments: Fault.allCases)
     func alone(_ fault: Fault) async throws {
         let server = try ScriptedServer(fault.script)
@@ -95,7 +95,7 @@ struct BadUpstreamTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    /// Tries until something of `text` is among what comes; `attempt` gets the number of the try.
+    /// Repeats `attempt`, which gets its number, until the result contains `text`.
     private func until(_ text: String, _ attempt: (Int) async throws -> String) async throws {
         let end = ContinuousClock.now + .seconds(longestWait)
         var (said, tries) = ("", 0)
@@ -106,10 +106,10 @@ struct BadUpstreamTests {
         }
     }
 
-    @Test("once it is known to be down, later queries fail without being asked there")
+    @Test("once it is down, later queries fail without being sent there")
     func knownDown() async throws {
         let server = try ScriptedServer(Fault.silent.script)
-        // Longer than it takes to find that out.
+        // Longer than it takes to notice.
         let (daemon, folder) = try await daemon([server], timeout: "4s")
         defer { withExtendedLifetime(folder) {} }
         _ = try await daemon.dig("one.example.net")
@@ -117,15 +117,15 @@ struct BadUpstreamTests {
         let client = try DatagramClient(port: daemon.port)
         for id in 0..<20 as Range<UInt16> { client.send(Wire.query("later\(id).example.net.", id: id)) }
         for _ in 0..<20 { #expect(Wire.code(try #require(try await client.receive())) == 2) }
-        // One at a time is let through, to see whether it is back.
+        // One query at a time is let through as a probe.
         #expect(server.questions("later") < 10)
     }
 
-    @Test("a late answer is not lost: it counts although the question has been asked once more")
+    @Test("a late answer is not lost: it counts even if the question was sent again")
     func late() async throws {
         let first = Mutex<ScriptedServer.Release?>(nil)
         let slow = try ScriptedServer { query, _ in
-            // Sent once the second has come, which itself gets no answer.
+            // Sent after the second query arrives, which gets no answer.
             let late = first.withLock { $0 }
             late?.send()
             return late == nil
@@ -136,7 +136,7 @@ struct BadUpstreamTests {
         #expect(try await daemon.dig("late.example.net", "+short") == "192.0.2.1\n")
     }
 
-    @Test("of several answers the first right one counts, and forged ones before it do not")
+    @Test("the first correct answer counts, and forged ones before it do not")
     func race() async throws {
         let server = try ScriptedServer { query, _ in
             var forged = Reply.addresses(query, [[6, 6, 6, 6]])
@@ -154,7 +154,7 @@ struct BadUpstreamTests {
         #expect(try await daemon.dig("n0.example.net", "+short") == "192.0.2.1\n")
     }
 
-    @Test("what is truncated comes over TCP")
+    @Test("a truncated answer is fetched over TCP")
     func truncated() async throws {
         let server = try ScriptedServer { query, transport in
             transport == .udp
@@ -163,14 +163,14 @@ struct BadUpstreamTests {
         }
         let (daemon, folder) = try await daemon([server])
         defer { withExtendedLifetime(folder) {} }
-        // Too much for UDP here too: dig asks again over TCP.
+        // Too large for UDP here too: dig retries over TCP.
         let answer = try await daemon.dig("large.example.net", "+short")
         #expect(answer.split(separator: "\n").count == 200)
         let first = try await daemon.lookup("large.example.net.", "A")
         #expect((first["upstream"] as? String)?.contains("tcp") == true, "\(first)")
     }
 
-    @Test("one that does not know EDNS is asked without")
+    @Test("a server without EDNS is asked without it")
     func noEDNS() async throws {
         let server = try ScriptedServer { query, _ in
             Reply.hasEDNS(query) ? .send(Array(Reply.error(query, 1).prefix(12))) : .send(Reply.addresses(query))
@@ -180,10 +180,10 @@ struct BadUpstreamTests {
         #expect(try await daemon.dig("old.example.net", "+short") == "192.0.2.1\n")
     }
 
-    @Test("records that nobody asked for reach neither the client nor the cache")
+    @Test("unrequested records reach neither the client nor the cache")
     func bailiwick() async throws {
         let server = try ScriptedServer { query, _ in
-            // An address for victim.example.com. behind the one asked for.
+            // Adds an address for victim.example.com. to the requested one.
             var answer = Reply.addresses(query)
             guard answer[7] == 1, query.count > 13, query[13] == UInt8(ascii: "p") else { return .send(answer) }
             answer[7] = 2
@@ -197,14 +197,14 @@ struct BadUpstreamTests {
         #expect(try await daemon.dig("victim.example.com", "+short") == "192.0.2.1\n")
     }
 
-    @Test("stale answers stand in for a dead server, and say so")
+    @Test("stale answers replace those of a dead server, and say so")
     func stale() async throws {
         let server = try ScriptedServer { query, _ in .send(Reply.addresses(query, ttl: 1)) }
         let (daemon, folder) = try await daemon([server], "  stale-after: 300ms\n")
         defer { withExtendedLifetime(folder) {} }
         #expect(try await daemon.dig("stale.example.net", "+short") == "192.0.2.1\n")
         server.become { _, _ in .silence }
-        // The TTL of one second has to pass, whatever the clock's grain; until then the cache answers.
+        // The TTL of one second must pass, whatever the clock's resolution; until then the cache answers.
         try await until("; EDE: 3 (Stale Answer)") { _ in
             let answer = try await daemon.dig("stale.example.net")
             #expect(answer.contains("192.0.2.1"))

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The clients that people have, on a daemon whose override beats its zone, which beats upstream.
+/// Common clients, with an override that beats a zone, which beats upstream.
 @Suite("Clients")
 struct ClientTests {
     private let folder: TemporaryFolder
@@ -36,7 +36,7 @@ struct ClientTests {
             ] + more)
     }
 
-    /// Each lookup's line names its source and rule.
+    /// Each lookup's log line has its source and rule.
     private func checkLog(_ daemon: DaemonProcess) async throws {
         let over = try await daemon.lookup("over.acme.org.", "A")
         #expect(over["source"] as? String == "hosts")
@@ -70,7 +70,7 @@ struct ClientTests {
         #expect(try await daemon.dig("text.acme.org", "TXT", "+short").contains("\"11yyyy"))
         #expect(try await daemon.dig("version.bind", "CH", "TXT", "+short").hasPrefix("\"stub53 "))
         let transfer = try await daemon.dig("acme.org", "AXFR")
-        // Eight records, and the SOA again.
+        // Eight records plus the second SOA.
         #expect(transfer.contains("XFR size: 9 records"), "\(transfer)")
         #expect(
             try await daemon.dig("+ednsopt=65001:0102", "+ednsflags=0x40", "acme.org", "+short") == "152.153.81.14\n")

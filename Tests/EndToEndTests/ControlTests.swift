@@ -2,10 +2,10 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The running daemon as its operator sees it: over its control socket.
+/// What an operator sees of the running daemon over its control socket.
 @Suite("The control socket")
 struct ControlTests {
-    /// A daemon with a socket and a history.
+    /// A daemon with control socket and history.
     final class World: Sendable {
         let folder: TemporaryFolder
         let daemon: DaemonProcess
@@ -34,7 +34,7 @@ struct ControlTests {
             _ = try await daemon.output.first { $0.hasPrefix("control") }
         }
 
-        /// `stub53 WORDS --control SOCKET`.
+        /// Runs `stub53 WORDS --control SOCKET`.
         func run(_ words: String...) async throws -> Command.Result {
             try await Command.run(words + ["--control", socket])
         }
@@ -45,7 +45,7 @@ struct ControlTests {
         }
     }
 
-    @Test("The socket is there for its owner and group only, and gone with the daemon")
+    @Test("The socket is accessible to its owner and group only, and removed with the daemon")
     func socketFile() async throws {
         let world = try await World()
         let attributes = try FileManager.default.attributesOfItem(atPath: world.socket)
@@ -56,7 +56,7 @@ struct ControlTests {
         #expect(result.code == 1 && result.errors.contains("no daemon has a control socket at"))
     }
 
-    @Test("A socket that a killed daemon left is taken over; one that is in use is not")
+    @Test("A socket left by a killed daemon is replaced; one in use is not")
     func socketTaken() async throws {
         let world = try await World()
         let more = ["--no-hosts", "--no-upstream", "--control", world.socket, "--listen", "127.0.0.1:0"]
@@ -82,7 +82,7 @@ struct ControlTests {
         #expect(text.contains("lookups    4\n") && text.contains("sources    hosts 2  zone 2"))
     }
 
-    @Test("reload tells what changed and what is wrong, with exit code 1")
+    @Test("reload shows what changed and what is wrong, with exit code 1")
     func reload() async throws {
         let world = try await World()
         let fine = try await world.run("reload")
@@ -92,7 +92,7 @@ struct ControlTests {
         #expect(bad.code == 1 && bad.errors.contains("\(world.folder.file("hosts")):2: "), "\(bad.errors)")
     }
 
-    @Test("log shows what was kept as the log file has it, chosen by filters")
+    @Test("log shows stored lookups as in the log file, selected by filters")
     func log() async throws {
         let world = try await World()
         for (name, type) in [
@@ -121,7 +121,7 @@ struct ControlTests {
         #expect(wrong.code == 64 && wrong.errors.contains("did you mean HTTPS?"), "\(wrong.errors)")
     }
 
-    @Test("log reads the history's file where no daemon runs any more")
+    @Test("log reads the history's file if no daemon runs")
     func logOffline() async throws {
         let world = try await World()
         _ = try await world.daemon.dig("over.acme.org")
@@ -130,7 +130,7 @@ struct ControlTests {
         #expect(result.code == 0 && result.output.contains("over.acme.org.") && result.output.contains("hosts:1"))
     }
 
-    @Test("log --follow goes on from what was kept without losing or repeating a lookup")
+    @Test("log --follow continues after stored lookups without losing or repeating any")
     func follow() async throws {
         let world = try await World()
         for index in 0..<20 { _ = try await world.daemon.dig("n\(index).acme.org") }
@@ -143,13 +143,13 @@ struct ControlTests {
         follower.signal(SIGTERM)
     }
 
-    @Test("log --follow shows only what its filter takes")
+    @Test("log --follow shows only what its filter selects")
     func followFiltered() async throws {
         let world = try await World()
         _ = try await world.daemon.dig("first.acme.org")
         let follower = try ProgramProcess(
             Command.executable.path, ["log", "-f", "--json", "--rcode", "NXDOMAIN", "--control", world.socket])
-        // It watches before it shows what was kept.
+        // It subscribes before it shows stored lookups.
         _ = try await follower.output.first(containing: "first.acme.org")
         for name in ["acme.org", "nope.acme.org", "over.acme.org", "last.acme.org"] {
             _ = try await world.daemon.dig(name)
@@ -159,14 +159,14 @@ struct ControlTests {
         follower.signal(SIGTERM)
     }
 
-    @Test("A watcher that does not read, and a page, do not hold the end up")
+    @Test("A subscriber that does not read, and an open page, don't delay the end")
     func slowReader() async throws {
         let world = try await World(["--no-upstream", "--inspector", "127.0.0.1:0"])
         let page = try await world.daemon.output.first { $0.hasPrefix("inspector ") }
         let url = try #require(page.split(separator: " ").last)
         let browser = try ProgramProcess("/usr/bin/curl", ["-sN", "\(url)/events"])
         _ = try await browser.output.first(containing: "event: pulse")
-        // It asks for all that comes, and stops before it reads any of it.
+        // It subscribes to everything and stops without reading.
         let script = """
             import socket, time
             s = socket.socket(socket.AF_UNIX)
@@ -185,13 +185,13 @@ struct ControlTests {
             if id % 50 == 0 { _ = try await client.receive() }
         }
         _ = try await world.run("log", "-n", "1")
-        // They themselves would stay.
+        // They would not end by themselves.
         world.daemon.program.signal(SIGTERM)
         #expect(try await world.daemon.program.exitCode() == 0)
         watcher.signal(SIGKILL)
     }
 
-    @Test("A page of another site loads nothing from the inspector; a link to it is followed")
+    @Test("A page of another site can load nothing from the inspector; following a link is allowed")
     func crossSite() async throws {
         let world = try await World(["--no-upstream", "--inspector", "127.0.0.1:0"])
         let page = try await world.daemon.output.first { $0.hasPrefix("inspector ") }
@@ -214,7 +214,7 @@ struct ControlTests {
         #expect(try await world.daemon.stop() == 0)
     }
 
-    @Test("A watcher that goes leaves its place to others, also where nothing came that it watched for")
+    @Test("A subscriber that leaves frees its place, even if nothing matched its filter")
     func watchersGo() async throws {
         let world = try await World()
         let script = """
@@ -238,7 +238,7 @@ struct ControlTests {
         #expect(result.output == "HTTP/1.1 200\n", "\(result.errors)")
     }
 
-    @Test("Where nothing is logged and nothing kept, lookups are counted all the same")
+    @Test("Without log and history, lookups are still counted")
     func countedOnly() async throws {
         let daemon = try await DaemonProcess([
             "--no-hosts", "--no-upstream", "--log", "none", "--inspector", "127.0.0.1:0",
@@ -252,7 +252,7 @@ struct ControlTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("log reads what a killed daemon has kept, although its socket is still there")
+    @Test("log reads what a killed daemon has stored, although its socket still exists")
     func logAfterKill() async throws {
         let world = try await World()
         _ = try await world.daemon.dig("over.acme.org")
@@ -267,7 +267,7 @@ struct ControlTests {
         #expect(result.code == 0 && result.output.contains("over.acme.org."), "\(result.errors)")
     }
 
-    @Test("log --follow --csv has a head also where nothing was kept")
+    @Test("log --follow --csv has a header even without stored lookups")
     func followCSV() async throws {
         let world = try await World(["--no-upstream", "--history", "off"])
         let follower = try ProgramProcess(
@@ -278,7 +278,7 @@ struct ControlTests {
         follower.signal(SIGTERM)
     }
 
-    @Test("log --pcap writes packets that tshark reads, with the reason as comment")
+    @Test("log --pcap writes packets that tshark reads, with the reason as a comment")
     func pcap() async throws {
         let world = try await World()
         _ = try await world.daemon.dig("www.acme.org")
@@ -295,7 +295,7 @@ struct ControlTests {
         #expect(answer.contains("acme.org.zone:7") && answer.contains("hosts:1"))
     }
 
-    @Test("log --csv is a table with a head")
+    @Test("log --csv is a table with a header")
     func csv() async throws {
         let world = try await World()
         _ = try await world.daemon.dig("over.acme.org")
@@ -303,14 +303,14 @@ struct ControlTests {
         #expect(lines.count == 2 && lines[0].hasPrefix("time,id,client,") && lines[1].contains(",over.acme.org.,A,IN,"))
     }
 
-    @Test("A leased override governs the name until its time is over")
+    @Test("A leased override governs the name until it expires")
     func overrides() async throws {
         let world = try await World()
         let added = try await world.run("override", "add", "over.acme.org", "127.0.0.77", "--for", "1h")
         #expect(added.code == 0 && added.output.hasPrefix("override:1 "), "\(added.errors)")
         #expect(try await world.daemon.dig("+short", "over.acme.org") == "127.0.0.77\n")
         #expect(try await world.run("override", "list").output.contains("over.acme.org."))
-        // The later lease of a name takes the place of the earlier one.
+        // The later lease of a name replaces the earlier one.
         _ = try await world.run("override", "add", "over.acme.org", "127.0.0.78", "--for", "1s")
         _ = try await world.daemon.program.errors.first(containing: "has ended")
         #expect(try await world.daemon.dig("+short", "over.acme.org") == "127.0.0.14\n")
@@ -323,7 +323,7 @@ struct ControlTests {
         #expect(wrong.code == 1 && wrong.errors.contains("'127.0.0.256' is not an IPv4 address"), "\(wrong.errors)")
     }
 
-    @Test("Who adds an override hears of it, however busy the machine and its daemon are")
+    @Test("Adding an override always gets a response, however busy machine and daemon are")
     func manyOverrides() async throws {
         let world = try await World()
         for first in stride(from: 0, to: 200, by: 8) {
@@ -340,7 +340,7 @@ struct ControlTests {
         #expect(try await world.run("override", "list").output.split(separator: "\n").count == 200)
     }
 
-    @Test("why asks the daemon, which knows its cache; flush has it forget")
+    @Test("why asks the daemon, which knows its cache; flush empties it")
     func whyAndFlush() async throws {
         let upstream = try ScriptedServer { query, _ in .send(Reply.addresses(query)) }
         let world = try await World(["--upstream", "127.0.0.1:\(upstream.port)"])
@@ -361,7 +361,7 @@ struct ControlTests {
         #expect(asked.output.contains("192.0.2.1"))
     }
 
-    @Test("Metrics are as Prometheus wants them")
+    @Test("Prometheus accepts the metrics")
     func metrics() async throws {
         let world = try await World()
         for name in ["over.acme.org", "acme.org", "nope.acme.org"] { _ = try await world.daemon.dig(name) }
@@ -376,10 +376,10 @@ struct ControlTests {
         #expect(text.contains("\nstub53_history_written_total 3\n"))
     }
 
-    @Test("The process that asks is named in log and history")
+    @Test("The client's process is in log and history")
     func process() async throws {
         let world = try await World()
-        // It asks again and again from one port: what is gone at once, or asks but once, may go unnamed.
+        // It asks repeatedly from one port: a process that ends at once or asks only once may stay unknown.
         let script = """
             import socket, time
             s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What Debian's dnstap tools make of what the daemon sends.
+/// Debian's dnstap tools read what the daemon sends.
 @Suite("dnstap", .serialized)
 struct DnstapTests {
     private let folder: TemporaryFolder
@@ -17,7 +17,7 @@ struct DnstapTests {
         }
     }
 
-    /// Upstream is asked over TCP if nothing else is said: no question is sent twice then because its answer was late.
+    /// By default upstream is asked over TCP, where no question is repeated because of a late answer.
     private func daemon(
         _ destinations: [String], _ more: [String] = [], overUDP: Bool = false, behind wrapper: [String] = []
     ) async throws -> DaemonProcess {
@@ -45,7 +45,7 @@ struct DnstapTests {
             .filter { $0.contains("type: MESSAGE") }
     }
 
-    /// Waits until a file holds so many frames for a name; what may be too early to be read is tried again.
+    /// Waits until a file has `count` frames for a name; a file that is not yet readable is tried again.
     private static func frames(_ count: Int, of name: String, in path: String) async throws {
         let end = ContinuousClock.now + .seconds(longestWait)
         while ContinuousClock.now < end {
@@ -55,7 +55,7 @@ struct DnstapTests {
         throw LineReader.Missing(description: "no \(count) frames of \(name) after \(longestWait) s")
     }
 
-    @Test("a file tells of each lookup and of each exchange with upstream, over UDP and TCP")
+    @Test("a file has each lookup and each exchange with upstream, over UDP and TCP")
     func file() async throws {
         let path = folder.file("tap.fstrm")
         let daemon = try await daemon([path], overUDP: true)
@@ -76,7 +76,7 @@ struct DnstapTests {
             #expect(count(kind, "TCP", "over.acme.org.", "HTTPS") == 1)
             #expect(count(kind, "UDP", "www.example.net.", "A") == 1)
         }
-        // Of a question that is sent twice, since its answer was late, both are told.
+        // A question repeated because of a late answer appears twice.
         for kind in ["FQ", "FR"] {
             #expect(count(kind, "UDP", "www.example.net.", "A") >= 1)
             #expect(count(kind, "UDP", "large.example.net.", "A") >= 1)
@@ -110,7 +110,7 @@ struct DnstapTests {
         #expect((dump.output + dump.errors).contains("FSTRM_CONTROL_STOP"))
     }
 
-    @Test("lookups over TLS and HTTPS are told of as such")
+    @Test("lookups over TLS and HTTPS are marked as such")
     func encrypted() async throws {
         let path = folder.file("tap.fstrm")
         let daemon = try await daemon([path], ["--listen", "tls://127.0.0.1:0", "--listen", "https://127.0.0.1:0"])
@@ -122,7 +122,7 @@ struct DnstapTests {
             #expect(answer.output == "127.0.0.14\n")
         }
         #expect(try await daemon.stop() == 0)
-        // This dnstap-ldns knows no name for them; the field itself does.
+        // This dnstap-ldns has no name for them, but the field is set.
         let lines = try await Self.lines(path)
         #expect(lines.map { $0[2] } == ["CQ", "CR", "CQ", "CR"] && lines.allSatisfy { $0[4] == "?" }, "\(lines)")
         let dump = try await Self.run("fstrm_dump", [path])
@@ -131,15 +131,15 @@ struct DnstapTests {
         }
     }
 
-    /// `fstrm_capture` on a Unix socket or a TCP port.
+    /// Runs `fstrm_capture` on a Unix socket or a TCP port.
     private func collector(_ place: [String], _ name: String) throws -> ProgramProcess {
-        // It heeds SIGTERM only where that was not blocked before it.
+        // It handles SIGTERM only if the signal was not blocked before.
         try ProgramProcess(
             "/usr/bin/env",
             ["--default-signal=TERM", "fstrm_capture", "-t", "protobuf:dnstap.Dnstap", "-w", folder.file(name)] + place)
     }
 
-    @Test("fstrm_capture collects over a Unix socket and over TCP at once, and gets the end")
+    @Test("fstrm_capture collects over a Unix socket and TCP at once, and gets the end")
     func collectors() async throws {
         let port = try freePort()
         let unix = try collector(["-u", folder.file("sock")], "unix.fstrm")
@@ -156,7 +156,7 @@ struct DnstapTests {
         #expect(!daemon.errors.all.contains { $0.contains("dnstap") }, "\(daemon.errors.all)")
     }
 
-    @Test("a collector that comes late, or dies and comes back, gets frames again; lookups are answered meanwhile")
+    @Test("a collector that starts late, or restarts, gets frames again; lookups are answered meanwhile")
     func reconnection() async throws {
         let daemon = try await daemon(["unix:\(folder.file("sock"))"])
         _ = try await daemon.errors.first(containing: "can't be reached: No such file or directory; frames wait")
@@ -180,7 +180,7 @@ struct DnstapTests {
         for name in ["meanwhile", "late"] { #expect(names.count { $0 == "\"\(name).example.net.\"" } == 4, "\(names)") }
     }
 
-    @Test("SIGHUP ends a file that was renamed, and begins another")
+    @Test("SIGHUP ends a renamed file and starts another")
     func hangup() async throws {
         let path = folder.file("tap.fstrm")
         let daemon = try await daemon([path])
@@ -199,7 +199,7 @@ struct DnstapTests {
         }
     }
 
-    @Test("a full file is moved aside, and all of them are whole")
+    @Test("a full file is renamed, and all files are complete")
     func rotation() async throws {
         let path = folder.file("tap.fstrm")
         let settings = try folder.write("dnstap: {max-size: 64k, keep: 20}\n", to: "stub53.yaml")
@@ -222,7 +222,7 @@ struct DnstapTests {
         #expect(count == 2000)
     }
 
-    @Test("a file survives kill -9, readable to the last frame; the next start leaves it as it is")
+    @Test("a file survives kill -9, readable to the last frame; the next start does not change it")
     func killed() async throws {
         let path = folder.file("tap.fstrm")
         let daemon = try await daemon([path])
@@ -239,10 +239,10 @@ struct DnstapTests {
         #expect(try await Self.lines(path).count == 4)
     }
 
-    @Test("a full disk: it is said, lookups are answered, and no frame is lost or cut when there is room again")
+    @Test("a full disk is reported, lookups are answered, and no frame is lost or cut once there is room")
     func full() async throws {
         let path = folder.file("tap.fstrm")
-        // What stands in for a full disk: files may not grow beyond this, in the middle of a frame.
+        // Simulates a full disk: files can't grow beyond this, in the middle of a frame.
         let daemon = try await daemon([path], ["--log", "none"], behind: ["/usr/bin/prlimit", "--fsize=2000:"])
         let client = try DatagramClient(port: daemon.port)
         for id in 0..<100 as Range<UInt16> {
@@ -257,7 +257,7 @@ struct DnstapTests {
         #expect(try await Self.lines(path).count == 200)
     }
 
-    @Test("the metrics count what each destination got and lost")
+    @Test("the metrics count frames sent and lost per destination")
     func metrics() async throws {
         let path = folder.file("tap.fstrm")
         let nobody = "tcp:127.0.0.1:\(try freePort())"
@@ -279,7 +279,7 @@ struct DnstapTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("a file that can't be written is an error of the configuration; a collector that is not there is none")
+    @Test("an unwritable file is a configuration error; a missing collector is not")
     func unusable() async throws {
         let result = try await Command.run([
             "serve", "--no-hosts", "--no-upstream", "--listen", "127.0.0.1:0", "--inspector", "off", "--control", "off",

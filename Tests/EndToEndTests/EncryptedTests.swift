@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// DNS over TLS and over HTTPS, asked by the clients that people have.
+/// DNS over TLS and HTTPS with common clients.
 @Suite("Encrypted transports")
 struct EncryptedTests {
     private let folder: TemporaryFolder
@@ -25,7 +25,7 @@ struct EncryptedTests {
         let daemon = try await DaemonProcess(
             options + listen.flatMap { ["--listen", $0] } + more,
             behind: ["/usr/bin/env", "STATE_DIRECTORY=\(folder.file("state"))"])
-        // The first is on the ready line, the others on those behind it.
+        // The first is on the ready line, the others on the lines after it.
         var ports: [UInt16] = []
         let lines = daemon.output.all
         let ready = lines.firstIndex { $0.hasPrefix("ready") } ?? 0
@@ -56,13 +56,13 @@ struct EncryptedTests {
             executable: URL(filePath: "/usr/bin/curl"))
     }
 
-    /// acme's query in base64url: RD, ID 0.
+    /// A query for `name` in base64url: RD, ID 0.
     private static func base64(_ name: String, type: UInt8 = 1) -> String {
         Data(Wire.query(name, type: type, id: 0)).base64EncodedString().replacing("+", with: "-")
             .replacing("/", with: "_").replacing("=", with: "")
     }
 
-    @Test("kdig, over TLS: overrides and upstream, verified by the local CA, each in the log as dot")
+    @Test("kdig over TLS: overrides and upstream, verified with the local CA, logged as dot")
     func tls() async throws {
         let (daemon, ports) = try await daemon(["tls://127.0.0.1:0"])
         #expect(try await kdig(ports[0], "+tls", "+short", "over.acme.org") == "127.0.0.14\n")
@@ -73,7 +73,7 @@ struct EncryptedTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("kdig, over HTTPS, by POST and GET; each in the log as doh")
+    @Test("kdig over HTTPS, by POST and GET; logged as doh")
     func https() async throws {
         let (daemon, ports) = try await daemon(["https://127.0.0.1:0"])
         #expect(try await kdig(ports[0], "+https=/dns-query", "+short", "over.acme.org") == "127.0.0.14\n")
@@ -85,7 +85,7 @@ struct EncryptedTests {
     }
 
     @Test(
-        "Responses are padded to blocks of 468 bytes where the client asks for it, over TLS and HTTPS only (RFC 8467 4.1)",
+        "Responses are padded to blocks of 468 bytes on request, over TLS and HTTPS only (RFC 8467 4.1)",
         arguments: ["+tls", "+https=/dns-query"])
     func padded(way: String) async throws {
         let (daemon, ports) = try await daemon([
@@ -101,7 +101,7 @@ struct EncryptedTests {
     }
 
     @Test(
-        "curl finds its way by DoH, in HTTP/2 and HTTP/1.1, with the age that the TTL allows", arguments: ["2", "1.1"])
+        "curl gets answers over DoH, in HTTP/2 and HTTP/1.1, with the age that the TTL allows", arguments: ["2", "1.1"])
     func http(version: String) async throws {
         let (daemon, ports) = try await daemon(["https://127.0.0.1:0"])
         defer { withExtendedLifetime(daemon) {} }
@@ -133,7 +133,7 @@ struct EncryptedTests {
         }
     }
 
-    @Test("curl --doh-url goes where the override says")
+    @Test("curl --doh-url connects to the override's address")
     func dohURL() async throws {
         let (daemon, ports) = try await daemon(["https://127.0.0.1:0"])
         let result = try await curl(
@@ -143,7 +143,7 @@ struct EncryptedTests {
         #expect(try await daemon.lookup("over.acme.org.", "A")["transport"] as? String == "doh")
     }
 
-    @Test("Many requests share one connection, those that wait for upstream and those that don't")
+    @Test("Many requests share one connection, whether they wait for upstream or not")
     func shared() async throws {
         let (daemon, ports) = try await daemon(["https://127.0.0.1:0"])
         let urls = (0..<150).flatMap { number in
@@ -161,7 +161,7 @@ struct EncryptedTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("An encrypted resolver is announced where its certificate fits, and only there (RFC 9462)")
+    @Test("An encrypted resolver is announced only where its certificate is valid (RFC 9462)")
     func designated() async throws {
         let (daemon, ports) = try await daemon(["127.0.0.1:0", "tls://127.0.0.1:0", "https://127.0.0.1:0"])
         let answer = try await daemon.dig("_dns.resolver.arpa", "SVCB", "+short").split(separator: "\n")
@@ -174,7 +174,7 @@ struct EncryptedTests {
         #expect(try await plain.dig("_dns.resolver.arpa", "SVCB", "+short").isEmpty)
     }
 
-    @Test("TLS 1.2 and 1.3 are spoken, older versions are not")
+    @Test("TLS 1.2 and 1.3 are supported, older versions are not")
     func versions() async throws {
         let (daemon, ports) = try await daemon(["tls://127.0.0.1:0"])
         defer { withExtendedLifetime(daemon) {} }
@@ -186,7 +186,7 @@ struct EncryptedTests {
         }
     }
 
-    /// Makes a certificate for NAME.test, and its key.
+    /// Makes a certificate for NAME.test with its key.
     private func makeCertificate(_ name: String) async throws {
         let made = try await run(
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
@@ -195,7 +195,7 @@ struct EncryptedTests {
         try #require(made.code == 0, "\(made.errors)")
     }
 
-    @Test("A certificate of one's own is served; one that does not fit its key is refused with the file's name")
+    @Test("A configured certificate is served; one that does not match its key is refused with the file's name")
     func ownCertificate() async throws {
         for name in ["one", "other"] { try await makeCertificate(name) }
         let (daemon, ports) = try await daemon(
@@ -207,7 +207,7 @@ struct EncryptedTests {
                 "+short", "over.acme.org",
             ], executable: URL(filePath: "/usr/bin/kdig"))
         #expect(answer.output == "127.0.0.14\n", "\(answer.errors)")
-        // Replaced on disk, it is served from then on.
+        // Once replaced on disk, the new one is served.
         for kind in ["pem", "key"] {
             try #require(rename(folder.file("other.\(kind)"), folder.file("one.\(kind)")) == 0)
         }
@@ -219,7 +219,7 @@ struct EncryptedTests {
                 "+short", "over.acme.org",
             ], executable: URL(filePath: "/usr/bin/kdig"))
         #expect(next.output == "127.0.0.14\n", "\(next.errors)")
-        // It is for a name, not for the address: nobody is sent there.
+        // It is valid for a name, not for the address, so nothing is announced.
         #expect(try await daemon.dig("_dns.resolver.arpa", "SVCB", "+short").isEmpty)
 
         try folder.write(
@@ -232,9 +232,9 @@ struct EncryptedTests {
         #expect(wrong.code == 78 && wrong.errors.contains("\(folder.file("one.pem")): "), "\(wrong.errors)")
     }
 
-    @Test("A certificate in use is followed, also once another one is configured, which needs a restart")
+    @Test("A certificate in use is reloaded, even if another one is configured, which needs a restart")
     func certificateInUse() async throws {
-        // In a folder that nothing else is watched in, and with its key in the same file, so that both are replaced at once.
+        // In a folder watched for nothing else, with the key in the same file, so that both are replaced at once.
         for name in ["one", "next", "later"] {
             try await makeCertificate(name)
             let parts = try ["pem", "key"].map {
@@ -263,13 +263,13 @@ struct EncryptedTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("An idle connection is closed, one that never shakes hands too")
+    @Test("An idle connection is closed, also during a handshake")
     func idle() async throws {
         let file = try folder.write("tcp:\n  idle-timeout: 300ms\n", to: "stub53.yaml")
         let (daemon, ports) = try await daemon(["tls://127.0.0.1:0"], "--config", file)
         defer { withExtendedLifetime(daemon) {} }
         let client = try StreamClient(port: ports[0])
-        // Nothing is sent, and the other side closes.
+        // Nothing is sent, and the server closes the connection.
         #expect(try await client.receive() == nil)
     }
 }

@@ -3,10 +3,10 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// SIGTERM and SIGINT: what was asked is answered, then it ends with code 0.
+/// SIGTERM and SIGINT: pending queries are answered, then the daemon exits with 0.
 @Suite("A daemon that is told to end")
 struct EndTests {
-    /// How long upstream may take at the end.
+    /// How long upstream may still take at shutdown.
     private static let grace = Duration.seconds(2)
 
     private func daemon(_ upstream: ScriptedServer, _ folder: TemporaryFolder) async throws -> DaemonProcess {
@@ -17,7 +17,7 @@ struct EndTests {
         ])
     }
 
-    @Test("answers what waits for upstream, over UDP and TCP, while others keep asking", arguments: [SIGTERM, SIGINT])
+    @Test("answers waiting queries, over UDP and TCP, while other clients keep asking", arguments: [SIGTERM, SIGINT])
     func inFlight(_ signal: Int32) async throws {
         let held = Mutex<[ScriptedServer.Release]>([])
         let upstream = try ScriptedServer { query, _ in
@@ -37,9 +37,9 @@ struct EndTests {
                 if client.receiveNow() != nil { looped.add(1, ordering: .relaxed) }
             }
         }
-        // Before the loop is waited for, however this test ends.
+        // Runs before the loop is awaited, however the test ends.
         defer { hasEnded.store(true, ordering: .relaxed) }
-        // One thread, so that the busy tests beside it do not come between the signal and the answers.
+        // One thread, so that busy parallel tests don't delay the answers after the signal.
         let (answers, isInTime) = try await blocking {
             let datagrams = try DatagramClient(port: port)
             let stream = try StreamClient(port: port)
@@ -49,7 +49,7 @@ struct EndTests {
             try waitUntil("the loop runs") { looped.load(ordering: .relaxed) > 0 }
             let told = ContinuousClock.now
             daemon.program.signal(signal)
-            // No new connections: it has begun to end.
+            // No new connections: the shutdown has begun.
             try waitUntil("no more connections") { (try? StreamClient(port: port)) == nil }
             for release in held.withLock({ $0 }) { release.send() }
             let isInTime = ContinuousClock.now - told < Self.grace / 2
@@ -60,12 +60,12 @@ struct EndTests {
             return (answers, isInTime)
         }
         #expect(Set(answers.map(Wire.id)) == Set(0..<150))
-        // On a machine that is too busy upstream was too late: then they are told so.
+        // On a very busy machine upstream may be too late: then the answer is SERVFAIL.
         #expect(answers.allSatisfy { Wire.code($0) == 0 && Wire.answers($0) == 1 || !isInTime && Wire.code($0) == 2 })
         #expect(try await daemon.program.exitCode() == 0)
         hasEnded.store(true, ordering: .relaxed)
         try await loop
-        // Each has its line, those at the very end too.
+        // Each has a log line, even those at the very end.
         let lines = daemon.output.all.filter { $0.contains(".example.net.\",\"type\":\"A\"") }
         #expect(lines.count == 150)
     }
@@ -81,13 +81,13 @@ struct EndTests {
         daemon.program.signal(SIGTERM)
         let answer = try #require(try await client.receive())
         #expect(Wire.id(answer) == 7 && Wire.code(answer) == 2)
-        // Not Ready: its minute was not waited for.
+        // Not Ready: the timeout of a minute was cut short.
         let error = try await daemon.lookup("never.example.net.", "A")["ede"] as? [String: Any]
         #expect(error?["code"] as? Int == 14)
         #expect(try await daemon.program.exitCode() == 0)
     }
 
-    @Test("an idle connection does not hold it up")
+    @Test("an idle connection does not delay it")
     func idle() async throws {
         let upstream = try ScriptedServer { _, _ in .silence }
         let folder = try TemporaryFolder()
@@ -95,7 +95,7 @@ struct EndTests {
         let client = try StreamClient(port: daemon.port)
         try client.send(Wire.query("localhost.", id: 1))
         #expect(try await client.receive() != nil)
-        // Idle connections are closed after five minutes, and that is longer than anybody waits here.
+        // The idle timeout is five minutes, longer than the test waits.
         daemon.program.signal(SIGTERM)
         #expect(try await client.receive() == nil)
         #expect(try await daemon.program.exitCode() == 0)

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `stub53 exec`: one command is led to stub53, and the machine is not.
+/// `stub53 exec`: one command uses stub53, the machine does not.
 @Suite(
     "One command alone",
     .enabled(if: Namespace.isAvailable, "port 53 and mount namespaces are needed: run as root"))
@@ -26,21 +26,21 @@ struct ExecTests {
         return try await Command.run(all, executable: program, in: folder.path)
     }
 
-    /// Starts a command that stays until it is told to end.
+    /// Starts a command that runs until it is stopped.
     private func start(_ arguments: [String], _ script: String) throws -> ProgramProcess {
         try ProgramProcess(
             Command.executable.path, ["exec"] + arguments + ["--", "sh", "-c", "\(script)\nexec sleep 60"],
             folder: folder.path)
     }
 
-    /// The address in the resolv.conf that a command has printed.
+    /// The address in the resolv.conf printed by a command.
     private func server(_ program: ProgramProcess) async throws -> String {
         String(try await program.output.first { $0.hasPrefix("nameserver ") }.dropFirst("nameserver ".count))
     }
 
     // MARK: What the command sees
 
-    @Test("sees the overrides, with getent, dig and curl; outside nothing is changed meanwhile")
+    @Test("sees the overrides, with getent, dig and curl; nothing changes outside meanwhile")
     func override() async throws {
         let before = (Self.systemFiles + ["/proc/self/mountinfo"]).map(Self.read)
         let web = try OneAnswerServer(body: "hello from here")
@@ -65,7 +65,7 @@ struct ExecTests {
         #expect(program.errors.all.isEmpty)
     }
 
-    @Test("several side by side have each their own answers")
+    @Test("several run side by side, each with its own answers")
     func sideBySide() async throws {
         var programs: [ProgramProcess] = []
         var addresses: Set<String> = []
@@ -80,7 +80,7 @@ struct ExecTests {
         for (index, program) in programs.enumerated() {
             #expect(program.output.all[0].hasPrefix("192.0.2.\(index + 1) "), "\(program.output.all)")
         }
-        // The third is there, and so is the first still.
+        // The third is running, and so still is the first.
         var answers: Set<String> = []
         for address in addresses {
             let dig = ["@\(address)", "+short", "acme.org"]
@@ -93,7 +93,7 @@ struct ExecTests {
         }
     }
 
-    /// A machine whose resolv.conf is a link, and whose hosts file has an override of its own.
+    /// A machine whose resolv.conf is a link, and whose hosts file has an override.
     private static let otherMachine = """
         mkdir -p etc run
         mount -t tmpfs none etc
@@ -107,7 +107,7 @@ struct ExecTests {
 
         """
 
-    @Test("has the machine's search list and own name, but neither its overrides nor its servers nor other sources")
+    @Test("has the machine's search list and own name, but not its overrides, servers or other sources")
     func files() async throws {
         try folder.write("192.0.2.15 www.acme.org\n192.0.2.14 acme.org\n", to: "hosts")
         let result = try await exec(
@@ -125,11 +125,11 @@ struct ExecTests {
                 "127.0.0.1 localhost", "10.1.2.3 box.example.org box",
             ])
         #expect(lines[8].split(separator: " ").joined(separator: " ") == "192.0.2.15 www.acme.org")
-        // The file behind the link is what it was.
+        // The target of the link is unchanged.
         #expect(lines[9] == "now 4")
     }
 
-    @Test("keeps its files when those of the machine are replaced, or another link takes the place of one")
+    @Test("keeps its files if the machine's are replaced, or another link replaces one")
     func replaced() async throws {
         let command = """
             echo up > up
@@ -164,7 +164,7 @@ struct ExecTests {
         #expect(result.output == "192.0.2.14\nnameserver 203.0.113.56\n", "\(result)")
     }
 
-    @Test("may run another one within, which asks the outer one for what it does not have itself")
+    @Test("can run a nested one, which forwards unknown names to the outer one")
     func nested() async throws {
         let result = try await exec(
             local + ["--", Command.executable.path, "exec", "--zone", "shop.zone", "--"]
@@ -178,13 +178,13 @@ struct ExecTests {
     // MARK: Ends
 
     @Test(
-        "ends with the command's code",
+        "ends with the command's exit code",
         arguments: [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -TERM $$", 143)] as [(String, Int32)])
     func code(_ script: String, _ code: Int32) async throws {
         #expect(try await exec(local + ["--", "sh", "-c", script]).code == code)
     }
 
-    @Test("says that there is no such command, and ends as a shell does")
+    @Test("reports a missing command, and ends as a shell does")
     func missing() async throws {
         let missing = try await exec(local + ["no-such-command"])
         #expect(missing.code == 127)
@@ -194,7 +194,7 @@ struct ExecTests {
         #expect(file.errors.contains("'./hosts' can't be run: Permission denied"))
     }
 
-    @Test("leaves input, arguments and signals to the command", arguments: [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1])
+    @Test("passes input, arguments and signals to the command", arguments: [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1])
     func signals(_ number: Int32) async throws {
         let program = try ProgramProcess(
             Command.executable.path,
@@ -210,7 +210,7 @@ struct ExecTests {
         #expect(program.output.all.last == "got it")
     }
 
-    @Test("killed without mercy leaves neither daemon nor command behind")
+    @Test("killed with SIGKILL, leaves neither daemon nor command behind")
     func killed() async throws {
         let scratch = try TemporaryFolder()
         let program = try ProgramProcess(
@@ -227,7 +227,7 @@ struct ExecTests {
 
     // MARK: The log
 
-    @Test("--log shows the command's lookups when it has ended, on standard error")
+    @Test("--log shows the command's lookups on standard error once it has ended")
     func log() async throws {
         let zone = ["--no-hosts", "--zone", "shop.zone", "--no-upstream"]
         let result = try await exec(zone + ["--log", "--", "getent", "ahostsv4", "www.shop.test"])
@@ -255,7 +255,7 @@ struct ExecTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("attaches for a plain user too, who stays who he is")
+    @Test("attaches for an unprivileged user too, who stays the same user")
     func plainUser() async throws {
         let user = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         let daemon = try await DaemonProcess([
@@ -271,7 +271,7 @@ struct ExecTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("has a daemon of its own for a plain user, where he may have port 53; else says how, and exits 77")
+    @Test("starts a private daemon for an unprivileged user who may use port 53; otherwise explains, and exits 77")
     func plainUserPrivately() async throws {
         let user = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\""
         for (start, code) in [(53, 0), (1024, 77)] as [(Int, Int32)] {
@@ -291,7 +291,7 @@ struct ExecTests {
 
     // MARK: What can't be
 
-    @Test("where no namespace is to be had says why, names the other ways, and exits 77")
+    @Test("without a namespace explains why, names alternatives, and exits 77")
     func noNamespace() async throws {
         let result = try await exec(
             local + ["true"],
@@ -314,7 +314,7 @@ struct ExecTests {
         #expect(result.errors.contains("stub53 serve") && result.errors.contains("--hosts"))
     }
 
-    @Test("with sources that can't be used ends with the daemon's words and code")
+    @Test("with invalid sources ends with the daemon's message and exit code")
     func badSources() async throws {
         let result = try await exec(["--zone", "missing.zone", "true"])
         #expect(result.code == 78)
@@ -322,7 +322,7 @@ struct ExecTests {
     }
 
     @Test(
-        "is used wrongly",
+        "rejects wrong usage",
         arguments: [
             ([], "The command is missing"), (["--"], "The command is missing"),
             (["--hots", "x", "true"], "Unknown option '--hots'"),
@@ -338,7 +338,7 @@ struct ExecTests {
     }
 }
 
-/// Whether nobody serves port 53 of `address` over UDP.
+/// Whether port 53 of `address` is free for UDP.
 private func canBind(_ address: String) -> Bool {
     let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     defer { close(descriptor) }

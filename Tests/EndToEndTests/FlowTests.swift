@@ -2,13 +2,13 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What the README promises, on the real daemon, with the zones that ship.
+/// The README's promises, on the real daemon, with the zones that are shipped.
 @Suite("The flow, from the first lookup")
 struct FlowTests {
     private static let zones = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().appending(path: "zones").path
 
-    @Test("an override beats the zone, which answers until then; each lookup is logged with its line")
+    @Test("an override beats the zone, which answers before; each lookup is logged with its line")
     func order() async throws {
         let folder = try TemporaryFolder()
         try folder.write("", to: "hosts")
@@ -20,7 +20,7 @@ struct FlowTests {
         #expect(fromZone["source"] as? String == "zone")
         let rule = try #require(fromZone["rule"] as? String)
         #expect(rule.contains("acme.org.zone:"))
-        // The line it names is the record's.
+        // The line named is the record's.
         let line = try #require(rule.split(separator: ":").last.flatMap { Int($0) })
         let text = try String(contentsOfFile: Self.zones + "/acme.org.zone", encoding: .utf8)
         #expect(text.split(separator: "\n", omittingEmptySubsequences: false)[line - 1].contains("152.153.81.14"))

@@ -2,14 +2,14 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Answers from upstream leave in batches, each to whom it is for.
+/// Upstream's answers are sent in batches, each to its client.
 @Suite("A burst of questions for upstream")
 struct ForwardedBurstTests {
     @Test(
-        "is answered to each client, from the address that it asked, whichever thread took the question up",
+        "is answered to each client, from the address that it asked, whichever thread took the query",
         arguments: [1, 3])
     func clients(workers: Int) async throws {
-        // The address says which question it answers: the number in front of the name.
+        // The address encodes the question: the number at the start of the name.
         let upstream = try ScriptedServer { query, _ in
             let digits = query[13..<(13 + Int(query[12]))].filter { $0 >= 0x30 && $0 <= 0x39 }
             let number = Int(String(decoding: digits, as: UTF8.self)) ?? 0
@@ -22,9 +22,9 @@ struct ForwardedBurstTests {
             "--workers", "\(workers)",
         ])
         try await blocking {
-            // A socket that is connected takes answers from the address it asked only.
+            // A connected socket accepts answers only from the address it asked.
             let clients = try (0..<8).map { try DatagramClient(port: daemon.port, host: UInt8(1 + $0 % 4)) }
-            // No more at once than any system's buffers hold, however long the daemon does not come to read them.
+            // No more at once than any system's buffers hold, even if the daemon is slow to read.
             for burst in 0..<8 {
                 let numbers = (burst * 100)..<(burst * 100 + 100)
                 for number in numbers {

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@Suite("What is kept of the lookups")
+@Suite("Stored lookups")
 struct KeptLookupsTests {
     private func names(_ result: Command.Result) throws -> [String] {
         try result.output.split(separator: "\n").compactMap {
@@ -11,7 +11,7 @@ struct KeptLookupsTests {
         }
     }
 
-    @Test("A killed daemon's lookups are there after the next start, and it goes on behind them")
+    @Test("A killed daemon's lookups are there after the next start, and new ones follow")
     func killed() async throws {
         let world = try await ControlTests.World()
         for index in 0..<5 { _ = try await world.daemon.dig("before\(index).acme.org") }
@@ -35,7 +35,7 @@ struct KeptLookupsTests {
         #expect(check.output == "ok\n6\n")
     }
 
-    @Test("A full disk stops the keeping, which is said, and not the answers", .enabled(if: Namespace.isAvailable))
+    @Test("A full disk stops the history, which is reported, but not the answers", .enabled(if: Namespace.isAvailable))
     func fullDisk() async throws {
         let folder = try TemporaryFolder()
         let socket = folder.file("control.sock")
@@ -46,7 +46,7 @@ struct KeptLookupsTests {
                 "--log-file", folder.file("log"),
             ], in: folder)
         _ = try await daemon.dig("before.test")
-        // The same disk, as it is in the daemon's namespace.
+        // The same disk, as seen through the daemon's namespace.
         let disk = "/proc/\(daemon.program.identifier)/root\(folder.path)/small"
         let filler = open(disk + "/filler", O_WRONLY | O_CREAT, 0o600)
         #expect(filler >= 0)
@@ -64,7 +64,7 @@ struct KeptLookupsTests {
         unlink(disk + "/filler")
         _ = try await daemon.errors.first { $0.contains("small/history.db: writing again") }
         _ = try await daemon.dig("after.test")
-        // Few enough to wait for better times: none is missing.
+        // Few enough to wait for room: none is missing.
         let result = try await Command.run(["log", "--json", "--control", socket])
         #expect(
             try names(result) == ["before.test."] + (0..<10).map { "during\($0).test." } + ["after.test."],

@@ -4,14 +4,14 @@ import Testing
 
 @Suite("Memory")
 struct MemoryTests {
-    /// Resident set, in bytes.
+    /// Resident set size in bytes.
     private func resident(_ daemon: DaemonProcess) throws -> Int {
         let text = try String(contentsOfFile: "/proc/\(daemon.program.identifier)/statm", encoding: .utf8)
         let pages = try #require(text.split(separator: " ").dropFirst().first.flatMap { Int($0) })
         return pages * Int(getpagesize())
     }
 
-    /// Asks for `names`, at most 64 at once; how many answers came.
+    /// Asks for `names`, at most 64 at once; returns the number of answers.
     private func flood(_ port: UInt16, _ names: Range<Int>) async throws -> Int {
         try await blocking {
             let client = try DatagramClient(port: port)
@@ -29,7 +29,7 @@ struct MemoryTests {
         }
     }
 
-    @Test("a flood of distinct names takes no more than the cache may, and old ones make room for new ones")
+    @Test("a flood of distinct names takes no more memory than the cache may, and new entries replace old ones")
     func flood() async throws {
         // A kilobyte each.
         let addresses = (0..<64).map { [10, 0, 0, UInt8($0)] as [UInt8] }
@@ -40,12 +40,12 @@ struct MemoryTests {
             "--no-hosts", "--zones", folder.path, "--log", "none", "--cache-size", "1M", "--upstream",
             "127.0.0.1:\(upstream.port)",
         ])
-        // Enough to fill the cache, and whatever grows to its size once.
+        // Enough to fill the cache and anything else that grows once.
         #expect(try await flood(daemon.port, 0..<2_000) == 2_000)
         let before = try resident(daemon)
         #expect(try await flood(daemon.port, 2_000..<8_000) == 6_000)
         let grown = try resident(daemon) - before
-        // 6,000 answers that were kept would be more than 6 MB.
+        // 6,000 cached answers would be more than 6 MB.
         #expect(grown < 2 << 20, "\(before) bytes, then \(grown) more")
         let asked = upstream.count("name-0-")
         #expect(asked > 0)
@@ -54,7 +54,7 @@ struct MemoryTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("a flood of names that upstream never answers is bounded, and the rest is served meanwhile")
+    @Test("a flood of names that upstream never answers is bounded, and other queries are served meanwhile")
     func unanswered() async throws {
         let upstream = try ScriptedServer(remembering: "none") { _, _ in .silence }
         let folder = try TemporaryFolder()
@@ -69,7 +69,7 @@ struct MemoryTests {
             let client = try DatagramClient(port: port)
             var sent: UInt16 = 0
             for failed in 0..<2000 {
-                // Twice as many as may wait; more than the system's buffers hold would be nobody's fault.
+                // Twice as many as may wait; no more than the system's buffers hold.
                 while sent < min(failed + 400, 2000) {
                     client.send(Wire.query("n\(sent).example.net.", id: sent))
                     sent += 1

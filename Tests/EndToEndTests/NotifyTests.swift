@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What the service manager is told (sd_notify(3)).
+/// Notifications to the service manager (sd_notify(3)).
 @Suite("A service manager")
 struct NotifyTests {
     @Test("is told when the daemon is ready, reloads and stops")

@@ -1,7 +1,7 @@
 import Foundation
 import TestSupport
 
-/// A port that was free a moment ago, of UDP and TCP alike.
+/// A port that was free just now, for UDP and TCP.
 func freePort() throws -> UInt16 {
     for _ in 0..<20 {
         let stream = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
@@ -16,7 +16,7 @@ func freePort() throws -> UInt16 {
     throw LineReader.Missing(description: "no free port")
 }
 
-/// Binds to ::1; the port that it got.
+/// Binds to ::1; returns the port.
 func bindSix(_ descriptor: Int32) -> UInt16? {
     var address = sockaddr_in6()
     address.sin6_family = sa_family_t(AF_INET6)
@@ -30,7 +30,7 @@ func bindSix(_ descriptor: Int32) -> UInt16? {
     }
 }
 
-/// An authoritative server of its own make, as upstream: NSD with the zones given.
+/// NSD as a real authoritative upstream server with the given zones.
 struct NSDServer {
     let port: UInt16
     private let folder: TemporaryFolder
@@ -70,13 +70,13 @@ struct NSDServer {
     }
 }
 
-/// A resolver of others' make, as upstream: Unbound, which asks `stubs` for their domains.
+/// Unbound as a real upstream resolver, which asks `stubs` for their domains.
 struct UnboundServer {
     let port: UInt16
     private let folder: TemporaryFolder
     private let program: ProgramProcess
 
-    /// `anchor`: a key file; with it, answers are validated.
+    /// `anchor`: a key file; with it, Unbound validates.
     init(_ stubs: [(name: String, port: UInt16)], anchor: String? = nil) async throws {
         folder = try TemporaryFolder()
         port = try freePort()

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// dig sends EDNS, so it shows why an answer is as it is.
-@Suite("The reason of an answer, for who only has dig")
+@Suite("The reason of an answer, as dig shows it")
 struct ReasonTests {
     private static let zone = """
         $ORIGIN acme.org.
@@ -20,7 +20,7 @@ struct ReasonTests {
         output.split(separator: "\n").first { $0.hasPrefix("; EDE: ") }.map { String($0.dropFirst(7)) }
     }
 
-    @Test("is the file and line of overrides and zones, and of a chain each one's")
+    @Test("is file and line for overrides and zones; for a chain, those of each name")
     func local() async throws {
         let folder = try TemporaryFolder()
         try folder.write("# mine\n127.0.0.14 over.acme.org\n", to: "hosts")
@@ -34,12 +34,12 @@ struct ReasonTests {
             error(try await daemon.dig("www.acme.org", "+tcp"))
                 == "0 (Other): (www: zone zones/acme.org.zone:6; over: hosts hosts:2)")
         #expect(error(try await daemon.dig("over.acme.org", "+noedns")) == nil)
-        // It is no error: the log has none.
+        // It is not an error: the log has none.
         #expect(try await daemon.lookup("over.acme.org.", "A")["ede"] is NSNull)
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("is the server and its round trip where upstream answered, then the cache")
+    @Test("is the server and its round trip for upstream's answer, then the cache")
     func remote() async throws {
         let folder = try TemporaryFolder()
         try folder.write(Self.zone, to: "zones/acme.org.zone")
@@ -56,7 +56,7 @@ struct ReasonTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("is told or not as the configuration says, from one reload to the next")
+    @Test("is sent or not as configured, also after a reload")
     func reload() async throws {
         let folder = try TemporaryFolder()
         try folder.write("127.0.0.14 over.acme.org\n", to: "hosts")

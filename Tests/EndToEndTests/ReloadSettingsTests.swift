@@ -3,7 +3,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// The configuration changes under the running daemon: what can be taken at once is, and what can't is said.
+/// The running daemon's configuration changes: it applies what it can, and reports what needs a restart.
 @Suite("A running daemon whose configuration changes", .serialized)
 struct ReloadSettingsTests {
     private let folder: TemporaryFolder
@@ -22,7 +22,7 @@ struct ReloadSettingsTests {
             ["--config", file, "--hosts", folder.file("hosts"), "--zones", folder.file("zones")] + more)
     }
 
-    /// Writes the configuration anew, and waits for what the daemon says about it.
+    /// Writes the configuration, and waits for the daemon's message about it.
     private func change(
         _ daemon: DaemonProcess, _ configuration: String, saying text: String = "reload "
     ) async throws -> String {
@@ -36,7 +36,7 @@ struct ReloadSettingsTests {
         try ScriptedServer { query, _ in .send(Reply.addresses(query, [[192, 0, 2, octet]])) }
     }
 
-    @Test("asks the new upstream servers, and no longer says what the old ones said")
+    @Test("asks the new upstream servers, and forgets the old ones' answers")
     func servers() async throws {
         let (one, two) = (try upstream(1), try upstream(2))
         let daemon = try await daemon("upstream.servers: 127.0.0.1:\(one.port)\n")
@@ -50,7 +50,7 @@ struct ReloadSettingsTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("asks the new servers what the old ones have left unanswered, each client once")
+    @Test("asks the new servers what the old ones have not answered, once per client")
     func inFlight() async throws {
         let (silent, lively) = (try ScriptedServer { _, _ in .silence }, try upstream(2))
         let daemon = try await daemon("upstream.servers: 127.0.0.1:\(silent.port)\nupstream.timeout: 60s\n")
@@ -69,7 +69,7 @@ struct ReloadSettingsTests {
         #expect(client.takeNow() == nil)
     }
 
-    @Test("forwards where nothing was forwarded, and the other way round")
+    @Test("starts and stops forwarding")
     func onAndOff() async throws {
         let one = try upstream(1)
         let daemon = try await daemon("upstream.servers: none\n")
@@ -83,7 +83,7 @@ struct ReloadSettingsTests {
         #expect(try await daemon.dig("www.example.net").contains("status: REFUSED"))
     }
 
-    @Test("refuses, with EDE 20, what no route leads to, when there are only routes")
+    @Test("with routes only, refuses other names with EDE 20")
     func routes() async throws {
         let one = try upstream(1)
         let daemon = try await daemon("upstream.servers: corp.example=127.0.0.1:\(one.port)\n")
@@ -96,7 +96,7 @@ struct ReloadSettingsTests {
         #expect(one.questions() == 2)
     }
 
-    @Test("takes the other settings too")
+    @Test("applies other settings too")
     func settings() async throws {
         let daemon = try await daemon("version: one\nhosts.ttl: 5\n", "--no-upstream")
         #expect(try await daemon.dig("version.bind", "CH", "TXT", "+short") == "\"one\"\n")
@@ -107,7 +107,7 @@ struct ReloadSettingsTests {
         #expect(try await daemon.dig("over.test", "+tcp", "+keepalive").contains("2.0 secs"))
     }
 
-    @Test("says what needs a restart, and goes on as it was there")
+    @Test("reports what needs a restart, and keeps running with the old values")
     func restart() async throws {
         let daemon = try await daemon("workers: 1\n", "--no-upstream")
         let said = try await change(daemon, "workers: 2\nlog.file: \(folder.file("log"))\nversion: two\n")
@@ -116,7 +116,7 @@ struct ReloadSettingsTests {
         #expect(!FileManager.default.fileExists(atPath: folder.file("log")))
     }
 
-    @Test("reopens the log in use on SIGHUP, although another one is configured by now")
+    @Test("reopens the log in use on SIGHUP, even if another one is configured by now")
     func logInUse() async throws {
         let (log, other) = (folder.file("log"), folder.file("other"))
         let daemon = try await daemon("log.file: \(log)\n", "--no-upstream")
@@ -130,7 +130,7 @@ struct ReloadSettingsTests {
         #expect(!FileManager.default.fileExists(atPath: other))
     }
 
-    @Test("says that history, control socket and inspector need a restart, too; who is told reasons changes at once")
+    @Test("reports that history, control socket and inspector need a restart; who gets reasons changes at once")
     func inspection() async throws {
         func configuration(_ more: String) -> String {
             "listen: 127.0.0.1:0\nupstream.servers: none\nhosts.files: \(folder.file("hosts"))\n"
@@ -159,7 +159,7 @@ struct ReloadSettingsTests {
         #expect(try await program.exitCode() == 0)
     }
 
-    @Test("keeps all settings when one is wrong, and tells which; files are loaded all the same")
+    @Test("keeps all settings if one is wrong, and reports it; files are loaded nevertheless")
     func wrong() async throws {
         let daemon = try await daemon("version: one\n", "--no-upstream")
         try folder.write("127.0.0.15 over.test\n", to: "hosts")
@@ -169,7 +169,7 @@ struct ReloadSettingsTests {
         #expect(try await daemon.dig("over.test", "+short") == "127.0.0.15\n")
     }
 
-    @Test("follows its file in a folder where other files change without pause")
+    @Test("notices its file in a folder where other files change constantly")
     func busyFolder() async throws {
         let daemon = try await daemon("", "--no-upstream")
         let goesOn = Atomic<Bool>(true)
@@ -186,7 +186,7 @@ struct ReloadSettingsTests {
         #expect(try await daemon.dig("over.test", "+short") == "127.0.0.15\n")
     }
 
-    @Test("finds a file whose folder comes into being later")
+    @Test("notices a file whose folder is created later")
     func laterFolder() async throws {
         let daemon = try await DaemonProcess([
             "--hosts", folder.file("later/still/hosts"), "--zones", folder.file("zones"), "--no-upstream",
@@ -200,7 +200,7 @@ struct ReloadSettingsTests {
         #expect(try await daemon.dig("later.test", "+short") == "127.0.0.19\n")
     }
 
-    @Test("survives SIGHUP while it is still loading, and waits for a slow pipe; what came through it stays")
+    @Test("survives SIGHUP during loading, and waits for a slow pipe, whose data then stays")
     func pipe() async throws {
         let fifo = folder.file("fifo")
         #expect(mkfifo(fifo, 0o600) == 0)
@@ -214,7 +214,7 @@ struct ReloadSettingsTests {
             ] + Command.apart)
         let descriptors = "/proc/\(program.identifier)/fd"
         let text = "127.0.0.18 piped.test\n"
-        // On a thread of its own: the daemon does not wait for ever.
+        // On its own thread, because the daemon does not wait for ever.
         let hasWritten = try await blocking {
             for _ in 0..<30_000 {
                 let open = try FileManager.default.contentsOfDirectory(atPath: descriptors).contains {
@@ -243,7 +243,7 @@ struct ReloadSettingsTests {
         #expect(try await program.exitCode() == 0)
     }
 
-    @Test("logs those too that find no room to wait for upstream")
+    @Test("also logs queries that find no room to wait for upstream")
     func noRoom() async throws {
         let silent = try ScriptedServer { _, _ in .silence }
         let daemon = try await daemon(

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Files change under the running daemon: it follows by itself, and a bad edit changes nothing.
+/// The running daemon's files change: it notices by itself, and a bad edit changes nothing.
 @Suite("A running daemon whose files change", .serialized)
 struct ReloadTests {
     private let folder: TemporaryFolder
@@ -18,7 +18,7 @@ struct ReloadTests {
             ["--hosts", folder.file("hosts"), "--zones", folder.file("zones"), "--no-upstream"] + more)
     }
 
-    /// Does `change`, and waits until the daemon says that it has loaded what it could.
+    /// Runs `change`, and waits until the daemon reports that it has loaded what it could.
     private func reload(_ daemon: DaemonProcess, _ change: () throws -> Void) async throws -> [String] {
         let before = daemon.errors.all.count
         try change()
@@ -26,13 +26,13 @@ struct ReloadTests {
         return Array(daemon.errors.all[before...])
     }
 
-    /// A file that is written beside the old one and moved over it, as editors and deployment tools do.
+    /// Writes a file beside the old one and renames it, as editors and deployment tools do.
     private func replace(_ name: String, _ text: String) throws {
         let beside = try folder.write(text, to: "new")
         #expect(rename(beside, folder.file(name)) == 0)
     }
 
-    @Test("answers by the edited overrides at once, whether written in place or replaced")
+    @Test("answers from edited overrides at once, whether written in place or replaced")
     func overrides() async throws {
         let daemon = try await daemon()
         #expect(try await daemon.dig("over.test", "+short") == "127.0.0.14\n")
@@ -47,7 +47,7 @@ struct ReloadTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("skips a bad line and reports it, and takes the rest")
+    @Test("skips a bad line, reports it, and loads the rest")
     func badLine() async throws {
         let daemon = try await daemon()
         let said = try await reload(daemon) {
@@ -59,7 +59,7 @@ struct ReloadTests {
         #expect(try await daemon.dig("bad.test", "+short") == "")
     }
 
-    @Test("keeps the overrides when their file is gone, says so, and takes the file that comes back")
+    @Test("keeps the overrides if their file is removed, reports it, and loads the file when it returns")
     func overridesGone() async throws {
         let daemon = try await daemon()
         let said = try await reload(daemon) { try FileManager.default.removeItem(atPath: folder.file("hosts")) }
@@ -69,7 +69,7 @@ struct ReloadTests {
         #expect(try await daemon.dig("over.test", "+short") == "127.0.0.17\n")
     }
 
-    @Test("serves the edited zone, a new one, and no more one that is gone")
+    @Test("serves an edited and a new zone, and no longer a removed one")
     func zones() async throws {
         let daemon = try await daemon()
         #expect(try await daemon.dig("www.shop.test", "+short") == "198.51.100.7\n")
@@ -98,7 +98,7 @@ struct ReloadTests {
     }
 
     @Test(
-        "keeps the last good zone when an edit is bad, tells the line, and takes the mended one",
+        "keeps the last good zone after a bad edit, reports the line, and loads the corrected one",
         arguments: ["www A 198.51.100.777", "www A 198.51.100.8\nwww CNAME ns", "www A (198.51.100.8"])
     func badZone(_ line: String) async throws {
         let daemon = try await daemon()
@@ -110,7 +110,7 @@ struct ReloadTests {
         #expect(said.contains { $0.contains("\(file) not loaded, its last good version stays") }, "\(said)")
         #expect(try await daemon.dig("www.shop.test", "+short") == "198.51.100.7\n")
         #expect(try await daemon.dig("over.test", "+short") == "127.0.0.14\n")
-        // An edit of something else does not forget it either.
+        // An edit of another file does not lose it either.
         _ = try await reload(daemon) { try folder.write("127.0.0.15 over.test\n", to: "hosts") }
         #expect(try await daemon.dig("www.shop.test", "+short") == "198.51.100.7\n")
         _ = try await reload(daemon) { try replace("zones/shop.zone", ZoneText.shop.replacing("0.7", with: "0.9")) }
@@ -118,7 +118,7 @@ struct ReloadTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("keeps the zones of a folder that can't be read any more")
+    @Test("keeps the zones of a folder that becomes unreadable")
     func folderGone() async throws {
         let daemon = try await daemon()
         let said = try await reload(daemon) { #expect(rename(folder.file("zones"), folder.file("away")) == 0) }
@@ -131,7 +131,7 @@ struct ReloadTests {
         #expect(try await daemon.dig("www.shop.test", "+short") == "198.51.100.9\n")
     }
 
-    @Test("follows a link that is pointed elsewhere, as orchestrators swap whole folders")
+    @Test("notices a redirected link, with which orchestrators swap whole folders")
     func link() async throws {
         try folder.write("127.0.0.21 over.test\n", to: "one/hosts")
         try folder.write("127.0.0.22 over.test\n", to: "two/hosts")
@@ -150,7 +150,7 @@ struct ReloadTests {
         #expect(try await daemon.dig("over.test", "+short") == "127.0.0.23\n")
     }
 
-    @Test("SIGHUP loads everything again, and reopens the log that was rotated away")
+    @Test("SIGHUP reloads everything, and reopens a rotated log")
     func hangup() async throws {
         let log = folder.file("lookups.log")
         let daemon = try await daemon("--log-file", log)
@@ -168,7 +168,7 @@ struct ReloadTests {
         #expect(new.contains("www.shop.test.") && !new.contains("over.test."))
     }
 
-    @Test("answers without a gap while it loads again and again")
+    @Test("answers without interruption during repeated reloads")
     func withoutGap() async throws {
         let daemon = try await daemon()
         let client = try DatagramClient(port: daemon.port)

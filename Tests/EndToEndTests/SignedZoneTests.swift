@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// DNSSEC goes through us whole, from upstream and from our own zone files: a client that validates finds no fault.
+/// DNSSEC data passes unchanged, from upstream and from local zone files: a validating client finds no fault.
 @Suite("Signed zones")
 struct SignedZoneTests {
     private static let zone = """
@@ -22,7 +22,7 @@ struct SignedZoneTests {
 
     init() throws { folder = try TemporaryFolder() }
 
-    /// The signed zone's text; its key is in `key.conf` as delv reads it and in `key` as Unbound does.
+    /// The signed zone's text; its key is in `key.conf` for delv and in `key` for Unbound.
     private func sign(nsec3: Bool = false) async throws -> String {
         func run(_ tool: String, _ arguments: [String]) async throws -> String {
             let result = try await Command.run(arguments, executable: URL(filePath: tool), in: folder.path)
@@ -70,7 +70,7 @@ struct SignedZoneTests {
             ("non.terminal", "A", "; negative response, fully validated"),
             ("x.wild", "TXT", "; negative response, fully validated"),
         ] {
-            // Twice: the second time from the cache, where there is one.
+            // Twice: the second time from the cache, if there is one.
             for _ in 0..<2 {
                 let result = try await Command.run(
                     [
@@ -87,7 +87,7 @@ struct SignedZoneTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("AD is passed on from an upstream server that is trusted with it, and from no other")
+    @Test("AD is passed on only from a trusted upstream server")
     func authenticData() async throws {
         let nsd = try await NSDServer([("example.net", try await sign())])
         let unbound = try await UnboundServer([("example.net", nsd.port)], anchor: folder.file("key"))
@@ -102,7 +102,7 @@ struct SignedZoneTests {
         }
     }
 
-    @Test("what upstream finds forged is SERVFAIL with its reason, and is shown to who asks without checking (CD)")
+    @Test("data that upstream finds forged is SERVFAIL with a reason, but returned to queries with CD")
     func bogus() async throws {
         let signed = try await sign().replacing("192.0.2.80", with: "192.0.2.66")
         let nsd = try await NSDServer([("example.net", signed)])

@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Sockets that the service manager opens and hands over (sd_listen_fds(3)).
-@Suite("A daemon that is given its sockets")
+/// Sockets passed by the service manager (sd_listen_fds(3)).
+@Suite("A daemon with inherited sockets")
 struct SocketActivationTests {
     private let folder: TemporaryFolder
 
@@ -11,7 +11,7 @@ struct SocketActivationTests {
 
     private var quiet: [String] { ["--no-hosts", "--zones", folder.path, "--no-upstream"] }
 
-    /// A program that opens `sockets`, Python expressions, and becomes the daemon, as a service manager does.
+    /// A program that opens `sockets`, Python expressions, and then executes the daemon, like a service manager.
     private func manager(_ sockets: [String], pid: String = "os.getpid()", count: String? = nil) -> [String] {
         let open = sockets.map { "        sockets.append(\($0))\n" }.joined()
         let script = """
@@ -47,7 +47,7 @@ struct SocketActivationTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("answers on those addresses that are named besides as well")
+    @Test("also answers on addresses configured in addition")
     func besides() async throws {
         let manager = manager(["make(socket.SOCK_DGRAM)"])
         let daemon = try await DaemonProcess(quiet, behind: manager)
@@ -59,7 +59,7 @@ struct SocketActivationTests {
         #expect(try await daemon.dig("-p", "\(port)", "localhost", "+short", "+tcp") == "127.0.0.1\n")
     }
 
-    @Test("answers IPv4 clients of a socket for both families, from the address that was asked")
+    @Test("answers IPv4 clients of a dual-stack socket from the address they asked")
     func bothFamilies() async throws {
         let manager = manager([
             "make(socket.SOCK_STREAM, '::', socket.AF_INET6)", "make(socket.SOCK_DGRAM, '::', socket.AF_INET6)",
@@ -78,7 +78,7 @@ struct SocketActivationTests {
         }
     }
 
-    @Test("leaves alone what was meant for another process")
+    @Test("ignores sockets meant for another process")
     func others() async throws {
         let manager = manager(["make(socket.SOCK_DGRAM)"], pid: "os.getppid()")
         let daemon = try await DaemonProcess(quiet, behind: manager)
@@ -87,7 +87,7 @@ struct SocketActivationTests {
     }
 
     @Test(
-        "that are no sockets for DNS says which, and what its socket unit should say, and exits 78",
+        "reports unsuitable sockets and what the socket unit should say, and exits 78",
         arguments: [
             (["socket.socketpair()[0]"], nil, "descriptor 3"),
             (["make(socket.SOCK_DGRAM)", "make(socket.SOCK_STREAM, listens=False)"], nil, "descriptor 4"),

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The daemon can't start: it says what is wrong and how to mend it, and ends with the code of sysexits.h.
+/// The daemon can't start: it reports what is wrong and how to fix it, and exits with a code of sysexits.h.
 @Suite("A start that fails")
 struct StartTests {
     private let folder: TemporaryFolder
@@ -11,7 +11,7 @@ struct StartTests {
 
     private var quiet: [String] { ["--no-hosts", "--zones", folder.path, "--no-upstream"] }
 
-    /// Runs `stub53 serve ARGUMENTS`, which has to end by itself: its exit code and what it complained of.
+    /// Runs `stub53 serve ARGUMENTS`, which must end by itself: its exit code and messages.
     private func failure(
         _ arguments: [String], behind wrapper: [String] = [], apart: [String] = Command.apart, in folder: String? = nil
     ) async throws -> (code: Int32, complaint: String) {
@@ -24,7 +24,7 @@ struct StartTests {
 
     enum Holder: CaseIterable, Sendable { case datagram, stream, anyDatagram, anyStream, six }
 
-    @Test("on a port that is taken says who has it, and exits 1", arguments: Holder.allCases)
+    @Test("on a used port names the process that has it, and exits 1", arguments: Holder.allCases)
     func taken(_ holder: Holder) async throws {
         let kind = holder == .datagram || holder == .anyDatagram ? SOCK_DGRAM : SOCK_STREAM
         let isSix = holder == .six
@@ -44,7 +44,7 @@ struct StartTests {
         #expect(code == 1)
     }
 
-    @Test("on the port of another daemon leaves that one alone")
+    @Test("on another daemon's port does not disturb that one")
     func twice() async throws {
         let first = try await DaemonProcess(quiet)
         let (code, complaint) = try await failure(quiet + ["--listen", "127.0.0.1:\(first.port)"])
@@ -57,31 +57,31 @@ struct StartTests {
         #expect(try await first.stop() == 0)
     }
 
-    @Test("succeeds at once on the port of a daemon that has just ended with connections open")
+    @Test("succeeds at once on the port of a daemon that has just ended with open connections")
     func again() async throws {
         let first = try await DaemonProcess(quiet)
         let client = try StreamClient(port: first.port)
         try client.send(Wire.query("localhost.", id: 1))
         #expect(try await client.receive()?.prefix(2) == [0, 1])
         #expect(try await first.stop() == 0)
-        // It was the daemon who closed, so its side of the connection lingers.
+        // The daemon closed first, so its side of the connection lingers.
         #expect(try await client.receive() == nil)
         let second = try await DaemonProcess(quiet + ["--listen", "127.0.0.1:\(first.port)"])
         #expect(try await second.dig("localhost", "+short", "+tcp") == "127.0.0.1\n")
         #expect(try await second.stop() == 0)
     }
 
-    /// Ports below this need a permission.
+    /// Lower ports need a permission.
     private static let firstFreePort =
         (try? String(contentsOfFile: "/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding: .utf8))
         .flatMap { Int($0.trimmingCharacters(in: .newlines)) } ?? 1024
 
     @Test(
-        "for want of permission says how to get it, and exits 77",
+        "without permission says how to get it, and exits 77",
         .enabled(if: firstFreePort > 53, "this system lets everyone bind port 53"))
     func permission() async throws {
         let serve = quiet + ["--listen", "\(ownLoopbackAddress()):53"]
-        // Root without this one capability is like everyone else.
+        // Root without this capability is like any other user.
         let (code, complaint) = try await failure(
             serve, behind: getuid() == 0 ? ["/usr/bin/setpriv", "--bounding-set=-net_bind_service"] : [])
         #expect(code == 77, "\(complaint)")
@@ -116,7 +116,7 @@ struct StartTests {
     }
 
     @Test(
-        "for want of a file names it, and exits 78",
+        "names a missing file, and exits 78",
         arguments: [
             ["--config", "missing.yaml"], ["--zone", "missing.zone"], ["--zones", "missing"],
             ["--log-file", "missing/log"],
@@ -128,7 +128,7 @@ struct StartTests {
         #expect(complaint.contains("\(arguments[1]): "), "\(complaint)")
     }
 
-    @Test("for a bad configuration tells each line and the key that may have been meant, and exits 78")
+    @Test("reports each line of a bad configuration with the probable key, and exits 78")
     func configuration() async throws {
         let file = try folder.write(
             "upstream:\n  timeou: 3s\nhosts:\n  ttl: soon\nlisten: 127.0.0.1:0\n", to: "stub53.yaml")
@@ -141,7 +141,7 @@ struct StartTests {
         #expect(code == 78)
     }
 
-    @Test("for a bad zone tells its line, and exits 78; --keep-going serves the rest")
+    @Test("reports the line of a bad zone, and exits 78; --keep-going serves the rest")
     func zone() async throws {
         let file = try folder.write(ZoneText.shop.replacing("198.51.100.7", with: "198.51.100.777"), to: "shop.zone")
         try folder.write(ZoneText.shop.replacing("shop.test", with: "fine.test"), to: "fine.zone")
@@ -155,14 +155,14 @@ struct StartTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("for a bad option names the one that may have been meant, and exits 64")
+    @Test("suggests the probable option for a wrong one, and exits 64")
     func usage() async throws {
         let (code, complaint) = try await failure(["--lisen", "127.0.0.1:0"])
         #expect(code == 64)
         #expect(complaint.contains("--lisen") && complaint.contains("'--listen'"), "\(complaint)")
     }
 
-    @Test("for an upstream server that is itself says so, and exits 78")
+    @Test("reports an upstream server that is the daemon itself, and exits 78")
     func itself() async throws {
         let port = try freePort()
         let (code, complaint) = try await failure([
@@ -175,7 +175,7 @@ struct StartTests {
 
 /// Zone files of these tests.
 enum ZoneText {
-    /// `www` has its address in line 6.
+    /// `www` has its address on line 6.
     static let shop = """
         $ORIGIN shop.test.
         $TTL 3600

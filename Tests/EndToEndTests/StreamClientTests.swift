@@ -3,7 +3,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// TCP clients that are slow, leave, or never meant well.
+/// TCP clients that are slow, leave early, or are hostile.
 @Suite("Ill-behaved TCP clients")
 struct StreamClientTests {
     private let folder: TemporaryFolder
@@ -21,17 +21,17 @@ struct StreamClientTests {
                 + (upstream.map { ["--upstream", "127.0.0.1:\($0.port)"] } ?? ["--no-upstream"]))
     }
 
-    /// How many connections the daemon has open, or has still to accept.
+    /// The number of connections that are open, or not yet accepted.
     private func connections(_ daemon: DaemonProcess) throws -> Int {
         let hex = String(daemon.port, radix: 16, uppercase: true)
         let port = ":" + String(repeating: "0", count: 4 - hex.count) + hex
-        // Such a file comes in pieces, and has no size.
+        // A /proc file is read in pieces and reports no size.
         let file = try FileHandle(forReadingFrom: URL(filePath: "/proc/net/tcp"))
         var text = Data()
         while case let piece = file.availableData, !piece.isEmpty { text += piece }
         return String(decoding: text, as: UTF8.self).split(separator: "\n").count { line in
             let fields = line.split(separator: " ")
-            // ESTABLISHED; SYN_RECV: too many wait to be accepted; CLOSE_WAIT: the other side has closed.
+            // ESTABLISHED; SYN_RECV: the accept queue is full; CLOSE_WAIT: the client has closed.
             return fields.count > 3 && fields[1].hasSuffix(port) && ["01", "03", "08"].contains(fields[3])
         }
     }
@@ -43,13 +43,13 @@ struct StreamClientTests {
 
     private func framed(_ message: [UInt8]) -> [UInt8] { [0, UInt8(message.count)] + message }
 
-    @Test("that never read their answers are not read from either, take little memory, and are closed in time")
+    @Test("that never read their answers are no longer read from, take little memory, and are closed in time")
     func neverReads() async throws {
         let daemon = try await daemon("tcp.idle-timeout: 5m\n")
         let port = daemon.port
         #expect(try await daemon.dig("long.shop.test", "TXT", "+tcp", "+short").contains("xxx"))
         let before = try resident(daemon)
-        // 100,000 queries for 4 kB each: 400 MB that nobody takes.
+        // 100,000 queries for 4 kB each: 400 MB that nobody reads.
         let queries = (0..<100_000).flatMap { framed(Wire.query("long.shop.test.", type: 16, id: UInt16($0 & 0xFFFF))) }
         let clients = try (0..<20).map { _ in try StreamClient(port: port, receiveBuffer: 4096) }
         for client in clients { client.limitSendBuffer(4096) }
@@ -57,7 +57,7 @@ struct StreamClientTests {
         for bytes in taken { #expect(bytes > 0 && bytes < queries.count) }
         let grown = try resident(daemon) - before
         #expect(grown < 20 * 300_000 + (2 << 20), "\(grown) bytes more")
-        // The others don't notice.
+        // Other clients don't notice.
         try await eventually("only these are open") { try connections(daemon) == 20 }
         #expect(try await daemon.dig("www.shop.test", "+tcp", "+short") == "198.51.100.7\n")
         let beside = try folder.write("tcp.idle-timeout: 1s\n", to: "new")
@@ -67,13 +67,13 @@ struct StreamClientTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("that take a zone slowly get all of it, piece by piece")
+    @Test("that read a zone slowly get all of it, piece by piece")
     func slowTransfer() async throws {
         let count = 30_000
         let text = (0..<count).map { "t\($0) TXT \"\(String(repeating: "y", count: 250))\"\n" }.joined()
         try folder.write(ZoneText.shop + text, to: "zones/shop.zone")
         let daemon = try await daemon("tcp.idle-timeout: 5m\n")
-        // What is asked for the first time is there.
+        // Whatever is allocated on first use is allocated.
         #expect(try await daemon.dig("t7.shop.test", "TXT", "+tcp", "+short").contains("yyy"))
         let before = try resident(daemon)
         let client = try StreamClient(port: daemon.port, receiveBuffer: 4096)
@@ -85,18 +85,18 @@ struct StreamClientTests {
         let records = try await blocking {
             var records = 0
             while let message = try client.receiveNow() {
-                // Behind the transfer comes the answer to the other query.
+                // The other query's answer follows the transfer.
                 if Wire.id(message) == 2 { return records }
                 records += Wire.answers(message)
             }
             return 0
         }
-        // The first message was read before; it has a part of them.
+        // The first message was read before; it has some of the records.
         #expect(records > count * 9 / 10 && records <= count + 5)
         #expect(try await daemon.stop() == 0)
     }
 
-    /// Where a client leaves.
+    /// The stage at which a client leaves.
     private enum Stage: CaseIterable {
         case connected, half, length, partOfMessage, asked, answered, shut, waiting, pipelined, nonsense
     }
@@ -134,7 +134,7 @@ struct StreamClientTests {
                 }
             }
         }
-        // Long before the time of idle ones is over, all eight places are free.
+        // Long before the idle timeout, all eight places are free.
         try await eventually("they are served") {
             let clients = try (0..<8).map { _ in try StreamClient(port: port) }
             return try clients.allSatisfy { client in
@@ -146,14 +146,14 @@ struct StreamClientTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("that leave before upstream has answered don't leave the answer to the next one")
+    @Test("that leave before upstream answers don't leave the answer to the next client")
     func staleAnswer() async throws {
         let held = Mutex<[ScriptedServer.Release]>([])
         let hold: ScriptedServer.Script = { query, _ in
             .hold(Reply.addresses(query)) { release in held.withLock { $0.append(release) } }
         }
         let upstream = try ScriptedServer(hold)
-        // One thread, so that the next connection comes to the place of the last one.
+        // One thread, so that the next connection reuses the slot of the last one.
         let daemon = try await daemon("workers: 1\nupstream.timeout: 60s\ntcp.idle-timeout: 5m\n", upstream: upstream)
         for round in 0..<5 as Range<UInt16> {
             upstream.become(hold)
@@ -171,7 +171,7 @@ struct StreamClientTests {
             #expect(try await next.receive().map(Wire.id) == 1)
             upstream.become { query, _ in .send(Reply.addresses(query)) }
             for release in held.withLock({ $0 }) { release.send() }
-            // Once they are in the cache, they have been answered.
+            // Once they are cached, the parked queries have been answered.
             for id in 0..<10 {
                 #expect(try await daemon.dig("n\(round)-\(id).example.net", "+short") == "192.0.2.1\n")
             }
@@ -183,7 +183,7 @@ struct StreamClientTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("that are slow to take their answers get those that there are when the daemon ends")
+    @Test("that read slowly get the available answers when the daemon ends")
     func slowAtEnd() async throws {
         let daemon = try await daemon("tcp.idle-timeout: 5m\n")
         let client = try StreamClient(port: daemon.port, receiveBuffer: 4096)
@@ -201,7 +201,7 @@ struct StreamClientTests {
             }
             return answers
         }
-        // More than the two systems' buffers hold.
+        // More than both systems' buffers hold.
         #expect(answers > 10)
         #expect(try await daemon.program.exitCode() == 0)
     }

@@ -3,7 +3,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// TCP connections are bounded in number, in time and in what they may keep waiting (RFC 7766 6.2).
+/// Limits on TCP connections: their number, idle time, and waiting queries (RFC 7766 6.2).
 @Suite("TCP connections")
 struct StreamLimitTests {
     private let folder: TemporaryFolder
@@ -20,13 +20,13 @@ struct StreamLimitTests {
                 + (upstream.map { ["--upstream", "127.0.0.1:\($0.port)"] } ?? ["--no-upstream"]))
     }
 
-    /// Whether a connection is served; nil when it was closed.
+    /// Whether a connection is served; nil if it was closed.
     private func ask(_ client: StreamClient, id: UInt16 = 1) async throws -> Bool? {
         guard (try? client.send(Wire.query("www.shop.test.", id: id))) != nil else { return nil }
         return try await client.receive().map { Wire.answers($0) == 1 && Wire.id($0) == id }
     }
 
-    @Test("beyond the limit are closed at once, without harm to the others, and welcome again when one has left")
+    @Test("beyond the limit are closed at once without harm to others, and accepted again when one has left")
     func maximum() async throws {
         // However slow the test is, no connection is closed for being idle.
         let daemon = try await daemon("  max-connections: 3\n  idle-timeout: 5m\n")
@@ -41,17 +41,17 @@ struct StreamLimitTests {
             guard (try? client.send(Wire.query("www.shop.test.", id: 3))) != nil else { return false }
             return try client.receiveNow() != nil
         }
-        // UDP does not count.
+        // UDP is not limited.
         #expect(try await daemon.dig("www.shop.test", "+short") == "198.51.100.7\n")
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("are closed when idle for so long; a query starts the time anew, a byte of one does not")
+    @Test("are closed when idle; a query restarts the time, a part of one does not")
     func idle() async throws {
         let daemon = try await daemon("  idle-timeout: 500ms\n")
         let port = daemon.port
-        /// Does `work` until the connection is closed, or for so long; returns how long after the last query that is. Each
-        /// is noted before it leaves, so that no delay of ours can shorten what the daemon waits after it.
+        /// Repeats `work` until the connection is closed, or until `limit`; returns the time since the last query. Each
+        /// query is noted before it is sent, so that a delay of ours can't make the daemon's wait seem shorter.
         @Sendable func idle(
             atMost limit: Duration = .seconds(longestWait), _ work: @escaping @Sendable (StreamClient) -> Bool
         ) async throws -> Duration {
@@ -73,7 +73,7 @@ struct StreamLimitTests {
             usleep(20_000)
             return (try? client.send(Wire.query("www.shop.test.", id: 1))) != nil && (try? client.receiveNow()) != nil
         }
-        // One message that never ends: with its bytes it is not closed, or before they are all here.
+        // One endless message: the connection is closed in spite of its bytes.
         let start = ContinuousClock.now
         let sent = Atomic(0)
         async let dripping = idle { client in
@@ -86,7 +86,7 @@ struct StreamLimitTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("say how long they stay open to a client that asks (RFC 7828)")
+    @Test("tell clients that ask how long they stay open (RFC 7828)")
     func keepalive() async throws {
         let daemon = try await daemon("  idle-timeout: 7500ms\n")
         let answer = try await daemon.dig("www.shop.test", "+tcp", "+keepalive")
@@ -95,7 +95,7 @@ struct StreamLimitTests {
         #expect(try await !daemon.dig("www.shop.test", "+notcp", "+keepalive").uppercased().contains("KEEPALIVE:"))
     }
 
-    @Test("carry pipelined queries, whose answers come as they are found")
+    @Test("carry pipelined queries, each answered as soon as possible")
     func pipelined() async throws {
         let (releases, held) = AsyncStream.makeStream(of: ScriptedServer.Release.self)
         let upstream = try ScriptedServer { query, _ in .hold(Reply.addresses(query)) { held.yield($0) } }
@@ -129,7 +129,7 @@ struct StreamLimitTests {
         #expect(seen == Set(ids))
     }
 
-    @Test("whose client has sent all it will, and reads slowly, carry every answer before they close")
+    @Test("half-closed by a client that reads slowly, deliver every answer before they close")
     func halfClosed() async throws {
         let long = (0..<20).map { "long TXT \"\($0)\(String(repeating: "x", count: 200))\"\n" }.joined()
         try folder.write(ZoneText.shop + long, to: "zones/shop.zone")
@@ -140,7 +140,7 @@ struct StreamLimitTests {
             let query = Wire.query("long.shop.test.", type: 16, id: UInt16(id))
             return [0, UInt8(query.count)] + query
         }
-        // Both sides may fill up: the answers are read meanwhile.
+        // Both directions may fill up, so answers are read meanwhile.
         async let sent: Void = blocking {
             try client.sendRaw(queries)
             client.endSending()
@@ -158,7 +158,7 @@ struct StreamLimitTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("that send a query and then no DNS get the answer before they are closed")
+    @Test("that send a query and then garbage get the answer before they are closed")
     func nonsenseBehindQuery() async throws {
         let daemon = try await daemon("  idle-timeout: 5m\n")
         let client = try StreamClient(port: daemon.port)
@@ -169,7 +169,7 @@ struct StreamLimitTests {
         #expect(try await client.receive() == nil)
     }
 
-    @Test("wait, at no cost, while the system has no descriptor for them")
+    @Test("wait, using no CPU, while the system has no descriptor for them")
     func noDescriptors() async throws {
         let daemon = try await daemon("  idle-timeout: 5m\n")
         let process = daemon.program.identifier
@@ -180,7 +180,7 @@ struct StreamLimitTests {
             let fields = try String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8).split(separator: " ")
             return (Int(fields[13]) ?? 0) + (Int(fields[14]) ?? 0)
         }
-        // So that whatever is opened with the first query is.
+        // So that everything opened by the first query is open.
         #expect(try await ask(try StreamClient(port: daemon.port)) == true)
         try await eventually("the first has left") { try descriptors() < 64 }
         let limit = try await Command.run(
@@ -197,7 +197,8 @@ struct StreamLimitTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("that send no DNS are closed", arguments: [Array("GET / HTTP/1.1\r\n\r\n".utf8), [0, 3, 1, 2, 3], [0, 0]])
+    @Test(
+        "that don't send DNS are closed", arguments: [Array("GET / HTTP/1.1\r\n\r\n".utf8), [0, 3, 1, 2, 3], [0, 0]])
     func nonsense(_ bytes: [UInt8]) async throws {
         let daemon = try await daemon("  idle-timeout: 1s\n")
         let client = try StreamClient(port: daemon.port)

@@ -18,7 +18,7 @@ struct SystemFilesTests {
         mount --bind $folder/resolv.conf "$(readlink -f /etc/resolv.conf)"
         """
 
-    /// Answers for one zone on port 53 of an address of its own: what a resolv.conf can name.
+    /// A server for one zone on port 53 of its own address, which a resolv.conf can name.
     private func server(_ answer: String) async throws -> DaemonProcess {
         try folder.write(
             ZoneText.shop.replacing("shop.test", with: "example.net").replacing("198.51.100.7", with: answer),
@@ -34,7 +34,7 @@ struct SystemFilesTests {
             network: network)
     }
 
-    @Test("a resolv.conf that names only our own address: we say so, and never ask ourselves")
+    @Test("if resolv.conf lists only our own address, that is reported, and we never ask ourselves")
     func onlyUs() async throws {
         try folder.write("nameserver \(address)\n", to: "resolv.conf")
         let daemon = try await daemon()
@@ -44,12 +44,12 @@ struct SystemFilesTests {
         let answer = try await daemon.dig("www.example.net")
         #expect(answer.contains("status: REFUSED") && answer.contains("EDE: 20"), "\(answer)")
         #expect(try await daemon.dig("www.shop.test", "+short") == "198.51.100.7\n")
-        // Whoever asks himself has more than these two lines.
+        // If the daemon asked itself there would be more than these two lines.
         #expect(try await daemon.stop() == 0)
         #expect(daemon.output.all.filter { $0.hasPrefix("{") }.count == 2)
     }
 
-    @Test("the servers of resolv.conf are asked, but for our own address")
+    @Test("the servers in resolv.conf are asked, except our own address")
     func system() async throws {
         let server = try await server("192.0.2.10")
         try folder.write(
@@ -61,7 +61,7 @@ struct SystemFilesTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("where resolv.conf only names systemd-resolved's stub, the servers behind it are asked")
+    @Test("if resolv.conf lists only systemd-resolved's stub, the servers behind it are asked")
     func resolved() async throws {
         let server = try await server("192.0.2.11")
         try folder.write("nameserver 127.0.0.53\noptions edns0 trust-ad\n", to: "resolv.conf")
@@ -77,7 +77,7 @@ struct SystemFilesTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("listening everywhere, an address of this machine's in resolv.conf is our own too")
+    @Test("listening on a wildcard address, any address of this machine in resolv.conf counts as our own")
     func everywhere() async throws {
         try folder.write("nameserver 10.99.98.97\n", to: "resolv.conf")
         let daemon = try await Namespace.daemon(
@@ -123,7 +123,7 @@ struct SystemFilesTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("a system that lets no more files be watched does not keep us from serving: SIGHUP reloads")
+    @Test("if the system can't watch more files, the daemon still serves, and SIGHUP reloads")
     func unwatched() async throws {
         try folder.write("127.0.0.31 over.test\n", to: "hosts")
         let daemon = try await DaemonProcess(
@@ -141,7 +141,7 @@ struct SystemFilesTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("a hosts file that is mounted by itself, as containers have it, is followed when it is edited outside")
+    @Test("a hosts file that is a mount point, as in containers, is reloaded when edited outside")
     func mounted() async throws {
         try folder.write("127.0.0.31 over.test\n", to: "outside/hosts")
         try folder.write("", to: "inside/hosts")

@@ -3,7 +3,7 @@ import Platform
 import TestSupport
 import Testing
 
-/// The whole flow, against nginx, with names from a hosts file or a zone of the test's own.
+/// The whole flow against nginx, with names from the test's own hosts file or zone.
 @Suite("trace walks the flow and shows it")
 struct TraceTests {
     private let folder: TemporaryFolder
@@ -27,7 +27,7 @@ struct TraceTests {
         """
     }
 
-    /// Runs it with the test's authority and, as sources, the hosts file and the zones of the folder.
+    /// Runs it with the test's authority, and the hosts file and zones in the folder as sources.
     private func trace(_ url: String, _ more: String...) async throws -> Command.Result {
         let patience = more.contains("--timeout") ? [] : ["--timeout", "\(longestWait)"]
         return try await Command.run(["trace", url, "--ca", "ca.pem"] + patience + more + local, in: folder.path)
@@ -40,7 +40,7 @@ struct TraceTests {
         try FileManager.default.createDirectory(atPath: folder.file("zones"), withIntermediateDirectories: true)
     }
 
-    /// The words of a line behind the time.
+    /// The text of each line after the time.
     private func steps(_ result: Command.Result) -> [String] {
         result.output.split(separator: "\n").map { line in
             line.drop { $0 == " " }.drop { $0 != " " }.split(separator: " ").joined(separator: " ")
@@ -49,7 +49,7 @@ struct TraceTests {
 
     // MARK: To a page
 
-    @Test("a redirect to https with HTTP/2, step by step, and the downgrade that is possible")
+    @Test("a redirect to https with HTTP/2, step by step, and the possible downgrade")
     func redirect() async throws {
         try await certificates.issue("acme", for: "acme.test")
         let server = try await WebServer(
@@ -86,7 +86,7 @@ struct TraceTests {
         #expect(result.code == 0 && result.errors.isEmpty, "\(result.errors)")
     }
 
-    @Test("an HTTPS record leaves out the plain request")
+    @Test("an HTTPS record avoids the plain request")
     func httpsRecord() async throws {
         try await certificates.issue("acme", for: "acme.test")
         let server = try await WebServer(WebServer.encrypted(http2: false), folder: folder)
@@ -114,7 +114,7 @@ struct TraceTests {
         #expect(result.output.contains("200 HTTP/2, 5 bytes"))
     }
 
-    @Test("no redirect: the page comes in plain")
+    @Test("without a redirect, the page is unencrypted")
     func noRedirect() async throws {
         let server = try await WebServer(
             "server { listen ADDRESS:8080; return 200 plain; }", folder: folder)
@@ -145,7 +145,7 @@ struct TraceTests {
     // MARK: Certificates
 
     @Test(
-        "a certificate that does not verify is told, and the flow goes on",
+        "a certificate that does not verify is reported, and the flow continues",
         arguments: ["expired", "future", "wrong", "self", "stranger"])
     func certificate(_ kind: String) async throws {
         let reason: String
@@ -180,7 +180,7 @@ struct TraceTests {
 
     // MARK: Ends without a page
 
-    @Test("nothing listens: refused is a step, and the exit code is 1")
+    @Test("nothing listens: the refusal is a step, and the exit code is 1")
     func refused() async throws {
         let address = ownLoopbackAddress()
         try override(address)
@@ -190,7 +190,7 @@ struct TraceTests {
         #expect(result.code == 1 && result.errors.isEmpty)
     }
 
-    @Test("a redirect loop is told")
+    @Test("a redirect loop is reported")
     func loop() async throws {
         let server = try await WebServer(
             "server { listen ADDRESS:8080; location / { return 302 /b; } location /b { return 302 /a; } }",
@@ -202,7 +202,7 @@ struct TraceTests {
         #expect(result.code == 1)
     }
 
-    @Test("redirects without end are cut")
+    @Test("endless redirects are cut off")
     func endless() async throws {
         let server = try await WebServer(
             "server { listen ADDRESS:8080; return 302 ${request_uri}x; }", folder: folder)
@@ -212,7 +212,7 @@ struct TraceTests {
         #expect(result.code == 1)
     }
 
-    @Test("a server that is silent, in plain and in the handshake", arguments: ["http", "https"])
+    @Test("a silent server, without TLS and in the handshake", arguments: ["http", "https"])
     func silent(_ scheme: String) async throws {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(listener) }
@@ -225,7 +225,7 @@ struct TraceTests {
         #expect(result.code == 1)
     }
 
-    @Test("plain HTTP where TLS is expected, and the other way round")
+    @Test("plain HTTP where TLS is expected, and vice versa")
     func mixedUp() async throws {
         try await certificates.issue("acme", for: "acme.test")
         let server = try await WebServer(
@@ -238,7 +238,7 @@ struct TraceTests {
         #expect(other.output.contains("400 Bad Request"), "\(other.output)")
     }
 
-    @Test("a name that is not there")
+    @Test("a name that does not exist")
     func noName() async throws {
         try folder.write("", to: "hosts")
         try folder.write(zone("127.0.0.1"), to: "zones/acme.test.zone")
@@ -261,7 +261,7 @@ struct TraceTests {
 
     // MARK: Forms and sources
 
-    @Test("a running daemon answers the lookups; as JSON and as a diagram")
+    @Test("a running daemon answers the lookups; output as JSON and as a diagram")
     func daemon() async throws {
         try await certificates.issue("acme", for: "acme.test")
         let server = try await WebServer(
@@ -283,7 +283,7 @@ struct TraceTests {
         let certificate = try #require(steps.first { $0["event"] as? String == "certificate" })
         #expect(certificate["verifies"] as? Bool == true)
         #expect(steps.last?["status"] as? Int == 200)
-        // The daemon has seen what a browser asks.
+        // The daemon has received a browser's queries.
         for (name, type) in [("_8080._https.acme.test.", "HTTPS"), ("acme.test.", "AAAA"), ("acme.test.", "A")] {
             _ = try await daemon.lookup(name, type)
         }
@@ -293,7 +293,7 @@ struct TraceTests {
         #expect(diagram.code == 0)
     }
 
-    @Test("what the sources leave to upstream is asked there, and named")
+    @Test("upstream is asked for what the sources leave to it, and named")
     func upstream() async throws {
         let server = try await WebServer("server { listen ADDRESS:8080; return 200 plain; }", folder: folder)
         let octets = server.address.split(separator: ".").compactMap { UInt8($0) }
@@ -313,7 +313,7 @@ struct TraceTests {
     // MARK: Usage
 
     @Test(
-        "what can't be walked is wrong usage",
+        "an unsuitable URL is wrong usage",
         arguments: [
             ["trace"], ["trace", "ftp://acme.test/"], ["trace", "http://a..b/"],
             ["trace", "acme.test", "--format", "xml"],
@@ -326,7 +326,7 @@ struct TraceTests {
         #expect(result.errors.hasPrefix("Error: "))
     }
 
-    @Test("a file without certificates is told before anything is asked")
+    @Test("a file without certificates is reported before anything is asked")
     func badAuthorities() async throws {
         try folder.write("nothing\n", to: "empty.pem")
         let result = try await Command.run(["trace", "http://acme.test/", "--ca", folder.file("empty.pem")])

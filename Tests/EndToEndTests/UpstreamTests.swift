@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Servers of others' make behind the daemon.
+/// Real DNS servers behind the daemon.
 @Suite("A real upstream server")
 struct UpstreamTests {
     private static let zone = """
@@ -21,7 +21,7 @@ struct UpstreamTests {
         large TXT \((0..<20).map { "\"\($0)\(String(repeating: "x", count: 200))\"" }.joined(separator: " "))
 
         """
-    /// What the rest of the world sees.
+    /// The zone as the rest of the world sees it.
     private static let elsewhere = """
         $ORIGIN acme.org.
         $TTL 300
@@ -57,7 +57,7 @@ struct UpstreamTests {
         return (daemon, [nsd, unbound, folder])
     }
 
-    @Test("answers, aliases and absences come through Unbound as its own server has them; then from the cache")
+    @Test("answers, aliases and absence come through Unbound as its server has them; then from the cache")
     func answers() async throws {
         let (daemon, parts) = try await world()
         defer { withExtendedLifetime(parts) {} }
@@ -82,7 +82,7 @@ struct UpstreamTests {
         #expect(try await daemon.stop() == 0)
     }
 
-    @Test("aliases from upstream that lead to an override or a zone are answered by it, and the other way round")
+    @Test("aliases may lead from upstream to overrides and zones, and from these to upstream")
     func chains() async throws {
         let (daemon, parts) = try await world()
         defer { withExtendedLifetime(parts) {} }
@@ -110,7 +110,7 @@ struct UpstreamTests {
         let first = last
         while last > first - 2 {
             let now = try #require(try await ttl())
-            // Never younger again, and not older than it can be.
+            // The TTL never grows, and shrinks no faster than time passes.
             #expect(now <= last && .seconds(first - now - 1) <= ContinuousClock.now - start)
             last = now
         }
@@ -118,7 +118,7 @@ struct UpstreamTests {
         #expect(sources.filter { $0.contains("\"source\":\"upstream\"") }.count == 1)
     }
 
-    @Test("a large answer is cut for UDP, and whole over TCP and with room enough")
+    @Test("a large answer is truncated over UDP, and complete over TCP or if it fits")
     func large() async throws {
         let (daemon, parts) = try await world()
         defer { withExtendedLifetime(parts) {} }
@@ -129,7 +129,7 @@ struct UpstreamTests {
         #expect(try await daemon.dig("large.example.net", "TXT", "+tcp", "+short").contains("\"19xxxx"))
     }
 
-    @Test("a domain with a server of its own is asked there; others are not")
+    @Test("a domain with its own server is asked there; others are not")
     func routes() async throws {
         let nsd = try await NSDServer([("example.net", Self.zone)])
         let other = try ScriptedServer { query, _ in .send(Reply.addresses(query, [[10, 9, 8, 7]])) }

@@ -1,20 +1,20 @@
 import Foundation
 import TestSupport
 
-/// A web server of others' make: nginx, with the `server` blocks given, on a loopback address of its own.
+/// nginx as a real web server, with the given `server` blocks, on its own loopback address.
 struct WebServer {
-    /// An address that no other test has; every port of it is free.
+    /// An address that no other test uses; all of its ports are free.
     let address: String
     private let folder: TemporaryFolder
     private let program: ProgramProcess
 
-    /// Ports that need no rights.
+    /// Unprivileged ports.
     static let plain = 8080
     static let secure = 8443
 
     /// - Parameters:
-    ///   - address: where it listens; `ADDRESS` in the blocks stands for it.
-    ///   - folder: holds the certificates that the blocks name; `FOLDER` stands for it.
+    ///   - address: where it listens; replaces `ADDRESS` in the blocks.
+    ///   - folder: holds the certificates that the blocks name; replaces `FOLDER`.
     init(_ blocks: String, address: String = ownLoopbackAddress(), folder: TemporaryFolder) async throws {
         self.address = address
         self.folder = folder
@@ -38,7 +38,7 @@ struct WebServer {
             .replacing("ADDRESS", with: address).replacing("FOLDER", with: folder.path)
         let file = try folder.write(configuration, to: "nginx.conf")
         program = try ProgramProcess("/usr/sbin/nginx", ["-c", file, "-e", "stderr"])
-        // It listens before it says so.
+        // It logs this after it has begun to listen.
         _ = try await program.errors.first(containing: "using the \"epoll\" event method")
     }
 
@@ -47,7 +47,7 @@ struct WebServer {
         "server { listen ADDRESS:\(port); return 301 \(location); }\n"
     }
 
-    /// A block that answers by TLS with the certificate `name`, by HTTP/2 where that is chosen.
+    /// A block that answers over TLS with the certificate `name`, and over HTTP/2 if negotiated.
     static func encrypted(
         _ name: String = "acme", port: Int = secure, http2: Bool = true, more: String = "return 200 \"hello\";"
     ) -> String {
@@ -69,7 +69,7 @@ struct WebServer {
 struct TestCertificates {
     let folder: TemporaryFolder
 
-    /// Makes `ca.pem`, an authority of the test's own.
+    /// Makes `ca.pem`, an authority for this test.
     init(in folder: TemporaryFolder) async throws {
         self.folder = folder
         try await openssl([
@@ -80,7 +80,7 @@ struct TestCertificates {
 
     /// Makes `NAME.pem` and `NAME.key`, signed by the authority.
     ///
-    /// - Parameter dates: from and to, `YYYYMMDDHHMMSSZ`; nil: from now on for 30 days.
+    /// - Parameter dates: from and to, `YYYYMMDDHHMMSSZ`; nil: valid for 30 days from now.
     func issue(_ name: String, for hosts: String..., dates: (from: String, to: String)? = nil) async throws {
         try await openssl([
             "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "\(name).key",
@@ -111,7 +111,7 @@ struct TestCertificates {
             ] + validity)
     }
 
-    /// Makes `NAME.pem` and `NAME.key`, signed by itself.
+    /// Makes a self-signed `NAME.pem` and `NAME.key`.
     func selfSign(_ name: String, for host: String) async throws {
         try await openssl([
             "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",

@@ -1,9 +1,9 @@
 import Foundation
 import TestSupport
 
-/// Messages by hand, for what no client does.
+/// Hand-made messages, for what no client sends.
 enum Wire {
-    /// A query with RD, of class IN and without EDNS.
+    /// A query with RD, in class IN, without EDNS.
     static func query(_ name: String, type: UInt8 = 1, id: UInt16) -> [UInt8] {
         var bytes: [UInt8] = [UInt8(id >> 8), UInt8(id & 0xFF), 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]
         for label in name.split(separator: ".") { bytes += [UInt8(label.utf8.count)] + Array(label.utf8) }
@@ -19,9 +19,9 @@ enum Wire {
 final class StreamClient: @unchecked Sendable {
     private let descriptor: Int32
 
-    /// `receiveBuffer`: bytes that the system keeps until they are read; nil: as many as it likes. `source`: the last
-    /// number of its own address, 127.0.0.N: who opens thousands leaves the ports of 127.0.0.1 to those who look for a
-    /// free one.
+    /// `receiveBuffer`: the kernel's receive buffer in bytes; nil: the default. `source`: the last byte of the client's
+    /// address 127.0.0.N. Tests that open thousands of connections use another one, to leave the ports of 127.0.0.1 to
+    /// those that need a free one.
     init(port: UInt16, receiveBuffer: Int32? = nil, source: UInt8 = 1) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         if var receiveBuffer {
@@ -29,14 +29,14 @@ final class StreamClient: @unchecked Sendable {
         }
         if source != 1 { try loopback(0, source) { Foundation.bind(descriptor, $0, $1) == 0 } }
         try loopback(port) { Foundation.connect(descriptor, $0, $1) == 0 }
-        // Nothing takes so long; a test that waits longer has failed.
+        // Nothing takes this long; a test that waits longer has failed.
         var limit = timeval(tv_sec: longestWait, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
     }
 
     deinit { close(descriptor) }
 
-    /// Sends messages in one piece, each behind its length.
+    /// Sends messages in one piece, each with its length prefix.
     func send(_ messages: [UInt8]...) throws {
         try sendRaw(messages.flatMap { [UInt8($0.count >> 8), UInt8($0.count & 0xFF)] + $0 })
     }
@@ -47,7 +47,7 @@ final class StreamClient: @unchecked Sendable {
         }
     }
 
-    /// Sends for as long as the bytes are taken within so many milliseconds; returns how many were.
+    /// Sends while bytes are accepted within `patience` milliseconds; returns their number.
     func sendWhileTaken(_ bytes: [UInt8], within patience: Int32) -> Int {
         var done = 0
         while done < bytes.count {
@@ -64,13 +64,13 @@ final class StreamClient: @unchecked Sendable {
         return done
     }
 
-    /// From now on the system keeps no more than so many bytes (twice, by Linux) that are on their way.
+    /// Limits the kernel's send buffer (Linux doubles the value).
     func limitSendBuffer(_ bytes: Int32) {
         var bytes = bytes
         setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &bytes, socklen_t(MemoryLayout<Int32>.size))
     }
 
-    /// From now on closing it tells the other side that something is wrong (RST).
+    /// Makes closing the connection send a reset (RST).
     func resetOnClose() {
         var option = linger(l_onoff: 1, l_linger: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
@@ -78,12 +78,12 @@ final class StreamClient: @unchecked Sendable {
 
     func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
-    /// The next message; nil when the other side has closed.
+    /// The next message; nil if the server has closed.
     func receive() async throws -> [UInt8]? {
         try await blocking { [self] in try receiveNow() }
     }
 
-    /// The same, on a thread that may block.
+    /// The same, blocking the thread.
     func receiveNow() throws -> [UInt8]? {
         guard let head = try read(2) else { return nil }
         return try read(Int(head[0]) << 8 | Int(head[1]))
@@ -102,11 +102,11 @@ final class StreamClient: @unchecked Sendable {
     }
 }
 
-/// A UDP socket that is connected to a daemon on 127.0.0.1, or on another loopback address.
+/// A UDP socket connected to a daemon on 127.0.0.1 or another loopback address.
 final class DatagramClient: @unchecked Sendable {
     private let descriptor: Int32
 
-    /// `wait`: how long `receive` waits, in seconds. `host`: the last number of the daemon's address, 127.0.0.N.
+    /// `wait`: how long `receive` waits, in seconds. `host`: the last byte of the daemon's address 127.0.0.N.
     init(port: UInt16, wait: Int = longestWait, host: UInt8 = 1) throws {
         descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         try loopback(port, host) { Foundation.connect(descriptor, $0, $1) == 0 }
@@ -117,17 +117,17 @@ final class DatagramClient: @unchecked Sendable {
 
     deinit { close(descriptor) }
 
-    /// Whether it left: a port that nobody has any more is noticed here.
+    /// Whether it was sent: a closed port is noticed here.
     @discardableResult
     func send(_ message: [UInt8]) -> Bool { Foundation.send(descriptor, message, message.count, 0) == message.count }
 
-    /// The next message; nil when none comes, or nobody has the port any more.
+    /// The next message; nil if none comes, or the port is closed.
     func receive() async throws -> [UInt8]? { try await blocking { [self] in receiveNow() } }
 
-    /// The same, on a thread that may block.
+    /// The same, blocking the thread.
     func receiveNow() -> [UInt8]? { read(0) }
 
-    /// The next of the messages that are here; nil when there is none.
+    /// The next message that has already arrived; nil if there is none.
     func takeNow() -> [UInt8]? { read(Int32(MSG_DONTWAIT)) }
 
     private func read(_ flags: Int32) -> [UInt8]? {

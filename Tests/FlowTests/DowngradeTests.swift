@@ -24,7 +24,7 @@ struct DowngradeTests {
         return sample
     }
 
-    @Test("a plain first request can be held back from its redirect")
+    @Test("the redirect of a plain first request can be suppressed")
     func redirect() throws {
         var sample = try sample()
         try sample.plain(SampleFlow.redirect("https://acme.org/"))
@@ -32,7 +32,7 @@ struct DowngradeTests {
         check(sample, .possible, "hold back the redirect", "acme.org. HTTPS 1 . alpn=h2", "sends no HSTS")
     }
 
-    @Test("HSTS covers later visits, not the first")
+    @Test("HSTS protects later visits, not the first")
     func strictTransport() throws {
         var sample = try sample()
         try sample.plain(SampleFlow.redirect("https://acme.org/"))
@@ -40,7 +40,7 @@ struct DowngradeTests {
         check(sample, .possible, "hold back the redirect", without: "sends no HSTS")
     }
 
-    @Test("no redirect: the page itself is open")
+    @Test("without a redirect, the page itself is unprotected")
     func noRedirect() throws {
         var sample = try sample()
         try sample.plain(SampleFlow.page(version: "HTTP/1.1"))
@@ -59,7 +59,7 @@ struct DowngradeTests {
         check(first, .possible, "plain")
     }
 
-    @Test("an HTTPS record leaves no plain request")
+    @Test("with an HTTPS record there is no plain request")
     func record() throws {
         var sample = try sample(record: true)
         sample.add(.browser, .browser, .upgrade(try FlowURL("https://acme.org/"), .httpsRecord))
@@ -67,7 +67,7 @@ struct DowngradeTests {
         check(sample, .no, "straight to https://acme.org/", "sends no HSTS", without: "HTTPS 1 . alpn=h2")
     }
 
-    @Test("https from the start tells what http would be")
+    @Test("a flow that starts with https says what http would do")
     func encrypted() throws {
         var sample = try sample("https://acme.org/")
         try sample.encrypted(SampleFlow.page())
@@ -78,7 +78,7 @@ struct DowngradeTests {
         #expect(DowngradeVerdict(strict.flow).mends.isEmpty)
     }
 
-    @Test("HSTS over a connection that does not verify counts for nothing")
+    @Test("HSTS over a connection that does not verify is ignored")
     func badCertificate() throws {
         var sample = try sample("https://acme.org/")
         try sample.encrypted(SampleFlow.page("max-age=31536000"), problems: ["it expired"])

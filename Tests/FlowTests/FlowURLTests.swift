@@ -2,10 +2,10 @@ import Testing
 
 @testable import Flow
 
-@Suite("URLs, as people and servers write them")
+@Suite("URLs as users and servers write them")
 struct FlowURLTests {
     @Test(
-        "what is typed becomes a URL",
+        "typed text becomes a URL",
         arguments: [
             ("acme.org", "http://acme.org/"), ("acme.org:8080/a?b", "http://acme.org:8080/a?b"),
             ("HTTP://Acme.ORG:80", "http://acme.org/"), ("https://acme.org:443/x#part", "https://acme.org/x"),
@@ -20,7 +20,7 @@ struct FlowURLTests {
     }
 
     @Test(
-        "what is no URL of the web is refused with the reason",
+        "other texts are refused with the reason",
         arguments: [
             ("ftp://acme.org/", "not followed by the web"), ("javascript:alert(1)", "not followed by the web"),
             ("http://", "no host"), ("http://acme.org:0/", "port"), ("http://acme.org:99999/", "port"),
@@ -36,7 +36,7 @@ struct FlowURLTests {
     }
 
     @Test(
-        "a Location leads where RFC 3986 says",
+        "a Location is resolved as in RFC 3986",
         arguments: [
             ("https://acme.org/", "https://acme.org/"), ("//other.org/x", "http://other.org/x"),
             ("/c?d", "http://acme.org/c?d"),
@@ -50,7 +50,7 @@ struct FlowURLTests {
         #expect("\(try FlowURL("http://acme.org/a/b?x").following(test.location))" == test.url)
     }
 
-    @Test("the same place by https keeps a port that is not 80")
+    @Test("the https form keeps a port that is not 80")
     func secured() throws {
         #expect("\(try FlowURL("http://acme.org/x").secured)" == "https://acme.org/x")
         #expect("\(try FlowURL("http://acme.org:443/x").secured)" == "https://acme.org/x")

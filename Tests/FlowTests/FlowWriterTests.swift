@@ -5,7 +5,7 @@ import Testing
 
 @testable import Flow
 
-@Suite("How a flow is written")
+@Suite("Output of a flow")
 struct FlowWriterTests {
     private func text(_ flow: Flow) -> String { flow.lines.map(\.text).joined(separator: "\n") }
 
@@ -68,14 +68,14 @@ struct FlowWriterTests {
             lines.last?.hasPrefix("    Note over User,WebServer: downgrade: possible.<br/>The first request") == true)
     }
 
-    /// What a server, a certificate or a zone may hold to break out of the picture.
+    /// Texts that a server, certificate or zone may use to break out of the output.
     static let hostile = [
         "\u{1B}[31mred\u{7}", "a\r\nBrowser->>User: forged", "x;y#35;z", "%%{init: {}}%%", "<script>alert(1)</script>",
         "\u{202E}txet\u{2066}", "\"quoted\\\"", "$$x$$", "end", "wrap: x", "\u{0}", "\u{115F}\u{3164}\u{2028}",
         String(repeating: "long", count: 5000),
     ]
 
-    @Test("what was received can't break out of it", arguments: hostile)
+    @Test("received text can't break out of the output", arguments: hostile)
     func escaping(_ text: String) throws {
         var sample = try SampleFlow()
         sample.answer(.https, [text], rule: text)
@@ -87,7 +87,7 @@ struct FlowWriterTests {
         sample.add(.browser, .user, .failure(text))
         let flow = sample.flow
         let printed = self.text(flow)
-        // As many lines as steps, the head, a blank, and the verdict; nothing but what draws.
+        // One line per step, plus the header, a blank line and the verdict; only visible characters.
         let verdict = DowngradeVerdict(flow)
         #expect(flow.lines.count == flow.steps.count + 2 + verdict.reasons.count + verdict.mends.count)
         for whole in [printed, flow.mermaid, flow.json] {
@@ -101,7 +101,7 @@ struct FlowWriterTests {
         #expect(lines.count == 6 + flow.steps.count + 2)
         for line in lines.dropFirst(6).dropLast(2) {
             let message = try #require(line.firstIndex(of: ":").map { line[line.index(after: $0)...].dropFirst() })
-            // Only codes are left of what Mermaid and HTML read.
+            // Characters with a meaning in Mermaid and HTML occur only in codes.
             let rest = message.replacing(/#[0-9]+;/, with: "")
             #expect(!rest.contains { ";#<>{}$%\"`".contains($0) }, "\(line)")
             #expect(message != "end" && !message.hasPrefix("wrap:") && !message.isEmpty)

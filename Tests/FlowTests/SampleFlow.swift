@@ -3,7 +3,7 @@ import Platform
 
 @testable import Flow
 
-/// Flows put together step by step, a tenth of a millisecond apart.
+/// Flows built step by step, at intervals of a tenth of a millisecond.
 struct SampleFlow {
     var flow: Flow
 
@@ -68,7 +68,7 @@ struct SampleFlow {
             status: 200, reason: version == "HTTP/2" ? "" : "OK", version: version, strictTransport: strict, length: 27)
     }
 
-    /// From the first lookup to the page, as in the picture.
+    /// From the first lookup to the page, as in the documentation.
     static func whole(strict: String? = nil) throws -> Flow {
         var sample = try SampleFlow()
         sample.answer(.https, [], masked: true, hidden: "zones/acme.org.zone:15")

@@ -3,11 +3,11 @@ import Testing
 
 @testable import Flow
 
-@Suite("What is read from the wire")
+@Suite("Parsing data from the wire")
 struct WireReadingTests {
     // MARK: HTTPS records
 
-    @Test("an HTTPS record's parts are read")
+    @Test("an HTTPS record is parsed")
     func service() throws {
         let alpn: [UInt8] = [0, 1, 0, 6, 2] + Array("h2".utf8) + [2] + Array("h3".utf8)
         let record = try #require(
@@ -18,7 +18,7 @@ struct WireReadingTests {
         #expect(record.reasonAgainst == nil)
     }
 
-    @Test("an alias, and a record that asks for what is not spoken here")
+    @Test("an alias, and a record with requirements unknown here")
     func unfit() throws {
         let alias = try #require(ServiceRecord(rdata: [0, 0] + Name("other.org")!.wire))
         #expect(alias.isAlias && alias.target == Name("other.org"))
@@ -28,7 +28,7 @@ struct WireReadingTests {
         #expect(mandatory.reasonAgainst == "key12345 is mandatory in it and not known")
     }
 
-    @Test("every prefix of a record, and every record with a byte changed, is read or refused")
+    @Test("every prefix of a record, and every record with a changed byte, is parsed or refused")
     func hostileService() {
         let whole: [UInt8] =
             [0, 1] + Name("svc.acme.org")!.wire + [0, 1, 0, 3, 2] + Array("h2".utf8) + [0, 4, 0, 4, 1, 2, 3, 4]
@@ -52,7 +52,7 @@ struct WireReadingTests {
         return [22, 3, 3, 0, UInt8(message.count)] + message
     }()
 
-    @Test("version and cipher suite stand in clear in a ServerHello")
+    @Test("version and cipher suite are read from a ServerHello")
     func serverHello() {
         let hello = ServerHello(version: 0x0304, cipherSuite: 0x1301)
         #expect(ServerHello.read(Self.hello) == .hello(hello))
@@ -63,7 +63,7 @@ struct WireReadingTests {
         #expect(ServerHello.read(Array(spread)) == .hello(hello))
     }
 
-    @Test("a part of it asks for more, an alert is told, and other protocols are seen")
+    @Test("a partial one needs more, an alert is reported, and other protocols are recognized")
     func otherBytes() {
         for count in 0..<Self.hello.count { #expect(ServerHello.read(Array(Self.hello[..<count])) == .needsMore) }
         #expect(ServerHello.read([21, 3, 3, 0, 2, 2, 40]) == .alert(40))
@@ -80,7 +80,7 @@ struct WireReadingTests {
 
     // MARK: HSTS and names
 
-    @Test("HSTS fields are read as RFC 6797 says")
+    @Test("HSTS fields are parsed as in RFC 6797")
     func strictTransport() {
         #expect(StrictTransport("max-age=31536000; includeSubDomains")?.maxAge == 31_536_000)
         #expect(StrictTransport("max-age=31536000; includeSubDomains")?.includesSubdomains == true)
@@ -91,7 +91,7 @@ struct WireReadingTests {
         }
     }
 
-    @Test("a certificate covers its names, and what its wildcard stands for")
+    @Test("a certificate covers its names, and those that match its wildcards")
     func covers() {
         let names = ["acme.org", "*.dev.acme.org", "127.0.0.14", "*"]
         for host in ["acme.org", "ACME.org", "a.dev.acme.org", "127.0.0.14"] {

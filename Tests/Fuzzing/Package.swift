@@ -1,9 +1,9 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// A package of its own, so that the main one neither builds nor resolves any of it. What is fuzzed are links to the main
-// package's sources, built for libFuzzer and AddressSanitizer: without the files that need SwiftNIO, which would take
-// longer to build than all the rest.
+// A separate package, so that the main one neither builds nor resolves it. The fuzzed modules are links to the main
+// package's sources, built for libFuzzer and AddressSanitizer, without the files that need SwiftNIO, which would take
+// longer to build than everything else.
 let settings: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
@@ -57,7 +57,7 @@ let package = Package(
                 "Upstream", .product(name: "Yams", package: "Yams"),
             ],
             exclude: [
-                "Configuration/ConfigurationSources.swift", "Configuration/ConfigurationSummary.swift", "Daemon.swift",
+                "Configuration/LoadedSources.swift", "Configuration/ConfigurationSummary.swift", "Daemon.swift",
                 "DaemonCompanion.swift", "DaemonControl.swift", "DaemonControl+Statistics.swift", "Explanation",
                 "Overrides", "Reload", "Reports", "RunningDaemon.swift", "Services.swift", "State",
                 "SystemManager.swift",

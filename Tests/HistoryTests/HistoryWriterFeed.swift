@@ -3,13 +3,13 @@ import History
 import LookupLog
 import TestSupport
 
-/// A writer with a database of its own, fed as the log thread does it.
+/// A writer with its own database, fed like by the log thread.
 final class HistoryWriterFeed {
     let folder: TemporaryFolder
     let store: HistoryStore
     let writer: HistoryWriter
     let reports = Reports()
-    /// How many lookups it was given by `note`.
+    /// How many lookups `note` got.
     var noted = 0
 
     init(_ limits: HistoryLimits = .ample, folder: TemporaryFolder? = nil) throws {
@@ -20,13 +20,13 @@ final class HistoryWriterFeed {
         writer = try HistoryWriter(store: store, limits: limits) { reports.add($0) }
     }
 
-    /// Waits until so many lookups are in the database.
+    /// Waits until `count` lookups are in the database.
     func wait(for count: Int) throws {
         let writer = writer
         try waitUntil("\(count) lookups in the history") { writer.statistics.written >= count }
     }
 
-    /// Ends it when all is written or lost: by itself it waits two seconds for that, which may be too short on a busy
+    /// Ends the writer once everything is written or lost: its own limit of two seconds may be too short on a busy
     /// machine.
     func finish() throws {
         let (writer, noted) = (writer, noted)
@@ -38,7 +38,7 @@ final class HistoryWriterFeed {
     }
 }
 
-/// What was reported, in order.
+/// The reported messages, in order.
 final class Reports: @unchecked Sendable {
     private let lock = NSLock()
     private var lines: [String] = []
@@ -48,6 +48,6 @@ final class Reports: @unchecked Sendable {
 }
 
 extension HistoryLimits {
-    /// All that a test writes, whenever it is run.
+    /// Limits that no test reaches, whatever the current time.
     static let ample = HistoryLimits(maximumAge: .max, maximumRate: 10_000_000)
 }

@@ -5,10 +5,10 @@ import Lookup
 import LookupLog
 import Platform
 
-/// Lookups of all kinds, the common ones often: what a seed brings back.
+/// Seeded lookups of all kinds, with common ones often.
 struct RandomLookups {
     var random: SplitMix
-    /// Microseconds since 1970 of the next one.
+    /// The next lookup's time, in microseconds since 1970.
     var time: UInt64 = 1_795_453_200_000_000
     let upstreams = ["192.0.2.1:53", "[2001:db8::53]:53", "9.9.9.9:853"]
 
@@ -40,7 +40,7 @@ struct RandomLookups {
     ]
     static let commands = ["dig", "firefox", "Web Content", "curl", "a\"b,c\n", "=cmd", "\u{202E}gpj"]
 
-    /// The next lookup, as it would be written.
+    /// The next lookup, with the fields to be written.
     mutating func next() -> LookupFields {
         time += UInt64(number(0...3000))
         var fields = LookupFields(client: SocketAddress(ip: one(Self.addresses), port: UInt16(number(1...65_535)))!)
@@ -116,7 +116,7 @@ struct RandomLookups {
 
     private func type(_ isSOA: Bool) -> UInt8 { isSOA ? 6 : 2 }
 
-    /// Conditions that find few, many or none.
+    /// Conditions that match few, many or no lookups.
     mutating func filter() -> LookupFilter {
         var filter = LookupFilter()
         func some(_ percent: Int) -> Bool { chance(percent) }
@@ -162,7 +162,7 @@ extension RandomLookups {
         return random.next()
     }
 
-    /// An overridden name asked for HTTPS.
+    /// An HTTPS query for an overridden name.
     static func masked(_ name: String) -> LookupFields {
         let name = Name(name)!
         var fields = LookupFields(client: SocketAddress(ip: "127.0.0.1", port: 54_321)!)
@@ -181,7 +181,7 @@ extension RandomLookups {
     }
 }
 
-/// Random numbers that a printed seed brings back.
+/// A seeded generator; failing tests print the seed.
 struct SplitMix: RandomNumberGenerator {
     var state: UInt64
 
@@ -195,7 +195,7 @@ struct SplitMix: RandomNumberGenerator {
 }
 
 extension HistoryWriterFeed {
-    /// Notes all of `lookups`, numbered from `first` on, and waits for nothing.
+    /// Notes all `lookups`, numbered from `first` on, without waiting.
     func note(_ lookups: some Sequence<LookupFields>, from first: UInt64 = 1) {
         for (index, fields) in lookups.enumerated() {
             let number = first + UInt64(index)

@@ -9,14 +9,14 @@ import Testing
 
 @Suite("Searching the history")
 struct SearchTests {
-    @Test("Any search finds what a look at every lookup finds, in the order and the pages asked for")
+    @Test("Any search finds what checking every lookup finds, in the requested order and pages")
     func anySearch() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = RandomLookups(seed: seed)
         let feed = try HistoryWriterFeed()
         feed.writer.setUpstreams(random.upstreams)
         var lookups: [StoredLookup] = []
-        // Several transactions; four blocks, of which the last is not full.
+        // Several transactions; four blocks, the last one not full.
         for _ in 0..<4 {
             let some = (0..<3500).map { _ in random.next() }
             feed.note(some, from: UInt64(lookups.count + 1))
@@ -27,13 +27,13 @@ struct SearchTests {
             let filter = random.filter()
             let newestFirst = Bool.random(using: &random.random)
             let limit = [1, 7, 100, 5000][round % 4]
-            // From an end, or from anywhere: few pages lead over a block's end then, too.
+            // From an end or from anywhere, so that even a few pages cross the end of a block.
             let start = round % 8 < 4 ? nil : Int64.random(in: 1...Int64(lookups.count), using: &random.random)
             var found: [Int64] = []
             var cursor = start
             var pages = 0
             repeat {
-                // Each page is a search by itself, which looks at every name that there is.
+                // Each page is a search of its own, which checks every name.
                 let page = try feed.store.search(
                     filter, before: newestFirst ? cursor : nil, after: newestFirst ? nil : cursor, limit: limit,
                     newestFirst: newestFirst)
@@ -46,7 +46,7 @@ struct SearchTests {
                 newestFirst
                 ? Array(lookups.prefix(start.map { Int($0) - 1 } ?? .max).reversed())
                 : Array(lookups.dropFirst(Int(start ?? 0)))
-            // No more than was found is looked for, unless that was all.
+            // Compare with as many as were found, unless those were all.
             let wanted = behind.lazy.filter { $0.withRecord(filter.matches) }.map(\.id)
                 .prefix(cursor == nil ? .max : found.count)
             #expect(found == Array(wanted), "seed \(seed): \(filter)")
@@ -54,7 +54,7 @@ struct SearchTests {
         try feed.finish()
     }
 
-    @Test("A lookup read back is the line that was logged, byte for byte", arguments: LookupFormatter.Form.allCases)
+    @Test("A lookup read back gives the line that was logged, byte for byte", arguments: LookupFormatter.Form.allCases)
     func sameLines(_ form: LookupFormatter.Form) throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = RandomLookups(seed: seed)
@@ -62,7 +62,7 @@ struct SearchTests {
         feed.writer.setUpstreams(random.upstreams)
         let all = (0..<3000).map { _ in random.next() }
         feed.note(all)
-        // Servers change while the daemon runs: what was logged before keeps its own.
+        // Servers change while the daemon runs; earlier lookups keep theirs.
         let others = ["198.51.100.1:53"] + random.upstreams.reversed()
         feed.writer.setUpstreams(others)
         feed.note(all, from: 3001)
@@ -108,7 +108,7 @@ struct SearchTests {
     }
 
     @Test("A navigation is what one client asked about a name and its chain within two seconds")
-    func family() throws {
+    func navigation() throws {
         let feed = try HistoryWriterFeed()
         let browser = ClientProcess(pid: 7, command: "firefox")
         feed.note([
@@ -124,13 +124,13 @@ struct SearchTests {
             lookup("www.acme.org.", .a, 13_000, process: browser),  // Long after.
         ])
         try feed.finish()
-        #expect(try feed.store.family(around: 2).lookups.map(\.id) == [2, 3, 4, 5, 6])
-        #expect(try feed.store.family(around: 5).lookups.map(\.id) == [2, 3, 4, 5])
-        #expect(try feed.store.family(around: 1).lookups.map(\.id) == [1])
-        #expect(try feed.store.family(around: 99).lookups.isEmpty)
+        #expect(try feed.store.navigation(around: 2).lookups.map(\.id) == [2, 3, 4, 5, 6])
+        #expect(try feed.store.navigation(around: 5).lookups.map(\.id) == [2, 3, 4, 5])
+        #expect(try feed.store.navigation(around: 1).lookups.map(\.id) == [1])
+        #expect(try feed.store.navigation(around: 99).lookups.isEmpty)
     }
 
-    @Test("One lookup is found by its identifier, names by how they or their labels start")
+    @Test("A lookup is found by identifier, names by how they or their labels start")
     func single() throws {
         let feed = try HistoryWriterFeed()
         feed.note([lookup("www.acme.org.", .a, 0), lookup("acme.example.", .a, 1), lookup("mail.test.", .a, 2)])
@@ -138,7 +138,7 @@ struct SearchTests {
         #expect(try feed.store.lookup(2)?.lookups.map(\.number) == [2])
         for id in [4, 0, -1, .max, .min] as [Int64] {
             #expect(try feed.store.lookup(id) == nil)
-            #expect(try feed.store.family(around: id).lookups.isEmpty)
+            #expect(try feed.store.navigation(around: id).lookups.isEmpty)
             #expect(try feed.store.search(LookupFilter(), before: id, limit: 9).lookups.count == (id > 3 ? 3 : 0))
             #expect(try feed.store.search(LookupFilter(), after: id, limit: 9).lookups.count == (id > 3 ? 0 : 3))
         }
@@ -146,7 +146,7 @@ struct SearchTests {
         #expect(try feed.store.names(startingWith: "", limit: 2).count == 2)
     }
 
-    @Test("Each loss stands between the lookups it came between, on whatever page that is")
+    @Test("Each loss is shown between the lookups around it, on whatever page")
     func losses() throws {
         let feed = try HistoryWriterFeed()
         for part in 0..<4 {

@@ -11,7 +11,7 @@ struct StoreTests {
         try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int ?? -1
     }
 
-    @Test("File and folder are made, and not for everyone's eyes")
+    @Test("File and folder are created, and not readable for everyone")
     func made() throws {
         let feed = try HistoryWriterFeed()
         feed.note([RandomLookups.one(seed: 1)])
@@ -22,7 +22,7 @@ struct StoreTests {
         try feed.finish()
     }
 
-    @Test("A damaged file is set aside, which is said, and a new one begun")
+    @Test("A damaged file is renamed and reported, and a new one created")
     func damaged() throws {
         let folder = try TemporaryFolder()
         try folder.write(
@@ -39,7 +39,7 @@ struct StoreTests {
         #expect(aside.count == 1)
     }
 
-    @Test("A file that never was a database stays where it is: it is somebody else's")
+    @Test("A file that never was a database is left alone")
     func foreign() throws {
         let folder = try TemporaryFolder()
         let file = try folder.write("127.0.0.1 precious.test\n", to: "hosts")
@@ -48,7 +48,7 @@ struct StoreTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).count == 1)
     }
 
-    @Test("A file that turns out damaged while it is written is set aside, too")
+    @Test("A file found damaged during writing is renamed too")
     func damagedLater() throws {
         let folder = try TemporaryFolder()
         let first = try HistoryWriterFeed(folder: folder)
@@ -59,7 +59,7 @@ struct StoreTests {
         }
         let file = try FileHandle(forWritingTo: URL(filePath: first.store.path))
         let size = try file.seekToEnd()
-        // All but the schema.
+        // Everything except the schema.
         for page in 1..<(size / 4096) {
             try file.seek(toOffset: page * 4096)
             try file.write(contentsOf: Data(repeating: 0xA5, count: 4096))
@@ -73,7 +73,7 @@ struct StoreTests {
         #expect(try feed.store.search(LookupFilter(), limit: 10).lookups.count == 1)
     }
 
-    @Test("Where somebody has taken the file away, a new one is begun")
+    @Test("If the file is removed, a new one is created")
     func takenAway() throws {
         let feed = try HistoryWriterFeed()
         feed.note((0..<100).map { RandomLookups.one(seed: UInt64($0)) })
@@ -109,7 +109,7 @@ struct StoreTests {
         }
     }
 
-    @Test("Who may not make the folder is told which, and what to do")
+    @Test("Without permission to create the folder, the message names it and the fix")
     func noFolder() throws {
         let folder = try TemporaryFolder()
         try folder.write("", to: "file")
@@ -125,7 +125,7 @@ struct StoreTests {
         }
     }
 
-    @Test("It is read while it is written, and after the daemon has gone")
+    @Test("It can be read while it is written, and after the daemon has ended")
     func reading() throws {
         let feed = try HistoryWriterFeed()
         feed.note((0..<100).map { RandomLookups.one(seed: UInt64($0)) })
@@ -139,7 +139,7 @@ struct StoreTests {
         #expect(try reader.search(LookupFilter(), limit: 1000).lookups.count == 200)
     }
 
-    @Test("People with sqlite3 find it in plain words")
+    @Test("Users of sqlite3 find readable texts")
     func view() async throws {
         let feed = try HistoryWriterFeed()
         feed.note([RandomLookups.masked("www.acme.org.")])
@@ -155,7 +155,7 @@ struct StoreTests {
         try feed.finish()
     }
 
-    @Test("Two daemons may share a history: both write, and nothing is lost")
+    @Test("Two daemons can share a history: both write, and nothing is lost")
     func shared() throws {
         let folder = try TemporaryFolder()
         let feeds = [try HistoryWriterFeed(folder: folder), try HistoryWriterFeed(folder: folder)]
@@ -171,7 +171,8 @@ struct StoreTests {
     }
 
     @Test(
-        "Who may only read it reads it, although not even SQLite's own files can be made", .enabled(if: getuid() == 0))
+        "A user with read permission can read it even if SQLite can't create its own files",
+        .enabled(if: getuid() == 0))
     func withoutRights() async throws {
         let folder = try TemporaryFolder()
         let path = folder.file("readable #1/history.db")
@@ -194,7 +195,7 @@ struct StoreTests {
         _ = result
     }
 
-    @Test("A file with anything in its rows is read without harm")
+    @Test("A file with arbitrary values in its rows is read without harm")
     func anyRows() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = SplitMix(state: seed)
@@ -217,7 +218,7 @@ struct StoreTests {
                 "randomblob(5)", "randomblob(40)", "randomblob(9000)", "'text'",
             ].randomElement(using: &random)!
             try database.write { database in
-                // What a column does not take is left as it is.
+                // A value that a column does not accept is left unchanged.
                 try? database.execute(
                     sql: "UPDATE OR IGNORE \(table) SET \(column) = \(value) WHERE rowid % 7 = \(round % 7)")
             }
@@ -231,7 +232,7 @@ struct StoreTests {
                 return true
             }
             _ = try store.statistics()
-            _ = try store.family(around: Int64.random(in: 1...5000, using: &random))
+            _ = try store.navigation(around: Int64.random(in: 1...5000, using: &random))
             _ = try store.names(startingWith: "a", limit: 3)
             _ = try store.search(LookupFilter(), limit: 50).entries
         }

@@ -14,7 +14,7 @@ struct SurvivalTests {
         return (0..<count).map { _ in random.next() }
     }
 
-    @Test("A kill in the middle of writing costs what was not written yet, no more")
+    @Test("Killing the process during writing loses only what was not yet written")
     func killed() async throws {
         let folder = try TemporaryFolder()
         let path = folder.file("state/history.db")
@@ -24,7 +24,7 @@ struct SurvivalTests {
             let writer = try HistoryWriter(store: store, limits: .ample)
             let all = SurvivalTests.some(6000, seed: 11)
             var number: UInt64 = 0
-            // All but the last transactions have ended; in one of them a kill comes.
+            // All transactions but the last have ended; the kill comes during one of those.
             while writer.statistics.written < 5 * all.count {
                 for fields in all {
                     number += 1
@@ -52,7 +52,7 @@ struct SurvivalTests {
         #expect(try store.search(LookupFilter(), limit: 100_000).lookups.count == count + 1)
     }
 
-    @Test("A full disk costs lookups and nothing else: it is said once, counted, and over when there is room")
+    @Test("A full disk only loses lookups: it is reported once, counted, and over when there is room")
     func full() throws {
         let feed = try HistoryWriterFeed()
         let all = Self.some(8000, seed: 12)
@@ -62,7 +62,7 @@ struct SurvivalTests {
             try feed.store.writeWithoutTransaction { try $0.execute(sql: "PRAGMA max_page_count = \(pages)") }
         }
         try limit(1)
-        // More than waits for better times.
+        // More than can wait for room.
         var number: UInt64 = 1001
         while feed.writer.statistics.lost[.disk] == nil {
             feed.note(all, from: number)
@@ -85,7 +85,7 @@ struct SurvivalTests {
         #expect(statistics.lost == [.disk: lost])
     }
 
-    @Test("A row that somebody has deleted costs that row alone")
+    @Test("A row deleted by other software costs only that row")
     func deletedRow() throws {
         let feed = try HistoryWriterFeed()
         feed.note(Self.some(10, seed: 15))
@@ -100,7 +100,7 @@ struct SurvivalTests {
     }
 
     @Test(
-        "Numbers that no history has are damage",
+        "Impossible numbers count as damage",
         arguments: [
             "UPDATE lookup SET id = 9223372036854775807 WHERE id = 10", "UPDATE lookup SET id = 1000000 WHERE id = 10",
             "UPDATE lookup SET id = -9223372036854775807 WHERE id = 1",
@@ -113,7 +113,7 @@ struct SurvivalTests {
         feed.note(Self.some(10, seed: 17))
         try feed.finish()
         try feed.store.write { try $0.execute(sql: change) }
-        // Old enough to be deleted, too.
+        // Also old enough to be deleted.
         let again = try HistoryWriterFeed(HistoryLimits(maximumAge: 1), folder: feed.folder)
         again.note(Self.some(3, seed: 18), from: 11)
         try again.wait(for: 3)
@@ -121,7 +121,7 @@ struct SurvivalTests {
         #expect(again.reports.all.allSatisfy { $0.contains("is damaged") }, "\(again.reports.all)")
     }
 
-    @Test("What can't be written when the daemon ends is said")
+    @Test("Lookups that can't be written when the daemon ends are reported")
     func fullToTheEnd() throws {
         let feed = try HistoryWriterFeed()
         feed.note(Self.some(10, seed: 13))
@@ -136,7 +136,7 @@ struct SurvivalTests {
         try waitUntil("it is counted") { writer.statistics.lost == [.disk: 3000] }
     }
 
-    @Test("The log's end is the history's end: all that was logged is in it")
+    @Test("When the log ends, the history has everything that was logged")
     func withLog() throws {
         let folder = try TemporaryFolder()
         let store = try HistoryStore(path: folder.file("history.db"))

@@ -15,7 +15,7 @@ struct WriterTests {
         return (0..<count).map { _ in random.next() }
     }
 
-    @Test("A single lookup can be found without another that comes after it")
+    @Test("A single lookup is found without waiting for another")
     func soon() throws {
         let feed = try HistoryWriterFeed()
         for round in 1...3 {
@@ -26,7 +26,7 @@ struct WriterTests {
         try feed.finish()
     }
 
-    @Test("What is beyond the rate is counted, and told where it is missing")
+    @Test("Lookups beyond the rate are counted, and reported where they are missing")
     func rate() throws {
         let feed = try HistoryWriterFeed(HistoryLimits(maximumAge: .max, maximumRate: 100))
         let all = some(1000)
@@ -36,7 +36,7 @@ struct WriterTests {
         let page = try feed.store.search(LookupFilter(), limit: 1000, newestFirst: false)
         let lost = feed.writer.statistics.lost[.rate] ?? 0
         #expect(page.lookups.count + lost == 1000)
-        // Two seconds' worth at once, and what came with the time between the two parts: as much again at most.
+        // Two seconds' worth at once, plus at most as much for the time between the two parts.
         #expect((200...400).contains(page.lookups.count))
         #expect(page.losses.map(\.count).reduce(0, +) == lost)
         #expect(page.losses.allSatisfy { $0.reason == .rate && $0.until >= $0.time })
@@ -47,7 +47,7 @@ struct WriterTests {
         }
     }
 
-    @Test("Lookups that the log lost are in the history too")
+    @Test("Losses of the log are in the history too")
     func lostInLog() throws {
         let feed = try HistoryWriterFeed()
         feed.writer.note(lost: 7, time: 1_795_453_200_000_000)
@@ -58,7 +58,7 @@ struct WriterTests {
         #expect(losses.first?.reason == .log)
     }
 
-    @Test("The next start goes on behind the last lookup, with the same names and clients")
+    @Test("The next start continues after the last lookup, with the same names and clients")
     func restart() throws {
         let folder = try TemporaryFolder()
         var random = RandomLookups(seed: 5)
@@ -85,7 +85,7 @@ struct WriterTests {
         #expect(doubles == 0)
     }
 
-    @Test("What is too old goes, with its names")
+    @Test("Old lookups are deleted, with their names")
     func age() throws {
         let folder = try TemporaryFolder()
         var old = some(5000, seed: 8)
@@ -103,7 +103,7 @@ struct WriterTests {
             try feed.store.names(startingWith: "only-then", limit: 5).isEmpty
         }
         #expect(try feed.store.search(LookupFilter(), limit: 100).lookups.count == 10)
-        // All that is left is too old one day, too; what comes then has identifiers of its own.
+        // Finally all are too old; later lookups get new identifiers.
         let last = try #require(try feed.store.search(LookupFilter(), limit: 1).lookups.first?.id)
         #expect(last == 5010)
         try feed.finish()
@@ -119,7 +119,7 @@ struct WriterTests {
         return fields
     }
 
-    @Test("The files stay within the size that was set, and the newest lookups stay")
+    @Test("The files stay within the size limit, and the newest lookups stay")
     func size() throws {
         let most = 4 << 20
         let feed = try HistoryWriterFeed(HistoryLimits(maximumSize: most, maximumAge: .max, maximumRate: 10_000_000))
@@ -136,7 +136,7 @@ struct WriterTests {
         #expect(try feed.store.search(LookupFilter(), limit: 1).lookups.first?.number == 48_000)
     }
 
-    @Test("A smaller size makes the file smaller")
+    @Test("A smaller limit makes the file smaller")
     func smaller() throws {
         let folder = try TemporaryFolder()
         let large = try HistoryWriterFeed(.ample, folder: folder)

@@ -11,7 +11,7 @@ import Testing
 @Suite("Pages")
 struct PageTests {
     @Test(
-        "What is put into a page stays text, whatever it is",
+        "Interpolated values stay text, whatever they contain",
         arguments: [
             "<script>alert(1)</script>", "\" onmouseover=\"x", "' x='", "&amp;", "\u{202E}gro.emca", "\u{0}\u{1B}[2J",
         ])
@@ -24,7 +24,7 @@ struct PageTests {
         #expect(!page.text.unicodeScalars.contains { $0.value < 0x20 || $0.value == 0x202E })
     }
 
-    @Test("A lookup whose every field is hostile makes no markup of its own")
+    @Test("A lookup with hostile values in every field adds no markup")
     func hostileLookup() throws {
         let evil = "<img src=x onerror=alert(1)>\\\"'"
         let name = try #require(Name("acme.org.")?.prepending(label: Array(evil.utf8)))
@@ -54,7 +54,7 @@ struct PageTests {
         }
     }
 
-    @Test("Lookups of one visit are one row: same client, same name, close in time")
+    @Test("Lookups of one navigation share a row: same client, same name, close in time")
     func grouping() {
         let second: UInt64 = 1_000_000
         let visit = [(RecordType.https, 0), (.aaaa, 300), (.a, 450)].map { type, time in
@@ -63,7 +63,7 @@ struct PageTests {
         }
         let later = Self.lookup(14 * second)
         let other = Self.lookup(10 * second + 100, client: "127.0.0.2")
-        // Newest first, but for two that the log has in the other order.
+        // Newest first, except two that the log has in the other order.
         var all = (visit + [later, other]).sorted { $0.time > $1.time }
         all.swapAt(1, 2)
         let groups = Navigation.group(all)
@@ -72,10 +72,10 @@ struct PageTests {
         #expect(groups[2].duration == 11)
     }
 
-    @Test("What waited for upstream and was logged later is in its place by time")
+    @Test("A lookup that waited for upstream and was logged late is sorted by its time")
     func loggedLate() {
         let start: UInt64 = 10_000_000
-        // AAAA came a moment after A, and was answered first.
+        // AAAA came shortly after A and was answered first.
         let lookups = [(RecordType.aaaa, start + 900), (.a, start)].map { Self.lookup($1, type: $0) }
         for found in [Navigation(lookups: lookups)].compactMap(\.self) + Navigation.group(lookups.reversed()) {
             #expect(found.lookups.map(\.type) == [.a, .aaaa])
@@ -85,7 +85,7 @@ struct PageTests {
         #expect(Navigation.group(lookups.reversed()).count == 1)
     }
 
-    @Test("A machine whose clock stands at 1970 has charts, too", arguments: [0, 5, 899] as [UInt64])
+    @Test("Charts also work if the clock is at 1970", arguments: [0, 5, 899] as [UInt64])
     func firstSeconds(_ now: UInt64) {
         let seconds = LookupTotals().seconds(900, now: now)
         #expect(seconds.isEmpty)
@@ -93,19 +93,19 @@ struct PageTests {
         #expect(Chart.pulse(seconds, now: now, lost: 0).text.contains("0/s"))
     }
 
-    @Test("The root's page has a path that browsers leave as it is")
+    @Test("The root's page has a path that browsers don't change")
     func links() {
         #expect(LookupsPage.link(".") == "/name")
         #expect(LookupsPage.link(#"a\.b/..?.x."#) == "/name/a%5C.b%2F..%3F.x.")
     }
 
-    @Test("The diagram tells in order who asked whom, and what came back")
+    @Test("The diagram shows in order who asked whom, and what was answered")
     func diagram() throws {
         let name = try #require(Name("www.acme.org."))
         let lookup = Self.lookup(1, name: name, answers: [(.a, [127, 0, 0, 14])]) {
             $0.hops = [
                 .init(nameOffset: 12, source: .zone, place: Place(path: "zones/acme.org.zone", line: 10)),
-                // Behind the first label.
+                // After the first label.
                 .init(nameOffset: 16, source: .hosts, place: Place(path: "/etc/hosts", line: 12)),
             ]
         }
@@ -122,7 +122,7 @@ struct PageTests {
         }
     }
 
-    @Test("Lookups that come in another order than they were asked have their diagram, too")
+    @Test("Lookups in a different order than asked have a diagram too")
     func disorder() throws {
         let lookups = [Self.lookup(500, type: .a), Self.lookup(100, type: .https), Self.lookup(.max, type: .aaaa)]
         let navigation = try #require(Navigation(lookups: lookups))
@@ -131,7 +131,7 @@ struct PageTests {
         #expect(page.text.contains("HTTPS acme.org.?") && page.text.contains(">400 us<"))
     }
 
-    @Test("What was lost is said where it is missing")
+    @Test("Losses are shown where lookups are missing")
     func losses() {
         let rows = [Self.lookup(9_000_000), Self.lookup(1_000_000)].compactMap { Navigation(lookups: [$0]) }
         let page = LookupsPage.list(
@@ -146,7 +146,7 @@ struct PageTests {
         (.dropped, .noError, "A zone dropped"),
     ]
 
-    @Test("A row says what became of a lookup in the words of log and filter", arguments: outcomes)
+    @Test("A row names a lookup's result like the log and the filter", arguments: outcomes)
     func outcome(_ kind: AnswerKind, _ code: ResponseCode, _ words: String) throws {
         let lookup = Self.lookup(1, source: .zone) {
             $0.answerKind = kind
@@ -155,7 +155,7 @@ struct PageTests {
         #expect(LookupsPage.pill(lookup).text.hasSuffix(">\(words)</span>"))
     }
 
-    @Test("A row shows the record as it was kept: time, data and the rest of a long answer")
+    @Test("A row shows the stored record: time, data, and the number of further answers")
     func row() throws {
         let addresses = (1...4).map { (type: RecordType.a, data: [10, 0, 0, UInt8($0)]) }
         let lookup = Self.lookup(1_795_453_200_123_456, answers: addresses)

@@ -6,12 +6,12 @@ import Testing
 @Suite("Requests to the inspector")
 struct RequestTests {
     @Test(
-        "A Host that is an address or localhost is ours",
+        "A Host that is an address or localhost is accepted",
         arguments: ["127.0.0.53:8053", "127.0.0.1", "localhost", "LOCALHOST:80", "[::1]:8053", "[::1]", "192.0.2.1:1"])
     func ours(_ host: String) { #expect(BrowserGuard.isOurs(host)) }
 
     @Test(
-        "A name that somebody could have rebound is not",
+        "A name that could have been rebound is not",
         arguments: [
             "evil.example", "evil.example:8053", "127.0.0.53.evil.example", "127.0.0.53:8053.evil.example",
             "localhost.evil.example", "", ":8053", "127.0.0.1:", "127.0.0.1:x", "[::1", "[evil]", "[127.0.0.1]", "::1",
@@ -19,7 +19,7 @@ struct RequestTests {
         ])
     func strangers(_ host: String) { #expect(!BrowserGuard.isOurs(host)) }
 
-    @Test("A query is read as forms send it")
+    @Test("A query is decoded as forms encode it")
     func query() throws {
         let parameters = APIParameters(
             "name=www.acme.org&type=https&ask=1&q=name%3A*.a+b%2Bc&bad=%zz&empty=&utf=%C3%BC")
@@ -31,7 +31,7 @@ struct RequestTests {
         #expect(parameters["utf"] == "ü")
     }
 
-    @Test("What can't be read is refused with a sentence")
+    @Test("Unreadable values are refused with a sentence")
     func refusals() {
         #expect(throws: APIFailure.self) { try APIParameters("name=").name() }
         #expect(throws: APIFailure.self) { try APIParameters("name=%ff").check(["name"]) }

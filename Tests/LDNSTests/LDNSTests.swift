@@ -22,11 +22,11 @@ struct PresentationTests {
     }
 
     @Test(
-        "shows RDATA that does not fit its type as bytes",
+        "shows malformed RDATA as bytes",
         arguments: [
             (RecordType.a, [1, 2, 3]), (.a, []), (.mx, [0]), (.cname, [0xC0, 0]), (.cname, [5, 97]), (.txt, [9, 97]),
             (.soa, [0, 0, 1]), (.https, [0]), (.mx, [0, 10, 0xC0, 0x0C]),
-            // Bitmaps with a byte too many, cut short, and empty.
+            // Bitmaps that are too long, truncated, and empty.
             (.nsec, [0, 0, 1, 2, 3]), (.nsec, [0, 0, 9, 2]), (.nsec, [0, 0, 0]),
             (.nsec3, [1, 0, 0, 0, 0, 1, 7, 0, 1, 2, 3]),
         ] as [(RecordType, [UInt8])])
@@ -64,7 +64,7 @@ struct PresentationTests {
 
 @Suite("Messages")
 struct MessageTests {
-    @Test("builds a query that reads back as what was asked")
+    @Test("builds a query that parses to what was asked")
     func query() throws {
         let wire = try Query.wire(
             name: #require(Name("acme.org.")), type: .aaaa, id: 0xABCD, payloadSize: 1232, wantsSignatures: true)
@@ -76,13 +76,13 @@ struct MessageTests {
         #expect(id == 0xABCD)
     }
 
-    @Test("builds a query without EDNS and without recursion when told so")
+    @Test("builds a query without EDNS and recursion if requested")
     func plain() throws {
         let wire = try Query.wire(name: .root, type: .ns, id: 1, isRecursionDesired: false, payloadSize: nil)
         #expect(wire == [0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1])
     }
 
-    @Test("reads the records of an answer, names uncompressed")
+    @Test("parses the records of an answer, with uncompressed names")
     func answer() throws {
         let wire: [UInt8] = [
             0, 7, 0x84, 0x03, 0, 1, 0, 1, 0, 0, 0, 0, 1, 97, 0, 0, 15, 0, 1,
@@ -99,15 +99,15 @@ struct MessageTests {
         #expect(authority.isEmpty)
     }
 
-    @Test("refuses what is no message", arguments: [[], [0, 1, 2], [UInt8](repeating: 255, count: 12)])
+    @Test("refuses what is not a message", arguments: [[], [0, 1, 2], [UInt8](repeating: 255, count: 12)])
     func broken(wire: [UInt8]) {
         #expect(throws: LibraryError.self) { _ = try Message(wire: wire).id }
     }
 }
 
-@Suite("What libldns thinks of a message")
+@Suite("libldns's verdict on a message")
 struct PacketCheckTests {
-    /// A response about a. with one record of `type`, and a second one behind it.
+    /// A response about a. with one record of `type`, followed by another.
     private func accepts(_ type: UInt8, _ rdata: [UInt8]) -> Bool {
         let record = [0xC0, 12, 0, type, 0, 1, 0, 0, 0, 60, 0, UInt8(rdata.count)] + rdata
         let second: [UInt8] = [0xC0, 12, 0, 16, 0, 1, 0, 0, 0, 60, 0, 6, 5, 98, 98, 98, 98, 0]
@@ -116,7 +116,7 @@ struct PacketCheckTests {
     }
 
     @Test(
-        "Names that some senders compress may be, and what is unknown is bytes",
+        "Names that some senders compress may be compressed, and unknown types are bytes",
         arguments: [
             (15, [0, 10, 0xC0, 12]), (33, [0, 0, 0, 0, 0, 53, 1, 98, 0xC0, 12]), (65, [0, 1, 1, 98, 0]),
             (65, [0, 1, 0, 0, 1, 0, 3, 2, 104, 50]), (16, [1, 97]), (47, [1, 98, 0, 0, 1, 64]), (200, [0xC0, 12]),
@@ -126,7 +126,7 @@ struct PacketCheckTests {
     }
 
     @Test(
-        "A name that must not be compressed, or that goes on behind its record, is refused",
+        "A name that must not be compressed, or that extends past its record, is refused",
         arguments: [
             (65, [0, 1, 0xC0, 12]), (64, [0, 1, 1, 98, 0xC0, 12]), (47, [0xC0, 12, 0, 1, 64]),
             (65, [0, 1, 2, 98]), (65, [0, 1, 5, 98, 98]), (16, [9, 97]),

@@ -16,7 +16,7 @@ struct DnstapCollectorTests {
         return [0, 0, 0, 0, 0, 0, 0, UInt8(4 + field.count), 0, 0, 0, type] + field
     }
 
-    /// Listens on a Unix socket and does what the test says with one connection at a time.
+    /// Listens on a Unix socket; the test controls one connection at a time.
     private final class Collector: Sendable {
         let path: String
         private let descriptor: Int32
@@ -40,7 +40,7 @@ struct DnstapCollectorTests {
 
         deinit { close(descriptor) }
 
-        /// The next connection; nil when none comes.
+        /// The next connection; nil if there is none.
         func accept() -> Connection? {
             var wait = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
             guard poll(&wait, 1, Int32(longestWait * 1000)) == 1 else { return nil }
@@ -56,7 +56,7 @@ struct DnstapCollectorTests {
 
         func send(_ bytes: [UInt8]) { _ = Foundation.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) }
 
-        /// So many bytes; fewer at the end, or when no more come.
+        /// Reads `count` bytes; fewer at the end, or if no more arrive.
         func read(_ count: Int) -> [UInt8] {
             var bytes: [UInt8] = []
             while bytes.count < count {
@@ -77,7 +77,7 @@ struct DnstapCollectorTests {
             return read(42) == DnstapCollectorTests.control(2, withType: true)
         }
 
-        /// The payload of the next frame; empty: a STOP, which is answered; nil: the end.
+        /// The payload of the next frame; empty for STOP, which is answered; nil at the end.
         func frame() -> [UInt8]? {
             let head = read(4)
             guard head.count == 4 else { return nil }
@@ -105,7 +105,7 @@ struct DnstapCollectorTests {
         return (writer, log, ring)
     }
 
-    /// Has so many large frames sent: messages from upstream of 60,000 bytes.
+    /// Sends `count` large frames: messages from upstream of 60,000 bytes.
     private func append(large count: Int, _ log: LookupLog) throws {
         let ring = try #require(log.makeExchangeRing())
         let server = try #require(SocketAddress(ip: "192.0.2.53", port: 53))
@@ -138,14 +138,14 @@ struct DnstapCollectorTests {
         }
     }
 
-    @Test("that is gone and comes back gets what came meanwhile, and a frame that had left by half once more")
+    @Test("that reconnects gets what it missed, and a partly sent frame again")
     func reconnection() async throws {
         try await blocking {
             let collector = try Collector(folder.file("sock"))
             let (_, log, ring) = try tap(collector.path)
             var connection = try #require(collector.accept())
             #expect(connection.greet())
-            // More than a socket holds, so that it ends in the middle of a frame.
+            // More than a socket holds, so that it breaks off inside a frame.
             try append(large: 50, log)
             for _ in 0..<10 { #expect(connection.frame() != nil) }
             _ = connection.read(17)
@@ -163,14 +163,14 @@ struct DnstapCollectorTests {
             var frames = 1
             while let frame = connection.frame(), !frame.isEmpty { frames += 1 }
             try waitUntil("it has ended") { stopping.isFinished }
-            // Of 52, without those that were read or in the socket.
+            // Of 52, minus those read or still in the socket.
             #expect((25...42).contains(frames))
             #expect(said.all.count == 2 && said.all[0].contains("has closed the connection"), "\(said.all)")
             #expect(said.all[1].hasSuffix("works again"))
         }
     }
 
-    @Test("that does not read holds nobody up: frames beyond the bound are counted, and that is said twice")
+    @Test("that does not read blocks nothing: frames beyond the limit are counted, and that is reported twice")
     func slow() async throws {
         try await blocking {
             let collector = try Collector(folder.file("sock"))
@@ -202,7 +202,7 @@ struct DnstapCollectorTests {
         ([0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF], "does not speak Frame Streams"), ([], "has closed the connection"),
     ]
 
-    @Test("that is none is found out and said once, and the next one is tried", arguments: strangers)
+    @Test("that does not speak the protocol is reported once, and the connection retried", arguments: strangers)
     func stranger(_ answer: [UInt8], _ why: String) async throws {
         try await blocking {
             let collector = try Collector(folder.file("sock"))
@@ -228,7 +228,7 @@ struct DnstapCollectorTests {
         }
     }
 
-    @Test("that never comes: the end does not wait for it, and says what is lost")
+    @Test("that never comes does not delay the end, which reports what is lost")
     func never() async throws {
         try await blocking {
             let (writer, log, ring) = try tap(folder.file("nobody"))
@@ -241,7 +241,7 @@ struct DnstapCollectorTests {
         }
     }
 
-    @Test("Control frames of any bytes are read without a trap")
+    @Test("Arbitrary bytes as control frames never trap")
     func hostile() {
         var random = SeededGenerator(seed: 53)
         for _ in 0..<20_000 {

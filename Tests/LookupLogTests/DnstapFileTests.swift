@@ -11,7 +11,7 @@ struct DnstapFileTests {
 
     init() throws { folder = try TemporaryFolder() }
 
-    /// A log with one ring that writes dnstap, and ends with the test.
+    /// A log with one ring that writes dnstap, for one test.
     private final class Tap {
         let writer: DnstapWriter
         let log: LookupLog
@@ -27,7 +27,7 @@ struct DnstapFileTests {
             log.start()
         }
 
-        /// Appends so many lookups, and waits until they are written.
+        /// Appends `count` lookups, and waits until they are written.
         func write(_ count: Int) throws {
             let before = writer.statistics[0].frames
             for _ in 0..<count {
@@ -49,7 +49,7 @@ struct DnstapFileTests {
         var all: [String] { lines.withLock { $0 } }
     }
 
-    @Test("is readable while it is written, and has its STOP at the end; then another is begun, and the old one stays")
+    @Test("is readable while it is written and ends with STOP; the next start begins another and keeps the old one")
     func restart() async throws {
         try await blocking {
             for round in 1...3 {
@@ -80,7 +80,7 @@ struct DnstapFileTests {
                 try FileManager.default.removeItem(atPath: path)
                 try FileManager.default.removeItem(atPath: path + ".1")
             }
-            // Empty files, with and without what every file has: nothing is lost when they are written over.
+            // Files without frames, with and without the control frames of every file: overwriting them loses nothing.
             for _ in 0..<3 { try Tap(path).end() }
             try Data().write(to: URL(filePath: path))
             try Tap(path).end()
@@ -89,7 +89,7 @@ struct DnstapFileTests {
         }
     }
 
-    @Test("is moved aside when it is full; no frame is lost, none is cut, and so many files are kept as are wanted")
+    @Test("is renamed when full; no frame is lost or cut, and the configured number of files is kept")
     func rotation() async throws {
         try await blocking {
             let tap = try Tap(path, size: 64 << 10, kept: 3)
@@ -113,7 +113,7 @@ struct DnstapFileTests {
         }
     }
 
-    @Test("that was renamed is ended when it is to be opened again; one that was not stays as it is")
+    @Test("that was renamed is ended on reopening; one that was not is kept")
     func reopened() async throws {
         try await blocking {
             let tap = try Tap(path)
@@ -132,7 +132,7 @@ struct DnstapFileTests {
         }
     }
 
-    @Test("can't be a folder, a device, one in a folder that does not exist, or one that is being written already")
+    @Test("can't be a folder, a device, in a missing folder, or in use by another writer")
     func unusable() async throws {
         try await blocking {
             func failure(_ path: String) -> String {

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A dnstap frame as a collector reads it, by dnstap.proto.
+/// A dnstap frame as a collector decodes it, per dnstap.proto.
 struct DnstapFrame {
     var identity: String?
     var version: String?
@@ -92,7 +92,7 @@ struct DnstapFrame {
     }
 }
 
-/// A Frame Streams file, read strictly: START with dnstap's content type, frames, and nothing behind STOP.
+/// A Frame Streams file, read strictly: START with dnstap's content type, frames, STOP, and nothing after it.
 struct FrameStreamFile {
     var payloads: [[UInt8]] = []
     var hasStop = false

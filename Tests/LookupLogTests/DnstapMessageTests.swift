@@ -10,7 +10,7 @@ import Upstream
 
 @Suite("Lookups as dnstap")
 struct DnstapMessageTests {
-    /// The frames of a file that was written from these lookups.
+    /// The frames of a file written from these lookups.
     static func tapped(_ lookups: [SampleLookup], upstream messages: [UpstreamMessage] = []) throws -> FrameStreamFile {
         let folder = try TemporaryFolder()
         let path = folder.file("tap")
@@ -48,7 +48,7 @@ struct DnstapMessageTests {
         #expect(file.payloads[1] == head + [0x72, UInt8(second.count)] + second + [0x78, 1])
     }
 
-    @Test("The transports have their numbers, the families theirs; a mapped address is what it maps")
+    @Test("Transports and address families have their numbers; a mapped address becomes IPv4")
     func transports() throws {
         var lookups: [SampleLookup] = []
         for transport in Transport.allCases {
@@ -69,7 +69,7 @@ struct DnstapMessageTests {
         #expect(frames.allSatisfy { $0.identity == "here" && $0.version == "stub53 test" && $0.type == 1 })
     }
 
-    /// A lookup, and what its rebuilt response has to be.
+    /// A lookup, and its expected rebuilt response.
     struct Case: Sendable, CustomTestStringConvertible {
         var testDescription: String
         var lookup: SampleLookup
@@ -77,7 +77,7 @@ struct DnstapMessageTests {
         var answers = 1
         var authority = 0
         var truncated = false
-        /// Of the response's OPT, after its fixed part; nil: there is no OPT.
+        /// Options in the response's OPT; nil: there is no OPT.
         var options: [UInt8]?
     }
 
@@ -138,11 +138,11 @@ struct DnstapMessageTests {
         ]
     }()
 
-    @Test("The rebuilt messages are whole ones, for our own walk and for libldns", arguments: cases)
+    @Test("The rebuilt messages are well formed for our own walk and for libldns", arguments: cases)
     func rebuilt(_ test: Case) throws {
         let frames = try Self.tapped([test.lookup]).frames()
         try #require(frames.map(\.kind) == [5, 6])
-        // The query is the sample's own.
+        // The query equals the sample's.
         #expect(frames[0].queryMessage == test.lookup.message && frames[0].responseMessage == nil)
         let bytes = try #require(frames[1].responseMessage)
         let summary = try #require(bytes.withUnsafeBytes { MessageReader.walk($0) })
@@ -158,7 +158,7 @@ struct DnstapMessageTests {
         }
     }
 
-    @Test("What could not be read as a question has none; what got no answer has no frame")
+    @Test("An unreadable question is left out; an unanswered message has no frame")
     func malformed() throws {
         let folder = try TemporaryFolder()
         let writer = try DnstapWriter([.file(path: folder.file("tap"))], identity: "", version: "")
@@ -183,7 +183,7 @@ struct DnstapMessageTests {
         #expect(frames[1].responseMessage == header)
     }
 
-    @Test("Whatever bytes a record holds, its messages are as long as their counts say")
+    @Test("Whatever bytes a record holds, its messages match their counts")
     func hostile() throws {
         let folder = try TemporaryFolder()
         let writer = try DnstapWriter([.file(path: folder.file("tap"))], identity: "", version: "")
@@ -229,7 +229,7 @@ struct DnstapMessageTests {
         }
     }
 
-    @Test("Messages to and from upstream are what they were, with both ends and both times")
+    @Test("Messages to and from upstream are unchanged, with both ends and both times")
     func exchanges() throws {
         let server = try #require(SocketAddress(ip: "2001:db8::53", port: 53))
         let local = try #require(SocketAddress(ip: "2001:db8::1", port: 40_000))
@@ -256,7 +256,7 @@ struct DnstapMessageTests {
         #expect(frames.map(\.responseTime) == [nil, 1_795_453_200_012_200])
     }
 
-    @Test("Lookups are numbered and counted without the messages that go to upstream for them")
+    @Test("Messages to upstream don't affect the numbers and counts of lookups")
     func numbers() throws {
         let folder = try TemporaryFolder()
         let writer = try DnstapWriter([.file(path: folder.file("tap"))], identity: "", version: "")

@@ -6,7 +6,7 @@ import Platform
 import TestSupport
 import Testing
 
-@Suite("Which lookups a filter means")
+@Suite("Which lookups a filter selects")
 struct FilterTests {
     private func fields(_ change: (inout LookupFields) -> Void = { _ in }) -> LookupFields {
         var fields = LookupFields(client: SocketAddress(ip: "127.0.0.1", port: 54_321)!)
@@ -55,18 +55,18 @@ struct FilterTests {
     }
 
     @Test(
-        "A pattern reads back from its own text",
+        "A pattern's text parses to the same pattern",
         arguments: ["www.acme.org.", "*.acme.org.", "*..", ".", "*", "*a*", #"a\.b\000."#, #"*.a\.b."#])
     func text(_ text: String) throws {
         let pattern = try NamePattern(text)
         #expect(try NamePattern(pattern.description) == pattern, "\(pattern)")
     }
 
-    @Test("A pattern of many stars is no way to hold the log up", .timeLimit(.minutes(1)))
+    @Test("A pattern with many stars does not block the log", .timeLimit(.minutes(1)))
     func stars() throws {
         let name = String(repeating: "aaaaaaaaaa.", count: 20)
         let lookup = fields { set(name, &$0) }
-        // Who tries every way to place the stars is not done in a lifetime.
+        // Trying all positions of the stars would take longer than a lifetime.
         #expect(try !matches("name:" + String(repeating: "*a", count: 100) + "*b", lookup))
     }
 
@@ -83,10 +83,10 @@ struct FilterTests {
         ("acme type:A source:upstream rcode:NODATA client:firefox transport:udp since:1m until:1s", true), ("", true),
     ]
 
-    @Test("Everything else that is said of a lookup", arguments: others)
+    @Test("All other conditions", arguments: others)
     func condition(_ words: String, _ expected: Bool) throws { #expect(try matches(words, fields()) == expected) }
 
-    @Test("Words for what became of a lookup mean that and nothing else", arguments: AnswerKind.allCases)
+    @Test("Words for kinds of results select exactly those", arguments: AnswerKind.allCases)
     func kind(_ kind: AnswerKind) throws {
         let lookup = fields { $0.answerKind = kind }
         for other in AnswerKind.allCases {
@@ -142,7 +142,7 @@ struct FilterTests {
         ("type:A\u{1B}[31m", #"'A\027[31m' is no record type; there are A, AAAA, HTTPS, TYPE65 and so on"#),
     ]
 
-    @Test("What is no filter is told in a sentence, with the way out", arguments: problems)
+    @Test("An invalid filter is explained in a sentence, with a fix", arguments: problems)
     func problem(_ words: String, _ expected: String) {
         #expect {
             _ = try LookupFilter(words: words)

@@ -6,7 +6,7 @@ import Testing
 
 @testable import LookupLog
 
-@Suite("Lookups as text outside of the log")
+@Suite("Lookups as text outside the log")
 struct FormatterTests {
     private func fields(_ change: (inout LookupFields) -> Void = { _ in }) -> LookupFields {
         var fields = LookupFields(client: SocketAddress(ip: "127.0.0.1", port: 54_321)!)
@@ -32,7 +32,7 @@ struct FormatterTests {
         return String(decoding: formatter.take(), as: UTF8.self)
     }
 
-    @Test("JSON names the process where it is known, behind the client")
+    @Test("JSON has the process after the client, if known")
     func process() {
         let known = fields { $0.process = ClientProcess(pid: 4711, command: "a\"b") }
         #expect(
@@ -50,7 +50,7 @@ struct FormatterTests {
         #expect(line.unicodeScalars.dropLast(2).allSatisfy { $0.value >= 0x20 && $0.value != 0x202E })
     }
 
-    @Test("CSV is a header and a line of cells for each")
+    @Test("CSV is a header and one line of cells per lookup")
     func csv() {
         var formatter = LookupFormatter(.csv, upstreams: ["192.0.2.1:53"])
         formatter.appendHeader()
@@ -80,7 +80,7 @@ struct FormatterTests {
                 """)
     }
 
-    @Test("No cell of CSV is a formula", arguments: ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0,x"])
+    @Test("No CSV cell is a formula", arguments: ["=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0,x"])
     func formula(_ text: String) throws {
         let name = try #require(Name("example.")?.prepending(label: Array(text.utf8)))
         let line = line(
@@ -96,7 +96,7 @@ struct FormatterTests {
         }
     }
 
-    @Test("How many lookups are missing is a line, with the reason where it is known")
+    @Test("The number of missing lookups is a line, with the reason if known")
     func lost() {
         var formatter = LookupFormatter(.json)
         formatter.append(lost: 3, time: 1_795_453_200_000_000, reason: "rate")
@@ -106,7 +106,7 @@ struct FormatterTests {
         #expect(formatter.count == 0)
     }
 
-    @Test("Very many processes have each its number; the oldest lose theirs, which nobody else gets")
+    @Test("With very many processes, the oldest lose their numbers, which no other gets")
     func manyProcesses() {
         var numbers = ProcessNumbers()
         let first = numbers.number(of: ClientProcess(pid: 1, command: "dig"))
@@ -120,7 +120,7 @@ struct FormatterTests {
         #expect(numbers.at(first) == nil && numbers.at(0) == nil)
     }
 
-    @Test("Processes that are read back are told apart from those that ask")
+    @Test("Processes from the history have separate numbers")
     func keptProcesses() {
         var fields = LookupFields(client: SocketAddress(ip: "127.0.0.1", port: 1)!)
         fields.process = ClientProcess(pid: 4, command: "kept")
@@ -129,7 +129,7 @@ struct FormatterTests {
         #expect(ClientProcess.at(asking)?.command == "asking")
     }
 
-    @Test("A watcher that does not keep up is told of all that it missed, the losses in what it missed among it")
+    @Test("A slow subscriber is told of everything it missed, including losses reported in what it missed")
     func slowWatcher() async throws {
         let live = LiveLookups()
         let subscription = try #require(live.subscribe(.json) { _ in true })
@@ -139,7 +139,7 @@ struct FormatterTests {
             StoredLookup(id: 1, number: id, fields()).withRecord { live.note($0, id: id) }
             live.flush()
         }
-        // More than two megabytes, and then what there is no room for either.
+        // More than two megabytes, then still more for which there is no room.
         for _ in 0..<8000 { note() }
         live.note(lost: 5, time: 1)
         live.flush()

@@ -48,7 +48,7 @@ struct HostileLineTests {
         }
     }
 
-    @Test("Whatever bytes a record holds, its lines are whole and JSON")
+    @Test("Whatever bytes a record holds, its lines are whole, and valid JSON")
     func anyBytes() throws {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = SplitMix(state: seed)
@@ -61,7 +61,7 @@ struct HostileLineTests {
         let count = 3000
         let types: [UInt16] = [1, 2, 5, 6, 12, 15, 16, 28, 33, 35, 37, 39, 46, 47, 50, 52, 64, 65, 257, 0, 41, 65_535]
         for _ in 0..<count {
-            // A readable question, then anything: garbage, or records with random data.
+            // A readable question, then garbage, or records with random data.
             var message = SampleLookup().message
             var query = Query()
             var name = LookupName()
@@ -106,7 +106,7 @@ struct HostileLineTests {
     }
 }
 
-/// Random numbers that a printed seed brings back.
+/// A seeded generator; failing tests print the seed.
 struct SplitMix: RandomNumberGenerator {
     var state: UInt64
 

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("A lookup as a line of JSON")
 struct JSONLineTests {
-    @Test("The line is the contract's, byte for byte")
+    @Test("The line matches the documented format byte for byte")
     func contract() throws {
         let line = try #require(try logged([SampleLookup()], as: .json).first)
         #expect(
@@ -34,7 +34,7 @@ struct JSONLineTests {
         #expect(lines[1].contains(#""upstream":"[2001:db8::53]:53/tcp""#))
     }
 
-    @Test("A chain lists every hop with its source and its rule")
+    @Test("A chain lists every hop with source and rule")
     func chain() throws {
         var lookup = SampleLookup()
         lookup.answers = [
@@ -42,7 +42,7 @@ struct JSONLineTests {
         ]
         lookup.decision = SampleLookup.decision(.hosts, Place(path: "/etc/hosts", line: 3)) {
             _ = $0.appendHop(.init(nameOffset: 12, source: .zone, place: Place(path: "acme.zone", line: 9)))
-            // The target follows question, owner pointer and fixed part.
+            // The target follows the question, the owner's pointer and the fixed part.
             _ = $0.appendHop(.init(nameOffset: 38, source: .hosts, place: Place(path: "/etc/hosts", line: 3)))
         }
         let line = try logged([lookup], as: .json)[0]
@@ -53,7 +53,7 @@ struct JSONLineTests {
         #expect(line.contains(#""answers":["acme.org. 0 IN CNAME edge.example.","edge.example. 0 IN A 127.0.0.1"]"#))
     }
 
-    @Test("What is there only now and then is said where it is so, and nowhere else")
+    @Test("Optional members are present only if they apply")
     func marks() throws {
         var lookup = SampleLookup()
         lookup.answers = []
@@ -70,7 +70,7 @@ struct JSONLineTests {
         #expect(line.contains(#""answers":[]"#))
     }
 
-    @Test("Messages that got no answer, and those without a readable question, have their line too")
+    @Test("Unanswered messages, and those without a readable question, have lines too")
     func malformed() throws {
         let folder = try TemporaryFolder()
         let log = try LookupLog(sinks: [LookupSink(.json, to: .file(path: folder.file("log")))])
@@ -103,7 +103,7 @@ struct JSONLineTests {
         ("abcd:ef01:2345:6789:abcd:ef01:2345:6789", "[abcd:ef01:2345:6789:abcd:ef01:2345:6789]:53"),
     ]
 
-    @Test("Addresses are written the way RFC 5952 wants", arguments: addresses)
+    @Test("Addresses are written as RFC 5952 prescribes", arguments: addresses)
     func address(_ ip: String, _ expected: String) throws {
         var lookup = SampleLookup()
         lookup.client = try #require(SocketAddress(ip: ip, port: 53))
@@ -140,7 +140,7 @@ struct JSONLineTests {
         #expect(answers == ["acme.org. 300 IN \(expected)"])
     }
 
-    @Test("Answers that are more than a record keeps are counted")
+    @Test("Answers beyond what a record holds are counted")
     func manyAnswers() throws {
         var lookup = SampleLookup()
         lookup.answers = (0..<1000).map { .init(rdata: [10, 0, UInt8($0 >> 8), UInt8($0 & 0xFF)]) }

@@ -9,7 +9,7 @@ import Testing
 
 @Suite("Lookups as a packet capture")
 struct PacketCaptureTests {
-    /// Makes a capture of all lookups, on the log thread.
+    /// Captures all lookups, on the log thread.
     private final class Capturer: LookupObserver {
         private struct State: Sendable {
             var capture: PacketCapture
@@ -42,7 +42,7 @@ struct PacketCaptureTests {
         return capturer.bytes
     }
 
-    /// What tshark reads in it: a row for each packet, a cell for each of `fields`.
+    /// What tshark reads: a row per packet, a cell for each of `fields`.
     private func tshark(_ bytes: [UInt8], _ fields: [String]) async throws -> [[String]] {
         let folder = try TemporaryFolder()
         try Data(bytes).write(to: URL(filePath: folder.file("lookups.pcapng")))
@@ -112,7 +112,7 @@ struct PacketCaptureTests {
         ]
     }()
 
-    @Test("tshark finds names, answers, times and the reasons, and nothing that is malformed")
+    @Test("tshark finds names, answers, times and reasons, and nothing malformed")
     func dissected() async throws {
         let bytes = try captured(Self.lookups, upstreams: Self.upstreams)
         let rows = try await tshark(
@@ -129,7 +129,7 @@ struct PacketCaptureTests {
             #expect(query[0] == name && query[1] == "0" && query[2] == "")
             #expect(response[0] == name && response[1] == "1")
         }
-        // Nothing malformed, no wrong checksum; only what is true of RCODEs may be remarked.
+        // Nothing malformed and no wrong checksum; only remarks about RCODEs are allowed.
         #expect(rows.allSatisfy { $0[6] == "" })
         #expect(rows.allSatisfy { !$0[7].contains("hecksum") && !$0[7].contains("alformed") }, "\(rows.map { $0[7] })")
         #expect(
@@ -169,7 +169,7 @@ struct PacketCaptureTests {
             ])
     }
 
-    @Test("Hostile names end no comment and break no packet")
+    @Test("Hostile names don't break out of comments or packets")
     func hostile() async throws {
         let lookups = try HostileLineTests.labels.map { label in
             let name = try #require(Name("example.")?.prepending(label: label))
@@ -193,7 +193,7 @@ struct PacketCaptureTests {
         #expect(rows.last?[0] == "hosts /etc/hosts:12; lookup \(lookups.count + 1)")
     }
 
-    @Test("What got no answer has no packets; many lookups are one readable file")
+    @Test("Unanswered messages have no packets; many lookups make one readable file")
     func many() async throws {
         var lookups = [SampleLookup](repeating: SampleLookup(), count: 400)
         for index in lookups.indices {

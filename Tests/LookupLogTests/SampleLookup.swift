@@ -5,7 +5,7 @@ import LookupLog
 import Platform
 import TestSupport
 
-/// One lookup to be logged: the defaults are those of the contract's example.
+/// One lookup to log; the defaults are those of the documented example.
 struct SampleLookup {
     struct Answer {
         var owner = Name("acme.org.")!
@@ -24,7 +24,7 @@ struct SampleLookup {
     var recordClass = RecordClass.in
     var flags: Header.Flags = [.recursionDesired, .authenticData]
     var dnssecOK = false
-    /// An OPT record, which DO=1 implies.
+    /// Has an OPT record, as DO=1 requires.
     var hasEDNS = false
     var answers = [Answer()]
     var truncated = false
@@ -92,7 +92,7 @@ func parsed(_ line: String) throws -> [String: Any] {
     try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
 }
 
-/// What a log of `form` says about `lookups`.
+/// The output of a log of `form` for `lookups`.
 func logged(
     _ lookups: [SampleLookup], as form: LookupSink.Form, colors: Bool? = nil, upstreams: [String] = []
 ) throws -> [String] {

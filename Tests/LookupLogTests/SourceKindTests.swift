@@ -5,9 +5,9 @@ import LookupLog
 import Platform
 import Testing
 
-@Suite("The one list of sources")
+@Suite("The list of sources")
 struct SourceKindTests {
-    @Test("Histories keep the numbers: they never change, and a new source takes the next one")
+    @Test("Raw values never change, because histories store them; a new source takes the next")
     func numbers() {
         let known: [UInt8: String] = [
             0: "none", 1: "hosts", 2: "zone", 3: "special", 4: "cache", 5: "stale", 6: "upstream",
@@ -16,7 +16,7 @@ struct SourceKindTests {
         #expect(Set(SourceKind.allCases.map { Int($0.rawValue) }) == Set(0..<SourceKind.allCases.count))
     }
 
-    @Test("Every source has a word of its own, which is a class of CSS and no longer than its column")
+    @Test("Every source has its own word, which is a CSS class and fits its column")
     func words() {
         let words = SourceKind.allCases.map(\.description)
         #expect(Set(words).count == words.count)
@@ -25,7 +25,7 @@ struct SourceKindTests {
         #expect(SourceKind(word: "nobody") == nil && SourceKind(word: "") == nil)
     }
 
-    @Test("There is room for a value of each, the last number's among them")
+    @Test("`BySource` has room for every source, up to the largest raw value")
     func bySource() {
         var counts = BySource(repeating: 0)
         for (index, source) in SourceKind.allCases.enumerated() { counts[source] += index + 1 }
@@ -33,7 +33,7 @@ struct SourceKindTests {
         #expect(counts.sum == (1...SourceKind.allCases.count).reduce(0, +))
     }
 
-    @Test("The totals have a place for every source, code, transport and duration")
+    @Test("The totals count every source, code, transport and duration")
     func totals() {
         let totals = LookupTotals()
         var lookups: UInt64 = 0
@@ -57,19 +57,19 @@ struct SourceKindTests {
         #expect(second.isEmpty)
     }
 
-    @Test("A number that no source has (a record of a newer version) is nobody's, and traps nothing")
+    @Test("An unknown raw value (from a newer version) is no source, and traps nothing")
     func unknownNumber() {
         #expect(SourceKind(rawValue: .max) == nil)
         #expect(AnswerKind(rawValue: .max) == nil)
     }
 
-    @Test("Filters take the word of every source and complete it", arguments: SourceKind.allCases)
+    @Test("Filters accept and complete the word of every source", arguments: SourceKind.allCases)
     func filter(_ source: SourceKind) throws {
         #expect(try LookupFilter(words: "source:\(source)").sources == [source])
         #expect(LookupFilter.Kind.source.usualValues.contains("\(source)"))
     }
 
-    @Test("A line on a terminal has the source's colour and stays in its columns", arguments: SourceKind.allCases)
+    @Test("A terminal line has the source's colour and stays in its columns", arguments: SourceKind.allCases)
     func terminal(_ source: SourceKind) {
         func line(colors: Bool) -> String {
             var fields = LookupFields(client: SocketAddress(high: 0, low: 1, port: 1, isIPv6: false))

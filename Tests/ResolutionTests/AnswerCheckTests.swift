@@ -3,12 +3,12 @@ import Testing
 
 @testable import Lookup
 
-@Suite("What upstream says, at the door")
+@Suite("Checking upstream's answers")
 struct AnswerCheckTests {
     let client = AnswerClient()
     let secure = AnswerClient(dnssecOK: true)
 
-    @Test("Records that were not asked for are left out")
+    @Test("Records that were not requested are dropped")
     func poison() throws {
         let answer = try client.check(
             AnswerMessage(
@@ -25,7 +25,7 @@ struct AnswerCheckTests {
         #expect(read.decision.source == .upstream)
     }
 
-    @Test("A chain out of order comes out in order")
+    @Test("A chain in any order is put in order")
     func order() throws {
         let answer = try client.check(
             AnswerMessage(
@@ -42,7 +42,7 @@ struct AnswerCheckTests {
         #expect(answer.ttl == 30)
     }
 
-    @Test("A loop of aliases is given once around, and is not kept")
+    @Test("A loop of aliases is passed on once around, and not cached")
     func loop() throws {
         let answer = try client.check(
             AnswerMessage("a.test.", .a, [.cname("a.test.", 90, "b.test."), .cname("b.test.", 60, "a.test.")]))
@@ -50,7 +50,7 @@ struct AnswerCheckTests {
         #expect(answer.ttl == 0)
     }
 
-    @Test("A DNAME goes with the alias that it makes, and only with that one")
+    @Test("A DNAME is kept only with the alias that it implies")
     func dname() throws {
         let good = try client.check(
             AnswerMessage(
@@ -76,7 +76,7 @@ struct AnswerCheckTests {
             ])
     }
 
-    @Test("DNSSEC records go to those only who asked with DO (RFC 4035 3.2.1)")
+    @Test("DNSSEC records are passed on only if the query had DO (RFC 4035 3.2.1)")
     func dnssec() throws {
         let message = AnswerMessage(
             "www.example.test.", .a, [.a("www.example.test.", 300, 1), .rrsig("www.example.test.", 300, covers: .a)],
@@ -84,20 +84,20 @@ struct AnswerCheckTests {
         let plain = client.read(try client.check(message), "www.example.test.", .a)
         #expect(plain.data == ["www.example.test. A 192.0.2.1"])
         #expect(plain.authority == [])
-        // The proof that a wildcard was right goes along (RFC 4035 3.1.3.3).
+        // The proof for the wildcard is included (RFC 4035 3.1.3.3).
         let signed = secure.read(try secure.check(message), "www.example.test.", .a)
         #expect(signed.data == ["www.example.test. A 192.0.2.1", "www.example.test. RRSIG A"])
         #expect(signed.authority == ["v.example.test. 300 NSEC ...", "v.example.test. 300 RRSIG NSEC"])
     }
 
-    @Test("Signatures that are asked for by type are an answer without DO")
+    @Test("Signatures requested by type are an answer even without DO")
     func signaturesAsked() throws {
         let message = AnswerMessage("x.example.test.", .rrsig, [.rrsig("x.example.test.", 300, covers: .a)])
         #expect(client.read(try client.check(message), "x.example.test.", .rrsig).data == ["x.example.test. RRSIG A"])
     }
 
     @Test(
-        "How long an answer is kept",
+        "How long an answer is cached",
         arguments: [
             // RFC 2181 8: the highest bit means 0.
             ([.a("n.test.", 0x8000_0001, 1)], [], ResponseCode.noError, 0),
@@ -109,7 +109,7 @@ struct AnswerCheckTests {
             ([], [.soa("test.", 60, minimum: 900)], .nxDomain, 60),
             ([], [.soa("test.", 500_000, minimum: 500_000)], .nxDomain, 10_800),
             ([.cname("n.test.", 20, "m.test.")], [.soa("test.", 60, minimum: 900)], .nxDomain, 20),
-            // Nobody knows for how long: no SOA, or one of another zone, or a referral.
+            // The time is unknown: no SOA, the SOA of another zone, or a referral.
             ([], [], .nxDomain, 0),
             ([], [], .noError, 0),
             ([.cname("n.test.", 20, "m.test.")], [], .noError, 0),
@@ -128,7 +128,7 @@ struct AnswerCheckTests {
         #expect(answer.ttl == kept)
     }
 
-    @Test("A least TTL lengthens what may be kept, not what may not")
+    @Test("A minimum TTL lengthens only what may be cached")
     func leastTTL() throws {
         var ttls = UpstreamAnswer.TTLs()
         ttls.least = 60
@@ -136,7 +136,7 @@ struct AnswerCheckTests {
         #expect(try client.check(AnswerMessage("n.test.", .a, code: .nxDomain), ttls: ttls).ttl == 0)
     }
 
-    @Test("The TTLs of one RRset become one (RFC 2181 5.2)")
+    @Test("An RRset with different TTLs gets the lowest (RFC 2181 5.2)")
     func unequalTTLs() throws {
         let answer = try secure.check(
             AnswerMessage(
@@ -152,7 +152,7 @@ struct AnswerCheckTests {
             ])
     }
 
-    @Test("The same record twice is one record (RFC 2181 5)")
+    @Test("Duplicate records are merged (RFC 2181 5)")
     func duplicates() throws {
         let answer = try client.check(
             AnswerMessage("n.test.", .a, [.a("n.test.", 60, 1), .a("N.TEST.", 60, 1), .a("n.test.", 60, 2)]))
@@ -160,7 +160,7 @@ struct AnswerCheckTests {
     }
 
     @Test(
-        "What is no answer to the question is turned away",
+        "A response that does not answer the question is rejected",
         arguments: [
             (AnswerMessage("n.test.", .a, flags: 0x0180), UpstreamAnswer.Rejection.notAResponse),
             (AnswerMessage("n.test.", .a, flags: 0xA180), .notAResponse),
@@ -173,14 +173,14 @@ struct AnswerCheckTests {
         #expect(throws: reason) { try client.check(message.wire, name: "n.test.", type: .a) }
     }
 
-    @Test("A truncated response is never kept (RFC 2181 9)")
+    @Test("A truncated response is never cached (RFC 2181 9)")
     func truncated() throws {
         let answer = try client.check(AnswerMessage("n.test.", .a, flags: 0x8380, [.a("n.test.", 300, 1)]))
         #expect(answer.ttl == 0)
     }
 
     @Test(
-        "The client sees upstream's own troubles as SERVFAIL, with a reason",
+        "Upstream's errors become SERVFAIL with a reason",
         arguments: [
             ResponseCode.refused, .formatError, .notImplemented, .notAuth, .serverFailure,
             ResponseCode(rawValue: 15),
@@ -199,7 +199,7 @@ struct AnswerCheckTests {
         #expect(read.decision.extendedError == ExtendedError(rawValue: 9))
     }
 
-    @Test("AD is passed on only where upstream is trusted, and only when all of the answer is upstream's")
+    @Test("AD is passed on only from a trusted upstream, and only if the whole answer is upstream's")
     func authenticData() throws {
         let message = AnswerMessage(
             "n.test.", .a, flags: 0x81A0, [.cname("n.test.", 60, "here.test."), .a("here.test.", 60, 1)])
@@ -214,7 +214,7 @@ struct AnswerCheckTests {
         #expect(!trusting.read(try trusting.check(message), "n.test.", .a).decision.authenticData)
     }
 
-    @Test("A chain stops where it reaches a name of our own")
+    @Test("A chain stops at a name of local data")
     func chase() throws {
         var client = AnswerClient()
         client.local = ["b.test."]
@@ -232,7 +232,7 @@ struct AnswerCheckTests {
         }
     }
 
-    @Test("Behind an alias of our own the answer follows record by record")
+    @Test("After a local alias the answer is written record by record")
     func behindAlias() throws {
         var client = AnswerClient()
         client.alias = "ours.test."
@@ -244,7 +244,7 @@ struct AnswerCheckTests {
         #expect(read.decision.responseCode == .nxDomain)
     }
 
-    @Test("What does not fit says so")
+    @Test("An answer that does not fit is truncated")
     func doesNotFit() throws {
         var client = AnswerClient()
         client.limit = 512

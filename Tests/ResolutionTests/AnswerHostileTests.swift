@@ -4,12 +4,12 @@ import Testing
 @testable import Lookup
 @testable import Upstream
 
-@Suite("Upstream answers, whatever they are made of")
+@Suite("Hostile answers from upstream")
 struct AnswerHostileTests {
     let client = AnswerClient()
 
-    /// A chain of 0 to 5 aliases, then 0 to 8 records; what a client is to see of it, and the message, shuffled and
-    /// with strangers among it.
+    /// A chain of 0 to 5 aliases, then 0 to 8 records: what a client should see, and the message, shuffled and with
+    /// unrelated records.
     private func chain(_ random: inout Lehmer) -> (message: AnswerMessage, expected: Set<String>) {
         let length = Int.random(in: 0...5, using: &random)
         let names = (0...length).map { "h\($0)x\(UInt8.random(in: 0...255, using: &random)).Example.test." }
@@ -31,7 +31,7 @@ struct AnswerHostileTests {
         return (AnswerMessage(names[0], .a, records, authority: authority), expected)
     }
 
-    @Test("What an honest chain says is what the client reads, from upstream and from the cache (seeds 1 to 300)")
+    @Test("The client sees exactly what an honest chain says, from upstream and from the cache (seeds 1 to 300)")
     func honest() throws {
         for seed in UInt64(1)...300 {
             var random = Lehmer(state: seed)
@@ -50,7 +50,7 @@ struct AnswerHostileTests {
         }
     }
 
-    @Test("Damaged responses are turned away or read, and what is read is a whole message (seeds 1 to 20)")
+    @Test("Damaged responses are rejected or read, and what is read is well formed (seeds 1 to 20)")
     func damaged() {
         var accepted = 0
         for seed in UInt64(1)...20 {
@@ -92,7 +92,7 @@ struct AnswerHostileTests {
         #expect(accepted > 100)
     }
 
-    @Test("No prefix of a response is taken for one")
+    @Test("No prefix of a response is accepted")
     func prefixes() {
         let wire = AnswerMessage("n.test.", .a, [.cname("n.test.", 60, "m.test."), .a("m.test.", 60, 1)]).wire
         for length in 0..<wire.count {
@@ -100,10 +100,10 @@ struct AnswerHostileTests {
         }
     }
 
-    @Test("A name that is a long walk over pointers is malformed")
+    @Test("A name with many chained pointers is malformed")
     func pointerWalk() {
         var wire = AnswerMessage("n.test.", .a).wire
-        // One record of unknown type, whose data is a ladder of pointers, and records whose owner is its top.
+        // One record of unknown type holds a ladder of pointers; the owner names of the other records point to its top.
         wire += wireName("n.test.") + bytes(0xFF00) + bytes(1) + [0, 0, 0, 60] + bytes(4000)
         let ladder = wire.count
         wire += bytes(0xC00C)
@@ -116,9 +116,9 @@ struct AnswerHostileTests {
         #expect(throws: UpstreamAnswer.Rejection.malformed) { try client.check(wire, name: "n.test.", type: .a) }
     }
 
-    @Test("The largest message is read, kept and given over TCP")
+    @Test("The largest message is read, cached and sent over TCP")
     func largest() throws {
-        // 16 bytes a record, with its owner as a pointer.
+        // Each record has 16 bytes, with a pointer as owner name.
         var wire = AnswerMessage("n.test.", .a).wire
         let count = (65_535 - wire.count) / 16
         for number in 0..<count {

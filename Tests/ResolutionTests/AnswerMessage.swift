@@ -3,7 +3,7 @@ import DNSWire
 @testable import Lookup
 @testable import Upstream
 
-/// A response as an upstream server might send it, honest or not.
+/// A response that an upstream server, honest or not, might send.
 struct AnswerMessage {
     struct Record {
         var owner: String
@@ -83,14 +83,14 @@ extension AnswerMessage.Record {
     }
 }
 
-/// What a client would read: the records of a section as text, and what the decision says beside them.
+/// What a client reads: the records of each section as text, and parts of the decision.
 struct ReadAnswer {
     var outcome: Outcome
     var answers: [String] = []
     var authority: [String] = []
     var decision: Decision
     var truncated: Bool
-    /// The answer should be fetched anew.
+    /// The answer asked to be refreshed.
     var wantsRenewal = false
     /// The response passed the strict walk.
     var isWhole = false
@@ -104,7 +104,7 @@ struct ReadAnswer {
     var ttls: [UInt32] { (answers + authority).compactMap { UInt32($0.split(separator: " ")[1]) } }
 }
 
-/// Asks as a serving thread does: query bytes, a builder over a buffer, one source.
+/// Asks like a serving thread: query bytes, a builder over a buffer, one source.
 struct AnswerClient {
     var dnssecOK = false
     var checkingDisabled = false
@@ -112,7 +112,7 @@ struct AnswerClient {
     var trustAuthenticData = false
     /// Names that overrides or zones own.
     var local: Set<String> = []
-    /// An alias of our own before the name that is asked for.
+    /// A local alias that leads to the name asked for.
     var alias: String?
 
     func question(_ type: RecordType) -> Question {
@@ -134,7 +134,7 @@ struct AnswerClient {
         }
     }
 
-    /// What is read from `cache` at `now`, in seconds.
+    /// Reads from `cache` at `now`, in seconds.
     func read(
         _ cache: AnswerCache, _ text: String, _ type: RecordType, at now: Double, allowStale: Bool = false
     ) -> ReadAnswer {
@@ -144,7 +144,7 @@ struct AnswerClient {
         }
     }
 
-    /// What the lookup that waited for `answer` gets.
+    /// The answer for the lookup that waited for `answer`.
     func read(_ answer: UpstreamAnswer, _ text: String, _ type: RecordType) -> ReadAnswer {
         var fresh = FreshAnswers()
         fresh.append(answer)

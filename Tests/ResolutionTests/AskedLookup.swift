@@ -2,8 +2,8 @@ import DNSWire
 import Lookup
 
 extension Lookup {
-    /// Begins a lookup as a serving thread does, from a query's bytes, and hands it to `body`; the response has room for
-    /// `limit` bytes. RD=1 means that upstream may be asked.
+    /// Begins a lookup from a query's bytes like a serving thread, and passes it to `body`; the response may have
+    /// `limit` bytes. RD=1 allows forwarding.
     static func asking<Result>(
         _ wire: [UInt8], limit: Int = 65_535, _ body: (inout Lookup) throws -> Result
     ) rethrows -> Result {
@@ -20,7 +20,7 @@ extension Lookup {
         }
     }
 
-    /// The same for a query of RD=1 about `name`.
+    /// The same for a query about `name` with RD=1.
     static func asking<Result>(
         _ name: String, _ type: RecordType, limit: Int = 65_535, _ body: (inout Lookup) throws -> Result
     ) rethrows -> Result {

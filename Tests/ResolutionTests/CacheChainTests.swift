@@ -6,7 +6,7 @@ import Testing
 @testable import Pipeline
 @testable import Upstream
 
-@Suite("Upstream's answers in the chain of sources")
+@Suite("Cached answers in chains")
 struct CacheChainTests {
     private func resolve(_ pipeline: Pipeline, _ fresh: FreshAnswers, at now: Double) -> (Outcome, Decision) {
         Lookup.asking("n.example.", .a) { lookup in
@@ -16,7 +16,7 @@ struct CacheChainTests {
         }
     }
 
-    @Test("When upstream fails, an answer that ran out comes before the failure (RFC 8767 4)")
+    @Test("If upstream fails, an expired answer is preferred to the failure (RFC 8767 4)")
     func staleBeforeFailure() throws {
         let client = AnswerClient()
         let pipeline = Pipeline(hosts: .empty(), zones: .empty, special: .none, cache: AnswerCache())
@@ -36,7 +36,7 @@ struct CacheChainTests {
         #expect(held.1.extendedError == .staleAnswer)
     }
 
-    @Test("A renewal asks for the alias that was held, never for its target, which is overridden")
+    @Test("A refresh asks for the cached alias, never for its overridden target")
     func renewal() throws {
         let client = AnswerClient()
         let pipeline = Pipeline(

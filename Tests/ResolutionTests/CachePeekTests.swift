@@ -6,7 +6,7 @@ import Testing
 @testable import Lookup
 @testable import Upstream
 
-@Suite("A look at the cache")
+@Suite("Peeking into the cache")
 struct CachePeekTests {
     let client = AnswerClient()
 
@@ -14,7 +14,7 @@ struct CachePeekTests {
         FetchKey(try #require(Name(name)), Question(type: type))
     }
 
-    @Test("tells age, rest, origin and hits, and leaves no trace")
+    @Test("shows age, remaining time, origin and hits, and leaves no trace")
     func peek() throws {
         let cache = AnswerCache()
         let origin = UpstreamAnswer.Origin(upstream: 3, microseconds: 11_234, transport: .tcp)
@@ -34,7 +34,7 @@ struct CachePeekTests {
         #expect(cache.peek(try key("m.test."), now: microseconds(110)) == nil)
     }
 
-    @Test("sees what has run out, and says so")
+    @Test("shows expired entries, marked as stale")
     func stale() throws {
         let cache = AnswerCache()
         cache.insert(
@@ -44,7 +44,7 @@ struct CachePeekTests {
         #expect(held.entry.origin.upstream == -1)
     }
 
-    @Test("lists all of a large cache in parts, up to a limit")
+    @Test("lists a large cache in parts, up to a limit")
     func list() throws {
         let cache = AnswerCache()
         for number in 0..<3000 {
@@ -59,7 +59,7 @@ struct CachePeekTests {
     }
 
     @Test(
-        "a round trip keeps its three first digits in two bytes",
+        "a round trip in two bytes keeps its first three digits",
         arguments: [
             0, 1, 999, 4095, 4096, 11_234, 5_000_000, 100_000_000, UInt32.max,
         ])
@@ -76,7 +76,7 @@ struct CachePeekTests {
         (String(repeating: "a", count: 400), "a.test.", false), ("*.", "a.test.", true),
     ]
 
-    @Test("names are picked by a part, or by what they are below", arguments: patterns)
+    @Test("names are selected by substring or by ancestor", arguments: patterns)
     func pattern(_ test: (pattern: String, name: String, matches: Bool)) throws {
         let wire = try #require(Name(test.name)).wire
         #expect(wire.withUnsafeBytes { NameSearch(test.pattern).matches($0) } == test.matches)

@@ -16,7 +16,7 @@ struct CacheTests {
         return cache
     }
 
-    @Test("A hit has the time that has passed taken off")
+    @Test("A hit's TTL is reduced by its age")
     func aging() throws {
         let cache = try filled(AnswerMessage("N.test.", .a, [.a("n.test.", 300, 1)]))
         #expect(client.read(cache, "n.test.", .a, at: 100.9).answers == ["n.test. 300 A 192.0.2.1"])
@@ -25,7 +25,7 @@ struct CacheTests {
         #expect(client.read(cache, "n.test.", .a, at: 101).decision.source == .cache)
     }
 
-    @Test("A lookup whose clock was read just before the answer came in gets the full TTL")
+    @Test("A lookup that read the clock just before the answer arrived gets the full TTL")
     func earlierClock() throws {
         let cache = try filled(AnswerMessage("n.test.", .a, [.a("n.test.", 300, 1)]))
         let read = client.read(cache, "n.test.", .a, at: 99.999)
@@ -33,7 +33,7 @@ struct CacheTests {
         #expect(!read.wantsRenewal)
     }
 
-    @Test("An answer is for its name, type, DO and CD alone")
+    @Test("An answer is used only for its name, type, DO and CD")
     func keys() throws {
         let cache = try filled(AnswerMessage("n.test.", .a, [.a("n.test.", 300, 1)]))
         #expect(client.read(cache, "n.test.", .aaaa, at: 101).outcome == .pass)
@@ -43,7 +43,9 @@ struct CacheTests {
         #expect(AnswerClient(checkingDisabled: true).read(cache, "n.test.", .a, at: 101).outcome == .pass)
     }
 
-    @Test("No is remembered as long as its SOA says (RFC 2308 5)", arguments: [ResponseCode.noError, .nxDomain])
+    @Test(
+        "Negative answers are cached as long as the SOA says (RFC 2308 5)",
+        arguments: [ResponseCode.noError, .nxDomain])
     func negative(code: ResponseCode) throws {
         let cache = try filled(
             AnswerMessage("n.test.", .a, code: code, [], authority: [.soa("test.", 900, minimum: 60)]))
@@ -53,7 +55,7 @@ struct CacheTests {
         #expect(client.read(cache, "n.test.", .a, at: 160).outcome == .pass)
     }
 
-    @Test("A failure is remembered for a moment, and said to be one (RFC 9520 3.2)")
+    @Test("A failure is cached briefly, and marked as cached (RFC 9520 3.2)")
     func failure() throws {
         let cache = try filled(AnswerMessage("n.test.", .a, code: .serverFailure, extendedError: 9))
         let read = client.read(cache, "n.test.", .a, at: 104.9)
@@ -63,7 +65,7 @@ struct CacheTests {
         #expect(client.read(cache, "n.test.", .a, at: 105, allowStale: true).outcome == .pass)
     }
 
-    @Test("An answer that ran out is given when upstream is silent, with TTL 30 (RFC 8767 4)")
+    @Test("An expired answer is used while upstream is silent, with TTL 30 (RFC 8767 4)")
     func stale() throws {
         let cache = try filled(AnswerMessage("n.test.", .a, [.a("n.test.", 300, 1)]))
         let read = client.read(cache, "n.test.", .a, at: 500, allowStale: true)
@@ -74,7 +76,7 @@ struct CacheTests {
         #expect(cache.statistics.entries == 0)
     }
 
-    @Test("A name that did not exist is stale under a name of its own (RFC 8914 4.20)")
+    @Test("A stale NXDOMAIN has its own extended error (RFC 8914 4.20)")
     func staleNXDomain() throws {
         let cache = try filled(
             AnswerMessage("n.test.", .a, code: .nxDomain, [], authority: [.soa("test.", 900, minimum: 60)]))
@@ -83,14 +85,14 @@ struct CacheTests {
         #expect(read.authority == ["test. 30 SOA ..."])
     }
 
-    @Test("A failure does not push out what may still be served stale")
+    @Test("A failure does not replace an answer that may still be served stale")
     func failureKeepsStale() throws {
         let cache = try filled(AnswerMessage("n.test.", .a, [.a("n.test.", 300, 1)]))
         cache.insert(try client.check(AnswerMessage("n.test.", .a, code: .serverFailure)), now: microseconds(500))
         #expect(client.read(cache, "n.test.", .a, at: 501, allowStale: true).data == ["n.test. A 192.0.2.1"])
     }
 
-    @Test("For a moment after a failure the stale answer is given without asking again (RFC 8767 5)")
+    @Test("Shortly after a failure the stale answer is used without asking again (RFC 8767 5)")
     func retry() throws {
         let cache = try filled(AnswerMessage("n.test.", .a, [.a("n.test.", 300, 1)]))
         cache.insert(try client.check(AnswerMessage("n.test.", .a, code: .serverFailure)), now: microseconds(500))
@@ -100,7 +102,7 @@ struct CacheTests {
         #expect(client.read(cache, "n.test.", .a, at: 506).answers == ["n.test. 300 A 192.0.2.2"])
     }
 
-    @Test("Threads that insert, read and flush at once see whole answers of the right name")
+    @Test("Concurrent inserts, reads and flushes never show a partial or wrong answer")
     func concurrency() async throws {
         var settings = AnswerCache.Settings()
         settings.capacity = 64 << 10
@@ -139,7 +141,7 @@ struct CacheTests {
         #expect(cache.statistics.bytes <= settings.capacity)
     }
 
-    @Test("A newer answer takes the place of the older")
+    @Test("A newer answer replaces the older one")
     func replaced() throws {
         let cache = try filled(AnswerMessage("n.test.", .a, [.a("n.test.", 300, 1)]))
         cache.insert(try client.check(AnswerMessage("n.test.", .a, [.a("n.test.", 60, 2)])), now: microseconds(110))
@@ -147,7 +149,7 @@ struct CacheTests {
         #expect(cache.statistics.entries == 1)
     }
 
-    @Test("A popular answer near its end asks once to be fetched again")
+    @Test("A popular answer about to expire requests one refresh")
     func prefetch() throws {
         let cache = try filled(AnswerMessage("n.test.", .a, [.a("n.test.", 100, 1)]))
         let wants = [101.0, 102, 103, 189, 190, 191, 199].map {
@@ -158,7 +160,7 @@ struct CacheTests {
         #expect(!client.read(unpopular, "n.test.", .a, at: 195).wantsRenewal)
     }
 
-    @Test("Flushing forgets a name, a tree, or all")
+    @Test("Flushing removes a name, a subtree, or everything")
     func flush() throws {
         let cache = AnswerCache()
         for name in ["a.test.", "x.a.test.", "b.test.", "ba.test."] {
@@ -172,7 +174,7 @@ struct CacheTests {
     }
 
     @Test(
-        "Memory stays within its bound, and what is asked for stays",
+        "Memory stays within its limit, and popular entries stay",
         arguments: [0, 10_000, 200_000, 1 << 20, 8 << 20])
     func bounded(capacity: Int) throws {
         var settings = AnswerCache.Settings()
@@ -201,7 +203,7 @@ struct CacheTests {
         }
     }
 
-    @Test("The index stays right through inserts, evictions and removals (seed 7)")
+    @Test("The index stays correct through inserts, evictions and removals (seed 7)")
     func churn() throws {
         var settings = AnswerCache.Settings()
         settings.capacity = 300_000
@@ -227,7 +229,7 @@ struct CacheTests {
     }
 }
 
-/// A small generator with a seed, so that a failure can be had again.
+/// A small seeded generator, so that a failure can be reproduced.
 struct Lehmer: RandomNumberGenerator {
     var state: UInt64
 

@@ -23,7 +23,7 @@ struct HostsAnswerTests {
         """
 
     @Test(
-        "A, AAAA and ANY from the lines, in their order, once",
+        "A, AAAA and ANY from the lines, in order, without duplicates",
         arguments: [
             ("acme.test.", .a, "127.0.0.1 127.0.0.2"), ("ACME.Test.", .aaaa, "::1"),
             ("acme.test.", .any, "127.0.0.1 ::1 127.0.0.2"), ("www.acme.test.", .a, "127.0.0.1"),
@@ -37,7 +37,7 @@ struct HostsAnswerTests {
     }
 
     @Test(
-        "a wildcard reaches what RFC 4592 lets it reach",
+        "a wildcard applies as RFC 4592 defines",
         arguments: [
             ("x.wild.test.", "10.0.0.9"), ("x.y.z.wild.test.", "10.0.0.9"), ("*.wild.test.", "10.0.0.9"),
             ("wild.test.", "pass"), ("exact.wild.test.", "10.0.0.8"),
@@ -51,7 +51,7 @@ struct HostsAnswerTests {
         #expect(HostsExchange(Self.lines).ask(name, .a).summary == expected)
     }
 
-    @Test("NODATA carries a SOA of the name with the overrides' TTL")
+    @Test("NODATA has an SOA for the name, with the overrides' TTL")
     func negative() {
         var settings = HostsSettings()
         settings.ttl = 30
@@ -62,7 +62,7 @@ struct HostsAnswerTests {
     }
 
     @Test(
-        "the place is the line of the first address of the family, or the name's first line",
+        "the place is the line of the first address of that address family, or the name's first line",
         arguments: [
             ("acme.test.", .a, 1), ("acme.test.", .aaaa, 2), ("acme.test.", .https, 1), ("six.test.", .a, 6),
             ("q.wild.test.", .a, 9), ("2.0.0.127.in-addr.arpa.", .ptr, 3),
@@ -72,7 +72,7 @@ struct HostsAnswerTests {
     }
 
     @Test(
-        "PTR gives the canonical names of an address",
+        "PTR returns the canonical names of an address",
         arguments: [
             ("1.0.0.127.in-addr.arpa.", "acme.test."), ("1.0.0.10.in-addr.arpa.", "four.test."),
             ("1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.", "six.test."),
@@ -84,7 +84,7 @@ struct HostsAnswerTests {
         #expect(HostsExchange(Self.lines).ask(name, .ptr).summary == expected)
     }
 
-    @Test("a reverse name that overrides own has nothing but its PTR")
+    @Test("an overridden reverse name has no data but PTR")
     func reverseTypes() {
         let hosts = HostsExchange(Self.lines)
         #expect(hosts.ask("1.0.0.10.in-addr.arpa.", .txt).summary == "exists in zones")
@@ -92,7 +92,7 @@ struct HostsAnswerTests {
         #expect(hosts.data("1.0.0.10.in-addr.arpa.", .any) == ["four.test."])
     }
 
-    @Test("the first name that is no wildcard is a line's canonical name; repeated lines name it once")
+    @Test("the first non-wildcard name of a line is canonical; repeated lines add no duplicate")
     func canonicalNames() {
         let hosts = HostsExchange(
             "10.0.0.1 *.dev.test dev.test\n10.0.0.2 bad..name good.test alias.test\n10.0.0.1 dev.test\n10.0.0.1 two.test"
@@ -102,7 +102,7 @@ struct HostsAnswerTests {
     }
 
     @Test(
-        "addresses of all zeros mean what the settings say",
+        "all-zero addresses mean what the settings say",
         arguments: [
             (.literal, "0.0.0.0", "::", "exists in zones"), (.nodata, "NODATA", "NODATA", "NODATA"),
             (.nxdomain, "NXDOMAIN", "NXDOMAIN", "NXDOMAIN"),
@@ -117,7 +117,7 @@ struct HostsAnswerTests {
         #expect(hosts.ask("acme.test.", .a).summary == "127.0.0.1 127.0.0.2")
     }
 
-    @Test("what comes from beyond as NXDOMAIN becomes NODATA, whatever null addresses mean")
+    @Test("NXDOMAIN from later sources becomes NODATA, whatever null addresses mean")
     func noDataAfterBeyond() {
         var settings = HostsSettings()
         settings.nullAddress = .nxdomain
@@ -138,7 +138,7 @@ struct HostsAnswerTests {
         #expect(answer.decision.extendedError == nil && answer.decision.upstream == -1)
     }
 
-    @Test("a name with more addresses than a response takes is truncated, not cut")
+    @Test("if a name has more addresses than fit, TC is set")
     func truncation() {
         let hosts = HostsExchange((1...200).map { "10.0.0.\($0) many.test" }.joined(separator: "\n"))
         #expect(hosts.data("many.test.", .a).count == 200)
@@ -180,13 +180,13 @@ struct HostsFamilyTests {
         #expect(answer.decision.masked && answer.decision.source == .hosts && answer.authority.count == 1)
     }
 
-    @Test("or passed on", arguments: family)
+    @Test("or left to later sources", arguments: family)
     func passed(_ name: String, _ type: RecordType) {
         #expect(exchange(.pass).ask(name, type).summary == "exists beyond")
     }
 
     @Test(
-        "or made from the override",
+        "or synthesized from the override",
         arguments: [
             ("site.test.", .https, "1 . alpn=h2 ipv4hint=10.0.0.1 ipv6hint=2001:db8::1"),
             ("_8443._https.site.test.", .https, "1 site.test. alpn=h2 ipv4hint=10.0.0.1 ipv6hint=2001:db8::1"),
@@ -199,7 +199,7 @@ struct HostsFamilyTests {
     }
 
     @Test(
-        "but names that are no family members are not touched",
+        "names outside the override family are not affected",
         arguments: [
             ("_8443._https.other.test.", .https), ("_a._b._c.site.test.", .https), ("www.site.test.", .https),
             ("_8443._https.site.test.", .a), ("_8443._https.site.test.", .txt), ("_._https.test.", .https),
@@ -208,7 +208,7 @@ struct HostsFamilyTests {
         #expect(exchange(.mask).ask(name, type).summary == "pass")
     }
 
-    @Test("a chain that comes to a family name comes to the override")
+    @Test("a chain that reaches a name of the family reaches the override")
     func ownership() {
         let table = exchange(.mask).table
         var name = LookupName()

@@ -5,7 +5,7 @@ import LDNS
 @testable import Lookup
 @testable import Platform
 
-/// Overrides read from a file of the given text, and what a client reads when it asks them.
+/// Overrides read from the given text, and what a client gets from them.
 struct HostsExchange {
     let table: HostsTable
     let diagnostics: Diagnostics
@@ -39,7 +39,7 @@ struct HostsExchange {
     func data(_ name: String, _ type: RecordType) -> [String] { ask(name, type).data }
 }
 
-/// What one local source answers, read back by libldns.
+/// The answer of one local source, parsed by libldns.
 struct LocalAnswer {
     var outcome = ""
     var decision = Decision()
@@ -50,7 +50,7 @@ struct LocalAnswer {
     /// RDATA of the answers alone.
     var data: [String] = []
 
-    /// What most cases are about, in one word or a list.
+    /// A short form, in one word or a list, for most cases.
     var summary: String {
         if outcome != "answered" { return outcome }
         if decision.responseCode != .noError { return "\(decision.responseCode)" }

@@ -7,7 +7,7 @@ import Testing
 @Suite("The hosts reader")
 struct HostsReaderTests {
     @Test(
-        "reads what people have",
+        "reads the forms found in practice",
         arguments: [
             ("LF", "10.0.0.1 a.test\n10.0.0.2 b.test\n"), ("CRLF", "10.0.0.1 a.test\r\n10.0.0.2 b.test\r\n"),
             ("CR", "10.0.0.1 a.test\r10.0.0.2 b.test"), ("BOM", "\u{FEFF}10.0.0.1 a.test\n10.0.0.2 b.test"),
@@ -36,7 +36,7 @@ struct HostsReaderTests {
         #expect(hosts.diagnostics.hasErrors == false)
     }
 
-    @Test("reads the files that block lists and systems come with, without a complaint")
+    @Test("reads typical system files and block lists without complaints")
     func knownFiles() {
         let hosts = HostsExchange(
             """
@@ -58,7 +58,7 @@ struct HostsReaderTests {
     }
 
     @Test(
-        "skips what is wrong, says where and why, and reads on",
+        "skips wrong lines, reports where and why, and continues",
         arguments: [
             ("10.0.0.1", "has an address but no name"), ("10.0.0.1 # name", "has an address but no name"),
             ("example.test", "is not an IP address"), ("||ads.test^", "is not an IP address"),
@@ -91,7 +91,7 @@ struct HostsReaderTests {
         #expect(hosts.data("after.test.", .a) == ["10.0.0.6"])
     }
 
-    @Test("skips a bad name alone; the others of its line stand")
+    @Test("skips only the bad name; the others on its line are kept")
     func badName() {
         let hosts = HostsExchange("10.0.0.1 good.test b@d.test fine.test")
         #expect(hosts.problems.count == 1)
@@ -99,7 +99,7 @@ struct HostsReaderTests {
         #expect(hosts.data("fine.test.", .a) == ["10.0.0.1"])
     }
 
-    @Test("complains a bounded number of times")
+    @Test("reports a limited number of problems")
     func manyFaults() {
         let hosts = HostsExchange(String(repeating: "||ads.test^\n", count: 5000) + "10.0.0.1 a.test")
         #expect(hosts.diagnostics.list.count == 1000)
@@ -107,7 +107,7 @@ struct HostsReaderTests {
         #expect(hosts.data("a.test.", .a) == ["10.0.0.1"])
     }
 
-    @Test("says so when a name has more addresses than are kept")
+    @Test("reports a name with more addresses than the limit")
     func manyAddresses() {
         let lines = (0..<300).map { "10.0.\($0 / 256).\($0 % 256) many.test" }
         let hosts = HostsExchange(lines.joined(separator: "\n"))
@@ -116,7 +116,7 @@ struct HostsReaderTests {
         #expect(hosts.problems.first?.hasPrefix("257: ") == true)
     }
 
-    @Test("takes lines of any length, and names and labels as long as they may be")
+    @Test("accepts lines of any length, and names and labels up to their limits")
     func length() {
         let label = String(repeating: "x", count: 63)
         let longest = "\(label).\(label).\(label).\(String(repeating: "y", count: 61))"
@@ -128,7 +128,7 @@ struct HostsReaderTests {
         #expect(hosts.table.nameCount == 50_001)
     }
 
-    @Test("reads the files of a folder in order, without what editors leave behind")
+    @Test("reads the files of a folder in order, without editors' backups")
     func folder() {
         let folder = TemporaryFolder()
         for (name, last) in [("20-b", 2), ("10-a", 1), (".hidden", 9), ("x~", 9), ("x.bak", 9), ("x.swp", 9)] {
@@ -144,7 +144,7 @@ struct HostsReaderTests {
                 == ["\(folder.path)/10-a:1", "\(folder.path)/20-b:1"])
     }
 
-    @Test("an empty file, a lone BOM and no file at all are no overrides", arguments: ["", "\u{FEFF}", "\n\n", "#"])
+    @Test("an empty file, a lone BOM and a missing file have no overrides", arguments: ["", "\u{FEFF}", "\n\n", "#"])
     func empty(_ text: String) {
         #expect(HostsExchange(text).table.nameCount == 0)
         #expect(HostsExchange(text).ask("a.test.", .a).summary == "pass")
@@ -157,7 +157,7 @@ struct HostsReaderTests {
 @Suite("Internationalized names")
 struct HostsInternationalNameTests {
     @Test(
-        "become the A-labels that browsers ask for",
+        "become the A-labels that browsers use",
         arguments: [
             ("bücher.example", "xn--bcher-kva.example"), ("BÜCHER.example", "xn--bcher-kva.example"),
             ("bu\u{308}cher.example", "xn--bcher-kva.example"), ("straße.example", "xn--strae-oqa.example"),
@@ -173,11 +173,11 @@ struct HostsInternationalNameTests {
     }
 
     @Test(
-        "are refused when no label could be made of them",
+        "are rejected if they can't be encoded",
         arguments: [
             "a b\u{FC}.example", "☃.example", "\u{301}x.example", "ü\u{0}.example", "\u{FFFD}.example",
             "a\u{200B}b.example",
-            // So long that the sums of Punycode would overflow.
+            // So long that Punycode's sums would overflow.
             String(repeating: "a", count: 32_799) + "\u{20000}", String(repeating: "a", count: 60) + "ü",
         ])
     func refused(_ name: String) {
@@ -185,9 +185,9 @@ struct HostsInternationalNameTests {
     }
 }
 
-@Suite("The hosts reader on anything")
+@Suite("The hosts reader on random input")
 struct HostsPropertyTests {
-    @Test("finds every name of a made file, and no other", arguments: [1, 2, 3] as [UInt64])
+    @Test("finds every name of a generated file, and no other", arguments: [1, 2, 3] as [UInt64])
     func findsAll(_ seed: UInt64) {
         var random = Lehmer(state: seed)
         var expected: [String: [String]] = [:]
@@ -218,7 +218,7 @@ struct HostsPropertyTests {
         }
     }
 
-    @Test("reads damaged files without a trap, and answers from them", arguments: 1...40 as ClosedRange<UInt64>)
+    @Test("reads damaged files without trapping, and answers from them", arguments: 1...40 as ClosedRange<UInt64>)
     func damaged(_ seed: UInt64) {
         var random = Lehmer(state: seed)
         var bytes = Array(

@@ -4,11 +4,11 @@ import LocalData
 import Lookup
 import Testing
 
-/// Zones compiled from text, and a way to ask them as a client would.
+/// Zones compiled from text, to be asked like by a client.
 struct ZoneAnswers {
     let zones: ZoneSet
 
-    /// Each text is a whole master file; its SOA names the zone, with a full owner name.
+    /// Each text is a complete master file; its SOA's owner, a fully qualified name, names the zone.
     init(_ texts: String..., sourceLocation: SourceLocation = #_sourceLocation) {
         let folder = TemporaryFolder()
         var zones: [Zone] = []
@@ -24,27 +24,27 @@ struct ZoneAnswers {
 
     init(_ zones: [Zone]) { self.zones = ZoneSet(zones) }
 
-    /// What the client sees, as text, and what was decided.
+    /// What the client sees, as text, and the decision.
     struct Answer {
         var outcome = Outcome.pass
         var decision = Decision()
         /// Only upstream knows the name.
         var isBelowCut = false
         var isTruncated = false
-        /// Records as `owner ttl type rdata`, in lower case and sorted: neither case nor order has a meaning.
+        /// Records as `owner ttl type rdata`, in lower case and sorted, because case and order don't matter.
         var answer: [String] = []
         var authority: [String] = []
         var additional: [String] = []
         var size = 0
 
         var code: ResponseCode { decision.responseCode }
-        /// The first words of a response: `NOERROR aa`.
+        /// A response's status: `NOERROR aa`.
         var header: String {
             "\(code)\(decision.authoritative ? " aa" : "")\(isTruncated ? " tc" : "")"
         }
     }
 
-    /// Asks `"NAME TYPE"`, and follows CNAMEs from zone to zone as the chain of sources does.
+    /// Asks `"NAME TYPE"`, following CNAMEs from zone to zone as the pipeline does.
     func ask(
         _ question: String, dnssecOK: Bool = false, mayForward: Bool = false, limit: Int = 65_535,
         sourceLocation: SourceLocation = #_sourceLocation
@@ -65,7 +65,7 @@ struct ZoneAnswers {
         return try ask(wire: wire, dnssecOK: dnssecOK, mayForward: mayForward, limit: limit, follow: follow).0
     }
 
-    /// Asks a query as it came from the wire; the response is whole but for OPT.
+    /// Asks with a query in wire form; the response is complete except for OPT.
     func ask(
         wire: [UInt8], dnssecOK: Bool? = nil, mayForward: Bool = false, limit: Int, follow: Bool = true
     ) throws -> (Answer, [UInt8]) {

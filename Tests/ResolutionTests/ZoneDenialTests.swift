@@ -1,7 +1,7 @@
 import DNSWire
 import Testing
 
-/// The records of the example zone that RFC 4035 A and RFC 5155 A share, signed in name only.
+/// The records of the example zone that RFC 4035 A and RFC 5155 A share, with dummy signatures.
 private func signed(_ lines: [String], denial: (type: String, names: [(owner: String, next: String, types: String)]))
     -> ZoneAnswers
 {
@@ -39,7 +39,7 @@ private let common = [
     "xx.example. A 192.0.2.10", "xx.example. AAAA 2001:db8::f00:baaa",
 ]
 
-/// What is asked, the RCODE, and which proofs the authority section has: owners of NSEC or NSEC3.
+/// A question, its RCODE, and the owner names of the NSEC or NSEC3 records in the authority section.
 struct DenialCase: Sendable, CustomTestStringConvertible {
     var question: String
     var header: String
@@ -67,7 +67,7 @@ struct DenialCase: Sendable, CustomTestStringConvertible {
         #expect(got.header == header)
         #expect(owners(got.answer).sorted() == answer.sorted())
         let authority = owners(got.authority)
-        // Each once, and with its signature.
+        // Each once, with its signature.
         let spans = authority.filter { $0.hasSuffix(" nsec") || $0.hasSuffix(" nsec3") }
         #expect(spans.map { String($0.prefix { $0 != " " }) }.sorted() == proofs.sorted())
         #expect(authority.count { $0.contains("sig(nsec") } == proofs.count)
@@ -119,13 +119,13 @@ struct ZoneNSECTests {
             DenialCase(
                 "a.z.w.example. AAAA", "NOERROR aa", proofs: ["x.y.w.example.", "*.w.example."], others: soa),
             DenialCase("example. DS", "NOERROR aa", proofs: ["example."], others: soa),
-            // An empty non-terminal: the span before it.
+            // An empty non-terminal: covered by the preceding NSEC.
             DenialCase("y.w.example. A", "NOERROR aa", proofs: ["x.w.example."], others: soa),
-            // One NSEC that is both the wildcard's and the span: once.
+            // One NSEC covers both the wildcard and the name: sent once.
             DenialCase("b.w.example. A", "NOERROR aa", proofs: ["*.w.example."], others: soa),
             // A wildcard that is an empty non-terminal.
             DenialCase("u.e.example. A", "NOERROR aa", proofs: ["b.example.", "t.*.e.example."], others: soa),
-            // A chain through a wildcard: its proof comes behind the chain's answers.
+            // A chain through a wildcard: its proof follows the answers of the chain.
             DenialCase(
                 "d.c.w.example. A", "NOERROR aa",
                 answer: [
@@ -134,7 +134,7 @@ struct ZoneNSECTests {
         ])
     func proofs(_ line: DenialCase) throws { try line.check(Self.zones) }
 
-    @Test("a signature has the TTL of what it covers, wherever it is asked for (RFC 4034 3)")
+    @Test("a signature has the TTL of what it covers, even if requested by type (RFC 4034 3)")
     func signatureTTL() throws {
         let zones = ZoneAnswers(
             """
@@ -153,7 +153,7 @@ struct ZoneNSECTests {
 
 @Suite("Denial by NSEC3 (RFC 5155 7.2, B)")
 struct ZoneNSEC3Tests {
-    /// RFC 5155 A, but for its DNSKEY, HINFO and the names that hash behind them.
+    /// RFC 5155 A, without its DNSKEY and HINFO and the names that would hash behind them.
     static let hashes = [
         ("0p9mhaveqvm6t7vbl5lop2u3t2rp3tom", "MX NS SOA NSEC3PARAM RRSIG"),  // example.
         ("2t7b4g4vsa5smi47k61mv5bv1a22bojr", "A RRSIG"),  // ns1.example.
@@ -192,7 +192,7 @@ struct ZoneNSEC3Tests {
                 "ns1.example. MX", "NOERROR aa", proofs: ["2t7b4g4vsa5smi47k61mv5bv1a22bojr.example."], others: soa),
             DenialCase(
                 "y.w.example. A", "NOERROR aa", proofs: ["ji6neoaepv8b5o6k4ev33abha8ht9fgc.example."], others: soa),
-            // B.3: opt-out, so that b.example has no NSEC3.
+            // B.3: opt-out, so b.example has no NSEC3.
             DenialCase(
                 "mc.b.example. MX", "NOERROR",
                 proofs: [apex, "gjeqe526plbf1g8mklp59enfd789njgi.example."], others: ["b.example. ns"]),
@@ -211,7 +211,7 @@ struct ZoneNSEC3Tests {
                 ], others: soa),
             // B.6.
             DenialCase("example. DS", "NOERROR aa", proofs: [apex], others: soa),
-            // 7.2.8: the owner of an NSEC3 is no name.
+            // 7.2.8: the owner of an NSEC3 is not a name of the zone.
             DenialCase(
                 "2t7b4g4vsa5smi47k61mv5bv1a22bojr.example. A", "NXDOMAIN aa",
                 proofs: [

@@ -4,7 +4,7 @@ import Lookup
 import Platform
 import Testing
 
-/// What a question is answered with: `NOERROR aa`, the answer section, and the authority section.
+/// The answer to a question: `NOERROR aa`, the answer section, and the authority section.
 struct ZoneCase: Sendable, CustomTestStringConvertible {
     var question: String
     var header: String
@@ -50,7 +50,7 @@ struct ZoneWildcardTests {
     static let soa = ["example. 5 SOA ns.example.com. admin.example. 1 2 3 4 5"]
 
     @Test(
-        "RFC 4592's zone answers RFC 4592's questions",
+        "the zone of RFC 4592 answers the questions of RFC 4592",
         arguments: [
             ZoneCase("host3.example. MX", "NOERROR aa", ["host3.example. 3600 MX 10 host1.example."]),
             ZoneCase("host3.example. A", "NOERROR aa", authority: soa),
@@ -62,7 +62,7 @@ struct ZoneWildcardTests {
                 "host.subdel.example. A", "NOERROR",
                 authority: ["subdel.example. 3600 NS ns.example.com.", "subdel.example. 3600 NS ns.example.net."]),
             ZoneCase("ghost.*.example. MX", "NXDOMAIN aa", authority: soa),
-            // The wildcard's own name is a name like any other (2.3), and an empty non-terminal stops it (2.2.2).
+            // The wildcard's own name is an ordinary name (2.3), and an empty non-terminal blocks it (2.2.2).
             ZoneCase("*.example. MX", "NOERROR aa", ["*.example. 3600 MX 10 host1.example."]),
             ZoneCase("_tcp.host2.example. MX", "NOERROR aa", authority: soa),
             ZoneCase("HOST3.Example. MX", "NOERROR aa", ["HOST3.Example. 3600 MX 10 host1.example."]),
@@ -159,7 +159,7 @@ struct ZoneRedirectionTests {
     func parent(_ line: ZoneCase) throws { try line.check(Self.parentOnly) }
 
     @Test(
-        "with the child loaded too, the longest apex answers, but for DS",
+        "if the child is loaded too, the longest apex answers, except for DS",
         arguments: [
             ZoneCase("child.example. NS", "NOERROR aa", ["child.example. 100 NS ns.child.example."]),
             ZoneCase("ns.child.example. A", "NOERROR aa", ["ns.child.example. 100 A 192.0.2.6"]),
@@ -173,7 +173,7 @@ struct ZoneRedirectionTests {
         ])
     func parentAndChild(_ line: ZoneCase) throws { try line.check(Self.zones) }
 
-    @Test("beyond a cut a forwarder asks upstream, and writes nothing itself")
+    @Test("below a cut, a query that may be forwarded is left to upstream, and nothing is written")
     func forwards() throws {
         for question in ["child.example. A", "x.child.example. NS", "ns.child.example. A"] {
             let answer = try Self.parentOnly.ask(question, mayForward: true)
@@ -183,7 +183,7 @@ struct ZoneRedirectionTests {
         #expect(try Self.parentOnly.ask("www.other. A", mayForward: true).outcome == .pass)
     }
 
-    @Test("the decision names the record's line, or the SOA's for a negative answer")
+    @Test("the decision has the record's line, or the SOA's for a negative answer")
     func places() throws {
         #expect(try Self.parentOnly.ask("ns1.example. A").decision.place.line == 5)
         #expect(try Self.parentOnly.ask("web.example. A").decision.place.line == 7)
@@ -222,7 +222,7 @@ struct ZoneAdditionalTests {
 
         """)
 
-    @Test("the addresses of a target come along, each RRset whole or not at all")
+    @Test("a target's addresses are added, each RRset completely or not at all")
     func wholeOrNot() throws {
         let roomy = try Self.zones.ask("example. MX")
         #expect(roomy.additional.count == 42)
@@ -231,19 +231,19 @@ struct ZoneAdditionalTests {
         #expect(tight.additional == ["mail.example. 300 a 192.0.2.2", "mail.example. 300 aaaa 2001:db8::2"])
     }
 
-    @Test("what lies beyond a zone cut is no answer to MX")
+    @Test("addresses below a zone cut are not added for MX")
     func noGlueForMX() throws {
         #expect(try !Self.zones.ask("example. MX").additional.contains("ns.child.example. 300 a 192.0.2.3"))
     }
 
-    @Test("a target of '.' in ServiceMode is the owner itself (RFC 9460 2.5.2)")
+    @Test("a target of '.' in ServiceMode is the owner name (RFC 9460 2.5.2)")
     func serviceOwner() throws {
         #expect(try Self.zones.ask("https.example. HTTPS").additional == ["https.example. 300 a 192.0.2.9"])
         #expect(try Self.zones.ask("x.any.example. HTTPS").additional.isEmpty)
         #expect(try Self.zones.ask("alias.example. HTTPS").additional.isEmpty)
     }
 
-    @Test("in-domain glue is there, or TC is set; other glue may be left out")
+    @Test("in-domain glue is included, or TC is set; other glue is optional")
     func glue() throws {
         let referral = try Self.zones.ask("x.child.example. A", limit: 512)
         #expect(!referral.isTruncated && referral.additional == ["ns.child.example. 300 a 192.0.2.3"])

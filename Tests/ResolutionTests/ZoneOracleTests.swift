@@ -5,7 +5,7 @@ import Lookup
 import Platform
 import Testing
 
-/// The lookup against an oracle that does the same over an array of records, slowly and plainly.
+/// The lookup against an oracle that searches an array of records, slowly and simply.
 @Suite("Zone lookup against an oracle")
 struct ZoneOracleTests {
     struct Record: CustomStringConvertible {
@@ -96,7 +96,7 @@ struct ZoneOracleTests {
         case .mx: return [0, number] + name(below: apex, &random).wire
         case .ds: return [0, number, 8, 1] + [UInt8](repeating: number, count: 20)
         default:
-            // Now and then so long that a DNAME can't be applied.
+            // Sometimes so long that a DNAME can't be applied.
             let label = [UInt8](repeating: UInt8(ascii: "x"), count: 61)
             let long = (0..<3).reduce(apex) { name, _ in name.prepending(label: label) ?? name }
             return (Int.random(in: 0..<8, using: &random) == 0 ? long : name(below: apex, &random)).wire
@@ -113,7 +113,7 @@ struct ZoneOracleTests {
             let type = types.randomElement(using: &random)!
             let record = Record(owner: owner, type: type, rdata: rdata(type, apex, &random), ttl: 300)
             let same = records.filter { $0.owner == owner && $0.type == type }
-            // CNAME and DNAME are alone of their type; others have no duplicates.
+            // CNAME and DNAME are single; others have no duplicates.
             if !same.isEmpty, type == .cname || type == .dname || same.contains(where: { $0.rdata == record.rdata }) {
                 continue
             }
@@ -132,7 +132,7 @@ struct ZoneOracleTests {
         return Zone(apex: oracle.apex, records: records, path: "")
     }
 
-    @Test("random zones and names are answered as the oracle says", arguments: [UInt64.random(in: 0...UInt64.max)])
+    @Test("random zones and names are answered like by the oracle", arguments: [UInt64.random(in: 0...UInt64.max)])
     func agrees(seed: UInt64) throws {
         var random = SplitMix(state: seed)
         let parentApex = try #require(Name("z."))
@@ -160,7 +160,7 @@ struct ZoneOracleTests {
 }
 
 extension ZoneAnswers {
-    /// One name, without following where it leads.
+    /// One name, without following aliases.
     fileprivate func step(_ name: Name, _ type: RecordType) throws -> ZoneOracleTests.Oracle.Said {
         let answer = try ask(name, type, follow: false)
         var said = ZoneOracleTests.Oracle.Said(
@@ -176,7 +176,7 @@ extension ZoneAnswers {
     }
 }
 
-/// A small generator that a seed can repeat (SplitMix64).
+/// A small seeded generator (SplitMix64).
 struct SplitMix: RandomNumberGenerator {
     var state: UInt64
     mutating func next() -> UInt64 {

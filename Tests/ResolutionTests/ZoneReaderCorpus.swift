@@ -2,7 +2,7 @@ import DNSWire
 import Glibc
 import LocalData
 
-/// A file with the given text that lasts as long as the value.
+/// A temporary folder that exists as long as this object.
 final class TemporaryFolder {
     let path: String
 
@@ -29,19 +29,19 @@ final class TemporaryFolder {
     }
 }
 
-/// What nsd-checkzone, kzonecheck and named-checkzone say of a zone, as `n+k-b+` writes it.
+/// The verdicts of nsd-checkzone, kzonecheck and named-checkzone on a zone, written as `n+k-b+`.
 struct Verdicts: CustomStringConvertible, Sendable {
     var description: String
 
     private static let checkers: [(Character, String)] = [("n", "NSD 4.12"), ("k", "Knot 3.4"), ("b", "BIND 9.20")]
 
-    /// Those that refuse it, as our messages name them.
+    /// The checkers that refuse it, as our messages name them.
     var refusing: [String] { Self.checkers.filter { description.contains("\($0.0)-") }.map(\.1) }
 
-    /// What all three say: that it is good, or that it is not.
+    /// The common verdict of all three; nil if they differ.
     var agreed: Bool? { refusing.isEmpty ? true : refusing.count == 3 ? false : nil }
 
-    /// What is wrong with `result` in the light of what the checkers say; nil for nothing.
+    /// What is wrong with `result` given the checkers' verdicts; nil if nothing is.
     func objection(to result: ZoneReadResult) -> String? {
         if let agreed, agreed != result.isLoadable { return "the checkers agree that it is \(agreed ? "good" : "bad")" }
         guard result.isLoadable else { return nil }
@@ -59,20 +59,20 @@ struct Verdicts: CustomStringConvertible, Sendable {
 
 /// One record line of `Corpus/records.txt`.
 struct RecordCase: CustomStringConvertible, Sendable {
-    /// What we say of it: loaded or refused.
+    /// Our expected verdict: loaded or refused.
     var isLoaded: Bool
     var verdicts: Verdicts
-    /// The RDATA in hexadecimal; "-" when it is not known.
+    /// The RDATA in hexadecimal; "-" if unknown.
     var rdata: String
     /// TYPE RDATA as in a master file.
     var text: String
 
     var description: String { text }
 
-    /// The zone around the line, which is its last and sixth.
+    /// A zone with this record on its sixth and last line.
     var zone: String { "\(Self.prologue)\(companion)\n\(owner) IN \(text)\n" }
     static let line: UInt32 = 6
-    /// What kzonecheck wants to see beside some types.
+    /// Records that kzonecheck requires beside some types.
     private var companion: String {
         text.hasPrefix("DS ") ? "x IN NS ns" : text.hasPrefix("NS ") ? "host IN A 192.0.2.1" : ""
     }
@@ -127,7 +127,7 @@ struct FileCase: CustomStringConvertible, Sendable {
     var isLoaded: Bool
     var verdicts: Verdicts
     var name: String
-    /// Where the first error is, for a refused file; 0 means the file as a whole.
+    /// The line of the first error of a refused file; 0 for the whole file.
     var line: UInt32
     var text: [UInt8]
 
@@ -170,6 +170,6 @@ struct FileCase: CustomStringConvertible, Sendable {
         return bytes + [10]
     }
 
-    /// What the files include.
+    /// The content of included files.
     static let included = "i A 192.0.2.3\n"
 }

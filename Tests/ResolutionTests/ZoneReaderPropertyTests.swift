@@ -7,7 +7,7 @@ import Testing
 
 private let example = Name("example.")
 
-@Suite("The zone reader and hostile files")
+@Suite("The zone reader on hostile files")
 struct ZoneReaderPropertyTests {
     /// A small generator whose seed a failing test prints.
     private struct Random: RandomNumberGenerator {
@@ -44,7 +44,7 @@ struct ZoneReaderPropertyTests {
         return text
     }
 
-    @Test("reads any mutated file to its end: legal names, RDATA that libldns can read, lines that exist")
+    @Test("reads any mutated file to its end: valid names, RDATA that libldns parses, existing lines")
     func mutations() {
         let seed = UInt64.random(in: 0...UInt64.max)
         var random = Random(state: seed)
@@ -86,7 +86,7 @@ struct ZoneReaderPropertyTests {
         #expect(ZoneReader.read(path: folder.write(text, to: "zone"), name: example).isLoadable)
     }
 
-    @Test("reads what libldns prints of each record back as the same bytes")
+    @Test("parses libldns's text of each record to the same bytes")
     func roundTrip() {
         let folder = TemporaryFolder()
         var compared = 0
@@ -95,7 +95,7 @@ struct ZoneReaderPropertyTests {
             guard let entry = first.records.entries.last else { continue }
             let printed = Presentation.text(rdata: Array(first.records.rdata(of: entry)), type: entry.type)
             var again = line
-            // By its number a type takes any bytes that it took before.
+            // By number, a type accepts any bytes that it accepted before.
             let type = printed.hasPrefix("\\#") ? "TYPE\(entry.type.rawValue)" : "\(entry.type)"
             again.text = "\(type) \(printed)"
             let second = ZoneReader.read(path: folder.write(again.zone.utf8, to: "zone"), name: example)
@@ -108,14 +108,14 @@ struct ZoneReaderPropertyTests {
     }
 }
 
-@Suite("The corpus and the checkers it was recorded from")
+@Suite("The corpus and the checkers that it was recorded from")
 struct ZoneReaderCheckersTests {
     private static let checkers = [
         ["/usr/sbin/nsd-checkzone", "example."], ["/usr/bin/kzonecheck", "-o", "example."],
         ["/usr/bin/named-checkzone", "example."],
     ]
 
-    /// The verdicts are those of Debian 13's programs; others say other things.
+    /// The verdicts are those of the programs in Debian 13; other versions differ.
     private static let areInstalled =
         output("/usr/sbin/nsd-checkzone -h").contains("4.12.") && output("/usr/bin/kzonecheck -V").contains("3.4.")
         && output("/usr/bin/named-checkzone -v").contains("9.20.")
@@ -143,7 +143,7 @@ struct ZoneReaderCheckersTests {
     }
 
     @Test(
-        "say the same today of every twelfth line and sixth file",
+        "still agree on every twelfth line and sixth file",
         .enabled(
             if: areInstalled, "the nsd-checkzone, kzonecheck and named-checkzone of Debian 13 are not all installed"))
     func sample() {

@@ -7,7 +7,7 @@ private let example = Name("example.")
 
 @Suite("The zone reader on single records")
 struct ZoneReaderRecordTests {
-    @Test("reads and refuses each line as recorded, and builds the recorded RDATA", arguments: RecordCase.all)
+    @Test("accepts or refuses each line as recorded, and makes the recorded RDATA", arguments: RecordCase.all)
     func verdict(_ line: RecordCase) {
         let folder = TemporaryFolder()
         let result = ZoneReader.read(path: folder.write(line.zone.utf8, to: "zone"), name: example)
@@ -21,7 +21,7 @@ struct ZoneReaderRecordTests {
         }
     }
 
-    @Test("has enough lines that the checkers agree on, and enough that they don't")
+    @Test("the corpus has enough lines that the checkers agree on, and enough that they don't")
     func corpus() {
         #expect(RecordCase.all.count { $0.verdicts.agreed == true } > 1000)
         #expect(RecordCase.all.count { $0.verdicts.agreed == false } > 900)
@@ -39,7 +39,7 @@ struct ZoneReaderRecordTests {
     }
 
     @Test(
-        "says of what a checker refuses which, why, and how to write it",
+        "warns which checker would refuse it, why, and how to write it instead",
         arguments: [
             (
                 "\"a\" A 192.0.2.1",
@@ -63,12 +63,12 @@ struct ZoneReaderRecordTests {
             ),
             ("a SVCB 1 . ohttp", "'ohttp': the key has this name, which BIND 9.20 refuses; write key8"),
         ])
-    func doubts(line: String, message: String) {
+    func warned(line: String, message: String) {
         #expect(warnings(line) == [message])
     }
 
     @Test(
-        "says what is wrong with the bytes",
+        "reports what is wrong with the bytes",
         arguments: [
             ("SSHFP 1 1 aa", "'SSHFP': a digest of type 1 has 20 bytes, this one 1"),
             ("TYPE44 \\# 3 010101", "'TYPE44': a digest of type 1 has 20 bytes, this one 1"),
@@ -86,7 +86,7 @@ struct ZoneReaderRecordTests {
 
 @Suite("The zone reader on whole files")
 struct ZoneReaderFileTests {
-    @Test("reads and refuses each file as recorded, with the line of the first error", arguments: FileCase.all)
+    @Test("accepts or refuses each file as recorded, with the line of the first error", arguments: FileCase.all)
     func verdict(_ file: FileCase) {
         let folder = TemporaryFolder()
         _ = folder.write(FileCase.included.utf8, to: "inc.txt")
@@ -100,7 +100,7 @@ struct ZoneReaderFileTests {
 
 @Suite("The zone reader's directives and state")
 struct ZoneReaderDirectiveTests {
-    /// The records of `text` behind a SOA and NS, as `owner ttl type rdata`.
+    /// The records of `text` after an SOA and NS, as `owner ttl type rdata`.
     private func records(
         _ text: String, beside files: [String: String] = [:]
     ) -> (lines: [String], result: ZoneReadResult) {
@@ -115,7 +115,7 @@ struct ZoneReaderDirectiveTests {
         return (Array(lines), result)
     }
 
-    @Test("takes the zone's name from its SOA when none is given")
+    @Test("takes the zone's name from the SOA if none is given")
     func apexFromSOA() {
         let folder = TemporaryFolder()
         let zone = "$ORIGIN example.org.\n@ 60 SOA ns a 1 2 3 4 5\n@ 60 NS ns.example.net.\n"
@@ -124,14 +124,14 @@ struct ZoneReaderDirectiveTests {
         #expect(result.isLoadable, "\(result.diagnostics)")
     }
 
-    @Test("says how to mend a relative name without an origin")
+    @Test("says how to fix a relative name without an origin")
     func noOrigin() {
         let folder = TemporaryFolder()
         let result = ZoneReader.read(path: folder.write("@ 60 SOA ns a 1 2 3 4 5\n".utf8, to: "zone"))
         #expect(result.diagnostics.first?.message.contains("NAME=FILE") == true)
     }
 
-    @Test("includes files from the includer's folder, and restores origin and owner behind them")
+    @Test("includes files relative to the including file, and restores origin and owner afterwards")
     func include() {
         let (lines, result) = records(
             "here A 192.0.2.1\n$INCLUDE sub.txt deeper\n A 192.0.2.2\nrelative A 192.0.2.3\n",
@@ -145,7 +145,7 @@ struct ZoneReaderDirectiveTests {
         #expect(result.isLoadable, "\(result.diagnostics)")
     }
 
-    @Test("stops includes that go in a circle, and names the line")
+    @Test("stops circular includes, and reports the line")
     func includeLoop() {
         let (_, result) = records("$INCLUDE a\n", beside: ["a": "$INCLUDE b\n", "b": "\n$INCLUDE a\n"])
         let error = result.diagnostics.first { $0.severity == .error }
@@ -153,7 +153,7 @@ struct ZoneReaderDirectiveTests {
         #expect(error?.place.line == 2)
     }
 
-    @Test("lists a missing include among the files to watch")
+    @Test("lists a missing include as a file to watch")
     func missingInclude() {
         let (_, result) = records("$INCLUDE later.txt\n")
         #expect(result.files.last?.hasSuffix("/later.txt") == true)
@@ -180,7 +180,7 @@ struct ZoneReaderDirectiveTests {
     }
 
     @Test(
-        "refuses bad ranges and modifiers of $GENERATE, with the line",
+        "rejects bad ranges and modifiers of $GENERATE, with the line",
         arguments: [
             "$GENERATE", "$GENERATE 1-3", "$GENERATE 3-1 a A 192.0.2.1", "$GENERATE 1 a A 192.0.2.1",
             "$GENERATE 1-3/0 a A 192.0.2.1", "$GENERATE 1-x a A 192.0.2.1", "$GENERATE 1-3 ${0,3,z} A 192.0.2.1",
@@ -196,7 +196,7 @@ struct ZoneReaderDirectiveTests {
         #expect(result.diagnostics.map(\.place.line) == [4])
     }
 
-    @Test("uses the last stated TTL, or the SOA's minimum, where there is no $TTL")
+    @Test("uses the last explicit TTL, or the SOA's minimum, if there is no $TTL")
     func implicitTTL() {
         let folder = TemporaryFolder()
         func ttls(_ zone: String) -> [UInt32] {
@@ -213,20 +213,20 @@ struct ZoneReaderDirectiveTests {
         #expect(result.diagnostics.map(\.severity) == [.warning])
     }
 
-    @Test("drops duplicates, names in RDATA compared without case, numbers with")
+    @Test("drops duplicates; names in RDATA compare case-insensitively, numbers don't")
     func duplicates() {
         let (lines, _) = records("x MX 65 a.B.\nX MX 65 A.b.\nx MX 97 a.b.\n")
         #expect(lines.count == 2)
     }
 
-    @Test("reports every problem of a file, in order, and reads the good lines between")
+    @Test("reports every problem of a file, in order, and reads the good lines in between")
     func everyProblem() {
         let (lines, result) = records("a A 1.2.3\nb A 192.0.2.1\nc NOTYPE x\nd TXT \"\ne A 192.0.2.2\n")
         #expect(lines.count == 2)
         #expect(result.diagnostics.map(\.place.line) == [4, 6, 7])
     }
 
-    @Test("counts the problems beyond the limit instead of listing them")
+    @Test("counts problems beyond the limit instead of listing them")
     func manyProblems() {
         var limits = ZoneReader.Limits()
         limits.diagnostics = 10
@@ -238,14 +238,14 @@ struct ZoneReaderDirectiveTests {
         #expect(!result.isLoadable)
     }
 
-    @Test("warns of more records of a type, and of more types, than BIND takes at a name")
+    @Test("warns of more records of a type, or more types, at one name than BIND accepts")
     func manyRecords() {
         func warnings(_ lines: [String]) -> [String] {
             records(lines.joined(separator: "\n") + "\n").result.diagnostics.map(\.message)
         }
         let addresses = (1...101).map { "x A 192.0.2.\($0)" }
         #expect(warnings(Array(addresses.dropLast())) == [])
-        // A duplicate is none more.
+        // A duplicate does not count.
         #expect(warnings(addresses.dropLast() + ["x A 192.0.2.1"]) == [])
         #expect(warnings(addresses).first?.contains("101 records of x.example. A: ") == true)
         #expect(warnings(addresses).first?.contains("BIND 9.20") == true)
@@ -254,8 +254,8 @@ struct ZoneReaderDirectiveTests {
         #expect(warnings(types).first?.contains("101 types at x.example.: ") == true)
     }
 
-    @Test("warns once of what every line of a $GENERATE repeats, and never hides an error behind warnings")
-    func manyDoubts() {
+    @Test("warns once for all lines of a $GENERATE, and never hides an error behind warnings")
+    func manyCheckerWarnings() {
         let (lines, generated) = records("$GENERATE 1-9 a$ 1h30m A 192.0.2.$\n")
         #expect(lines.count == 9)
         #expect(generated.diagnostics.map(\.message).count { $0.contains("'1h30m'") } == 1)
@@ -268,7 +268,7 @@ struct ZoneReaderDirectiveTests {
         #expect(result.diagnostics.last?.message.contains("15 more problems") == true)
     }
 
-    @Test("refuses what is not a file to read", arguments: ["/", "/dev/zero", "/no/such/file", ""])
+    @Test("refuses what is not a readable file", arguments: ["/", "/dev/zero", "/no/such/file", ""])
     func unreadable(path: String) {
         let result = ZoneReader.read(path: path, name: example)
         #expect(!result.isLoadable)

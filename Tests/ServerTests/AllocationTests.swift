@@ -69,7 +69,7 @@ struct AllocationTests {
     }
 
     @Test(
-        "from query to response, the log record with it", arguments: Case.all,
+        "from query to response, including the log record", arguments: Case.all,
         [[], ["corp.example=127.0.0.1:1", "10.in-addr.arpa=127.0.0.1:1"]])
     func handle(lookup: Case, routes: [String]) throws {
         let folder = try TemporaryFolder()
@@ -80,7 +80,7 @@ struct AllocationTests {
             forwards: true, explains: .loopback, leased: ["127.0.0.77 leased.acme.org"], routes: routes,
             ring: log.makeRing())
         try world.fill("cached.corp.example.")
-        // What is asked is answered as it should be; and what Swift makes once, at the first call, is made.
+        // The answer is checked; and what Swift allocates once, on the first call, is allocated.
         let response = try world.ask(lookup.packet)
         #expect(response.code == lookup.code)
         #expect(response.answers.count == lookup.answers)
@@ -93,7 +93,7 @@ struct AllocationTests {
         #expect(allocated == 0)
     }
 
-    @Test("and what counts allocations does count them")
+    @Test("and the counter does count allocations")
     func counts() {
         let before = allocation_count()
         var arrays: [[UInt8]] = []

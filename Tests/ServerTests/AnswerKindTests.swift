@@ -8,10 +8,10 @@ import Testing
 @testable import Lookup
 @testable import Transports
 
-/// What became of a lookup: decided by who answers, and the same in every form in which it is shown.
+/// The kind of a lookup's result: decided by the answering source, and shown alike everywhere.
 @Suite("Answer, NODATA, referral or transfer")
 struct AnswerKindTests {
-    /// Keeps what it is told.
+    /// Keeps the lookups it gets.
     private final class Kept: LookupObserver {
         private let all = Mutex<[StoredLookup]>([])
 
@@ -23,7 +23,7 @@ struct AnswerKindTests {
         var lookups: [StoredLookup] { all.withLock { $0 } }
     }
 
-    /// The lookups that `body` makes with a ring of its own.
+    /// The lookups that `body` makes, with a ring of its own.
     private static func logged(_ body: (LookupRing) throws -> Void) throws -> [StoredLookup] {
         let kept = Kept()
         let log = try LookupLog(sinks: [], observers: [kept])
@@ -34,7 +34,7 @@ struct AnswerKindTests {
         return kept.lookups
     }
 
-    /// A query, and the words of its line: the code and, behind it, the beginning of the answers.
+    /// A query, and the expected part of its line: the code and the first answers.
     struct Case: Sendable, CustomTestStringConvertible {
         var packet: Packet
         var kind: AnswerKind
@@ -56,12 +56,12 @@ struct AnswerKindTests {
         Case("acme.org.", .any, .answer, "NOERROR"),
         Case("www.acme.org.", .a, .answer, "NOERROR acme.org., 152.153.81.14"),
         Case("www.acme.org.", .cname, .answer, "NOERROR acme.org."),
-        // The alias is there, what was asked for is not.
+        // The alias exists, the requested type does not.
         Case("www.acme.org.", .aaaa, .noData, "NODATA acme.org."),
         Case("none.acme.org.", .a, .answer, "NXDOMAIN"),
         Case("x.sub.acme.org.", .a, .referral, "NOERROR referral"),
         Case("sub.acme.org.", .mx, .referral, "NOERROR referral"),
-        // Data that has no room in a datagram is data all the same.
+        // Data that does not fit into a datagram counts as data.
         Case("big.acme.org.", .txt, .answer, "NOERROR (truncated)"),
         Case("far.example.", .a, .answer, "REFUSED"),
         Case("acme.org.", .axfr, .answer, "FORMERR"),
@@ -69,7 +69,7 @@ struct AnswerKindTests {
         Case("localhost.", .mx, .noData, "NODATA"),
     ]
 
-    @Test("Log, filter and decision agree on it", arguments: cases)
+    @Test("Log, filter and decision agree on the kind", arguments: cases)
     func agree(_ test: Case) throws {
         var decided = AnswerKind.dropped
         let lookups = try Self.logged { ring in
@@ -82,7 +82,7 @@ struct AnswerKindTests {
         try Self.check(lookup, test.kind, test.words)
     }
 
-    @Test("What upstream has said is of the same kinds, fresh or from the cache")
+    @Test("Upstream's answers have the same kinds, fresh or cached")
     func forwarded() throws {
         let lookups = try Self.logged { ring in
             var world = try WireWorld(forwards: true, ring: ring)
@@ -92,7 +92,7 @@ struct AnswerKindTests {
         try Self.check(try #require(lookups.first), .answer, "NOERROR 192.0.2.1")
     }
 
-    @Test("A zone that is sent whole is a transfer; one that the client has already is an answer")
+    @Test("A whole zone is a transfer; if the client's zone is current, the SOA is an answer")
     func transfer() throws {
         let lookups = try Self.logged { ring in
             var trial = StreamTrial(try StreamWorld(ring: ring))
@@ -101,7 +101,7 @@ struct AnswerKindTests {
         try Self.check(try #require(lookups.first), .transfer, "NOERROR transfer, ns.acme.org. hostmaster.acme.org. 7")
     }
 
-    @Test("A message without an answer is dropped")
+    @Test("An unanswered message is dropped")
     func dropped() throws {
         let lookups = try Self.logged { ring in
             var world = try WireWorld(ring: ring)

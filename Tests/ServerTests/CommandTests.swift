@@ -44,7 +44,7 @@ struct CommandTests {
 
     // MARK: check
 
-    @Test("check is content with good files, and says what they hold")
+    @Test("check accepts good files, and shows what they contain")
     func checkGood() async throws {
         let result = try await run(["check"] + local)
         #expect(
@@ -60,7 +60,7 @@ struct CommandTests {
         #expect(result.errors.isEmpty)
     }
 
-    @Test("check tells every problem as FILE:LINE: WHY, and exits 1")
+    @Test("check reports every problem as FILE:LINE: WHY, and exits 1")
     func checkBad() async throws {
         try folder.write("127.0.0.1 a.test\nnonsense b.test\n300.1.1.1 c.test\n", to: "hosts")
         try folder.write(Self.zone + "bad A 1.2.3\nwww A 192.0.2.1\n", to: "zones/acme.org.zone")
@@ -76,14 +76,14 @@ struct CommandTests {
         #expect(result.code == 1)
     }
 
-    @Test("check of a file that is not there exits 1 and names it")
+    @Test("check of a missing file exits 1 and names it")
     func checkMissing() async throws {
         let result = try await run(["check", "--no-hosts", "--no-upstream", "--zone", "nowhere.zone"])
         #expect(result.output.hasPrefix("nowhere.zone: "))
         #expect(result.code == 1)
     }
 
-    @Test("check finds a zone that two files have")
+    @Test("check finds a zone that is in two files")
     func checkDouble() async throws {
         try folder.write(Self.zone, to: "zones/copy.zone")
         let result = try await run(["check"] + local)
@@ -155,7 +155,7 @@ struct CommandTests {
         (["acme.org", "TYPE65"], "acme.org. HTTPS = 1 . alpn=h2    (zone, zones/acme.org.zone:7)", []),
     ]
 
-    @Test("why tells who answers", arguments: decisions)
+    @Test("why shows which source answers", arguments: decisions)
     func why(_ test: (arguments: [String], first: String, holds: [String])) async throws {
         let result = try await run(["why"] + test.arguments + local)
         #expect(result.output.hasPrefix(test.first), "\(result.output)")
@@ -164,7 +164,7 @@ struct CommandTests {
         #expect(!result.output.contains("\u{1B}"))
     }
 
-    @Test("why shows the lines that others have beaten, below their source")
+    @Test("why shows shadowed lines below their source")
     func whyShadowed() async throws {
         try folder.write(Self.hosts + "127.0.0.14 over.acme.org\n127.0.0.99 *.acme.org\n", to: "hosts")
         let result = try await run(["why", "over.acme.org"] + local)
@@ -178,7 +178,7 @@ struct CommandTests {
                 && lines[first + 2].hasSuffix("shadowed by over.acme.org. (hosts:1), which is closer"))
     }
 
-    @Test("why tells which server would be asked")
+    @Test("why shows which server would be asked")
     func whyUpstream() async throws {
         let servers = ["--hosts", "hosts", "--upstream", "192.0.2.1", "--upstream", "example.net=192.0.2.2:5353"]
         let routed = try await run(["why", "ext.acme.org"] + servers)
@@ -189,7 +189,7 @@ struct CommandTests {
         #expect(other.output.contains("192.0.2.1:53") && !other.output.contains("192.0.2.2"))
     }
 
-    @Test("why goes on with what could be read, and says that there is more to check")
+    @Test("why continues with what could be read, and says that there is more to check")
     func whyProblems() async throws {
         try folder.write("bogus\n" + Self.hosts, to: "hosts")
         let result = try await run(["why", "over.acme.org"] + local)
@@ -218,7 +218,7 @@ struct CommandTests {
         #expect(!result.errors.contains("Fatal"))
     }
 
-    @Test("A configuration that can't be used exits 78, with FILE:LINE on standard error")
+    @Test("An invalid configuration exits 78, with FILE:LINE on standard error")
     func configuration() async throws {
         try folder.write("workers: 4\nworkres: 4\n", to: "stub53.yaml")
         for command in [["serve"], ["why", "acme.org"]] {
@@ -230,7 +230,7 @@ struct CommandTests {
     }
 
     @Test(
-        "What is not in this version is said so, and nothing is served",
+        "Features that this version lacks are refused, and nothing is served",
         arguments: [
             (["--upstream", "tls://192.0.2.1"], "not supported yet")
         ])
@@ -241,7 +241,7 @@ struct CommandTests {
     }
 
     @Test(
-        "A certificate that can't be used is refused with the reason",
+        "An unusable certificate is refused with the reason",
         arguments: [
             (["--certificate", "a", "--key", "b"], "--certificate: nothing is served over TLS or HTTPS"),
             (["--listen", "tls://127.0.0.1:0", "--certificate", "a"], "certificate and key belong together"),
@@ -276,7 +276,7 @@ struct CommandTests {
         #expect(result.output.components(separatedBy: "\n  stub53 \(command)").count > 2)
     }
 
-    @Test("A flag that is nearly right is named, in all commands that have it")
+    @Test("A mistyped flag is corrected, in all commands that have it")
     func nearFlag() async throws {
         for (command, near, right) in [
             ("serve", "--worker", "--workers"), ("serve", "--hots", "--hosts"), ("check", "--zons", "--zones"),
@@ -288,7 +288,7 @@ struct CommandTests {
         }
     }
 
-    @Test("Flags tell the meaning and the default of the keys that they set; only serve has those of the service")
+    @Test("Help has meaning and default of each key's flag; only serve has those of the service")
     func flagHelp() async throws {
         let serve = try await run(["serve", "--help"])
         let words = serve.output.split(whereSeparator: \.isWhitespace).joined(separator: " ")
@@ -306,7 +306,7 @@ struct CommandTests {
         }
     }
 
-    @Test("A shell completes flags, and the words of their values")
+    @Test("A shell completes flags and their values")
     func completion() async throws {
         let script = try await run(["--generate-completion-script", "zsh"]).output
         #expect(script.contains("--log-file"))

@@ -6,7 +6,7 @@ import Testing
 @testable import Daemon
 @testable import Platform
 
-@Suite("A configuration file's problems are told with line, reason and mend")
+@Suite("Problems of a configuration file are reported with line, reason and fix")
 struct ConfigurationProblemTests {
     static let problems: [(yaml: String, expected: [String])] = [
         ("hots:\n  ttl: 5\n", ["test.yaml:1: unknown key 'hots'; did you mean 'hosts'?"]),
@@ -130,7 +130,7 @@ struct ConfigurationProblemTests {
         #expect(try ConfigurationTests.read(test.yaml).problems == test.expected)
     }
 
-    @Test("All problems are told, in the order of their lines, and what has none is set")
+    @Test("All problems are reported in order of lines, and settings without problems take effect")
     func all() throws {
         let (configuration, problems) = try ConfigurationTests.read(
             "workers: x\nbogus-key-here: 1\nhosts:\n  ttl: 7\n  https: x\n")
@@ -151,14 +151,14 @@ struct ConfigurationProblemTests {
         ("many unknown keys", (0..<20_000).map { "key-\($0): 1\n" }.joined()),
     ]
 
-    @Test("A hostile file is refused, and not in pieces", arguments: hostile)
+    @Test("A hostile file is refused as a whole", arguments: hostile)
     func refused(_ test: (what: String, yaml: String)) throws {
         let (configuration, problems) = try ConfigurationTests.read(test.yaml)
         #expect(!problems.isEmpty && problems.count <= 1000)
         #expect(configuration.listen.plain.map(\.description) == ["127.0.0.53:53"])
     }
 
-    @Test("A file that can't be read says why", arguments: [("", "can't be read"), ("/tmp", "is a directory")])
+    @Test("For an unreadable file the reason is given", arguments: [("", "can't be read"), ("/tmp", "is a directory")])
     func unreadable(_ test: (path: String, reason: String)) {
         let path = test.path.isEmpty ? "/nonexistent/stub53.yaml" : test.path
         let (_, diagnostics) = Configuration.read(file: path, options: [])
@@ -174,7 +174,7 @@ struct ConfigurationProblemTests {
     }
 
     @Test(
-        "The distance of two words counts letters put in, taken out, changed and swapped",
+        "The distance of two words counts insertions, deletions, substitutions and swaps",
         arguments: [("ttl", "ttl", 0), ("tll", "ttl", 1), ("lisetn", "listen", 1), ("", "abc", 3), ("abc", "xyz", 3)])
     func distance(_ test: (left: String, right: String, expected: Int)) {
         #expect(editDistance(test.left, test.right) == test.expected)

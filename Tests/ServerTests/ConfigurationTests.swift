@@ -135,14 +135,14 @@ struct ConfigurationTests {
         Case("inspector", "off", "off") { $0.inspector.value?.description ?? "off" },
     ]
 
-    @Test("Each key sets what it names, written with dots", arguments: cases)
+    @Test("Each key sets its property, written with dots", arguments: cases)
     func key(_ test: Case) throws {
         let (configuration, problems) = try Self.read("\(test.key): \(test.value)\n")
         #expect(problems.isEmpty)
         #expect(test.shows(configuration) == test.expected)
     }
 
-    @Test("Each key sets the same, written in its group", arguments: cases.filter { $0.key.contains(".") })
+    @Test("Each key sets the same property, written in its group", arguments: cases.filter { $0.key.contains(".") })
     func nested(_ test: Case) throws {
         let parts = test.key.split(separator: ".")
         let (configuration, problems) = try Self.read("\(parts[0]):\n  \(parts[1]): \(test.value)\n")
@@ -150,7 +150,7 @@ struct ConfigurationTests {
         #expect(test.shows(configuration) == test.expected)
     }
 
-    @Test("A certificate and its key are named together, for an encrypted address")
+    @Test("A certificate needs its key, and an encrypted address")
     func certificate() throws {
         let yaml = "listen: tls://127.0.0.1\ntls: {certificate: /a.pem, key: /a.key}\n"
         let (configuration, problems) = try Self.read(yaml)
@@ -160,7 +160,7 @@ struct ConfigurationTests {
         #expect(configuration.listen.encrypted.map(\.description) == ["tls://127.0.0.1:853"])
     }
 
-    @Test("No key is without a test, and the reference has them all")
+    @Test("Every key has a test, and the reference lists all")
     func complete() {
         let tested = Set(Self.cases.map(\.key))
         let others: Set = ["tls.certificate", "tls.key"]
@@ -173,7 +173,7 @@ struct ConfigurationTests {
         #expect(Set(ConfigurationKey.all.map(\.path)).count == ConfigurationKey.all.count)
     }
 
-    @Test("The default that is shown is the value that is used")
+    @Test("The displayed default is the value in use")
     func initial() throws {
         for (key, initial) in [
             ("tcp.idle-timeout", "10s"), ("upstream.stale-after", "1800ms"), ("cache.size", "64M"),
@@ -184,12 +184,12 @@ struct ConfigurationTests {
             #expect(key.initial == initial)
             let (configuration, problems) = try Self.read("\(key.path): \(initial)\n")
             #expect(problems.isEmpty)
-            // Who asks for an address wants an error where it can't be had.
+            // An explicitly configured address is not optional.
             #expect(key.path == "inspector" || key.isSame(configuration, Configuration()), "\(key.path)")
         }
     }
 
-    @Test("A value that equals the running one needs no restart, however it is written; one that differs does")
+    @Test("Only a value that differs from the running one needs a restart, however it is written")
     func restart() throws {
         let folder = try TemporaryFolder()
         let path = try folder.write("history.max-age: 48h\nworkers: 2\nhosts.ttl: 5\n", to: "test.yaml")
@@ -202,7 +202,7 @@ struct ConfigurationTests {
         #expect(fresh.workers == 2 && fresh.listen == asked.listen && fresh.hosts.ttl == 6)
     }
 
-    @Test("An option wins over the file, and a list replaces the file's list")
+    @Test("An option overrides the file, and its list replaces the file's list")
     func precedence() throws {
         let yaml = "listen: [127.0.0.1:1, 127.0.0.1:2]\nhosts.ttl: 5\ncache.size: 1M\n"
         let (configuration, problems) = try Self.read(
@@ -213,7 +213,7 @@ struct ConfigurationTests {
         #expect(configuration.hosts.ttl == 5)
     }
 
-    @Test("A problem with an option names the option")
+    @Test("A problem in an option names the option")
     func optionProblem() {
         let (_, diagnostics) = Configuration.read(
             file: nil, options: [.init("--listen", "listen", ["127.0.0.1:1", "localhost"])])
@@ -224,7 +224,7 @@ struct ConfigurationTests {
     }
 }
 
-/// The articles say what the code does.
+/// The articles match the code.
 @Suite("Documentation")
 struct DocumentationTests {
     private static let top = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -236,8 +236,8 @@ struct DocumentationTests {
 
     private func article(_ name: String) throws -> String { try String(contentsOf: Self.path(name), encoding: .utf8) }
 
-    /// `make reference` writes it.
-    @Test("the table of keys is the one that the program has")
+    /// Written by `make reference`.
+    @Test("the table of keys matches the program")
     func keys() throws {
         let lines = try article("Configuration").components(separatedBy: "\n")
         let heading = try #require(lines.firstIndex(of: "## Keys"))
@@ -251,7 +251,7 @@ struct DocumentationTests {
         }
     }
 
-    @Test("the article on the architecture names files that exist")
+    @Test("the architecture article names existing files")
     func files() throws {
         let text = try article("Architecture")
         var count = 0

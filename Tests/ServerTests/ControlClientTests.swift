@@ -6,18 +6,18 @@ import Testing
 
 @testable import stub53
 
-/// The answer that has come counts, whatever became of the rest of the request.
+/// A complete response counts, whatever happens to the rest of the request.
 @Suite("A client of the control socket")
 struct ControlClientTests {
-    /// What a daemon has read of the request when it answers and closes. With bytes left that nobody has read, the close
-    /// resets the connection.
+    /// How much of the request the daemon has read when it answers and closes. If bytes are left unread, closing resets
+    /// the connection.
     enum Moment: String, CaseIterable {
         case nothing, oneByte, head, all
-        /// It reads nothing more, and says so before it answers.
+        /// It shuts down reading before it answers.
         case inputShut
     }
 
-    /// A daemon that does what the test says with one connection at a time.
+    /// A daemon that the test scripts, one connection at a time.
     private final class ScriptedDaemon: Sendable {
         let path: String
         private let folder: TemporaryFolder
@@ -64,7 +64,7 @@ struct ControlClientTests {
             """.utf8)
     }
 
-    /// Reads the request as far as `moment` says, answers and goes.
+    /// Reads as much of the request as `moment` says, answers, and closes.
     private static func answer(_ connection: Int32, _ response: [UInt8], at moment: Moment) {
         switch moment {
         case .nothing: break
@@ -89,35 +89,35 @@ struct ControlClientTests {
     }
 
     private struct Answer: Decodable, Equatable { var number: Int }
-    private static let wish = OverrideWish(name: "a.test", addresses: ["127.0.0.1"], seconds: nil)
+    private static let addition = OverrideRequest(name: "a.test", addresses: ["127.0.0.1"], seconds: nil)
 
-    @Test("takes the answer of a daemon that closes before it has read the request", arguments: Moment.allCases)
+    @Test("accepts the answer of a daemon that closes before it has read the request", arguments: Moment.allCases)
     func earlyAnswer(_ moment: Moment) async throws {
         let daemon = try ScriptedDaemon { Self.answer($0, Self.response("200 OK", #"{"number":7}"#), at: moment) }
         let client = ControlClient(path: daemon.path)
-        // Whether a part of the request finds the connection closed is decided anew each time.
+        // Whether part of the request finds the connection closed varies from run to run.
         for _ in 0..<20 {
-            #expect(try await client.ask(.post, "/v1/overrides", Self.wish, as: Answer.self).number == 7)
+            #expect(try await client.ask(.post, "/v1/overrides", Self.addition, as: Answer.self).number == 7)
             #expect(try await client.ask(.post, "/v1/reload", as: Answer.self).number == 7)
             #expect(try await client.ask(.delete, "/v1/cache", as: Answer.self).number == 7)
             #expect(try await client.ask(.get, "/v1/stats", as: Answer.self).number == 7)
         }
     }
 
-    @Test("tells the daemon's words of refusal, however early they come", arguments: Moment.allCases)
+    @Test("shows the daemon's refusal, however early it comes", arguments: Moment.allCases)
     func earlyRefusal(_ moment: Moment) async throws {
         let daemon = try ScriptedDaemon {
             Self.answer($0, Self.response("400 Bad Request", #"{"error":"not this one"}"#), at: moment)
         }
         for _ in 0..<20 {
             let failure = await #expect(throws: ServiceFailure.self) {
-                try await ControlClient(path: daemon.path).ask(.post, "/v1/overrides", Self.wish, as: Answer.self)
+                try await ControlClient(path: daemon.path).ask(.post, "/v1/overrides", Self.addition, as: Answer.self)
             }
             #expect(failure?.description == "not this one")
         }
     }
 
-    @Test("hands on all pieces of a long answer, also when the connection is reset behind it")
+    @Test("passes on all pieces of a long answer, even if the connection is reset afterwards")
     func longAnswer() async throws {
         let text = String(repeating: "one line of the log\n", count: 100_000)
         let daemon = try ScriptedDaemon { connection in
@@ -133,13 +133,13 @@ struct ControlClientTests {
         #expect(String(decoding: bytes, as: UTF8.self) == text)
     }
 
-    @Test("says that the daemon has ended when the answer breaks off, or does not come", arguments: [true, false])
+    @Test("reports that the daemon has ended if the answer is incomplete or missing", arguments: [true, false])
     func brokenOff(_ begins: Bool) async throws {
         let daemon = try ScriptedDaemon {
             Self.answer($0, begins ? Self.response("200 OK", #"{"num"#, length: 12) : [], at: .all)
         }
         let failure = await #expect(throws: ServiceFailure.self) {
-            try await ControlClient(path: daemon.path).ask(.post, "/v1/overrides", Self.wish, as: Answer.self)
+            try await ControlClient(path: daemon.path).ask(.post, "/v1/overrides", Self.addition, as: Answer.self)
         }
         #expect(failure?.description == "the daemon at \(daemon.path) has ended")
     }

@@ -4,7 +4,7 @@ import Platform
 import TestSupport
 import Testing
 
-/// The real daemon, and servers on loopback that are upstream.
+/// The real daemon, with upstream servers on loopback.
 final class DaemonWorld: ScenarioWorld {
     let folder: TemporaryFolder
     let upstreamQueries = UpstreamQueryLog()
@@ -12,7 +12,7 @@ final class DaemonWorld: ScenarioWorld {
     private let servers: [(server: ScenarioServer, listener: TestSupport.ScriptedServer)]
     private let daemon: DaemonProcess
     private let control: String
-    /// Lines of its output that belong to what was before.
+    /// Lines of its output that belong to earlier queries.
     private var linesSeen = 0
 
     var isExact: Bool { false }
@@ -59,19 +59,19 @@ final class DaemonWorld: ScenarioWorld {
         let port = daemon.port
         let answer = try await blocking { try LoopbackClient(port: port).ask(query, transport) }
         let line = try await daemon.output.first(from: linesSeen) { $0.hasPrefix("{") }
-        // Each query has one line, and there is one query at a time.
+        // Each query has one line, and there is only one query at a time.
         linesSeen = (daemon.output.all[linesSeen...].firstIndex { $0.hasPrefix("{") } ?? linesSeen) + 1
         return (answer, line)
     }
 
-    func become(_ mood: ScenarioServer.Mood, _ server: String?) {
+    func become(_ behavior: ScenarioServer.Behavior, _ server: String?) {
         for one in servers where server == nil || one.server.name == server {
-            one.server.become(mood)
+            one.server.become(behavior)
             one.listener.close(one.server.isClosed)
         }
     }
 
-    /// What it finds wrong is the scenario's matter.
+    /// Problems that it reports are for the scenario to check.
     func reload() async throws { _ = try await Command.run(["reload", "--control", control]) }
 
     func flush(_ name: String?, tree: Bool) async throws {
@@ -81,11 +81,11 @@ final class DaemonWorld: ScenarioWorld {
     }
 }
 
-/// A client that asks one question over a socket of its own.
+/// A client that asks one question over its own socket.
 private struct LoopbackClient {
     let port: UInt16
 
-    /// In milliseconds; beyond what the daemon waits for upstream.
+    /// In milliseconds; longer than the daemon waits for upstream.
     private static let patience: Int32 = 30_000
 
     func ask(_ query: [UInt8], _ transport: ScenarioQuery.Transport) throws -> [UInt8] {

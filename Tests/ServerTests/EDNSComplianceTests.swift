@@ -6,13 +6,13 @@ import Testing
 
 @testable import Platform
 
-/// The probes of ISC's EDNS compliance tester and of the DNS flag days, by their names there.
+/// The probes of ISC's EDNS compliance tester and of the DNS flag days, with their names there.
 ///
 /// - RFC: 6891; 8906 8.
 struct ComplianceProbe: Sendable, CustomTestStringConvertible {
     let name: String
     var type = RecordType.soa
-    /// Of the header, the opcode among them.
+    /// The header's flags, including the opcode.
     var flags: UInt16 = 0
     /// Nil: no EDNS.
     var payload: UInt16? = 4096
@@ -20,7 +20,7 @@ struct ComplianceProbe: Sendable, CustomTestStringConvertible {
     var ednsFlags: UInt16 = 0
     var options: [UInt16: [UInt8]] = [:]
     var transport = Transport.udp
-    /// Asked of a name whose answer is large, and TC is looked at instead of followed.
+    /// A name with a large answer makes the probe check TC, not follow it.
     var owner = "acme.org."
 
     var testDescription: String { name }
@@ -110,7 +110,7 @@ struct EDNSComplianceTests {
             #expect(response.has(.authoritative) == (probe.version == 0))
         }
         #expect(!response.has(.authenticData))
-        // TC only where we cut something.
+        // TC only if the response was truncated.
         let isCut = probe.owner == "big.acme.org." && probe.transport == .udp
         #expect(response.has(.truncated) == isCut)
         let answersSOA = probe.type == .soa && probe.version == 0 && probe.opcode == .query
@@ -124,7 +124,7 @@ struct EDNSComplianceTests {
         #expect(response.ednsVersion == 0)
         #expect(response.payloadSize == 1232)
         #expect(response.ednsFlags == probe.ednsFlags & 0x8000)
-        // What a later version's options ask for is not known; of ours, only what is asked for and served comes back.
+        // A later version's options are unknown; of ours, only those requested and served are returned.
         let served = probe.version == 0 ? Set(probe.options.keys).intersection([3, 10]) : []
         #expect(Set(response.options.keys) == served)
         if served.contains(3) { #expect(response.options[3] == Array(WireWorld.identity.utf8)) }
@@ -135,7 +135,8 @@ struct EDNSComplianceTests {
     }
 
     @Test(
-        "is whole up to the size that the client takes, and TC above it", arguments: [512, 513, 600, 700, 1232, 4096])
+        "is complete up to the client's payload size, and truncated above it",
+        arguments: [512, 513, 600, 700, 1232, 4096])
     func sizes(payload: Int) throws {
         var world = try WireWorld()
         let packet = Packet("medium.acme.org.", .txt, additional: [Packet.opt(payload: UInt16(payload))])
@@ -143,12 +144,12 @@ struct EDNSComplianceTests {
         let response = try world.ask(packet)
         #expect(response.wire.count <= payload)
         #expect(response.has(.truncated) == (whole > payload))
-        // A cut answer is empty rather than a part of it, so that nobody takes the part for the whole (RFC 2181 9).
+        // A truncated response is empty, so that nobody takes a part for the whole (RFC 2181 9).
         #expect(response.answers.isEmpty == (whole > payload))
         #expect(response.ednsVersion == 0)
     }
 
-    @Test("without EDNS an answer over UDP has 512 bytes at most (RFC 1035 4.2.1)")
+    @Test("without EDNS, an answer over UDP has at most 512 bytes (RFC 1035 4.2.1)")
     func classic() throws {
         var world = try WireWorld()
         let cut = try world.ask(Packet("medium.acme.org.", .txt))

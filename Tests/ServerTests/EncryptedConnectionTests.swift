@@ -8,10 +8,10 @@ import Testing
 @testable import Platform
 @testable import Transports
 
-/// Connections over TLS may stay for days: nothing may gather on them. Their clock is the test's.
+/// TLS connections may stay open for days, so nothing may accumulate on them. The test controls their clock.
 @Suite("An encrypted connection")
 struct EncryptedConnectionTests {
-    /// An embedded channel that counts how often somebody wants to be told of its end.
+    /// An embedded channel that counts subscriptions to its close future.
     private final class WatchedChannel: Channel, @unchecked Sendable {
         let base = EmbeddedChannel()
         let callbacks = Atomic(0)
@@ -58,15 +58,15 @@ struct EncryptedConnectionTests {
         }
     }
 
-    @Test("gathers no callbacks, however long it stays and however long answers are owed")
+    @Test("accumulates no callbacks, however long it stays open and answers are outstanding")
     func longLived() throws {
         let trial = try Trial()
         let connection = trial.connection
         for _ in 0..<1000 {
             connection.touch()
-            connection.owed += 1
+            connection.outstanding += 1
             trial.pass(.seconds(60))
-            connection.owed -= 1
+            connection.outstanding -= 1
             trial.pass(.milliseconds(50))
         }
         #expect(trial.isOpen)
@@ -75,7 +75,7 @@ struct EncryptedConnectionTests {
         #expect(!trial.isOpen)
     }
 
-    @Test("is closed when it has been idle for its time, not before, and not while an answer is owed")
+    @Test("is closed after its idle time, not before, and not while an answer is outstanding")
     func idle() throws {
         let trial = try Trial()
         let connection = trial.connection
@@ -83,36 +83,36 @@ struct EncryptedConnectionTests {
         connection.touch()
         trial.pass(.milliseconds(9_999))
         #expect(trial.isOpen)
-        connection.owed = 2
+        connection.outstanding = 2
         trial.pass(.hours(1))
-        connection.owed = 1
+        connection.outstanding = 1
         trial.pass(.hours(1))
         #expect(trial.isOpen)
-        // A late answer leaves the client a moment.
-        connection.owed = 0
+        // After a late answer the client has a moment.
+        connection.outstanding = 0
         trial.pass(.milliseconds(99))
         #expect(trial.isOpen)
         trial.pass(.milliseconds(1))
         #expect(!trial.isOpen)
-        // An answer that comes now finds nobody, and nobody waits for anything any more.
-        connection.owed = 1
-        connection.owed = 0
+        // An answer that arrives now is ignored, and no timer is left.
+        connection.outstanding = 1
+        connection.outstanding = 0
         trial.pass(.hours(1))
     }
 
-    @Test("is closed at the end as soon as nothing is owed")
+    @Test("is closed at shutdown as soon as no answer is outstanding")
     func end() throws {
         let trial = try Trial()
         let connection = trial.connection
-        connection.owed = 1
+        connection.outstanding = 1
         trial.loop.end()
         trial.pass(.seconds(1))
         #expect(trial.isOpen)
-        connection.owed = 0
+        connection.outstanding = 0
         #expect(!trial.isOpen)
     }
 
-    @Test("keeps no request of an HTTP/2 stream that has ended, whoever ended it")
+    @Test("keeps no request of an ended HTTP/2 stream, whoever ended it")
     func abandonedStreams() throws {
         let trial = try Trial()
         let connection = trial.connection
@@ -125,7 +125,7 @@ struct EncryptedConnectionTests {
             let bytes = IOData.byteBuffer(ByteBuffer(repeating: 0, count: 100))
             try trial.channel.base.writeInbound(HTTP2Frame(streamID: stream, payload: .data(.init(data: bytes))))
             #expect(handler.streams.count == 1)
-            // By us, after an error of the client's: no frame comes from it.
+            // By us, after a client's error: there is no frame from the client.
             let end = StreamClosedEvent(streamID: stream, reason: .protocolError)
             trial.channel.pipeline.fireUserInboundEventTriggered(end)
         }

@@ -27,7 +27,7 @@ struct ExplanationTests {
             ])
         try #require(!problems.hasErrors, "\(problems.list)")
         let sources = ConfiguredSources(sources: configuration.load())
-        // The files are looked at once more: they stay until the test ends.
+        // The files are read again later, so they stay until the test ends.
         kept.append(folder)
         return sources
     }
@@ -43,7 +43,7 @@ struct ExplanationTests {
 
     private func line(_ rule: String?) -> String { rule.map { String($0.split(separator: "/").last ?? "") } ?? "-" }
 
-    @Test("without a daemon, too, a name that no route covers is refused, and one that a route covers is asked there")
+    @Test("also without a daemon, a name that no route covers is refused, and a covered one is forwarded")
     func routes() throws {
         let sources = try offline(hosts: "", upstream: ["corp.example=127.0.0.1:1"])
         let refused = sources.explain(try name("www.google.example."), .a)
@@ -56,7 +56,7 @@ struct ExplanationTests {
         #expect(asked.rows.map(\.source) == ["hosts", "zone", "special", "cache", "upstream"])
     }
 
-    @Test("every line for the name that does not count is told, with the reason")
+    @Test("shows every line for the name that is not used, with the reason")
     func shadowedLines() throws {
         let sources = try offline(
             hosts: """
@@ -78,7 +78,7 @@ struct ExplanationTests {
         #expect(row.shadowed[1].reason.hasPrefix("shadowed by www.acme.org. ("))
     }
 
-    @Test("a wildcard that a longer name keeps from the name is told")
+    @Test("shows a wildcard that does not apply because a longer name exists")
     func blockedWildcard() throws {
         let sources = try offline(hosts: "127.0.0.9 *.acme.org\n127.0.0.1 a.b.acme.org\n")
         let row = try #require(sources.explain(try name("c.b.acme.org."), .a).rows.first)
@@ -91,7 +91,7 @@ struct ExplanationTests {
         "$ORIGIN \(apex)\n$TTL 60\n@ SOA ns h 1 60 60 60 60\n@ NS ns\nns A 127.0.0.53\n\(records)\n"
     }
 
-    @Test("what a zone with a shorter apex and a wildcard have is told as shadowed")
+    @Test("shows data of a parent zone and of a wildcard as shadowed")
     func shadowedRecords() throws {
         let sources = try offline(
             hosts: "",
@@ -110,7 +110,7 @@ struct ExplanationTests {
         #expect(wild.shadowed.map { line($0.rule) } == ["org.zone:7"])
     }
 
-    @Test("the browser's consequence is there as data")
+    @Test("what a browser does is available as data")
     func browser() throws {
         let sources = try offline(
             hosts: "",
@@ -121,7 +121,7 @@ struct ExplanationTests {
         #expect(plain.upgrade == .none && plain.canBeDowngraded)
     }
 
-    @Test("an explanation survives JSON, with the keys of the log's kind")
+    @Test("an explanation survives JSON, with keys in the style of the log")
     func json() throws {
         let sources = try offline(hosts: "127.0.0.1 www.acme.org\n")
         let explanation = sources.explain(try name("www.acme.org."), .a)
@@ -135,9 +135,9 @@ struct ExplanationTests {
         }
     }
 
-    // MARK: Of a running daemon
+    // MARK: From a running daemon
 
-    @Test("a running daemon tells what its cache holds, since when and from whom, and counts no hit for it")
+    @Test("a running daemon shows a cache entry's age and origin, without counting a hit")
     func cached() async throws {
         let world = try LiveWorld()
         let before = await world.control.why(try name("www.example.net."), .a)
@@ -179,7 +179,7 @@ struct ExplanationTests {
         #expect(known.answer.summary == "192.0.2.1")
     }
 
-    @Test("whoever asks upstream in vain is told why")
+    @Test("if upstream does not answer, the reason is shown")
     func unanswered() async throws {
         let world = try LiveWorld(options: [("upstream.timeout", "200ms")])
         world.upstream.become { _, _ in .silence }

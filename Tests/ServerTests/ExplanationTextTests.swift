@@ -7,7 +7,7 @@ import Testing
 
 @Suite("The text of a live explanation")
 struct ExplanationTextTests {
-    @Test("has what upstream said, what the cache holds and how the servers do")
+    @Test("shows upstream's answer, the cache entries and the servers' state")
     func live() async throws {
         let world = try LiveWorld()
         let name = try #require(Name("www.example.net."))

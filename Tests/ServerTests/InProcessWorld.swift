@@ -11,8 +11,8 @@ import Testing
 @testable import Transports
 @testable import Upstream
 
-/// All parts of the service in this process, on one thread, with a clock that goes where the scenario sends it and an
-/// upstream network that is played: whatever happens, happens at the same time each time.
+/// All parts of the service in this process, on one thread, with a clock controlled by the scenario and a simulated
+/// upstream network: everything happens at the same time in each run.
 final class InProcessWorld: ScenarioWorld {
     let folder: TemporaryFolder
     let upstreamQueries = UpstreamQueryLog()
@@ -26,7 +26,7 @@ final class InProcessWorld: ScenarioWorld {
     var isExact: Bool { true }
     var now: UInt64 { network.now }
 
-    /// What a query waits for in vain, in microseconds.
+    /// How long an unanswered query is waited for, in microseconds.
     private static let patience: UInt64 = 100_000_000
 
     init(_ scenario: Scenario) throws {
@@ -65,7 +65,7 @@ final class InProcessWorld: ScenarioWorld {
 
     // MARK: Time
 
-    /// Does what is due next; false when that is later than `end`.
+    /// Does the next thing that is due; false if that is after `end`.
     private func step(until end: UInt64) -> Bool {
         let next = min(lane.nextRound ?? .max, network.nextArrival ?? .max)
         guard next <= end else { return false }
@@ -85,7 +85,7 @@ final class InProcessWorld: ScenarioWorld {
     func ask(
         _ query: [UInt8], _ transport: ScenarioQuery.Transport, wantsLog: Bool
     ) async throws -> (answer: [UInt8], line: String?) {
-        // The log puts lookups in the order of their times.
+        // The log sorts lookups by time.
         network.now += 1
         let request = Lookup.Request(
             client: SocketAddress(high: 0, low: 0x7F00_0001, port: 40_000, isIPv6: false),
@@ -107,21 +107,21 @@ final class InProcessWorld: ScenarioWorld {
             answer = late.bytes
         case .transfer, .nothing: break
         }
-        // What it has brought about besides leaves at once.
+        // Whatever else the query caused is sent at once.
         while step(until: now) {}
         let bytes = try #require(answer.flatMap { $0.isEmpty ? nil : $0 }, "there is no answer")
         return (bytes, wantsLog ? try await line() : nil)
     }
 
-    /// The line of the last query.
+    /// The log line of the last query.
     private func line() async throws -> String {
         await daemon.log?.catchUp()
         let text = try String(contentsOfFile: folder.file("log"), encoding: .utf8)
         return try #require(text.split(separator: "\n").last.map(String.init), "there is no line in the log")
     }
 
-    func become(_ mood: ScenarioServer.Mood, _ server: String?) {
-        for one in servers where server == nil || one.name == server { one.become(mood) }
+    func become(_ behavior: ScenarioServer.Behavior, _ server: String?) {
+        for one in servers where server == nil || one.name == server { one.become(behavior) }
     }
 
     func reload() async throws {
@@ -133,7 +133,7 @@ final class InProcessWorld: ScenarioWorld {
         DaemonControl(daemon).flushCache(try name.map { try #require(Name($0)) }, tree: tree)
     }
 
-    /// An answer that is waited for.
+    /// An awaited answer.
     private final class Answer: Sendable {
         private let value = Mutex<[UInt8]?>(nil)
         var bytes: [UInt8]? { value.withLock { $0 } }
@@ -141,7 +141,7 @@ final class InProcessWorld: ScenarioWorld {
     }
 }
 
-/// A network on which scripted servers answer, each message 5 ms under way. Its clock stands still until it is set.
+/// A network with scripted servers; each message takes 5 ms. Its clock stands still unless it is set.
 final class ScriptedNetwork: UpstreamNetwork {
     /// Microseconds.
     var now: UInt64 = 1_000_000_000
@@ -149,12 +149,12 @@ final class ScriptedNetwork: UpstreamNetwork {
     private let servers: [String: ScenarioServer]
     private var connections: [UpstreamChannel: Connection] = [:]
     private var opened = 0
-    /// In the order of their times.
+    /// Ordered by time.
     private var arrivals: [Arrival] = []
     private var failures: [UpstreamChannel] = []
 
     private struct Connection {
-        /// Tells it from others of its channel.
+        /// Distinguishes it from others on the same channel.
         var number: Int
         var server: ScenarioServer?
     }
@@ -171,7 +171,7 @@ final class ScriptedNetwork: UpstreamNetwork {
 
     init(_ servers: [String: ScenarioServer]) { self.servers = servers }
 
-    /// Nothing waits for it: `nextArrival` says when there is something.
+    /// Nothing waits for it; `nextArrival` says when something arrives.
     var descriptor: Int32 { -1 }
     func wait(milliseconds: Int32) {}
 

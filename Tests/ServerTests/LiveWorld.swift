@@ -10,8 +10,8 @@ import Upstream
 @testable import Platform
 @testable import Transports
 
-/// All parts of a running service in this process, but for the threads that serve: with a hosts file, a zone, and an
-/// upstream server that does as it is told.
+/// All parts of a running service in this process except the serving threads: with a hosts file, a zone, and a scripted
+/// upstream server.
 final class LiveWorld: Sendable {
     static let hosts = """
         127.0.0.14 over.acme.org
@@ -39,7 +39,7 @@ final class LiveWorld: Sendable {
     private let serving: Task<Void, any Error>?
     private let (starts, start) = AsyncStream<Void>.makeStream()
 
-    /// Runs beside the service, and so knows when it is there.
+    /// Runs beside the service to notice when it is ready.
     private struct Witness: DaemonCompanion {
         let start: AsyncStream<Void>.Continuation
 
@@ -51,11 +51,11 @@ final class LiveWorld: Sendable {
         func run() async throws {}
     }
 
-    /// `options`: more of the command line, as keys and values. `serves`: it answers over UDP, at `port`, until `stop`.
+    /// `options`: further settings, as keys and values. `serves`: it answers over UDP, at `port`, until `stop`.
     init(hosts: String = hosts, options: [(key: String, value: String)] = [], serves: Bool = false) throws {
         let folder = try TemporaryFolder()
         self.folder = folder
-        // What it says is held for as long as the slowest machine takes for all tests.
+        // Its answers stay cached longer than all tests take on the slowest machine.
         upstream = try TestSupport.ScriptedServer { query, _ in .send(Reply.addresses(query, ttl: 3600)) }
         try folder.write(hosts, to: "hosts")
         try folder.write(Self.zone, to: "zones/acme.org.zone")
@@ -89,7 +89,7 @@ final class LiveWorld: Sendable {
 
     var port: UInt16 { daemon.addresses[0].address.port }
 
-    /// Returns once it serves.
+    /// Returns once the service is ready.
     func started() async { for await _ in starts {} }
 
     func stop() async throws {
@@ -97,7 +97,7 @@ final class LiveWorld: Sendable {
         try await serving?.value
     }
 
-    /// `dig +short WORDS` of it.
+    /// Runs `dig +short WORDS` against it.
     func dig(_ words: String...) async throws -> [String] {
         try await Command.run(
             ["@127.0.0.1", "-p", "\(port)", "+tries=1", "+time=\(longestWait)", "+short"] + words,
@@ -105,7 +105,7 @@ final class LiveWorld: Sendable {
         ).output.split(separator: "\n").map(String.init)
     }
 
-    /// What the data that is served now says to one query of 127.0.0.1.
+    /// The answer from the data now served, to a query from 127.0.0.1.
     func ask(_ name: String, _ type: RecordType = .a) throws -> (response: WireResponse, decision: Decision) {
         let data = daemon.store.current().data
         let handler = QueryHandler(ring: nil)
@@ -120,13 +120,13 @@ final class LiveWorld: Sendable {
         return (try WireResponse(Array(buffer[..<length])), lookup.decision)
     }
 
-    /// Handed to the one thread that uses it.
+    /// Passed to the one thread that uses it.
     private final class LaneBox: @unchecked Sendable {
         private let lane: Forwarding.Lane
         init(_ lane: Forwarding.Lane) { self.lane = lane }
         func run() { lane.run() }
     }
 
-    /// `PATH:LINE` of a file of the world.
+    /// `PATH:LINE` of a file in the world's folder.
     func rule(_ file: String, _ line: Int) -> String { "\(folder.file(file)):\(line)" }
 }

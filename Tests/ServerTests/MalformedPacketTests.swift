@@ -6,10 +6,10 @@ import Testing
 
 @testable import Platform
 
-/// One file of the folder `Malformed`, named by its defect.
+/// One file in the folder `Malformed`, named after its defect.
 ///
-/// `#` starts a comment; `expect` says what is to happen: drop, answer (NOERROR or NXDOMAIN), or an RCODE; `over` names
-/// a transport other than UDP. All else is the message in hex digits, with remarks behind `;`.
+/// `#` starts a comment; `expect` is the expected result: drop, answer (NOERROR or NXDOMAIN), or an RCODE; `over` is a
+/// transport other than UDP. Everything else is the message in hex digits, with comments after `;`.
 struct MalformedPacket: Sendable, CustomTestStringConvertible {
     let defect: String
     var comment = ""
@@ -57,9 +57,9 @@ struct MalformedPacket: Sendable, CustomTestStringConvertible {
     }
 }
 
-@Suite("What is not right on the wire (RFC 1035 4.1, 6891 6.1, 7873 5.2, 8906)")
+@Suite("Malformed messages (RFC 1035 4.1, 6891 6.1, 7873 5.2, 8906)")
 struct MalformedPacketTests {
-    @Test("Every file of the corpus can be read, and says what is wrong and what is to happen")
+    @Test("Every file of the corpus is readable and states its defect and expected result")
     func readable() throws {
         #expect(MalformedPacket.all.count >= 60)
         let outcomes: Set = ["drop", "answer", "FORMERR", "NOTIMP", "REFUSED", "NOTAUTH", "BADVERS"]
@@ -67,11 +67,11 @@ struct MalformedPacketTests {
             #expect(outcomes.contains(packet.expected), "\(packet.defect)")
             #expect(packet.comment.count > 8, "\(packet.defect)")
         }
-        // Each outcome is tried by more than one defect.
+        // Several defects lead to each result.
         for outcome in outcomes { #expect(MalformedPacket.all.filter { $0.expected == outcome }.count > 1) }
     }
 
-    @Test("is dropped, refused with the right RCODE, or answered all the same", arguments: MalformedPacket.all)
+    @Test("are dropped, refused with the right RCODE, or answered nevertheless", arguments: MalformedPacket.all)
     func outcome(packet: MalformedPacket) throws {
         var world = try WireWorld()
         let reaction = world.send(packet.bytes, over: packet.transport)
@@ -92,7 +92,7 @@ struct MalformedPacketTests {
         WireRules.check(response, to: packet.bytes, over: packet.transport)
     }
 
-    @Test("cut short anywhere, it gets a response that is one, or none", arguments: MalformedPacket.all)
+    @Test("cut anywhere, get a valid response or none", arguments: MalformedPacket.all)
     func prefixes(packet: MalformedPacket) throws {
         var world = try WireWorld(forwards: true)
         for length in 0..<packet.bytes.count {
@@ -103,7 +103,8 @@ struct MalformedPacketTests {
     }
 
     @Test(
-        "from a stranger, it is dropped or refused, and nobody is sent more than came", arguments: MalformedPacket.all)
+        "from an unserved client, are dropped or refused, with no more bytes than received",
+        arguments: MalformedPacket.all)
     func stranger(packet: MalformedPacket) throws {
         var world = try WireWorld()
         guard case .reply(let bytes) = world.send(packet.bytes, from: WireWorld.stranger) else {
@@ -117,7 +118,7 @@ struct MalformedPacketTests {
     }
 }
 
-/// What holds for each response to each message.
+/// Rules for every response to any message.
 enum WireRules {
     /// - RFC: 1035 4.1.1 (header), 4.2.1 (512 bytes); 6891 6.1.1 (OPT answers OPT), 6.1.4 (flags), 6.2.5 (size).
     static func check(

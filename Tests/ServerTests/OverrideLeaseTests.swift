@@ -14,7 +14,7 @@ import Testing
 struct OverrideLeaseTests {
     private func name(_ text: String) throws -> Name { try #require(Name(text)) }
 
-    @Test("stand before the files at once, for the whole family of the name, and leave no trace when they are removed")
+    @Test("take precedence over files at once, for the whole family of the name, and leave no trace when removed")
     func precedence() throws {
         let world = try LiveWorld()
         #expect(try world.ask("over.acme.org.").response.lines == ["over.acme.org. 0 A 127.0.0.14"])
@@ -29,7 +29,7 @@ struct OverrideLeaseTests {
         let https = try world.ask("_8443._https.over.acme.org.", .https)
         #expect(https.decision.masked && "\(https.decision.place)" == "override:1")
         #expect(try world.ask("over.acme.org.", .txt).decision.responseCode == .noError)
-        // An alias in a zone leads to it, too.
+        // An alias in a zone leads to it too.
         #expect(try world.ask("back.acme.org.").response.lines.last == "over.acme.org. 0 A 127.0.0.99")
         var listed = world.control.overrides()
         #expect((59...60).contains(listed.first?.left ?? 0))
@@ -41,7 +41,7 @@ struct OverrideLeaseTests {
         #expect(world.control.overrides().isEmpty)
     }
 
-    @Test("a wildcard governs all names below it, a second lease of a name replaces the first")
+    @Test("a wildcard governs all names below it, and a second lease of a name replaces the first")
     func wildcards() throws {
         let world = try LiveWorld()
         try world.control.addOverride("*.example.net", ["127.0.0.21"], seconds: nil)
@@ -52,7 +52,7 @@ struct OverrideLeaseTests {
         #expect(leases.map(\.number) == [2] && leases[0].until == nil && leases[0].name == "*.example.net.")
     }
 
-    @Test("an address answers with its name in the files and its leased name")
+    @Test("an address's PTR has its name from the files and its leased name")
     func reverse() throws {
         let world = try LiveWorld()
         try world.control.addOverride("new.acme.org", ["127.0.0.14", "127.0.0.77"], seconds: 60)
@@ -65,7 +65,7 @@ struct OverrideLeaseTests {
         #expect(try world.ask("14.0.0.127.in-addr.arpa.", .ptr).response.answers.count == 2)
     }
 
-    @Test("outlive a reload, and follow its settings")
+    @Test("survive a reload, and follow its settings")
     func reload() throws {
         let world = try LiveWorld()
         try world.control.addOverride("www.example.net", ["127.0.0.31"], seconds: 60)
@@ -93,7 +93,7 @@ struct OverrideLeaseTests {
         ("a.test", ["127.0.0.1 b.test"], 60, "is not one word"),
     ]
 
-    @Test("are checked as a hosts line is, and refused with a reason", arguments: wrong)
+    @Test("are checked like a hosts line, and refused with a reason", arguments: wrong)
     func refused(_ test: (name: String, addresses: [String], seconds: UInt32?, says: String)) throws {
         var leases = OverrideLeases(HostsSettings())
         let problem = #expect(throws: OverrideProblem.self) {
@@ -104,18 +104,18 @@ struct OverrideLeaseTests {
         #expect(leases.all(at: 0).isEmpty && leases.table.nameCount == 0)
     }
 
-    @Test("are bounded in number; removing what is not leased is said to be in vain")
+    @Test("are limited in number; removing a name that is not leased is an error")
     func bounds() throws {
         var leases = OverrideLeases(HostsSettings(), most: 2)
         for name in ["a.test", "b.test"] { _ = try leases.add(name, ["127.0.0.1"], seconds: 5, now: .now()) }
         #expect(throws: OverrideProblem.self) { try leases.add("c.test", ["127.0.0.1"], seconds: 5, now: .now()) }
-        // The room of one's own is free.
+        // Replacing a lease needs no further room.
         _ = try leases.add("b.test", ["127.0.0.2"], seconds: 5, now: .now())
         #expect(throws: OverrideProblem.self) { try leases.remove("c.test") }
         #expect(throws: OverrideProblem.self) { try leases.remove("\u{1B}[31m") }
     }
 
-    @Test("end in the order of their time")
+    @Test("expire in the order of their times")
     func ends() throws {
         var leases = OverrideLeases(HostsSettings())
         let now = Moment(wall: 1_700_000_000_000_000, monotonic: 1_000_000)
@@ -132,7 +132,7 @@ struct OverrideLeaseTests {
         #expect(leases.nextEnd == nil && leases.all(at: .max - 1).map(\.name) == ["ever.test."])
     }
 
-    @Test("why tells the lease, its end, and the line of the file that it shadows")
+    @Test("why shows the lease, its expiry, and the file's line that it shadows")
     func explained() async throws {
         let world = try LiveWorld()
         let lease = try world.control.addOverride("over.acme.org", ["127.0.0.99"], seconds: 60)
@@ -147,7 +147,7 @@ struct OverrideLeaseTests {
         #expect(explanation.rows[1].comment == "shadowed by 1")
     }
 
-    @Test("change what dig gets at once, and end by themselves")
+    @Test("change dig's answer at once, and expire by themselves")
     func served() async throws {
         let world = try LiveWorld(serves: true)
         await world.started()
@@ -155,7 +155,7 @@ struct OverrideLeaseTests {
         let start = ContinuousClock.now
         try world.control.addOverride("over.acme.org", ["127.0.0.99"], seconds: 2)
         let during = try await world.dig("over.acme.org")
-        // On a machine that is busy the lease may be over before dig has come to ask.
+        // On a busy machine the lease may expire before dig asks.
         if ContinuousClock.now - start < .seconds(2) { #expect(during == ["127.0.0.99"]) }
         try await eventually("the lease ends") { world.control.overrides().isEmpty }
         #expect(ContinuousClock.now - start >= .seconds(2))

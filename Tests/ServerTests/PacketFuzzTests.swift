@@ -6,7 +6,7 @@ import Testing
 
 @testable import Platform
 
-/// Messages nobody has thought of: random bytes, and good and bad messages with a few changes.
+/// Random bytes, and valid and malformed messages with a few mutations.
 struct PacketMutator {
     private var random: SeededGenerator
     private let seeds: [[UInt8]]
@@ -45,7 +45,7 @@ struct PacketMutator {
     }
 
     private mutating func change(_ bytes: inout [UInt8]) {
-        // Bytes that mean something somewhere: lengths, pointers, counts.
+        // Bytes with special meanings: lengths, pointers, counts.
         let telling: [UInt8] = [0, 1, 2, 0x0C, 0x29, 0x3F, 0x40, 0x7F, 0x80, 0xC0, 0xFF]
         guard !bytes.isEmpty else {
             bytes = telling
@@ -71,14 +71,14 @@ struct PacketMutator {
     }
 }
 
-@Suite("Any bytes at all")
+@Suite("Random messages")
 struct PacketFuzzTests {
-    /// Packets per transport and seed: a second's worth, or as many as FUZZ_PACKETS says.
+    /// Packets per transport and seed: about a second's worth, or FUZZ_PACKETS.
     private static let count = ProcessInfo.processInfo.environment["FUZZ_PACKETS"].flatMap { Int($0) } ?? 10_000
     private static let seed = ProcessInfo.processInfo.environment["FUZZ_SEED"].flatMap { UInt64($0) } ?? 53
 
     @Test(
-        "get a response that keeps every rule, or none; nothing traps, nothing is written out of bounds",
+        "get a response that obeys every rule, or none; nothing traps or writes out of bounds",
         arguments: [Transport.udp, .tcp])
     func fuzz(transport: Transport) throws {
         var mutator = PacketMutator(seed: Self.seed)
@@ -89,7 +89,7 @@ struct PacketFuzzTests {
             let message = mutator.next()
             switch world.send(message, over: transport) {
             case .nothing:
-                // Only what is no query at all.
+                // Only messages that are no query may be dropped.
                 if message.count >= 12, message[2] & 0x80 == 0 {
                     Issue.record("packet \(number), seed \(Self.seed): a query was dropped: \(hex(message))")
                     return
@@ -108,7 +108,7 @@ struct PacketFuzzTests {
                 }
             }
         }
-        // The packets are not all stopped at the door.
+        // Mutations get beyond the first checks.
         var reached: Set = [
             "nothing", "miss", "NOERROR", "NXDOMAIN", "FORMERR", "NOTIMP", "REFUSED", "NOTAUTH", "BADVERS",
         ]

@@ -12,7 +12,7 @@ import Testing
 @Suite("The AD bit (RFC 6840 5.7, 5.8)")
 struct AuthenticDataTests {
     @Test(
-        "is set only for who asks for it, with AD or DO, where upstream is trusted",
+        "is set only for clients that ask for it, with AD or DO, and if upstream is trusted",
         arguments: [(0x0100, false, false), (0x0120, false, true), (0x0100, true, true), (0x0120, true, true)])
     func asked(flags: Int, dnssecOK: Bool, isSet: Bool) throws {
         for trusted in [true, false] {
@@ -34,9 +34,9 @@ struct AuthenticDataTests {
     }
 }
 
-@Suite("Zone transfers at the door (RFC 5936, 1995)")
+@Suite("Queries for zone transfers (RFC 5936, 1995)")
 struct TransferQueryTests {
-    /// An IXFR query of a client that has this serial.
+    /// An IXFR query of a client with this serial.
     private func incremental(_ serial: UInt32) -> Packet {
         var packet = Packet("acme.org.", .ixfr)
         let numbers = [serial, 0, 0, 0, 0].flatMap {
@@ -47,7 +47,7 @@ struct TransferQueryTests {
     }
 
     @Test(
-        "IXFR over UDP gets the SOA alone, so that the client comes back over TCP", arguments: [1, 6, 7, 8] as [UInt32])
+        "IXFR over UDP gets only the SOA, so that the client retries over TCP", arguments: [1, 6, 7, 8] as [UInt32])
     func overUDP(serial: UInt32) throws {
         var world = try WireWorld()
         let response = try world.ask(incremental(serial))
@@ -60,7 +60,7 @@ struct TransferQueryTests {
     }
 
     @Test(
-        "IXFR over TCP transfers the zone, unless the client's serial is as new in serial arithmetic (RFC 1982 3.2)",
+        "IXFR over TCP transfers the zone, unless the client's serial is current (RFC 1982 3.2)",
         arguments: [(0, true), (6, true), (7, false), (8, false), (0x8000_0006, false), (0x8000_0008, true)]
             as [(UInt32, Bool)])
     func overTCP(serial: UInt32, isTransferred: Bool) throws {
@@ -75,7 +75,7 @@ struct TransferQueryTests {
         }
     }
 
-    @Test("AXFR over TCP is a transfer for this machine, and REFUSED for others")
+    @Test("AXFR over TCP is allowed for this machine, and REFUSED for others")
     func full() throws {
         var world = try WireWorld()
         guard case .transfer = world.send(Packet("acme.org.", .axfr).wire, over: .tcp) else {
@@ -87,7 +87,8 @@ struct TransferQueryTests {
     }
 
     @Test(
-        "a transfer of what is no zone here is NOTAUTH (RFC 5936 2.2.1)", arguments: ["example.net.", "www.acme.org."])
+        "a transfer of a zone not served here is NOTAUTH (RFC 5936 2.2.1)",
+        arguments: ["example.net.", "www.acme.org."])
     func elsewhere(name: String) throws {
         var world = try WireWorld()
         let response = try world.ask(Packet(name, .axfr, additional: [Packet.opt()]), over: .tcp)
@@ -105,7 +106,7 @@ struct ServerCookieWireTests {
         return try #require(response.options[10])
     }
 
-    @Test("a client cookie comes back with a server cookie: version 1, the time, a hash")
+    @Test("a client cookie is returned with a server cookie: version 1, the time, a hash")
     func format() throws {
         var world = try WireWorld()
         let client: [UInt8] = [9, 8, 7, 6, 5, 4, 3, 2]
@@ -115,11 +116,11 @@ struct ServerCookieWireTests {
         #expect(full[8..<12] == [1, 0, 0, 0])
         let time = UInt32(WireWorld.now.wall / 1_000_000)
         #expect(full[12..<16] == [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: time >> $0) }[...])
-        // It is the same each time, and can be sent back.
+        // It stays the same, and can be sent back.
         #expect(try cookie(full, in: &world, from: WireWorld.loopback) == full)
     }
 
-    @Test("the server cookie belongs to one client cookie, address and server")
+    @Test("a server cookie is specific to client cookie, address and server")
     func binding() throws {
         var world = try WireWorld()
         var other = try WireWorld()
@@ -136,7 +137,7 @@ struct ServerCookieWireTests {
         #expect(try cookie(client, in: &other, from: WireWorld.loopback) != first)
     }
 
-    @Test("the cookies are those that RFC 9018 has worked out (appendix A)", arguments: CookieExample.all)
+    @Test("the cookies match the examples of RFC 9018, appendix A", arguments: CookieExample.all)
     func examples(example: CookieExample) throws {
         let client = try #require(SocketAddress(ip: example.client, port: 53))
         let cookie = ServerCookie(key: example.key)
@@ -150,7 +151,7 @@ struct ServerCookieWireTests {
         #expect(hex(bytes) == example.cookie)
     }
 
-    @Test("a query without question that has a cookie is answered with a cookie and nothing else (RFC 7873 5.4)")
+    @Test("a query with a cookie but no question gets only a cookie (RFC 7873 5.4)")
     func alone() throws {
         var world = try WireWorld()
         let response = try world.ask(Packet(additional: [Packet.opt([(10, [UInt8](repeating: 1, count: 8))])]))
@@ -161,7 +162,7 @@ struct ServerCookieWireTests {
 
 struct CookieExample: Sendable {
     let client: String
-    /// The secret's bytes in their order.
+    /// The secret's bytes in order.
     let secret: (UInt64, UInt64)
     /// Client cookie, version, reserved, time, hash.
     let cookie: String
@@ -191,7 +192,7 @@ struct CookieExample: Sendable {
 
 @Suite("Options of the response (RFC 5001, 7828, 8914)")
 struct ResponseOptionTests {
-    @Test("the keepalive timeout is told over TCP to who asks, and never over UDP (RFC 7828 3.2.1)")
+    @Test("the keepalive timeout is sent over TCP if requested, and never over UDP (RFC 7828 3.2.1)")
     func keepalive() throws {
         var world = try WireWorld()
         let asking = Packet("acme.org.", additional: [Packet.opt([(11, [])])])
@@ -202,7 +203,7 @@ struct ResponseOptionTests {
         #expect(try world.ask(wrong, over: .tcp).options[11] == nil)
     }
 
-    @Test("who is told no is told why, in EDE with a text, if EDNS is spoken (RFC 8914 2)")
+    @Test("a refusal has an extended error with a text, if the client speaks EDNS (RFC 8914 2)")
     func extendedError() throws {
         var world = try WireWorld()
         let told = try world.ask(Packet("example.net.", additional: [Packet.opt()]))
@@ -213,7 +214,7 @@ struct ResponseOptionTests {
         #expect(try world.ask(Packet("example.net.")).wire.count == Packet("example.net.").wire.count)
     }
 
-    @Test("a stranger is told why only in what room the query had")
+    @Test("an unserved client gets the reason only within the size of its query")
     func stranger() throws {
         var world = try WireWorld()
         for (options, hasReason) in [([], false), ([(12, [0, 0])], true)] as [([(UInt16, [UInt8])], Bool)] {
@@ -225,7 +226,7 @@ struct ResponseOptionTests {
         }
     }
 
-    @Test("asking for NXNAME is an error with a reason of its own (RFC 9824 3.5)")
+    @Test("asking for NXNAME is an error with its own reason (RFC 9824 3.5)")
     func nxname() throws {
         var world = try WireWorld()
         let response = try world.ask(Packet("acme.org.", .nxname, additional: [Packet.opt()]))

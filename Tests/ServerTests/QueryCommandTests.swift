@@ -4,7 +4,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// A DNS server on loopback that answers as told: UDP and TCP on one port, each on a thread of its own.
+/// A scripted DNS server on loopback: UDP and TCP on one port, each on its own thread.
 final class ScriptedServer: Sendable {
     /// Makes the datagrams to send for a query, in order.
     typealias Script = @Sendable (_ query: [UInt8], _ overTCP: Bool) -> [[UInt8]]
@@ -56,7 +56,7 @@ final class ScriptedServer: Sendable {
                     }
                 }
             }
-            // Shut down: an unconnected socket then reads nothing.
+            // Shut down: an unconnected socket reads nothing.
             if length == 0 || client.ss_family == 0 { break }
         }
         close(descriptor)
@@ -71,7 +71,7 @@ final class ScriptedServer: Sendable {
             if count > 14 {
                 for reply in script(Array(buffer[2..<count]), true) {
                     let framed = [UInt8(reply.count >> 8), UInt8(reply.count & 0xFF)] + reply
-                    // In two parts: a reader must put them together.
+                    // In two parts, which the reader must join.
                     _ = send(connection, framed, 1, Int32(MSG_NOSIGNAL))
                     _ = send(connection, Array(framed[1...]), framed.count - 1, Int32(MSG_NOSIGNAL))
                 }
@@ -98,7 +98,7 @@ final class ScriptedServer: Sendable {
     }
 }
 
-@Suite("query believes only the response to its own question")
+@Suite("query accepts only the response to its own question")
 struct QueryCommandTests {
     private func ask(_ arguments: [String], _ script: @escaping ScriptedServer.Script) async throws -> Command.Result {
         let server = try ScriptedServer(script)
@@ -108,7 +108,7 @@ struct QueryCommandTests {
         return result
     }
 
-    @Test("It prints a response the way dig does")
+    @Test("It prints a response as dig does")
     func full() async throws {
         let result = try await ask(["acme.org"]) { query, _ in
             [ScriptedServer.response(query, opt: [0, 15, 0, 6, 0, 3] + Array("old\n".utf8))]
@@ -124,13 +124,13 @@ struct QueryCommandTests {
         ] { #expect(result.output.contains(line), "\(result.output)") }
     }
 
-    @Test("+short prints the data only", arguments: ["+short", "--short"])
+    @Test("+short prints only the data", arguments: ["+short", "--short"])
     func short(_ word: String) async throws {
         let result = try await ask(["acme.org", word]) { query, _ in [ScriptedServer.response(query, answers: 2)] }
         #expect(result.output == "192.0.2.1\n192.0.2.1\n")
     }
 
-    @Test("Forged responses in front of the right one are not believed")
+    @Test("Forged responses before the real one are ignored")
     func forged() async throws {
         let result = try await ask(["acme.org", "+short"]) { query, _ in
             let good = ScriptedServer.response(query)
@@ -170,7 +170,7 @@ struct QueryCommandTests {
     }
 
     @Test(
-        "-x asks for the address's name",
+        "-x asks for the address's reverse name",
         arguments: [
             ("192.0.2.1", "1.2.0.192.in-addr.arpa."),
             ("2001:db8::1", "1." + String(repeating: "0.", count: 23) + "8.b.d.0.1.0.0.2.ip6.arpa."),
@@ -189,10 +189,10 @@ struct QueryCommandTests {
         #expect(result.output == "192.0.2.8\n")
     }
 
-    @Test("A response that libldns can't read is a problem, not half an answer")
+    @Test("A response that libldns can't parse is a problem, not half an answer")
     func unreadable() async throws {
         let result = try await ask(["acme.org", "TXT"]) { query, _ in
-            // A string that is longer than its record.
+            // A character-string longer than its record.
             var message = ScriptedServer.response(query, address: [9, 65, 65, 65])
             message[message.count - 13] = 16
             return [message]
@@ -201,7 +201,7 @@ struct QueryCommandTests {
         #expect(result.errors.contains("can't be read"), "\(result.errors)")
     }
 
-    @Test("No response is a problem that says what to do")
+    @Test("A missing response is a problem, with advice")
     func silence() async throws {
         let result = try await ask(["acme.org", "--timeout", "1"]) { _, _ in [] }
         #expect(result.code == 1)

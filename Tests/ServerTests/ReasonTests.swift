@@ -9,11 +9,11 @@ import Testing
 @testable import Platform
 @testable import Transports
 
-@Suite("An answer tells its reason in an extended error (RFC 8914)")
+@Suite("The reason of an answer in an extended error (RFC 8914)")
 struct ReasonTests {
-    /// INFO-CODE and text; nil where there is no such option.
+    /// INFO-CODE and text; nil without that option.
     private func reason(
-        _ packet: Packet, _ explains: Explains = .loopback, over transport: Transport = .udp,
+        _ packet: Packet, _ explains: ReasonAudience = .loopback, over transport: Transport = .udp,
         from client: SocketAddress = WireWorld.loopback
     ) throws -> String? {
         var world = try WireWorld(forwards: true, explains: explains)
@@ -30,7 +30,7 @@ struct ReasonTests {
         Packet(name, type, flags: 0x0100, additional: [Packet.opt(payload: payload)])
     }
 
-    /// The folder of the test's files, whose name differs each time, left out.
+    /// Removes the temporary folder, whose name varies.
     private func withoutFolder(_ text: String?) -> String? {
         text?.replacing(/[^ ]*\/(?=hosts:|zones\/)/, with: "")
     }
@@ -46,17 +46,17 @@ struct ReasonTests {
         ("cached.example.", .any, "0 special RFC 8482 4.2"),
     ]
 
-    @Test("the source and its line, of a chain those of each name", arguments: reasons)
+    @Test("has the source and its line; for a chain, those of each name", arguments: reasons)
     func told(_ test: (name: String, type: RecordType, reason: String)) throws {
         #expect(withoutFolder(try reason(asked(test.name, test.type))) == test.reason)
     }
 
-    @Test("but only to who speaks EDNS")
+    @Test("is sent only to clients that speak EDNS")
     func withoutEDNS() throws {
         #expect(try reason(Packet("over.acme.org.")) == nil)
     }
 
-    @Test("clients elsewhere see no path of this machine, unless it is configured so")
+    @Test("shows other machines no path of this one, unless configured")
     func others() throws {
         let neighbour = SocketAddress(high: 0, low: 0xC0A8_0107, port: 4000, isIPv6: false)
         var world = try WireWorld(explains: .loopback, serves: "192.168.1.0/24")
@@ -64,16 +64,16 @@ struct ReasonTests {
         #expect(Self.text(try world.ask(asked("over.acme.org."), from: WireWorld.loopback)) != nil)
         var open = try WireWorld(explains: .all, serves: "192.168.1.0/24")
         #expect(withoutFolder(Self.text(try open.ask(asked("over.acme.org."), from: neighbour))) == "0 hosts hosts:1")
-        // Who is turned away learns nothing in either case.
+        // A refused client learns nothing in either case.
         #expect(Self.text(try open.ask(asked("over.acme.org."), from: WireWorld.stranger))?.contains("hosts") != true)
     }
 
-    @Test("nobody is told where it is switched off")
+    @Test("is never sent if it is switched off")
     func off() throws {
         #expect(try reason(asked("over.acme.org."), .off) == nil)
     }
 
-    @Test("an error keeps its own code and text")
+    @Test("leaves an error's own code and text")
     func errors() throws {
         var world = try WireWorld(explains: .loopback)
         #expect(Self.text(try world.ask(asked("far.example."))) == "20 no local data, and not forwarded")
@@ -83,7 +83,7 @@ struct ReasonTests {
         #expect(Self.text(try world.ask(malformed)) == nil)
     }
 
-    @Test("it never costs the client a record: no answer is cut for it, and none grows beyond the client's limit")
+    @Test("never displaces a record: no answer is truncated for it, and none exceeds the client's limit")
     func room() throws {
         var plain = try WireWorld(explains: .off)
         var explained = try WireWorld(explains: .loopback)
@@ -99,7 +99,7 @@ struct ReasonTests {
         #expect(withoutFolder(Self.text(truncated))?.hasPrefix("0 zone zones/acme.org.zone:") == true)
     }
 
-    @Test("names and paths can't put anything but printable ASCII into it, nor more than 200 bytes")
+    @Test("is printable ASCII whatever the names and paths, of at most 200 bytes")
     func hostile() throws {
         let paths = PathTexts(["", "h\u{1B}\n\u{202E}ö", String(repeating: "long/", count: 60) + "end.zone"])
         defer { paths.deallocate() }

@@ -10,12 +10,12 @@ import Testing
 struct ReportTests {
     private func name(_ text: String) throws -> Name { try #require(Name(text)) }
 
-    /// Has upstream's answers for these names come into the cache.
+    /// Gets upstream's answers for these names into the cache.
     private func fill(_ world: LiveWorld, _ names: [String]) async throws {
         for text in names { _ = await world.control.why(try name(text), .a, asks: true) }
     }
 
-    @Test("the cache's entries are searched by a part of their names, without a hit, and flushed by name and tree")
+    @Test("cache entries are found by parts of names, without counting hits, and flushed by name and subtree")
     func cache() async throws {
         let world = try LiveWorld()
         try await fill(world, ["www.example.net.", "ftp.example.net.", "example.net.", "www.example.com."])
@@ -40,12 +40,12 @@ struct ReportTests {
         #expect(world.control.flushCache() == 0 && world.control.cacheStatistics.entries == 0)
     }
 
-    @Test("upstream servers with what they were asked and how long they took")
+    @Test("upstream servers with their queries and round trips")
     func upstreams() async throws {
         let world = try LiveWorld()
         #expect(world.control.upstreams().map(\.state) == ["untried"])
         try await fill(world, ["www.example.net."])
-        // A tenth of a second old at most.
+        // At most a tenth of a second old.
         let control = world.control
         try await eventually("the answer is counted") { control.upstreams().first?.answers == 1 }
         let report = try #require(control.upstreams().first)
@@ -55,7 +55,7 @@ struct ReportTests {
         #expect(report.queries == 1 && report.timeouts == 0 && report.errors == 0)
     }
 
-    @Test("zones with serial, file and time, and the problems of one whose file has gone bad")
+    @Test("zones with serial, file and time, and the problems of one whose file became invalid")
     func zones() throws {
         let world = try LiveWorld()
         let good = try #require(world.control.zones().first)
@@ -72,7 +72,7 @@ struct ReportTests {
         #expect(world.control.problems().count >= 2)
     }
 
-    @Test("hosts files with the names they are the first to have, and their problems")
+    @Test("hosts files with the names that they have first, and their problems")
     func hostsFiles() throws {
         let world = try LiveWorld()
         #expect(
@@ -83,7 +83,7 @@ struct ReportTests {
         #expect(file.names == 2 && file.problems.map(\.rule) == [world.rule("hosts", 3)])
     }
 
-    @Test("override lines, the leased ones first")
+    @Test("override lines, leased ones first")
     func lines() throws {
         let world = try LiveWorld(hosts: "127.0.0.1 a.test b.test\n::1 a.test\n127.0.0.9 *.wild.org\n")
         try world.control.addOverride("lease.test", ["127.0.0.5"], seconds: 60)
@@ -102,7 +102,7 @@ struct ReportTests {
                 && world.control.overrideLines(limit: 0).lines.isEmpty)
     }
 
-    @Test("all of it survives JSON, with snake-case keys")
+    @Test("all reports survive JSON, with snake-case keys")
     func json() async throws {
         let world = try LiveWorld()
         try await fill(world, ["www.example.net."])

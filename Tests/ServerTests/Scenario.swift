@@ -2,62 +2,62 @@ import DNSWire
 import Foundation
 import Testing
 
-/// A test as a text: what is configured, who is upstream, then what happens, step by step. The same text runs in
-/// process, with a clock of its own, and against the real daemon.
+/// A test written as text: the configuration, the upstream servers, and then the steps. The same text runs in process,
+/// with a simulated clock, and against the real daemon.
 ///
-/// A line that begins at the margin is a head; the lines below it, indented by two blanks, belong to it. `#` begins a
-/// comment. First the data:
+/// A line without indentation starts a block; its lines are indented by two blanks. `#` starts a comment. First the
+/// data:
 ///
 /// ```
 /// hosts                            lines of the hosts file
 /// zone acme.org.                   a local zone: records, below `$ORIGIN acme.org.` and `$TTL 3600`
 /// config                           lines of the configuration file; $NAME is the address of a server
-/// server NAME [MOOD [SECONDS]]     an upstream server; without any there is one, if it has something to say
-/// upstream example.net.            a zone of the server above; above all servers: of each of them
-/// reply www.example.net A          what that server says to this question, whatever its zones hold:
-///   rcode NXDOMAIN                 else NOERROR
+/// server NAME [BEHAVIOR [SECONDS]]     an upstream server; the default is one, if there are zones or replies for it
+/// upstream example.net.            a zone of the server above; before the first server: of every server
+/// reply www.example.net A          that server's reply to this question, whatever its zones have:
+///   rcode NXDOMAIN                 default NOERROR
 ///   flags aa ad cd -ra tc          besides QR, RD and RA
 ///   answer OWNER TTL IN TYPE RDATA, and authority, additional likewise
 ///   ede 15 text
 /// ```
 ///
-/// Who is upstream is in the daemon's configuration by itself, in this order, unless `config` has `servers:`. Moods are
-/// those of `ScenarioServer.Mood`. Then the steps:
+/// The daemon is configured with these servers, in this order, unless `config` has `servers:`. Behaviors are those of
+/// `ScenarioServer.Behavior`. Then the steps:
 ///
 /// ```
 /// query www.example.net A [udp|tcp] [do] [cd] [ad] [nord] [plain] [cookie] [nsid] [size N] [class CH] [times N]
 ///   rcode NOERROR
 ///   flags aa -ra                   these are set, and those are not
-///   answer LINE                    the whole section, in order; none of them: it is empty; `answers any`: whatever
+///   answer LINE                    the whole section, in order; without any it is empty; `answers any`: not checked
 ///   authority LINE | none          the whole section, in any order
 ///   additional LINE | none         the same, without OPT
 ///   edns yes|no                    there is an OPT record
-///   ede CODE [TEXT] | none         the extended error, and all of its text
+///   ede CODE [TEXT] | none         the extended error, and its whole text
 ///   nsid TEXT
-///   cookie yes|no                  with a server's part
-///   source hosts hosts:1           who decided, and by which line; as the lookup log says it
+///   cookie yes|no                  with a server cookie
+///   source hosts hosts:1           the source and line that decided, as in the lookup log
 ///   logged NODATA                  the RCODE of the lookup log
-///   upstream NAME[/tcp] | none     the server that the log names
+///   upstream NAME[/tcp] | none     the server in the lookup log
 ///   masked yes|no
 ///   takes SECONDS                  to a tenth; in process only
 ///   asks NAME TYPE [udp|tcp] [edns|plain] [do|nodo] [cd|nocd] [cookie|nocookie|known] [of SERVER]
-///   asks nothing                   what upstream is asked, all of it, in any order
+///   asks nothing                   all queries to upstream, in any order
 /// pass SECONDS                     9.2
-/// upstream-is [SERVER] MOOD [SECONDS]
+/// upstream-is [SERVER] BEHAVIOR [SECONDS]
 /// edit hosts|zone NAME|config|FILE
 /// remove hosts|zone NAME|FILE
 /// flush [NAME [tree]]
 /// ```
 ///
-/// What a query's lines do not mention is not looked at. The real daemon has no other clock than ours: there a scenario
-/// ends at its first `pass`. Against it, too, TTLs may have run down by the time that the test has taken, and a question
-/// may be asked upstream more than once, as a slow machine makes it happen; nothing else is different.
+/// What a query's lines don't mention is not checked. The real daemon has a real clock: there a scenario ends at its
+/// first `pass`; TTLs may have decreased by the time the test has taken, and a question may be sent upstream more than
+/// once, as happens on a slow machine. Nothing else differs.
 struct Scenario: Sendable, CustomTestStringConvertible {
     enum Step: Sendable {
         case query(Expectation)
         case pass(microseconds: UInt64)
-        /// Of all servers, where none is named.
-        case upstream(server: String?, ScenarioServer.Mood)
+        /// Of all servers if none is named.
+        case upstream(server: String?, ScenarioServer.Behavior)
         case edit(file: String, text: String)
         case remove(file: String)
         case flush(name: String?, tree: Bool)
@@ -66,7 +66,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
     struct Expectation: Sendable {
         var line: Int
         var query: ScenarioQuery
-        /// How often it is asked.
+        /// How often the query is sent.
         var times = 1
         var rcode: String?
         var flags: [String] = []
@@ -85,13 +85,13 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         var tenthsTaken: Int?
         var asks: [AskedQuery]?
 
-        /// Something that only the lookup log tells.
+        /// Whether the expectations include the lookup log.
         var looksAtLog: Bool { source != nil || logged != nil || upstream != nil || masked != nil }
     }
 
     struct Server: Sendable {
         var name: String
-        var mood = ScenarioServer.Mood.alive
+        var behavior = ScenarioServer.Behavior.alive
         var zones: [Zone] = []
         var replies: [Reply] = []
     }
@@ -124,7 +124,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
     private(set) var servers: [Server] = []
     private(set) var config: [String] = []
     private(set) var steps: [Step] = []
-    /// What each server has.
+    /// Data of every server.
     private var common = Server(name: "upstream")
 
     var testDescription: String { path }
@@ -139,7 +139,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         FileManager.default.enumerator(atPath: folder.path)?.compactMap { $0 as? String }
         .filter { $0.hasSuffix(".scenario") }.sorted() ?? []
 
-    /// Those that can be read; that all can is a test of its own.
+    /// The readable ones; another test requires that all are.
     static let all: [Scenario] = paths.compactMap { try? Scenario(path: $0) }
 
     init(path: String) throws {
@@ -185,7 +185,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         case "config": config = lines
         case "server":
             var server = Server(name: try word(1))
-            if head.count > 2 { server.mood = try mood(head.dropFirst(2), line) }
+            if head.count > 2 { server.behavior = try behavior(head.dropFirst(2), line) }
             servers.append(server)
         case "upstream":
             let zone = Zone(name: try word(1), lines: lines, line: line)
@@ -202,13 +202,13 @@ struct Scenario: Sendable, CustomTestStringConvertible {
             steps.append(.pass(microseconds: UInt64((seconds * 1_000_000).rounded())))
         case "upstream-is":
             let words = head.dropFirst()
-            guard let first = words.first else { throw fault(line, "a mood is missing") }
-            let isMood = ScenarioServer.Mood.words.contains(first)
-            guard isMood || servers.contains(where: { $0.name == first }) else {
-                throw fault(line, "'\(first)' is neither a server above nor a mood")
+            guard let first = words.first else { throw fault(line, "a behavior is missing") }
+            let isBehavior = ScenarioServer.Behavior.words.contains(first)
+            guard isBehavior || servers.contains(where: { $0.name == first }) else {
+                throw fault(line, "'\(first)' is neither a server above nor a behavior")
             }
             steps.append(
-                .upstream(server: isMood ? nil : first, try mood(isMood ? words : words.dropFirst(), line)))
+                .upstream(server: isBehavior ? nil : first, try behavior(isBehavior ? words : words.dropFirst(), line)))
         case "edit":
             let file = try file(head, line)
             let text = head[1] == "zone" ? Zone(name: head[2], lines: lines, line: line).text : nil
@@ -221,11 +221,11 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         }
     }
 
-    private func mood(_ words: ArraySlice<String>, _ line: Int) throws -> ScenarioServer.Mood {
-        guard let mood = ScenarioServer.Mood(Array(words)) else {
-            throw fault(line, "'\(words.joined(separator: " "))' is no mood")
+    private func behavior(_ words: ArraySlice<String>, _ line: Int) throws -> ScenarioServer.Behavior {
+        guard let behavior = ScenarioServer.Behavior(Array(words)) else {
+            throw fault(line, "'\(words.joined(separator: " "))' is no behavior")
         }
-        return mood
+        return behavior
     }
 
     private func file(_ head: [String], _ line: Int) throws -> String {
@@ -336,17 +336,17 @@ struct Scenario: Sendable, CustomTestStringConvertible {
 
     func fault(_ line: Int, _ why: String) -> SyntaxError { SyntaxError(description: "\(path):\(line): \(why)") }
 
-    /// The place of a step, for those who read that it failed.
+    /// The place of a step, for failure messages.
     func place(_ line: Int) -> String { "\(path):\(line)" }
 
     // MARK: Files
 
-    /// The configuration names the servers itself.
+    /// Whether the configuration lists the servers itself.
     var configuresServers: Bool { config.contains { $0.contains("servers:") } }
 
-    /// Puts the addresses of servers in the place of their names: `$one`.
+    /// Replaces names of servers, `$one`, by their addresses.
     static func fill(_ text: String, _ addresses: [(name: String, address: String)]) -> String {
-        // The longer names first: one may begin like another.
+        // Longer names first, because one may be a prefix of another.
         addresses.sorted { $0.name.count > $1.name.count }
             .reduce(text) { $0.replacingOccurrences(of: "$" + $1.name, with: $1.address) }
     }

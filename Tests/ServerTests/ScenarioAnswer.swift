@@ -3,7 +3,7 @@ import Foundation
 import LDNS
 import Testing
 
-/// What a scenario's query got, in the words of scenarios.
+/// The answer to a scenario's query, in the words of scenarios.
 struct ScenarioAnswer {
     private let message: [UInt8]
     private let query: [UInt8]
@@ -62,11 +62,11 @@ struct ScenarioAnswer {
         return "\(UInt16(data[0]) << 8 | UInt16(data[1]))" + (text.isEmpty ? "" : " \(text)")
     }
 
-    /// Compares with what the scenario says; what it does not mention is not looked at.
+    /// Compares it with the scenario's expectations; what they don't mention is not checked.
     ///
-    /// - Parameter slack: seconds by which TTLs may have run down meanwhile.
+    /// - Parameter slack: seconds by which TTLs may have decreased.
     func check(_ expected: Scenario.Expectation, at place: String, slack: UInt32) {
-        // Of any answer to any query: RFC 1035 4.1.1; 4343 4.1 for the question's case.
+        // For any answer to any query: RFC 1035 4.1.1; 4343 4.1 for the question's case.
         #expect(message.prefix(2) == query.prefix(2) && message[2] & 0xF8 == 0x80, "\(place): not a response to it")
         let end = query.withUnsafeBytes { MessageReader.walk($0)?.questionEnd ?? 0 }
         #expect(
@@ -109,7 +109,7 @@ struct ScenarioAnswer {
         }
     }
 
-    /// `found` with the wanted TTLs, where those found are so little less.
+    /// `found` with the expected TTLs where the actual ones are lower by no more than `slack`.
     private func restored(_ found: [String], _ wanted: [String], _ isOrdered: Bool, _ slack: UInt32) -> [String] {
         func fields(_ line: String) -> [Substring] { line.split(separator: " ", maxSplits: 2) }
         var rest = wanted
@@ -151,7 +151,7 @@ struct LoggedLookup: Decodable {
 
     init(line: String) throws { self = try JSONDecoder().decode(Self.self, from: Data(line.utf8)) }
 
-    /// The same as scenarios have it: of files the name alone, of servers their names.
+    /// Compares it, with only the names of files and servers.
     func check(_ expected: Scenario.Expectation, at place: String, _ servers: [(name: String, address: String)]) {
         if let wanted = expected.source {
             let rule = rule.map { $0.hasPrefix("/") ? $0.split(separator: "/").last.map(String.init) ?? $0 : $0 }

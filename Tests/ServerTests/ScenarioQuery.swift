@@ -2,7 +2,7 @@ import DNSWire
 import Platform
 import TestSupport
 
-/// A query as a client of a scenario sends it.
+/// A query that a scenario's client sends.
 struct ScenarioQuery: Sendable {
     enum Transport: Sendable { case udp, tcp }
 
@@ -26,7 +26,7 @@ struct ScenarioQuery: Sendable {
 
     private static let clientCookie: [UInt8] = [1, 2, 3, 4, 5, 6, 7, 8]
 
-    /// Nil where name, type or class are none.
+    /// Nil if name, type or class is invalid.
     func message(id: UInt16) -> [UInt8]? {
         guard let name = Name(name), let type = RecordType(mnemonic: type),
             let recordClass = RecordClass(mnemonic: recordClass)
@@ -48,7 +48,7 @@ struct ScenarioQuery: Sendable {
     }
 }
 
-/// A question that a scenario expects to reach upstream.
+/// A query that a scenario expects to reach upstream.
 struct AskedQuery: Sendable, CustomStringConvertible {
     let description: String
     let name: Name
@@ -57,7 +57,7 @@ struct AskedQuery: Sendable, CustomStringConvertible {
     private var hasEDNS: Bool?
     private var dnssecOK: Bool?
     private var checkingDisabled: Bool?
-    /// Bytes of the cookie that it carries.
+    /// The expected length of the cookie, in bytes.
     private var cookie: ClosedRange<Int>?
     private var server: String?
 
@@ -82,7 +82,7 @@ struct AskedQuery: Sendable, CustomStringConvertible {
             case "nocd": checkingDisabled = false
             case "nocookie": cookie = 0...0
             case "cookie": cookie = 8...40
-            // With the server's part.
+            // With a server cookie.
             case "known": cookie = 16...40
             case "of":
                 guard let name = words.popFirst() else { return nil }
@@ -102,7 +102,7 @@ struct AskedQuery: Sendable, CustomStringConvertible {
     func asksTheSame(_ query: UpstreamQuery) -> Bool { name == query.name && type == query.type }
 }
 
-/// A query that has reached a server of a scenario.
+/// A query that reached a scenario's server.
 struct UpstreamQuery: Sendable, CustomStringConvertible {
     let server: String
     let transport: UpstreamTransport
@@ -114,10 +114,10 @@ struct UpstreamQuery: Sendable, CustomStringConvertible {
     let payloadSize: Int
     let dnssecOK: Bool
     let cookie: [UInt8]
-    /// Behind the question.
+    /// The offset after the question.
     let questionEnd: Int
 
-    /// Nil where `message` is none that we send.
+    /// Nil if `message` is not one that we send.
     init?(_ message: [UInt8], _ transport: UpstreamTransport, to server: String) {
         func number(_ offset: Int) -> Int { Int(message[offset]) << 8 | Int(message[offset + 1]) }
         guard message.count >= Header.length, number(4) == 1 else { return nil }

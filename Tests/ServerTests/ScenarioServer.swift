@@ -7,45 +7,45 @@ import Testing
 @testable import LocalData
 @testable import Platform
 
-/// An upstream server of a scenario: what it holds, how it behaves, and what it was asked.
+/// An upstream server of a scenario: its data, its behaviour, and the queries it received.
 ///
-/// It puts its messages together by itself, so that what our own code does wrong it does not do wrong, too.
+/// It builds its messages itself, so that it does not share faults of our own code.
 final class ScenarioServer: Sendable {
-    enum Mood: Sendable, Equatable {
+    enum Behavior: Sendable, Equatable {
         case alive
-        /// No answer at all.
+        /// No response.
         case silent
-        /// Nobody is at the port.
+        /// The port is closed.
         case closed
-        /// This RCODE to everything.
+        /// This RCODE for everything.
         case code(UInt16)
         /// TC over UDP, the answer over TCP.
         case truncates
         /// TC over UDP; over TCP it closes the connection.
         case closesStreams
-        /// FORMERR without OPT to what has OPT; with `bare`, nothing but a header.
+        /// FORMERR without OPT to a query with OPT; with `bare`, only a header.
         case formatError(bare: Bool)
-        /// Silence to what has OPT.
+        /// No response to a query with OPT.
         case dropsEDNS
         /// Answers without OPT.
         case plain
-        /// The answer, after so many milliseconds.
+        /// The answer after this many milliseconds.
         case slow(UInt32)
-        /// A referral to the root, as servers give that are not for us.
+        /// A referral to the root, as from a server that does not serve us.
         case lame
-        /// NOERROR, and nothing else.
+        /// NOERROR without any records.
         case empty
-        /// The answer cut in the middle.
+        /// The answer cut in half.
         case garbage
         /// The answer to another question.
         case otherQuestion
-        /// Another's ID.
+        /// The answer with another query's ID.
         case otherID
-        /// Gives a cookie.
+        /// Gives a server cookie.
         case givesCookies
-        /// BADCOOKIE to a query over UDP without the cookie that it gave.
+        /// BADCOOKIE for a query over UDP without its server cookie.
         case wantsCookies
-        /// Answers with a client cookie that is not ours.
+        /// Answers with a wrong client cookie.
         case forgesCookies
 
         static let words: Set<String> = [
@@ -84,7 +84,7 @@ final class ScenarioServer: Sendable {
         }
     }
 
-    /// What becomes of a query.
+    /// The reaction to a query.
     enum Reaction: Sendable {
         case silence
         case send([UInt8])
@@ -96,7 +96,7 @@ final class ScenarioServer: Sendable {
     let name: String
     private let zones: [ServedZone]
     private let replies: [PreparedReply]
-    private let mood: Mutex<Mood>
+    private let behavior: Mutex<Behavior>
     private let log: UpstreamQueryLog
 
     private struct PreparedReply: Sendable {
@@ -110,7 +110,7 @@ final class ScenarioServer: Sendable {
 
     init(_ server: Scenario.Server, of scenario: Scenario, folder: TemporaryFolder, log: UpstreamQueryLog) throws {
         name = server.name
-        mood = Mutex(server.mood)
+        behavior = Mutex(server.behavior)
         self.log = log
         zones = try server.zones.map { zone in
             guard let apex = Name(zone.name) else { throw scenario.fault(zone.line, "'\(zone.name)' is no name") }
@@ -119,10 +119,10 @@ final class ScenarioServer: Sendable {
         replies = try server.replies.map { try Self.prepare($0, scenario, folder) }
     }
 
-    func become(_ mood: Mood) { self.mood.withLock { $0 = mood } }
+    func become(_ behavior: Behavior) { self.behavior.withLock { $0 = behavior } }
 
-    /// Nobody is at the port.
-    var isClosed: Bool { mood.withLock { $0 == .closed } }
+    /// The port is closed.
+    var isClosed: Bool { behavior.withLock { $0 == .closed } }
 
     // MARK: Reading
 
@@ -180,8 +180,8 @@ final class ScenarioServer: Sendable {
     func react(_ message: [UInt8], _ transport: UpstreamTransport) -> Reaction {
         guard let query = UpstreamQuery(message, transport, to: name) else { return .silence }
         log.append(query)
-        let mood = mood.withLock { $0 }
-        switch mood {
+        let behavior = behavior.withLock { $0 }
+        switch behavior {
         case .silent, .closed: return .silence
         case .code(let code): return .send(error(message, query, code))
         case .truncates where transport == .udp, .closesStreams where transport == .udp:
@@ -217,14 +217,14 @@ final class ScenarioServer: Sendable {
         case .givesCookies, .wantsCookies: return .send(answer(message, query, cookie: Self.cookie))
         case .forgesCookies:
             var reply = answer(message, query, cookie: Self.cookie)
-            // The client's part of the only option.
+            // The client cookie in the only option.
             if !query.cookie.isEmpty { reply[reply.count - 16] ^= 0xFF }
             return .send(reply)
         case .alive, .truncates, .formatError, .dropsEDNS: return .send(answer(message, query))
         }
     }
 
-    /// The server's part.
+    /// The server cookie.
     private static let cookie = Array("OVENWARM".utf8)
 
     private func error(
@@ -275,7 +275,7 @@ final class ScenarioServer: Sendable {
     }
 }
 
-/// The queries that the servers of a scenario have got, in the order in which they came.
+/// The queries that a scenario's servers received, in order of arrival.
 final class UpstreamQueryLog: Sendable {
     private let queries = Mutex<[UpstreamQuery]>([])
 
@@ -286,7 +286,7 @@ final class UpstreamQueryLog: Sendable {
     func from(_ index: Int) -> [UpstreamQuery] { queries.withLock { Array($0[index...]) } }
 }
 
-/// A zone as an upstream server holds it: plain lists, and the algorithm of RFC 1034 4.3.2 word by word.
+/// A zone on an upstream server: plain lists, and RFC 1034 4.3.2 word for word.
 struct ServedZone: Sendable {
     struct Record: Sendable {
         var owner: Name
@@ -305,7 +305,7 @@ struct ServedZone: Sendable {
         self.records = records
     }
 
-    /// What a resolver says that knows these zones and no more.
+    /// The answer of a resolver that knows only these zones.
     static func answer(
         _ name: Name, _ type: RecordType, from zones: [ServedZone]
     ) -> (code: UInt16, answers: [Record], authority: [Record]) {
@@ -313,7 +313,7 @@ struct ServedZone: Sendable {
         var answers: [Record] = []
         for _ in 0..<20 {
             let zone = zones.filter { name.isAtOrBelow($0.apex) }.max { $0.apex.labelCount < $1.apex.labelCount }
-            // What it does not hold: an alias that leaves is all that it knows, the rest is not its to say.
+            // Outside its zones: an alias that leads there ends the answer; anything else is refused.
             guard let zone else { return (answers.isEmpty ? 5 : 0, answers, []) }
             var code: UInt16 = 0
             var found = zone.at(name)
@@ -344,7 +344,7 @@ struct ServedZone: Sendable {
 
     private func hasNames(below name: Name) -> Bool { records.contains { $0.owner.isBelow(name) } }
 
-    /// The DNAME above `name`, and the CNAME that follows from it (RFC 6672 3.1).
+    /// The DNAME above `name`, and the CNAME synthesized from it (RFC 6672 3.1).
     private func substitution(of name: Name) -> [Record]? {
         for record in records where record.type == .dname && name.isBelow(record.owner) {
             let prefix = name.wire.dropLast(record.owner.wire.count)
@@ -363,7 +363,7 @@ struct ServedZone: Sendable {
         return at(wildcard).map { Record(owner: name, type: $0.type, ttl: $0.ttl, rdata: $0.rdata) }
     }
 
-    /// The SOA as it goes with NXDOMAIN and NODATA (RFC 2308 3).
+    /// The SOA as sent with NXDOMAIN and NODATA (RFC 2308 3).
     private var negative: [Record] {
         at(apex).filter { $0.type == .soa }.map { soa in
             let minimum = soa.rdata.suffix(4).reduce(0) { $0 << 8 | UInt32($1) }

@@ -3,14 +3,14 @@ import Testing
 
 @Suite("Scenarios")
 struct ScenarioTests {
-    @Test("there are scenarios, and all can be read")
+    @Test("there are scenarios, and all are readable")
     func readable() throws {
         #expect(Scenario.paths.count >= 120)
         for path in Scenario.paths { _ = try Scenario(path: path) }
     }
 
     @Test(
-        "what can't be read is said with its line",
+        "an unreadable line is reported",
         arguments: [
             ("query a.example", 1), ("hosts\nquery a.example A\n  rcod NOERROR", 3), ("  lost", 1),
             ("query a.example A\n  asks", 2), ("server one\nupstream-is two silent", 2), ("pass soon", 1),
@@ -24,13 +24,13 @@ struct ScenarioTests {
         }
     }
 
-    @Test("in process, with a clock of their own", arguments: Scenario.all)
+    @Test("in process, with a simulated clock", arguments: Scenario.all)
     func inProcess(scenario: Scenario) async throws { try await scenario.run(in: try InProcessWorld(scenario)) }
 }
 
-/// The same against the daemon that people run; each starts one, so one after the other.
+/// The same against the real daemon; each starts one, so they run one after the other.
 @Suite("Scenarios of the daemon", .serialized)
 struct DaemonScenarioTests {
-    @Test("until the first that needs another clock", arguments: Scenario.all)
+    @Test("up to the first step that needs a simulated clock", arguments: Scenario.all)
     func daemon(scenario: Scenario) async throws { try await scenario.run(in: try await DaemonWorld(scenario)) }
 }

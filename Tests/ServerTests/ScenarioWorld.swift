@@ -3,30 +3,30 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Where a scenario happens.
+/// What a scenario runs against.
 protocol ScenarioWorld: AnyObject {
-    /// Time passes only when the scenario says so, and nothing happens that it does not bring about.
+    /// Time passes only as the scenario says, and nothing happens by itself.
     var isExact: Bool { get }
     /// `ADDR:PORT` of the upstream servers.
     var addresses: [(name: String, address: String)] { get }
     var folder: TemporaryFolder { get }
     var upstreamQueries: UpstreamQueryLog { get }
 
-    /// Asks, and waits for the answer; `logged` as its line of the lookup log, where it is wanted.
+    /// Sends the query and waits for the answer; `line`: its line of the lookup log, if wanted.
     func ask(_ query: [UInt8], _ transport: ScenarioQuery.Transport, wantsLog: Bool) async throws
         -> (answer: [UInt8], line: String?)
-    /// In an exact world only.
+    /// Only if `isExact`.
     func pass(microseconds: UInt64)
-    /// Microseconds, in an exact world.
+    /// Microseconds; only if `isExact`.
     var now: UInt64 { get }
-    func become(_ mood: ScenarioServer.Mood, _ server: String?)
-    /// All files are read again.
+    func become(_ behavior: ScenarioServer.Behavior, _ server: String?)
+    /// Makes it read all files again.
     func reload() async throws
     func flush(_ name: String?, tree: Bool) async throws
 }
 
 extension Scenario {
-    /// Has all happen that `world` can make happen, and looks at it.
+    /// Runs the steps in `world` and checks the results.
     func run(in world: some ScenarioWorld) async throws {
         let start = ContinuousClock.now
         for step in steps {
@@ -35,7 +35,7 @@ extension Scenario {
             case .pass(let microseconds):
                 guard world.isExact else { return }
                 world.pass(microseconds: microseconds)
-            case .upstream(let server, let mood): world.become(mood, server)
+            case .upstream(let server, let behavior): world.become(behavior, server)
             case .edit(let file, let text):
                 try world.folder.write(Self.fill(text, world.addresses), to: file)
                 try await world.reload()
@@ -72,7 +72,7 @@ extension Scenario {
         }
         guard let wanted = expected.asks else { return }
         if !world.isExact {
-            // The answer need not wait for the last of them, as one that is fetched anew ahead of its end.
+            // The answer may come before the last of them, as for a cached answer that is being refreshed.
             let log = world.upstreamQueries
             try await eventually("\(place): upstream is asked") {
                 let queries = log.from(asked)
@@ -82,7 +82,7 @@ extension Scenario {
         Self.compare(world.upstreamQueries.from(asked), wanted, at: place, isExact: world.isExact)
     }
 
-    /// In an exact world they are one to one; else more of the same questions may have been asked.
+    /// If `isExact`, they must match one to one; otherwise questions may have been repeated.
     private static func compare(_ queries: [UpstreamQuery], _ wanted: [AskedQuery], at place: String, isExact: Bool) {
         var rest = wanted
         var unexpected: [UpstreamQuery] = []

@@ -23,7 +23,7 @@ struct ServingTests {
             recursionAvailable: true)
     }
 
-    @Test("give old data back as soon as there is new, without waiting for a query")
+    @Test("release old data as soon as there is new data, without waiting for a query")
     func snapshot() async throws {
         let store = ServedDataStore(data())
         weak let old = store.current().data
@@ -49,14 +49,14 @@ struct ServingTests {
         await threads.join()
     }
 
-    @Test("queries that wait for upstream are bounded in bytes; the rest are told so at once")
+    @Test("waiting queries are bounded in bytes; further ones fail at once")
     func room() throws {
         let store = ServedDataStore(data())
         let server = try UpstreamServer(parsing: "127.0.0.1:1")
         // Never run: nothing is ever answered.
         let forwarding = try Forwarding(settings: ForwardSettings(servers: [server]), store: store, log: nil)
         var message: [UInt8] = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 1, 0x61, 0, 0, 1, 0, 1, 0, 0, 41, 4, 0, 0, 0, 0, 0]
-        // Padding (RFC 7830) as long as an option may be.
+        // Padding (RFC 7830) of the maximum length.
         message += [0xFD, 0xE8, 0, 12, 0xFD, 0xE4] + [UInt8](repeating: 0, count: 0xFDE4)
         let client = SocketAddress(high: 0, low: 0x7F00_0001, port: 4000, isIPv6: false)
         let question = Question(type: .a)
@@ -85,19 +85,19 @@ struct ServingTests {
 @Suite("Access")
 struct AccessListTests {
     @Test(
-        "a network is an address and a number of bits",
+        "a network is an address with a prefix length",
         arguments: ["10.0.0.0/8", "192.0.2.1", "::/0", "2001:db8::/128"])
     func networks(_ text: String) { #expect(AccessList.Network(text) != nil) }
 
     @Test(
-        "anything else is none",
+        "other texts are not networks",
         arguments: [
             "10.0.0.0/+8", "10.0.0.0/-0", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/8/8", "::/129", "/8", "10/8",
             "10.0.0.0/99999999999999999999", "10.0.0.0/\u{0668}",
         ])
     func nonsense(_ text: String) { #expect(AccessList.Network(text) == nil) }
 
-    @Test("an IPv4 client is the same when it comes mapped into IPv6")
+    @Test("an IPv4 client counts as the same if its address is mapped into IPv6")
     func mapped() throws {
         let access = AccessList(allowing: [try #require(AccessList.Network("192.0.2.0/24"))])
         for (text, isAllowed) in [

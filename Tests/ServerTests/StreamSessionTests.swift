@@ -8,10 +8,11 @@ import Testing
 @testable import Platform
 @testable import Transports
 
-/// Messages on a stream, without a socket.
+/// Messages on a stream, without sockets.
 @Suite("A stream of messages")
 struct StreamSessionTests {
-    /// Short and long answers, an error, a transfer, a message that is not answered (QR is set), and the longest message.
+    /// Short and long answers, an error, a transfer, a message that gets no answer (QR is set), and the longest
+    /// message.
     private static let pipelined: [UInt8] = {
         var response = Packet("acme.org.", flags: 0x8000)
         response.id = 3
@@ -39,7 +40,7 @@ struct StreamSessionTests {
         return trial.sent
     }
 
-    @Test("gives the same answers wherever its bytes are cut")
+    @Test("gives the same answers wherever its bytes are split")
     func segments() throws {
         let world = try StreamWorld()
         let whole = answers(world, cutAt: [])
@@ -47,12 +48,12 @@ struct StreamSessionTests {
         #expect(messages.map { $0[1] }.filter { $0 != 6 } == [1, 2, 4, 7, 8, 9])
         let transfer = messages.filter { $0[1] == 6 }
         #expect(transfer.reduce(0) { $0 + Int($1[7]) } == StreamWorld.transferred)
-        // In two, at each byte but for the inside of the padding.
+        // In two parts, split at each byte except inside the padding.
         let count = Self.pipelined.count
         for cut in Array(1..<400) + Array((count - 200)..<count) where answers(world, cutAt: [cut]) != whole {
             Issue.record("other answers when cut at \(cut)")
         }
-        // Each byte by itself, but for the padding.
+        // Each byte alone, except the padding.
         let single = Array(1..<400) + Array((count - 200)..<count)
         #expect(answers(world, cutAt: single) == whole)
         let seed = UInt64.random(in: 0...UInt64.max)
@@ -64,7 +65,7 @@ struct StreamSessionTests {
         }
     }
 
-    @Test("waits at the limit of queries at upstream, takes no more bytes, and goes on where it was")
+    @Test("waits at the limit of parked queries, reads no more, and continues where it was")
     func parked() throws {
         var limits = StreamLimits()
         limits.maximumPipelined = 2
@@ -75,10 +76,10 @@ struct StreamSessionTests {
                 + StreamWorld.framed("c.example.net.", id: 5) + Array(StreamWorld.framed("acme.org.", id: 6).dropLast())
         )
         #expect(trial.ids == [2] && trial.session.parked == 2 && !trial.wantsInput)
-        // The answer to the second comes first.
+        // The answer to the second query comes first.
         trial.finish([0, 3] + [UInt8](repeating: 0, count: 10))
         #expect(trial.ids == [2, 3, 4] && trial.session.parked == 2 && !trial.wantsInput)
-        // An answer that is none frees its place too.
+        // An empty answer frees a place too.
         trial.finish([])
         #expect(trial.ids == [2, 3, 4] && trial.session.parked == 1 && trial.wantsInput)
         trial.bring([1])
@@ -89,11 +90,11 @@ struct StreamSessionTests {
         #expect(trial.ids == [2, 3, 4, 6, 5] && trial.session.isFinished)
     }
 
-    @Test("writes no more than there is room for, until that has been sent")
+    @Test("writes no more than fits until that has been sent")
     func room() throws {
         let world = try StreamWorld()
         var session = world.session()
-        // Some 24,000 bytes each.
+        // About 24,000 bytes each.
         let queries = (0..<40).flatMap { StreamWorld.framed("long.acme.org.", .txt, id: UInt16($0)) }
         _ = queries.withUnsafeBytes { session.receive($0, world.responder, replyLater: { .stream { _ in } }) }
         var sent: [UInt8] = []
@@ -115,7 +116,7 @@ struct StreamSessionTests {
     }
 
     @Test(
-        "is over for a client that sends what can't be a message, once the rest is answered",
+        "ends after an impossible message, once the rest is answered",
         arguments: [[0, 0], [0, 11] + [UInt8](repeating: 0, count: 11)] as [[UInt8]])
     func nonsense(_ bytes: [UInt8]) throws {
         var trial = StreamTrial(try StreamWorld())
@@ -128,7 +129,7 @@ struct StreamSessionTests {
         #expect(trial.ids == [2, 1] && trial.session.isFinished)
     }
 
-    @Test("takes up no query any more at the end, and still gets out what is owed")
+    @Test("takes no new queries at shutdown, but sends outstanding answers")
     func ending() throws {
         var trial = StreamTrial(try StreamWorld())
         trial.bring(StreamWorld.framed("a.example.net.", id: 1))
@@ -140,7 +141,7 @@ struct StreamSessionTests {
         #expect(trial.ids == [1] && trial.session.isIdle)
     }
 
-    @Test("ends with a client that leaves in the middle of a message", arguments: 0..<20)
+    @Test("ends if the client leaves in the middle of a message", arguments: 0..<20)
     func cut(_ length: Int) throws {
         var trial = StreamTrial(try StreamWorld())
         trial.bring(Array(StreamWorld.framed("acme.org.", id: 1).prefix(length)))

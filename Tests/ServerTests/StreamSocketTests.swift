@@ -6,13 +6,13 @@ import Testing
 @testable import Platform
 @testable import Transports
 
-@Suite("Sockets that listen")
+@Suite("Listening sockets")
 struct StreamSocketTests {
     private func address(_ ip: String, _ port: UInt16 = 0) throws -> SocketAddress {
         try #require(SocketAddress(ip: ip, port: port))
     }
 
-    /// A connected socket that waits five seconds at most.
+    /// A connected socket with a timeout of five seconds.
     private func connect(to address: SocketAddress) throws -> Int32 {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         try #require(address.withSockaddr { Foundation.connect(descriptor, $0, $1) } == 0)
@@ -21,7 +21,7 @@ struct StreamSocketTests {
         return descriptor
     }
 
-    @Test("share a port among the threads of one daemon, and with nobody else", arguments: [1, 2, 5])
+    @Test("share a port among the threads of one daemon only", arguments: [1, 2, 5])
     func shared(_ count: Int) throws {
         let (bound, sockets) = try ListeningSocket.bind(try address("127.0.0.1"), count: count)
         defer { for socket in sockets { close(socket.descriptor) } }
@@ -33,7 +33,7 @@ struct StreamSocketTests {
                 ($0 as? SystemError)?.code == EADDRINUSE
             }
         }
-        // Each of them gets some of many clients: that none of five does is rarer than once in 10^18 runs.
+        // Each socket gets some of the clients: that one of five gets none happens less than once in 10^18 runs.
         let clients = try (0..<200).map { _ in try connect(to: bound) }
         defer { for client in clients { close(client) } }
         var total = 0
@@ -50,7 +50,7 @@ struct StreamSocketTests {
         #expect(total == 200)
     }
 
-    @Test("of IPv6 leave the port free for IPv4's, as those of UDP do")
+    @Test("for IPv6 leave the port free for IPv4, like those for UDP")
     func families() throws {
         let (bound, four) = try ListeningSocket.bind(try address("0.0.0.0"), count: 2)
         defer { for socket in four { close(socket.descriptor) } }
@@ -59,7 +59,7 @@ struct StreamSocketTests {
         #expect(six.address.port == bound.port)
     }
 
-    @Test("answer whoever had connected when they were closed, and send what is owed before the threads end")
+    @Test("serve clients connected before they closed, and send outstanding answers before the threads end")
     func closed() async throws {
         let world = try StreamWorld()
         let listener = try StreamListener(
@@ -69,7 +69,7 @@ struct StreamSocketTests {
         defer { for client in clients { close(client) } }
         let query = StreamWorld.framed("long.acme.org.", .txt, id: 7)
         for client in clients { #expect(send(client, query, query.count, 0) == query.count) }
-        // All that happens to it lies in its mailbox before its threads start.
+        // Everything is in its mailbox before its threads start.
         listener.close()
         listener.start()
         await listener.shutDown()

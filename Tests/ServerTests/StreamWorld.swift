@@ -10,7 +10,7 @@ import Testing
 @testable import Transports
 @testable import Upstream
 
-/// What streams are served from: a zone with short and long answers, and everything else parked for ever.
+/// What streams are served from: a zone with short and long answers; every other query stays parked.
 struct StreamWorld {
     static let zone = """
         $ORIGIN acme.org.
@@ -22,7 +22,7 @@ struct StreamWorld {
         long IN TXT \((0..<120).map { "\"\($0)\(String(repeating: "x", count: 200))\"" }.joined(separator: " "))
 
         """
-    /// Records of a transfer of the zone, the SOA twice.
+    /// Records in a transfer of the zone, counting the SOA twice.
     static let transferred = 6
 
     let store: ServedDataStore
@@ -49,14 +49,14 @@ struct StreamWorld {
                 service: ServiceSettings(cookie: ServerCookie(), streams: limits),
                 recursionAvailable: true))
         let server = try UpstreamServer(parsing: "127.0.0.1:1")
-        // Never run: the test itself answers what is parked.
+        // Never run: the test answers parked queries itself.
         forwarding = try Forwarding(settings: ForwardSettings(servers: [server]), store: store, log: nil)
         responder = StreamResponder(store: store, forwarding: forwarding, ring: ring)
     }
 
     func session() -> StreamSession { StreamSession(client: WireWorld.loopback, transport: .tcp) }
 
-    /// A query for `name`, with its length in front.
+    /// A query for `name`, with a length prefix.
     static func framed(_ name: String, _ type: RecordType = .a, id: UInt16) -> [UInt8] {
         var packet = Packet(name, type, flags: 0x0100)
         packet.id = id
@@ -65,7 +65,7 @@ struct StreamWorld {
 
     static func framed(_ message: [UInt8]) -> [UInt8] { Packet.bytes(UInt16(message.count)) + message }
 
-    /// The messages behind their lengths; the last one may be a part of one.
+    /// The messages without their prefixes; the last one may be incomplete.
     static func messages(_ stream: [UInt8]) -> [[UInt8]] {
         var messages: [[UInt8]] = []
         var rest = stream[...]
@@ -78,7 +78,7 @@ struct StreamWorld {
     }
 }
 
-/// A session whose peer takes everything at once.
+/// A session whose client takes everything at once.
 struct StreamTrial {
     let world: StreamWorld
     var session: StreamSession
@@ -90,13 +90,13 @@ struct StreamTrial {
         session = world.session()
     }
 
-    /// Brings bytes.
+    /// Receives bytes.
     mutating func bring(_ bytes: [UInt8]) {
         _ = bytes.withUnsafeBytes { session.receive($0, world.responder, replyLater: { .stream { _ in } }) }
         flush()
     }
 
-    /// Sends what there is, and has the session go on.
+    /// Sends the output and lets the session continue.
     mutating func flush() {
         while true {
             sent += world.responder.output.bytes
@@ -106,7 +106,7 @@ struct StreamTrial {
         }
     }
 
-    /// What a carrier does with the answer to a parked query.
+    /// Delivers the answer to a parked query.
     mutating func finish(_ reply: [UInt8]) {
         reply.withUnsafeBytes { session.finishParked($0, world.responder) }
         flush()

@@ -13,12 +13,12 @@ import Testing
 @testable import Transports
 @testable import Upstream
 
-/// A `QueryHandler` over one overridden name and one zone, asked with bytes as a socket would bring them.
+/// A `QueryHandler` with one overridden name and one zone, asked with messages in wire form.
 struct WireWorld: ~Copyable {
     static let loopback = SocketAddress(high: 0, low: 0x7F00_0001, port: 40_000, isIPv6: false)
-    /// Of nobody who is served.
+    /// The address of a client that is not served.
     static let stranger = SocketAddress(high: 0, low: 0xC000_0201, port: 40_000, isIPv6: false)
-    /// Microseconds, of both clocks.
+    /// Microseconds, on both clocks.
     static let now = Moment(wall: 1_700_000_000_000_000, monotonic: 1_000_000_000)
     static let identity = "stub53.test"
 
@@ -54,12 +54,12 @@ struct WireWorld: ~Copyable {
     private var lookup: Lookup
     private let ring: LookupRing?
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_535 + guardLength, alignment: 8)
-    /// Bytes behind the response's room, which nobody may write to.
+    /// Bytes after the response buffer that must not be written to.
     private static let guardLength = 64
     private static let guardByte: UInt8 = 0xA5
 
     init(
-        forwards: Bool = false, trustAuthenticData: Bool = false, explains: Explains = .off,
+        forwards: Bool = false, trustAuthenticData: Bool = false, explains: ReasonAudience = .off,
         serves network: String? = nil, leased: [String] = [], routes: [String] = [],
         ring: LookupRing? = nil
     ) throws {
@@ -106,14 +106,14 @@ struct WireWorld: ~Copyable {
         case reply([UInt8])
         case nothing, miss, transfer
 
-        /// Empty where there is none.
+        /// Empty without a reply.
         var bytes: [UInt8] {
             if case .reply(let bytes) = self { return bytes }
             return []
         }
     }
 
-    /// What is sent back for `message`; a write behind the room that a transport gives is a recorded issue.
+    /// The response to `message`; a write beyond the transport's buffer is recorded as an issue.
     mutating func send(
         _ message: [UInt8], over transport: Transport = .udp, from client: SocketAddress = loopback
     ) -> Reaction {
@@ -134,7 +134,7 @@ struct WireWorld: ~Copyable {
         }
     }
 
-    /// The same without a look at what comes back: nothing here allocates.
+    /// The same without checking the response: nothing here allocates.
     mutating func handle(
         _ message: UnsafeRawBufferPointer, over transport: Transport = .udp
     ) -> QueryHandler.Result {
@@ -150,7 +150,7 @@ struct WireWorld: ~Copyable {
         try WireResponse(send(packet.wire, over: transport, from: client).bytes)
     }
 
-    /// Puts upstream's answer into the cache: one address with a TTL of 300, AD=1.
+    /// Puts an upstream answer into the cache: one address, TTL 300, AD=1.
     func fill(_ name: String, dnssecOK: Bool = false) throws {
         var packet = Packet(name, .a, flags: 0x81A0)
         packet.answers = [Packet.record([0xC0, 12], .a, ttl: 300, [192, 0, 2, 1])]
@@ -160,16 +160,16 @@ struct WireWorld: ~Copyable {
     }
 }
 
-/// A response, taken apart by our strict walk and read by libldns.
+/// A response that has passed our strict walk, parsed by libldns.
 struct WireResponse {
     let wire: [UInt8]
     let flags: Header.Flags
-    /// With the upper bits that EDNS adds.
+    /// Includes the upper bits from EDNS.
     let code: ResponseCode
     let answers: [LDNS.Message.Record]
     let authority: [LDNS.Message.Record]
     let hasQuestion: Bool
-    /// Of the OPT record; nil when there is none.
+    /// From the OPT record; nil if there is none.
     let ednsVersion: UInt8?
     let ednsFlags: UInt16
     let payloadSize: UInt16
@@ -211,7 +211,7 @@ struct WireResponse {
 
     func has(_ flag: Header.Flags) -> Bool { flags.contains(flag) }
 
-    /// Of the answer section: `OWNER TTL TYPE RDATA`.
+    /// The answer section as `OWNER TTL TYPE RDATA`.
     var lines: [String] {
         answers.map { "\($0.owner) \($0.ttl) \($0.type) \(Presentation.text(rdata: $0.rdata, type: $0.type))" }
     }

@@ -1,6 +1,6 @@
 package import Foundation
 
-/// Runs the built executable as a user does.
+/// Runs the built executable like a user.
 package enum Command {
     package struct Result: Sendable {
         package var output: String
@@ -8,10 +8,10 @@ package enum Command {
         package var code: Int32
     }
 
-    /// Options of `serve` that leave out what is there once for a machine, and is not for daemons side by side.
+    /// Options of `serve` that turn off what daemons side by side can't share.
     package static let apart = ["--inspector", "off", "--control", "off", "--history", "off"]
 
-    /// What STUB53 names; else the one beside the tests, where the package manager builds all products.
+    /// The program named by STUB53; else the one beside the tests, where the package manager builds all products.
     package static let executable: URL = {
         if let chosen = ProcessInfo.processInfo.environment["STUB53"] { return URL(filePath: chosen) }
         let bundles = Bundle.allBundles.map(\.bundleURL.path).first { $0.hasSuffix(".xctest") }
@@ -43,7 +43,7 @@ package enum Command {
                 }
                 let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
                 let complaint = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-                // By ourselves: they outlive the process, since Foundation holds on to that.
+                // Closed explicitly: Foundation would keep them open after the process has ended.
                 try? output.fileHandleForReading.close()
                 try? errors.fileHandleForReading.close()
                 process.waitUntilExit()

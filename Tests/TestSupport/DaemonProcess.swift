@@ -1,9 +1,9 @@
 import Foundation
 
-/// A real daemon on a loopback port that the kernel chose; gone with the test.
+/// A real daemon on a loopback port chosen by the kernel; ends with the test.
 package final class DaemonProcess: Sendable {
     package let program: ProgramProcess
-    /// What it serves: the first address of its `ready` line.
+    /// The first address of its `ready` line.
     package let address: String
     package let port: UInt16
 
@@ -13,11 +13,11 @@ package final class DaemonProcess: Sendable {
 
     /// Runs `stub53 serve ARGUMENTS` and waits until it is ready.
     ///
-    /// `behind`: a program that runs it, and that one's arguments. Without `--listen` it gets a free port of 127.0.0.1
-    /// (unless `listens` is false), without `--log` it writes JSON lines; inspector, control socket and history are off
-    /// unless they are asked for.
+    /// `behind`: a program that runs it, with that program's arguments. Without `--listen` it gets a free port of
+    /// 127.0.0.1 (unless `listens` is false), without `--log` it writes JSON lines; inspector, control socket and
+    /// history are off unless requested.
     ///
-    /// - Throws: `LineReader.Missing` with what it said when it ends before that.
+    /// - Throws: `LineReader.Missing` with its output if it ends before.
     package init(
         _ arguments: [String], behind wrapper: [String] = [], folder: String? = nil, listens: Bool = true
     ) async throws {
@@ -25,7 +25,7 @@ package final class DaemonProcess: Sendable {
         if listens, !arguments.contains("--listen") { all += ["--listen", "127.0.0.1:0"] }
         if !arguments.contains("--log") { all += ["--log", "json"] }
         for flag in Command.apart where flag != "off" && !arguments.contains(flag) { all += [flag, "off"] }
-        // Also where the tests are killed.
+        // It ends even if the tests are killed.
         all.append("--end-with-input")
         program = try ProgramProcess(all.removeFirst(), all, folder: folder, endsWithUs: true)
         do {
@@ -41,7 +41,7 @@ package final class DaemonProcess: Sendable {
         }
     }
 
-    /// Ends it as an administrator does.
+    /// Ends it like an administrator.
     package func stop() async throws -> Int32 {
         program.signal(SIGTERM)
         return try await program.exitCode()

@@ -1,6 +1,6 @@
 import Foundation
 
-/// The lines that a process writes, as they come; a test waits for one of them.
+/// A process's output lines as they arrive; a test can wait for one.
 package final class LineReader: @unchecked Sendable {
     package struct Missing: Error, CustomStringConvertible {
         package let description: String
@@ -34,7 +34,7 @@ package final class LineReader: @unchecked Sendable {
                 rest = Data(rest[(last + 1)...])
             }
             if !rest.isEmpty { append(String(decoding: rest, as: UTF8.self)) }
-            // By ourselves: it outlives the process, since Foundation holds on to that.
+            // Closed explicitly: Foundation would keep it open after the process has ended.
             try? handle.close()
             end()
         }
@@ -43,9 +43,9 @@ package final class LineReader: @unchecked Sendable {
     /// All lines so far.
     package var all: [String] { lock.withLock { lines } }
 
-    /// The first line that fits, of those there are (from index `from` on) or of those to come.
+    /// The first matching line, among those from index `from` on or those to come.
     ///
-    /// - Throws: `Missing` when none comes within `longestWait`, or the process ends without.
+    /// - Throws: `Missing` if none comes within `longestWait`, or the process ends first.
     package func first(
         from: Int = 0, where matches: @escaping @Sendable (String) -> Bool
     ) async throws -> String {
@@ -62,7 +62,7 @@ package final class LineReader: @unchecked Sendable {
         }
     }
 
-    /// The first line that holds `text`.
+    /// The first line that contains `text`.
     package func first(from: Int = 0, containing text: String) async throws -> String {
         try await first(from: from) { $0.contains(text) }
     }

@@ -1,21 +1,21 @@
 import Foundation
 
-/// A loopback address that no other test has: for what can't choose its port.
+/// A loopback address that no other test uses, for services with a fixed port.
 package func ownLoopbackAddress() -> String {
     "127.\(Int.random(in: 64..<128)).\(Int.random(in: 1..<255)).\(Int.random(in: 1..<255))"
 }
 
-/// Has the system keep what comes in a burst, and is not read at once on a busy machine.
+/// Enlarges the receive buffer for a burst that a busy machine does not read at once.
 package func enlargeReceiveBuffer(_ descriptor: Int32) {
     var bytes: Int32 = 4 << 20
     let size = socklen_t(MemoryLayout<Int32>.size)
-    // Beyond the system's limit, where one may.
+    // Beyond the system's limit, if permitted.
     if setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, size) != 0 {
         setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &bytes, size)
     }
 }
 
-/// Binds to 127.0.0.1, to another loopback address, or to all addresses; the port that it got.
+/// Binds to 127.0.0.1, another loopback address, or all addresses; returns the port.
 package func bindLoopback(
     _ descriptor: Int32, _ port: UInt16, at text: String = "127.0.0.1", any: Bool = false
 ) -> UInt16? {

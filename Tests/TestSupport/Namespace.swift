@@ -1,27 +1,27 @@
 import Foundation
 
-/// Programs with a file system, and where it says so a network, of their own: for what they read from fixed places.
+/// Runs programs with their own file system, and optionally network, because they read files at fixed paths.
 package enum Namespace {
     package static let isAvailable =
         getuid() == 0 && (try? probe("/usr/bin/unshare", ["-U", "-r", "-m", "-n", "true"])) == 0
 
-    /// The command that runs the one behind it after `setup`, a piece of shell that knows `$folder`.
+    /// The command prefix that runs a program after `setup`, a shell script that can use `$folder`.
     package static func entry(_ setup: String, in folder: TemporaryFolder, network: Bool = false) -> [String] {
         ["/usr/bin/unshare", network ? "-mn" : "-m"]
             + ["/bin/sh", "-ec", "folder=\(folder.path)\n\(setup)\nexec \"$@\"", "sh"]
     }
 
-    /// Runs the daemon behind `setup`.
+    /// Runs the daemon after `setup`.
     package static func daemon(
         _ setup: String, _ arguments: [String], in folder: TemporaryFolder, network: Bool = false
     ) async throws -> DaemonProcess {
         try await DaemonProcess(arguments, behind: entry(setup, in: folder, network: network))
     }
 
-    /// The command that runs the client behind it so that its system resolves through the server at `address`.
+    /// The command prefix that makes a client's system resolve names at `address`.
     ///
-    /// The one place where tests say how that is done. `order`: what nsswitch.conf says of hosts. The machine's own
-    /// hosts file is not seen. resolv.conf can't name a port: it is 53.
+    /// The only place where tests do this. `order`: the hosts entry of nsswitch.conf. The machine's own hosts file is
+    /// hidden. resolv.conf can't name a port: it is 53.
     package static func client(
         of address: String, order: String = "files dns", in folder: TemporaryFolder
     ) throws -> [String] {

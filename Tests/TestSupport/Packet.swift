@@ -1,6 +1,6 @@
 package import DNSWire
 
-/// A DNS message put together byte by byte, right or wrong: any field can lie.
+/// A DNS message built field by field; any field may be wrong.
 package struct Packet: Sendable {
     package var id: UInt16 = 0x1234
     /// QR, Opcode, AA, TC, RD, RA, Z, AD, CD, RCODE.
@@ -9,10 +9,10 @@ package struct Packet: Sendable {
     package var answers: [[UInt8]] = []
     package var authority: [[UInt8]] = []
     package var additional: [[UInt8]] = []
-    /// QDCOUNT, ANCOUNT, NSCOUNT, ARCOUNT, where they are not to tell the truth.
+    /// QDCOUNT, ANCOUNT, NSCOUNT, ARCOUNT, if they are to differ from the contents.
     package var counts: [UInt16]?
 
-    /// One question, or none without a name.
+    /// With one question, or none without `name`.
     package init(
         _ name: String? = nil, _ type: RecordType = .a, _ recordClass: RecordClass = .in, flags: UInt16 = 0,
         additional: [[UInt8]] = []
@@ -51,15 +51,13 @@ package struct Packet: Sendable {
             options.flatMap { bytes($0.code) + bytes(UInt16($0.data.count)) + $0.data })
     }
 
-    /// The wire form; empty when `text` is no name.
+    /// The wire form; empty if `text` is not a name.
     package static func name(_ text: String) -> [UInt8] { Name(text)?.wire ?? [] }
 
     package static func bytes(_ value: UInt16) -> [UInt8] { [UInt8(value >> 8), UInt8(truncatingIfNeeded: value)] }
 }
 
-/// A small generator with a seed, so that a failure can be had again.
-///
-/// SplitMix64.
+/// A small seeded generator (SplitMix64), so that a failure can be reproduced.
 package struct SeededGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
 

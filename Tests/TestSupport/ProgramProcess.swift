@@ -1,17 +1,17 @@
 package import Foundation
 
-/// A program that runs beside the test and is gone with it.
+/// A program that runs beside the test and ends with it.
 package final class ProgramProcess: @unchecked Sendable {
     private let process = Process()
     package let output: LineReader
     package let errors: LineReader
-    /// Of its standard input, where it is to end with this process.
+    /// The other end of its standard input, if it must end with this process.
     private let lifeline: Pipe?
 
-    /// Whoever a test writes to may end before it has read.
+    /// The reader of a pipe may end before it has read everything.
     private static let survivesBrokenPipes: Void = { _ = Foundation.signal(SIGPIPE, SIG_IGN) }()
 
-    /// - Parameter endsWithUs: its standard input ends when this process does, however that happens.
+    /// - Parameter endsWithUs: its standard input closes when this process ends, however that happens.
     package init(_ executable: String, _ arguments: [String], folder: String? = nil, endsWithUs: Bool = false) throws {
         _ = Self.survivesBrokenPipes
         lifeline = endsWithUs ? Pipe() : nil
@@ -37,7 +37,7 @@ package final class ProgramProcess: @unchecked Sendable {
 
     package func signal(_ number: Int32) { kill(process.processIdentifier, number) }
 
-    /// The exit code, once it has ended (negative: ended by that signal).
+    /// The exit code once it has ended (negative: the signal that ended it).
     package func exitCode() async throws -> Int32 {
         // Its standard output closes with it.
         _ = try? await output.first { _ in false }

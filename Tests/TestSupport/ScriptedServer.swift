@@ -2,7 +2,7 @@ package import DNSWire
 import Foundation
 import Synchronization
 
-/// An upstream server that does what the test says, on a loopback port of its own, over UDP and TCP.
+/// A scripted upstream server on its own loopback port, over UDP and TCP.
 package final class ScriptedServer: Sendable {
     package enum Transport: Sendable { case udp, tcp }
 
@@ -19,12 +19,12 @@ package final class ScriptedServer: Sendable {
         case hangUp
     }
 
-    /// An answer that waits for the test.
+    /// A response held back until the test releases it.
     package struct Release: Sendable {
         package let answer: [UInt8]
         package let send: @Sendable () -> Void
 
-        /// Of its question, whatever the ID.
+        /// The question and what follows, without the ID.
         package var question: [UInt8] { Array(answer[12...]) }
     }
 
@@ -36,10 +36,10 @@ package final class ScriptedServer: Sendable {
     private let script: Mutex<Script>
     private let received = Mutex<[(Transport, [UInt8])]>([])
     private let isClosed = Mutex(false)
-    /// Those that are open, of its TCP socket.
+    /// The open connections of its TCP socket.
     private let connections = Mutex<Set<Int32>>([])
     private let reopened = DispatchSemaphore(value: 0)
-    /// In a flood, only the queries that hold this.
+    /// During a flood, only queries that contain this are recorded.
     private let remembered: Data
 
     package init(remembering: String = "", _ script: @escaping Script) throws {
@@ -67,23 +67,23 @@ package final class ScriptedServer: Sendable {
     }
 
     deinit {
-        // Wakes the threads, which close what they used.
+        // Wakes the threads, which close their sockets.
         shutdown(stream, Int32(SHUT_RDWR))
         shutdown(datagram, Int32(SHUT_RDWR))
         reopened.signal()
     }
 
-    /// From now on it does this.
+    /// Replaces the script.
     package func become(_ script: @escaping Script) { self.script.withLock { $0 = script } }
 
-    /// Whether nobody is at the port, as where a server has ended: the port stays ours.
+    /// Closes the port, as if the server had ended, but keeps it reserved; or opens it again.
     package func close(_ closes: Bool) {
         let wasClosed = isClosed.withLock { value in
             defer { value = closes }
             return value
         }
         guard wasClosed != closes else { return }
-        // A datagram socket that is connected to somebody else takes nothing, and the system says so to who sends.
+        // A datagram socket connected to another address rejects everything, and the kernel tells the sender.
         var address = sockaddr_in()
         address.sin_family = sa_family_t(closes ? AF_INET : AF_UNSPEC)
         address.sin_port = UInt16(1).bigEndian
@@ -102,7 +102,7 @@ package final class ScriptedServer: Sendable {
         }
     }
 
-    /// How many queries came for a name that holds `text`.
+    /// The number of queries for names that contain `text`.
     package func count(_ text: String = "") -> Int {
         let bytes = Array(text.utf8)
         return received.withLock { all in
@@ -110,8 +110,7 @@ package final class ScriptedServer: Sendable {
         }
     }
 
-    /// How many questions came for a name that holds `text`: each once, however often it was repeated because the answer
-    /// was late.
+    /// The number of questions for names that contain `text`: a question repeated because of a late answer counts once.
     package func questions(_ text: String = "") -> Int {
         let bytes = Data(text.utf8)
         return received.withLock { all in
@@ -175,7 +174,7 @@ package final class ScriptedServer: Sendable {
         while true {
             let connection = accept(descriptor, nil, nil)
             guard connection >= 0 else {
-                // Closed for a while, or for good.
+                // Closed temporarily or for good.
                 guard let reopened = server()?.reopened else { return }
                 reopened.wait()
                 continue
@@ -221,7 +220,7 @@ package final class ScriptedServer: Sendable {
     }
 }
 
-/// What a server can make of a query's bytes.
+/// Builds responses from a query's bytes.
 package enum Reply {
     fileprivate static func question(_ query: [UInt8]) -> [UInt8] { Array(query[12..<questionEnd(query)]) }
 
@@ -242,7 +241,7 @@ package enum Reply {
         [0xC0, 12, 0, 1, 0, 1, 0, 0, UInt8(ttl >> 8), UInt8(ttl & 0xFF), 0, 4] + octets
     }
 
-    /// Addresses for the name asked, whatever it is; no data for types other than A.
+    /// Addresses for any name; no data for types other than A.
     package static func addresses(_ query: [UInt8], _ addresses: [[UInt8]] = [[192, 0, 2, 1]], ttl: UInt16 = 60)
         -> [UInt8]
     {
@@ -252,7 +251,7 @@ package enum Reply {
         return header(query, flags: 0x8180, answers: isA ? UInt16(addresses.count) : 0) + query[12..<end] + records
     }
 
-    /// The record of the type asked, if it is one of these; no data for other types.
+    /// The record of the requested type, if there is one; else no data.
     package static func record(_ query: [UInt8], of records: [RecordType: [UInt8]]) -> [UInt8] {
         let end = questionEnd(query)
         let type = RecordType(rawValue: UInt16(query[end - 4]) << 8 | UInt16(query[end - 3]))

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A folder that is gone when the test is over.
+/// A folder that is removed after the test.
 package final class TemporaryFolder: Sendable {
     package let path: String
 
@@ -11,10 +11,10 @@ package final class TemporaryFolder: Sendable {
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
-    /// The path of a file in it, which need not exist.
+    /// The path of a file in it; the file need not exist.
     package func file(_ name: String) -> String { path + "/" + name }
 
-    /// Writes a file, in a new folder if its name has one; returns its path.
+    /// Writes a file, creating folders in its name; returns its path.
     @discardableResult
     package func write(_ text: String, to name: String) throws -> String {
         let file = file(name)
@@ -24,7 +24,7 @@ package final class TemporaryFolder: Sendable {
         return file
     }
 
-    /// Adds to a file in place.
+    /// Appends to a file in place.
     package func append(_ text: String, to name: String) throws {
         let handle = try FileHandle(forWritingTo: URL(filePath: file(name)))
         try handle.seekToEnd()

@@ -1,18 +1,18 @@
 import Foundation
 
-/// Seconds. Nothing that a test waits for takes so long, however busy the machine is: who waits longer waits in vain.
+/// In seconds. Longer than anything that a test waits for takes, even on a busy machine.
 package let longestWait = 60
 
-/// Runs what blocks on a thread of its own: the tests' own threads are as few as the cores.
+/// Runs blocking code on its own thread: the tests' threads are only as many as cores.
 package func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
         Thread.detachNewThread { continuation.resume(with: Result(catching: body)) }
     }
 }
 
-/// Waits for a state that nothing announces, on a thread that may block.
+/// Waits for a condition that nothing announces, on a thread that may block.
 ///
-/// - Throws: `Missing` when it has not come after `longestWait`.
+/// - Throws: `Missing` if it does not hold within `longestWait`.
 package func waitUntil(_ what: String, _ condition: () throws -> Bool) throws {
     let end = ContinuousClock.now + .seconds(longestWait)
     while try !condition() {
@@ -23,7 +23,7 @@ package func waitUntil(_ what: String, _ condition: () throws -> Bool) throws {
     }
 }
 
-/// The same, on a thread of its own.
+/// The same, on its own thread.
 package func eventually(_ what: String, _ condition: @escaping @Sendable () throws -> Bool) async throws {
     try await blocking { try waitUntil(what, condition) }
 }

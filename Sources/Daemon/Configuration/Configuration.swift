@@ -9,16 +9,16 @@ package import Platform
 package import Transports
 package import Upstream
 
-/// Everything that can be set, with its defaults.
+/// All settings, with their defaults.
 ///
-/// What sets it, from the command line and from a YAML file, are the keys in `ConfigurationKey.all`.
+/// The keys in `ConfigurationKey.all` set them, from the command line and from a YAML file.
 package struct Configuration: Sendable {
     /// Where queries are received.
     package struct Listen: Equatable, Sendable {
-        /// UDP and TCP on each.
+        /// Serves UDP and TCP on each.
         package var plain: [SocketAddress] = []
         package var encrypted: [EncryptedAddress] = []
-        /// Nobody has chosen the addresses.
+        /// The addresses are the default, not configured.
         var isDefault = false
 
         static let standard: Listen = {
@@ -36,17 +36,17 @@ package struct Configuration: Sendable {
         }
     }
 
-    /// A zone file, and the zone's name unless the owner of its SOA names it.
+    /// A zone file; the zone's name, if it is not the owner of the SOA.
     package struct ZoneFile: Hashable, Sendable {
         package var name: Name?
         package var path: String
     }
 
-    /// Who is asked for what is not local.
+    /// Which servers are asked for names that are not local.
     package enum Upstream: Hashable, Sendable {
         /// The servers of /etc/resolv.conf.
         case system
-        /// Nobody: only local data is served.
+        /// No server: only local data is served.
         case none
         case servers([UpstreamServer])
     }
@@ -54,11 +54,12 @@ package struct Configuration: Sendable {
     /// How lookups are logged.
     package enum LogFormat: String, Sendable, CaseIterable { case text, json, none }
 
-    /// A part of the service that is on by default, and left out without an error where it can't be had then.
+    /// A part of the service that is on by default. If the default is not available, the part is left out without an
+    /// error.
     package struct Endpoint<Value: Hashable & Sendable>: Hashable, Sendable {
         /// Nil: off.
         package let value: Value?
-        /// Nobody has asked for it.
+        /// Not configured.
         package let isDefault: Bool
 
         init(_ value: Value?, isDefault: Bool = false) {
@@ -67,7 +68,7 @@ package struct Configuration: Sendable {
         }
     }
 
-    /// Which lookups are kept, and where.
+    /// Which lookups are stored, and where.
     package struct History: Hashable, Sendable {
         /// The database.
         package var path = Endpoint(LocalAuthority.stateFolder + "/history.db", isDefault: true)
@@ -75,26 +76,26 @@ package struct Configuration: Sendable {
         package var maximumSize = 512 << 20
         /// Seconds.
         package var maximumAge: UInt64 = 30 * 86_400
-        /// Lookups per second; more are counted, and not kept.
+        /// Lookups per second; further ones are counted but not stored.
         package var maximumRate = 10_000
     }
 
-    /// Where dnstap goes, and how much of it files hold.
+    /// The destinations of dnstap, and the limits on its files.
     package struct Dnstap: Hashable, Sendable {
         package var destinations: [DnstapDestination] = []
-        /// Bytes; a file of this size is moved away, and a new one started.
+        /// Bytes; a file of this size is renamed, and a new one started.
         package var maximumFileSize = 100 << 20
-        /// Moved files that are not yet removed.
+        /// How many renamed files are kept.
         package var keptFiles = 9
 
         static let maximumDestinations = 16
     }
 
     package var listen = Listen.standard
-    /// The certificate (with its chain) and its key, PEM; nil: issued by the local authority.
+    /// The certificate (with its chain) and its key, PEM; nil: the local authority issues one.
     package var certificatePath: String?
     package var keyPath: String?
-    /// Both files, where they are configured.
+    /// Both files, if they are configured.
     var certificateFiles: (certificate: String, key: String)? {
         guard let certificatePath, let keyPath else { return nil }
         return (certificatePath, keyPath)
@@ -102,16 +103,16 @@ package struct Configuration: Sendable {
     /// Files and folders with overrides; nil: /etc/hosts, if it exists.
     package var hostsPaths: [String]?
     package var hosts = HostsSettings()
-    /// Folders whose `*.zone` files are loaded; nil, without `zoneFiles`: `zones` or else /etc/stub53/zones.
+    /// Folders whose `*.zone` files are loaded; nil, without `zoneFiles`: `zones`, else /etc/stub53/zones.
     package var zoneFolders: [String]?
     package var zoneFiles: [ZoneFile] = []
     /// Groups of special-use names that are treated as ordinary names.
     package var withoutSpecialNames: Set<SpecialNames.Group> = []
     package var upstream = Upstream.system
-    /// How upstream is asked; the servers are in `ConfigurationSources.upstream`.
+    /// How upstream is asked; the servers are in `LoadedSources.upstream`.
     package var forwarding = ForwardSettings(servers: [])
     package var cache = AnswerCache.Settings()
-    /// Networks that are served; nil: those this machine is directly connected to. Loopback always is.
+    /// Networks that are served; nil: those this machine is directly connected to. Loopback is always served.
     var access: [AccessList.Network]?
     package var streams = StreamLimits()
     package var logFormat = LogFormat.text
@@ -119,8 +120,8 @@ package struct Configuration: Sendable {
     package var logFile: String?
     package var history = History()
     package var dnstap = Dnstap()
-    /// Which clients are told the reason of an answer in its EDNS.
-    package var explains = Explains.loopback
+    /// Which clients get the reason of an answer as an extended error.
+    package var explains = ReasonAudience.loopback
     /// The control socket.
     package var control = Endpoint(defaultControlPath, isDefault: true)
     /// The inspector page.
@@ -132,14 +133,14 @@ package struct Configuration: Sendable {
     package var identity = Self.hostName
     /// Answer to `version.bind.` CH TXT, at most 255 bytes; empty: refused.
     package var version = "stub53 \(Release.version)"
-    /// Starts although a zone is bad.
+    /// Start even if a zone can't be loaded.
     package var keepsGoing = false
-    /// What it was read from.
+    /// Where the configuration was read from.
     var origin = Origin(file: nil, options: [])
 
     package init() {}
 
-    /// The file and the options of a configuration, from which it can be read again.
+    /// The file and options of a configuration, to read it again.
     struct Origin: Sendable {
         var file: String?
         var options: [Option]
@@ -165,22 +166,22 @@ package struct Configuration: Sendable {
         set { if newValue { withoutSpecialNames.remove(group) } else { withoutSpecialNames.insert(group) } }
     }
 
-    /// Who is served; where no networks are configured, those of this machine as they are now.
+    /// Which clients are served; without configured networks, those this machine is connected to now.
     var accessList: AccessList { AccessList(allowing: access ?? AccessList.connectedNetworks()) }
 
-    /// Serves the sockets that were opened for us in place of the default address.
+    /// Serves inherited sockets instead of the default address.
     mutating func adopt(_ inherited: InheritedSockets) {
         guard !inherited.addresses.isEmpty else { return }
         let chosen = listen.isDefault ? [] : listen.plain.filter { !inherited.addresses.contains($0) }
         listen.plain = inherited.addresses + chosen
     }
 
-    /// Where we listen; for a wildcard address, also each address of this machine.
+    /// The addresses we listen on; for a wildcard address, also each address of this machine.
     var ownAddresses: [SocketAddress] {
         listen.plain.flatMap { own in own.isUnspecified ? [own] + own.reachable : [own] }
     }
 
-    /// This machine's name; empty where the system has none.
+    /// This machine's host name; empty if there is none.
     package static var hostName: String {
         var name = [CChar](repeating: 0, count: 256)
         guard gethostname(&name, 255) == 0 else { return "" }
@@ -189,7 +190,7 @@ package struct Configuration: Sendable {
 
     // MARK: The control socket
 
-    /// `/run/stub53/control.sock` for root; for other users in the runtime folder of their session.
+    /// `/run/stub53/control.sock` for root; for other users, in their session's runtime folder.
     private static var defaultControlPath: String {
         func variable(_ name: String) -> String? {
             getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
@@ -202,7 +203,7 @@ package struct Configuration: Sendable {
 
     private static let systemControlPath = "/run/stub53/control.sock"
 
-    /// Where a client looks for the daemon's control socket: its own user's, then the machine's.
+    /// Where clients look for the daemon's control socket: first the user's own, then the machine's.
     package static var controlPaths: [String] {
         defaultControlPath == systemControlPath ? [systemControlPath] : [defaultControlPath, systemControlPath]
     }

@@ -6,15 +6,16 @@ import Yams
 ///
 /// Keys nest, or are written with dots: `hosts: {ttl: 5}` and `hosts.ttl: 5` are the same.
 enum ConfigurationFile {
-    /// Takes one setting: its key, values, and line. It may complain.
+    /// Handles one setting: its key, values, and place. It may report problems.
     typealias Apply = (ConfigurationKey, ConfigurationKey.Values, Place, inout Diagnostics) -> Void
 
     /// Bytes.
     static let maximumSize = 1 << 20
-    /// More words that look like an alias (`*name`) than these are not even parsed: what aliases stand for doubles fast.
+    /// A file with more words that look like an alias (`*name`) is not even parsed: nested aliases expand
+    /// exponentially.
     private static let maximumAliases = 16
 
-    /// Applies the settings in the order of the file; what is wrong goes to `diagnostics`.
+    /// Applies the settings in file order; problems go to `diagnostics`.
     static func read(_ path: String, _ diagnostics: inout Diagnostics, apply: Apply) {
         let file = Place(path: path)
         let text: String
@@ -44,7 +45,7 @@ enum ConfigurationFile {
         do {
             let parser = try Parser(yaml: text, resolver: .basic, encoding: .utf8)
             guard let root = try parser.singleRoot() else { return }
-            // Nodes know their anchors only as long as the parser lives.
+            // Nodes keep their anchors only while the parser lives.
             if let anchored = withExtendedLifetime(parser, { firstAnchor(in: root) }) {
                 diagnostics.error(
                     file.line(anchored.mark?.line ?? 0), "anchors and aliases are not read; write the value out")
@@ -72,7 +73,7 @@ enum ConfigurationFile {
 
         func place(_ node: Node) -> Place { file.line(node.mark?.line ?? 0) }
 
-        /// The keys of one level, all below `path`.
+        /// Reads the keys of one level, all below `path`.
         mutating func group(_ node: Node, path: String, _ apply: Apply) {
             if case .scalar(let scalar) = node, ConfigurationFile.isNull(scalar) { return }
             guard case .mapping(let mapping) = node else {
@@ -99,7 +100,7 @@ enum ConfigurationFile {
                 } else if ConfigurationKey.isGroup(name) {
                     group(value, path: name, apply)
                 } else {
-                    // Who has a hundred problems is not mistyping.
+                    // A file with a hundred problems has more than typing errors.
                     let near = diagnostics.list.count < 100 ? ConfigurationKey.nearest(to: name) : nil
                     let mend = near.map { "did you mean '\($0)'?" } ?? "'stub53 serve --help-keys' lists all"
                     diagnostics.error(file.line(line), "unknown key \(quoted(name.utf8)); \(mend)")
@@ -107,7 +108,7 @@ enum ConfigurationFile {
             }
         }
 
-        /// The value of one key as texts; nil when it has the wrong form, which is then reported.
+        /// The value of one key as texts; nil, with a report, if it has the wrong form.
         mutating func values(
             _ node: Node, _ key: ConfigurationKey, at place: Place
         ) -> ConfigurationKey.Values? {
@@ -146,7 +147,7 @@ enum ConfigurationFile {
 
     // MARK: Bounds
 
-    /// An anchor stands in front of every alias of it, so that the search ends before it follows one.
+    /// An anchor comes before all of its aliases, so the search ends before it follows one.
     private static func firstAnchor(in node: Node) -> Node? {
         if node.anchor != nil { return node }
         switch node {
@@ -163,7 +164,7 @@ enum ConfigurationFile {
         return nil
     }
 
-    /// Counts `*x` where a value could start; those in comments and quotes too, since this runs before the parser.
+    /// Counts `*x` where a value could start, even in comments and quotes, because this runs before the parser.
     private static func aliasLikeWords(_ text: String) -> Int {
         var count = 0
         var previous = UInt8(ascii: "\n")

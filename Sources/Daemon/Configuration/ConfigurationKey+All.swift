@@ -8,7 +8,7 @@ import Transports
 import Upstream
 
 extension ConfigurationKey {
-    /// Every key there is, in the order of the reference.
+    /// Every key, in the order of the reference.
     package static let all: [ConfigurationKey] =
         serving + overrides + zones + specialNames + upstream + cache + inspection
 

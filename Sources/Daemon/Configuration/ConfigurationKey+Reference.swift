@@ -3,12 +3,12 @@ import Platform
 extension ConfigurationKey {
     package static func find(_ path: String) -> ConfigurationKey? { all.first { $0.path == path } }
 
-    /// Whether keys start with `path` and a dot.
+    /// Whether there are keys that start with `path` and a dot.
     static func isGroup(_ path: String) -> Bool { all.contains { $0.path.hasPrefix(path + ".") } }
 
-    /// The key nearest to a name that is none, for "did you mean".
+    /// The known key nearest to an unknown name, for "did you mean".
     ///
-    /// A name without its group, or with another one, is near too.
+    /// A key without its group, or in the wrong group, counts as near.
     static func nearest(to path: String) -> String? {
         let known =
             all.map(\.path) + Set(all.compactMap { $0.path.split(separator: ".").first.map(String.init) }).sorted()
@@ -24,9 +24,9 @@ extension ConfigurationKey {
         return best.path
     }
 
-    // MARK: For people
+    // MARK: Reference
 
-    /// All keys with form, meaning and default: one line each, aligned.
+    /// All keys with form, meaning and default: aligned, one per line.
     package static var reference: String {
         let width = all.map(\.path.count).max() ?? 0
         let formWidth = all.map(\.form.count).max() ?? 0

@@ -1,15 +1,15 @@
 import Platform
 
-/// One thing that can be set: its name, what it takes, what it means, and whether a change needs a restart.
+/// One setting: its name, values and meaning, and whether a change needs a restart.
 ///
-/// A key is declared once, in `all`. The configuration file, the flags, their help and completion, the reference, hints
-/// for unknown keys and the report of a reload come from there.
+/// A key is declared once, in `all`. The configuration file, the flags with help and completion, the reference, hints
+/// for unknown keys, and the report of a reload are derived from it.
 package struct ConfigurationKey: Sendable {
-    /// With dots between the levels: `hosts.null-address`.
+    /// With dots between levels: `hosts.null-address`.
     package let path: String
-    /// What a value looks like: `NUMBER`, `mask|pass|synthesize`; for a list, `...` follows.
+    /// The form of a value: `NUMBER`, `mask|pass|synthesize`; for a list, followed by `...`.
     package let form: String
-    /// The default, for people.
+    /// The default, as shown to users.
     package let initial: String
     package let meaning: String
     /// When a change takes effect.
@@ -25,13 +25,13 @@ package struct ConfigurationKey: Sendable {
     package enum Effect: String, Sendable {
         /// A reload applies it.
         case reload
-        /// Running parts are built on it: sockets, threads, open files.
+        /// Sockets, threads or open files depend on it.
         case restart
     }
 
     /// A flag of the command line that sets the key.
     package struct Flag: Sendable {
-        /// The commands that have it.
+        /// The commands that accept the flag.
         package enum Scope: Sendable {
             /// All that read hosts and zone files: `serve`, `check`, `why`, `exec`, `trace`.
             case sources
@@ -42,9 +42,9 @@ package struct ConfigurationKey: Sendable {
         package let scope: Scope
         /// Without the dashes.
         package let name: String
-        /// The value that it stands for; nil: one follows it.
+        /// The value that the flag sets; nil: the value follows the flag.
         package let fixedValue: String?
-        /// Nil: as the key's.
+        /// Nil: the key's meaning applies.
         fileprivate let ownMeaning: String?
 
         static func sources(_ name: String, sets value: String? = nil, _ meaning: String? = nil) -> Flag {
@@ -62,7 +62,7 @@ package struct ConfigurationKey: Sendable {
         init(_ items: [(String, Place)]) { self.items = items.map { (text: $0.0, place: $0.1) } }
     }
 
-    /// `initial`: the default in words, where the value at `target` does not tell it.
+    /// `initial`: the default in words, if the value at `target` does not show it.
     init<Value>(
         _ path: String, _ target: any WritableKeyPath<Configuration, Value> & Sendable, _ kind: SettingKind<Value>,
         _ meaning: String, initial: String? = nil, takes effect: Effect = .reload, flags: [Flag] = []
@@ -99,8 +99,7 @@ package struct ConfigurationKey: Sendable {
         }
     }
 
-    /// Sets the key to `values`, which replace what was there; `label` is put in front of a problem, where its place does
-    /// not name the key.
+    /// Replaces the key's values by `values`. `label` is put before a problem whose place does not name the key.
     func set(
         _ configuration: inout Configuration, _ values: Values, at place: Place, _ label: String?,
         _ diagnostics: inout Diagnostics
@@ -108,18 +107,18 @@ package struct ConfigurationKey: Sendable {
         assign(&configuration, values, place, label.map { "\($0): " } ?? "", &diagnostics)
     }
 
-    /// Whether both have the same value.
+    /// Whether both configurations have the same value.
     func isSame(_ left: Configuration, _ right: Configuration) -> Bool { compare(left, right) }
 
     func copy(from source: Configuration, to target: inout Configuration) { transfer(source, &target) }
 
-    /// What `flag`, one of `flags`, means: a sentence, with the default where a value follows.
+    /// The help for `flag`, one of `flags`: a sentence, with the default if a value follows.
     package func help(_ flag: Flag) -> String {
         let meaning = flag.ownMeaning ?? self.meaning
         let sentence = meaning.prefix(1).uppercased() + meaning.dropFirst() + "."
         return flag.fixedValue == nil ? "\(sentence) (default: \(initial))" : sentence
     }
 
-    /// What a value of it is called in help: `[domain=]server`.
+    /// The placeholder for a value in help: `[domain=]server`.
     package var valueName: String { (form.hasSuffix(" ...") ? form.dropLast(4) : form[...]).lowercased() }
 }

@@ -3,9 +3,9 @@ package import Platform
 import Upstream
 
 extension Configuration {
-    /// Defaults, then the file, then the options: the later wins.
+    /// Applies defaults, then the file, then the options; the last one wins.
     ///
-    /// All problems are reported, not only the first; whatever has none is set.
+    /// Reports all problems, not only the first; settings without problems take effect.
     package static func read(file: String?, options: [Option]) -> (Configuration, Diagnostics) {
         read(Origin(file: file, options: options))
     }
@@ -34,8 +34,8 @@ extension Configuration {
         return (configuration, diagnostics)
     }
 
-    /// Reads the same file and options again, for a service that runs with `running`: what needs a restart stays as it
-    /// is there. `changed` are the keys of this kind that differ from what was read at the start, which is `self`.
+    /// Reads the same file and options again for a service that runs with `running`. Settings that need a restart keep
+    /// their running values; `changed` are those of them that differ from `self`, the configuration at start.
     func readAgain(
         running: Configuration
     ) -> (configuration: Configuration, changed: [ConfigurationKey], problems: Diagnostics) {
@@ -46,7 +46,7 @@ extension Configuration {
         return (fresh, changed, problems)
     }
 
-    /// Reports what is wrong only with settings taken together.
+    /// Reports problems between settings.
     private mutating func checkTogether(_ places: [String: Place], _ diagnostics: inout Diagnostics) {
         func place(_ key: String) -> Place { places[key] ?? Place(path: key) }
         if (certificatePath == nil) != (keyPath == nil) {
@@ -79,7 +79,7 @@ extension Configuration {
         }
     }
 
-    /// Whether what is sent to `target` arrives at the listener on `own`, as far as the addresses tell.
+    /// Whether packets to `target` reach the listener at `own`, judging by the addresses.
     private static func reaches(_ target: SocketAddress, _ own: SocketAddress) -> Bool {
         guard target.port == own.port else { return false }
         if own.isUnspecified { return target.isLoopback && (own.isIPv6 || !target.isIPv6) }

@@ -1,7 +1,7 @@
 import LocalData
 
-extension ConfigurationSources {
-    /// What was loaded, one line a file or server, aligned: the first lines of `serve` and the last of `check`.
+extension LoadedSources {
+    /// What was loaded, one aligned line per file or server: the first lines of `serve`, the last of `check`.
     package var summary: String {
         var rows: [(what: String, name: String, note: String)] = []
         for (index, file) in hostsFiles.enumerated() {

@@ -4,16 +4,16 @@ import Platform
 import Transports
 import Upstream
 
-/// Why a value can't be used: what is wrong and how to mend it, one sentence.
+/// Why a value can't be used, and how to fix it: one sentence.
 struct WrongValue: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }
 }
 
-/// Reads the values of the command line and the configuration file: addresses, sizes, times.
+/// Reads values from the command line and the configuration file: addresses, sizes, times.
 enum ConfigurationText {
-    /// `ADDR`, `ADDR:PORT`, `V6`, `[V6]` or `[V6]:PORT`, with `tls://` or `https://` in front for encrypted transports; the
-    /// service's port when there is none.
+    /// `ADDR`, `ADDR:PORT`, `V6`, `[V6]` or `[V6]:PORT`, prefixed with `tls://` or `https://` for encrypted transports.
+    /// Without a port, the service's default.
     static func addListen(_ text: String, _ listen: inout Configuration.Listen) throws(WrongValue) {
         for service in EncryptedAddress.Service.allCases {
             let scheme = service.rawValue + "://"
@@ -148,7 +148,7 @@ enum ConfigurationText {
         return value
     }
 
-    /// Bytes: `65536`, `64k`, `64M`, `1G`; powers of 1024, and `KiB`, `MB` and the like mean the same.
+    /// Bytes: `65536`, `64k`, `64M`, `1G`; units are powers of 1024, also when written `KiB`, `MB` and the like.
     static func size(_ text: String, in range: ClosedRange<Int>) throws(WrongValue) -> Int {
         let (number, unit) = split(text)
         let factors: [String: UInt64] = ["": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30]
@@ -169,7 +169,7 @@ enum ConfigurationText {
         return size
     }
 
-    /// Milliseconds: `500ms`, `5s`, `2m`, `1h`, `1d`; a number alone is seconds.
+    /// Milliseconds: `500ms`, `5s`, `2m`, `1h`, `1d`; a plain number is seconds.
     static func duration(_ text: String, in range: ClosedRange<UInt64>) throws(WrongValue) -> UInt64 {
         let (number, unit) = split(text)
         let factors: [String: UInt64] = [
@@ -187,7 +187,7 @@ enum ConfigurationText {
         return milliseconds
     }
 
-    /// In the largest unit that gives a whole number, as `duration` reads it.
+    /// In the largest unit that gives an integer, in the form that `duration` reads.
     static func shown(milliseconds: UInt64) -> String {
         if milliseconds == 0 { return "0" }
         let units: [(String, UInt64)] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)]
@@ -195,7 +195,7 @@ enum ConfigurationText {
         return "\(milliseconds / unit)\(name)"
     }
 
-    /// In the largest unit that gives a whole number, as `size` reads it.
+    /// In the largest unit that gives an integer, in the form that `size` reads.
     static func shown(bytes: Int) -> String {
         let units = [("G", 1 << 30), ("M", 1 << 20), ("k", 1 << 10)]
         guard bytes > 0, let (name, unit) = units.first(where: { bytes % $0.1 == 0 }) else { return "\(bytes)" }

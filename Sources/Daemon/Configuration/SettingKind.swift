@@ -2,18 +2,18 @@ import Platform
 import Transports
 import Upstream
 
-/// How the value of a setting is written, read, and shown.
+/// How a setting's value is parsed, shown, and described.
 struct SettingKind<Value: Equatable & Sendable>: Sendable {
     /// What a value looks like.
     let form: String
     let reading: Reading
-    /// As a user would write it.
+    /// The value as a user would write it.
     let show: @Sendable (Value) -> String
     let suggestions: SettingSuggestions
 
     enum Reading: Sendable {
         case one(@Sendable (String) throws(WrongValue) -> Value)
-        /// `add` takes one item of a list that begins as `empty`.
+        /// `add` adds one item to a list that starts as `empty`.
         case list(empty: Value, add: @Sendable (inout Value, String) throws(WrongValue) -> Void)
     }
 
@@ -45,7 +45,7 @@ struct SettingKind<Value: Equatable & Sendable>: Sendable {
     }
 }
 
-/// What a shell may suggest as a value.
+/// The values that a shell may suggest.
 package enum SettingSuggestions: Equatable, Sendable {
     case none, files, folders
     case words([String])
@@ -62,7 +62,7 @@ extension SettingKind where Value == Bool {
 }
 
 extension SettingKind where Value: RawRepresentable & CaseIterable, Value.RawValue == String {
-    /// One of the words of an enumeration.
+    /// One of the raw values of an enumeration.
     static var word: SettingKind {
         let words = Value.allCases.map(\.rawValue)
         return SettingKind(words.joined(separator: "|"), suggestions: .words(words), show: \.rawValue) {
@@ -105,7 +105,7 @@ extension SettingKind where Value == Int {
     }
 }
 
-/// What a property counts time in.
+/// The unit of a property that holds a time.
 enum TimeUnit {
     case microseconds, milliseconds, seconds
 }
@@ -157,7 +157,7 @@ extension SettingKind where Value == Configuration.Endpoint<String> {
 }
 
 extension SettingKind {
-    /// A value that may be absent while nobody has set it.
+    /// A value that may be unset.
     static func optional<Wrapped>(_ kind: SettingKind<Wrapped>) -> SettingKind where Value == Wrapped? {
         guard case .one(let read) = kind.reading else { preconditionFailure("lists have a kind of their own") }
         return SettingKind(
@@ -169,7 +169,7 @@ extension SettingKind {
 // MARK: Lists
 
 extension SettingKind where Value == [String]? {
-    /// Paths; `none` stands for no path.
+    /// Paths; `none` is the empty list.
     static func paths(_ suggestions: SettingSuggestions) -> SettingKind {
         SettingKind(
             listOf: "PATH", suggestions: suggestions, show: { ($0 ?? []).joined(separator: " ") }, empty: [],

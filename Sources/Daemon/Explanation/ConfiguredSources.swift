@@ -5,34 +5,34 @@ import Lookup
 import Pipeline
 package import Upstream
 
-/// All sources of a configuration, asked beside the service, as the daemon asks them, and without a trace.
+/// All sources of a configuration, asked as the daemon asks them, but beside the service and without side effects.
 package struct ConfiguredSources: Sendable {
-    /// With a cache that is empty: what a daemon remembers is in `memory`.
+    /// Its cache is empty: what a daemon has cached is in `knownAnswers`.
     let pipeline: Pipeline
-    /// The hosts files that were read, in their order.
+    /// The hosts files that were read, in order.
     let hostsFiles: [String]
     let upstream: [UpstreamServer]
     let mayForward: Bool
-    /// What a running daemon knows from upstream; nil where only files are looked at.
-    let memory: UpstreamMemory?
-    /// The overrides that were added at run time.
+    /// A running daemon's knowledge from upstream; nil if only files are considered.
+    let knownAnswers: KnownAnswers?
+    /// Overrides added at run time.
     private(set) var leases: [OverrideLease] = []
     let trial = SourceTrial()
 
-    /// What the files say: nobody's cache is known.
-    package init(sources: ConfigurationSources) {
+    /// From files alone, without any daemon's cache.
+    package init(sources: LoadedSources) {
         pipeline = Pipeline(
             hosts: sources.hosts, zones: sources.zones, special: sources.special, cache: Self.emptyCache,
             routes: ForwardRoutes(sources.upstream))
         hostsFiles = sources.hostsFiles
         upstream = sources.upstream
         mayForward = !sources.upstream.isEmpty
-        memory = nil
+        knownAnswers = nil
     }
 
-    /// What the daemon says now.
+    /// From the daemon's current state.
     init(
-        _ pipeline: Pipeline, hostsFiles: [String], upstream: [UpstreamServer], memory: UpstreamMemory,
+        _ pipeline: Pipeline, hostsFiles: [String], upstream: [UpstreamServer], knownAnswers: KnownAnswers,
         leases: [OverrideLease]
     ) {
         self.leases = leases
@@ -42,7 +42,7 @@ package struct ConfiguredSources: Sendable {
         self.hostsFiles = hostsFiles
         self.upstream = upstream
         mayForward = !upstream.isEmpty
-        self.memory = memory
+        self.knownAnswers = knownAnswers
     }
 
     private static let emptyCache: AnswerCache = {
@@ -51,19 +51,19 @@ package struct ConfiguredSources: Sendable {
         return AnswerCache(settings)
     }()
 
-    /// What all of them together say, the chain of aliases followed as far as is known here.
+    /// The answer of all sources together. Follows the chain of aliases as far as it is known here.
     package func resolve(_ name: Name, _ type: RecordType) -> SourceTrial.Answer {
         var fresh = FreshAnswers.none
         var remembered: [Name: SourceKind] = [:]
         var answer = resolve(name, type, fresh)
-        while answer.outcome == .needs, let memory, remembered.count <= Decision.maximumHops,
-            remembered[answer.lastName] == nil, let known = memory.answer(answer.lastName, type)
+        while answer.outcome == .needs, let knownAnswers, remembered.count <= Decision.maximumHops,
+            remembered[answer.lastName] == nil, let known = knownAnswers.answer(answer.lastName, type)
         {
             fresh.append(known.answer, from: known.origin)
             remembered[answer.lastName] = known.source
             answer = resolve(name, type, fresh)
         }
-        // What is remembered went in as upstream's; who asks wants to know where it was.
+        // Cached answers went in as upstream's; the explanation shows where they came from.
         if answer.decision.source == .upstream {
             answer.decision.source = remembered[answer.lastName] ?? .upstream
         }
@@ -85,27 +85,27 @@ package struct ConfiguredSources: Sendable {
         }
     }
 
-    /// Whether a source other than upstream answers for `name`.
+    /// Whether a local source answers for `name`.
     package func isLocal(_ name: Name) -> Bool {
         var lookup = LookupName()
         lookup.assign(name)
         return pipeline.isLocal(lookup)
     }
 
-    /// Whether an upstream server is there to be asked about `name`.
+    /// Whether there is an upstream server for `name`.
     func forwards(_ name: Name) -> Bool { mayForward && !servers(for: name).isEmpty }
 
-    /// What zones alone say.
+    /// The answer of zones alone.
     package func askZones(_ name: Name, _ type: RecordType) -> SourceTrial.Answer {
         ask(ZoneStage(pipeline.zones), name, type)
     }
 
-    /// What one stage alone says.
+    /// The answer of one stage alone.
     func ask(_ stage: some Stage, _ name: Name, _ type: RecordType) -> SourceTrial.Answer {
         trial.ask(name, type, mayForward: mayForward) { stage.answer(&$0) }
     }
 
-    /// The upstream servers for `name`: those of the longest domain that it is in (the root's have no domain).
+    /// The upstream servers for `name`: those of the longest matching domain (the default servers have the root).
     package func servers(for name: Name) -> [UpstreamServer] {
         let fitting = upstream.filter { name.isAtOrBelow($0.domain) }
         let depth = fitting.map(\.domain.labelCount).max() ?? 0
@@ -113,8 +113,8 @@ package struct ConfiguredSources: Sendable {
     }
 }
 
-/// What upstream has said earlier, or just now because it was asked to.
-struct UpstreamMemory: Sendable {
+/// What upstream answered earlier, or just now for this explanation.
+struct KnownAnswers: Sendable {
     struct Known {
         var answer: UpstreamAnswer
         var origin: UpstreamAnswer.Origin
@@ -124,10 +124,10 @@ struct UpstreamMemory: Sendable {
     let cache: AnswerCache
     /// Monotonic, in microseconds.
     let now: UInt64
-    /// Fetched for this very explanation.
+    /// Fetched for this explanation.
     var fetched: [Known] = []
 
-    /// What a lookup would get that comes now; nil: it would have upstream asked.
+    /// What a lookup would get now; nil: it would ask upstream.
     func answer(_ name: Name, _ type: RecordType) -> Known? {
         let key = FetchKey(name, Question(type: type))
         if let known = fetched.first(where: { $0.answer.key == key }) { return known }

@@ -1,26 +1,26 @@
-/// Why a name is answered as it is: what each source has, in their order, and what a browser makes of it.
+/// Why a name is answered as it is: what each source has, in order, and what a browser does with it.
 ///
-/// Plain text and numbers, so that it can be sent and printed anywhere. Names end with a dot, rules are FILE:LINE or a
-/// document, times are in seconds or, with `_us`, in microseconds.
+/// Plain text and numbers, to be sent and printed anywhere. Names end with a dot, rules are FILE:LINE or a document,
+/// times are seconds or, with `_us`, microseconds.
 package struct Explanation: Sendable, Hashable, Codable {
     package var name: String
     package var type: String
-    /// Told by a running daemon, its cache and its upstream servers included.
+    /// From a running daemon, with its cache and its upstream servers.
     package var isLive = false
     package var answer: Answer
-    /// Where there are aliases: each name with who answers for it, the last one included.
+    /// If there are aliases: each name, including the last, with the source that answers for it.
     package var chain: [Hop]
-    /// One for each source, in their order.
+    /// One for each source, in order.
     package var rows: [Row]
-    /// The other types that a browser asks for, and MX where there is one.
+    /// The override family: the other types a browser asks for, and MX if there is one.
     package var family: [Member]
-    /// Nil where no browser would connect by what was asked.
+    /// Nil if no browser would connect after this question.
     package var browser: Browser?
-    /// What the cache holds for the name at the chain's end and this type, by DO and CD.
+    /// The cache entries for the last name of the chain and this type, by DO and CD.
     package var cached: [CacheEntry] = []
-    /// The servers that are asked about the name at the chain's end.
+    /// The upstream servers for the last name of the chain.
     package var upstreams: [UpstreamReport] = []
-    /// What upstream said just now, where it was to be asked.
+    /// Upstream's answer just now, if it was asked.
     package var asked: AskedReply?
 
     enum CodingKeys: String, CodingKey {
@@ -29,19 +29,19 @@ package struct Explanation: Sendable, Hashable, Codable {
         case answer, chain, rows, family, browser, cached, upstreams, asked
     }
 
-    /// What a client gets.
+    /// The answer a client gets.
     package struct Answer: Sendable, Hashable, Codable {
         /// In short: `127.0.0.14`, `NXDOMAIN`, `masked`, `NODATA`.
         package var summary: String
-        /// The word of the lookup log.
+        /// The source's word in the lookup log.
         package var source: String
         package var rule: String?
         package var responseCode: String
-        /// As in a zone file.
+        /// In zone file format.
         package var records: [String]
-        /// Nobody here knows: upstream is asked for `lastName`.
+        /// No source here knows: upstream is asked for `lastName`.
         package var needsUpstream: Bool
-        /// At the chain's end.
+        /// The last name of the chain.
         package var lastName: String
 
         enum CodingKeys: String, CodingKey {
@@ -63,34 +63,34 @@ package struct Explanation: Sendable, Hashable, Codable {
     package struct Row: Sendable, Hashable, Codable {
         /// `hosts`, `zone`, `special`, `cache` or `upstream`.
         package var source: String
-        /// Where the line stands that counts; of upstream, the servers.
+        /// The place of the deciding line; for upstream, the servers.
         package var rule: String?
-        /// What it has, in short; empty where it has nothing.
+        /// A short form of its data; empty if it has none.
         package var text: String
-        /// Whether it answers, and why not.
+        /// Whether it answers, or why not.
         package var comment: String
-        /// It answers for the name of the question.
+        /// It answers for the QNAME.
         package var decides: Bool
-        /// Each record, with its line.
+        /// Each record with its place.
         package var records: [Entry] = []
-        /// What it has besides, and does not use: behind a longer name, a repeated address.
+        /// Data it has but does not use: under a longer name, or a repeated address.
         package var shadowed: [Entry] = []
-        /// The override was added at run time, and ends.
+        /// If the override was added at run time, its lease.
         package var lease: OverrideLease?
     }
 
     /// A record or a line.
     package struct Entry: Sendable, Hashable, Codable {
-        /// As the line has it, `*` included.
+        /// As written on the line, including `*`.
         package var name: String
         package var type: String
         package var data: String
         package var rule: String?
-        /// Why it does not count; empty where it does.
+        /// Why it is not used; empty if it is.
         package var reason = ""
     }
 
-    /// Another type of the name.
+    /// Another type of the name, in its override family.
     package struct Member: Sendable, Hashable, Codable {
         package enum State: String, Sendable, Codable {
             case data, nodata, masked, upstream
@@ -100,25 +100,25 @@ package struct Explanation: Sendable, Hashable, Codable {
 
         package var type: String
         package var state: State
-        /// In short.
+        /// A short form.
         package var text: String
         package var rule: String?
-        /// Where a zone has what an override masks.
+        /// The record in a zone that an override masks, if there is one.
         package var hidden: String?
     }
 
-    /// What a browser does that is given the name.
+    /// What a browser does with the name.
     package struct Browser: Sendable, Hashable, Codable {
         package enum Upgrade: String, Sendable, Codable {
-            /// An HTTPS record sends it to https at once.
+            /// An HTTPS record makes it use https at once.
             case record
-            /// Plain http comes first, and so a downgrade is possible.
+            /// Plain http comes first, so a downgrade is possible.
             case none
-            /// Upstream knows.
+            /// Only upstream knows.
             case unknown
         }
 
-        /// In the order in which they are tried.
+        /// In the order they are tried.
         package var addresses: [String]
         package var upgrade: Upgrade
         package var canBeDowngraded: Bool

@@ -6,7 +6,7 @@ import Pipeline
 import Platform
 import Upstream
 
-/// Tells why a name is answered as it is, by asking the very sources that the daemon asks: together, then one by one.
+/// Explains an answer by asking the daemon's own sources: all together, then one by one.
 struct ExplanationBuilder {
     let configured: ConfiguredSources
     let name: Name
@@ -23,17 +23,17 @@ struct ExplanationBuilder {
         answer = configured.resolve(name, type)
     }
 
-    /// The name that upstream is asked about, or would be.
+    /// The name that upstream is or would be asked about.
     var lastName: Name { answer.lastName }
-    /// Upstream has to be asked.
+    /// Upstream must be asked.
     var needsUpstream: Bool { answer.outcome == .needs }
-    /// The chain's end is what upstream said earlier.
+    /// The last answer of the chain is cached.
     var isRemembered: Bool { answer.decision.source == .cache || answer.decision.source == .stale }
 
     func build() -> Explanation {
         let (family, browser) = consequences()
         return Explanation(
-            name: "\(name)", type: "\(type)", isLive: configured.memory != nil,
+            name: "\(name)", type: "\(type)", isLive: configured.knownAnswers != nil,
             answer: Explanation.Answer(
                 summary: answer.summary(type), source: "\(answer.decision.source)", rule: Self.rule(answer.place),
                 responseCode: "\(answer.decision.responseCode)",
@@ -59,7 +59,7 @@ struct ExplanationBuilder {
             source: "\(source)", rule: Self.rule(place), text: text, comment: comment, decides: source == winner)
     }
 
-    /// One for each source, in the order in which the pipeline asks them.
+    /// One row for each source, in the pipeline's order.
     private func rows() -> [Explanation.Row] {
         var visitor = RowVisitor(builder: self)
         configured.pipeline.sources.visit(&visitor)
@@ -128,7 +128,7 @@ struct ExplanationBuilder {
         return row
     }
 
-    /// Of a source about which no more is known than what it says.
+    /// The row of a source that offers no details besides its answer.
     private func localRow(_ kind: SourceKind, _ own: SourceTrial.Answer) -> Explanation.Row {
         guard own.outcome != .pass else { return row(kind, "", "", "not a special-use name") }
         let comment: String
@@ -151,12 +151,13 @@ struct ExplanationBuilder {
         case .special: return row(.cache, "", "", "not asked")
         default: break
         }
-        guard let memory = configured.memory else {
+        guard let knownAnswers = configured.knownAnswers else {
             return row(.cache, "", "", "a running daemon may hold the answer")
         }
         var row = row(.cache, "", "", "holds no answer")
         row.decides = winner == .cache || winner == .stale
-        guard let held = memory.cache.peek(FetchKey(name, Question(type: type)), now: memory.now) else { return row }
+        let key = FetchKey(name, Question(type: type))
+        guard let held = knownAnswers.cache.peek(key, now: knownAnswers.now) else { return row }
         row.text = row.decides ? answer.summary(type) : "\(held.entry.responseCode)"
         let age = "\(held.entry.age) s old"
         if held.entry.isStale {
@@ -181,10 +182,10 @@ struct ExplanationBuilder {
         return row(.upstream, "\(first)\(more)", "", needsUpstream ? "is asked\(about)" : "not asked")
     }
 
-    // MARK: What a browser makes of it
+    // MARK: Browsers
 
     private func consequences() -> (family: [Explanation.Member], browser: Explanation.Browser?) {
-        // Names as _8443._https.NAME are not connected to: they tell about another.
+        // Browsers don't connect to names such as _8443._https.NAME: these only describe NAME.
         let isService = name.labels.first?.first == UInt8(ascii: "_")
         guard [.a, .aaaa, .https].contains(type), !isService, winner != .upstream, winner != .none else {
             return ([], nil)

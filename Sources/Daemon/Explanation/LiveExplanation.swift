@@ -7,12 +7,12 @@ import Synchronization
 import Transports
 import Upstream
 
-/// What the daemon itself says about a name.
+/// Explanations by the running daemon.
 extension DaemonControl {
-    /// Why `name` is answered as it is, from what the daemon serves now and what it remembers.
+    /// Explains the answer for `name` from the data served now and the cache.
     ///
-    /// Nothing is changed by it. With `asks`, what is not known here is asked upstream first, as a lookup would, and
-    /// the answer is kept as a lookup's would; that takes no longer than a client would be kept waiting.
+    /// Without side effects, unless `asks`: then unknown names are asked upstream first, and the answers are cached, as
+    /// for a lookup. That takes no longer than a client would be kept waiting.
     package func why(_ name: Name, _ type: RecordType, asks: Bool = false) async -> Explanation {
         let (data, files, upstream, leases) = daemon.state.withLock {
             (
@@ -20,35 +20,37 @@ extension DaemonControl {
                 $0.leases.all(at: Moment.monotonicMicroseconds())
             )
         }
-        func sources(_ memory: UpstreamMemory) -> ConfiguredSources {
-            ConfiguredSources(data.pipeline, hostsFiles: files, upstream: upstream, memory: memory, leases: leases)
+        func sources(_ knownAnswers: KnownAnswers) -> ConfiguredSources {
+            ConfiguredSources(
+                data.pipeline, hostsFiles: files, upstream: upstream, knownAnswers: knownAnswers, leases: leases)
         }
-        var memory = UpstreamMemory(cache: data.pipeline.cache, now: Moment.monotonicMicroseconds())
+        var knownAnswers = KnownAnswers(cache: data.pipeline.cache, now: Moment.monotonicMicroseconds())
         var asked: AskedReply?
-        var builder = ExplanationBuilder(sources(memory), name, type)
+        var builder = ExplanationBuilder(sources(knownAnswers), name, type)
         if asks, type != .any {
-            let deadline = memory.now + daemon.forwarding.patience
-            // Without a detour through what is remembered: who asks to ask wants to know what upstream says now.
+            let deadline = knownAnswers.now + daemon.forwarding.patience
+            // With `asks`, the first question goes to upstream even if it is cached: the user wants to know the answer
+            // now.
             for _ in 0..<Decision.maximumHops where asked == nil || builder.needsUpstream {
                 guard builder.needsUpstream || builder.isRemembered else { break }
                 let key = FetchKey(builder.lastName, Question(type: type))
-                guard !memory.fetched.contains(where: { $0.answer.key == key }) else { break }
+                guard !knownAnswers.fetched.contains(where: { $0.answer.key == key }) else { break }
                 switch await daemon.forwarding.ask(key, until: deadline) {
                 case .answered(let answer, let origin):
                     asked = AskedReply(
                         upstream: daemon.forwarding.numbers.server(origin.upstream).map { "\($0)" },
                         transport: "\(origin.transport)", roundTripMicroseconds: origin.microseconds,
                         responseCode: "\(answer.responseCode)")
-                    memory.fetched.append(UpstreamMemory.Known(answer: answer, origin: origin, source: .upstream))
+                    knownAnswers.fetched.append(KnownAnswers.Known(answer: answer, origin: origin, source: .upstream))
                 case .failed(let why):
                     asked = AskedReply(error: why)
                 }
-                builder = ExplanationBuilder(sources(memory), name, type)
+                builder = ExplanationBuilder(sources(knownAnswers), name, type)
                 if asked?.error != nil { break }
             }
         }
         let complete = builder
-        // It reads files, which may be large: not on a thread that others wait for.
+        // Reads files, which may be large, so not on a thread that others need.
         var explanation: Explanation
         do {
             explanation = try await NIOThreadPool.singleton.runIfActive { complete.build() }
@@ -60,7 +62,7 @@ extension DaemonControl {
             let key = FetchKey(
                 builder.lastName,
                 Question(type: type, dnssecOK: variant.dnssecOK, checkingDisabled: variant.checkingDisabled))
-            return data.pipeline.cache.peek(key, now: memory.now).map {
+            return data.pipeline.cache.peek(key, now: knownAnswers.now).map {
                 CacheEntry($0.entry, daemon.forwarding.numbers)
             }
         }

@@ -4,14 +4,14 @@ import LocalData
 import Lookup
 import Pipeline
 
-/// The lines of hosts files that speak of a name: those that answer, and those that others have beaten.
+/// The hosts lines about a name: those that answer, and those that are shadowed.
 struct OverrideEntries {
     private(set) var used: [Explanation.Entry] = []
     private(set) var shadowed: [Explanation.Entry] = []
 
     init(_ configured: ConfiguredSources, _ name: Name, _ type: RecordType) {
         let hosts = configured.pipeline.overrides.hosts
-        // HTTPS of _8443._https.NAME belongs to NAME, the shortest first.
+        // HTTPS of _8443._https.NAME belongs to NAME; the shortest name first.
         var names = [name]
         if type == .https || type == .svcb {
             while names.count < 3, names[0].labels.first?.first == UInt8(ascii: "_"), let base = names[0].parent,
@@ -33,7 +33,7 @@ struct OverrideEntries {
         }
     }
 
-    /// Why `line` does not count; `lines` are those that do.
+    /// Why `line` is not used; `lines` are those that are.
     private static func reason(_ line: HostsTable.Line, _ lines: [HostsTable.Line]) -> String {
         guard let first = lines.first else {
             return "does not reach the name: a name between the two is written out"
@@ -51,13 +51,13 @@ struct OverrideEntries {
     }
 }
 
-/// The records of zones that speak of a name: those of the zone that answers, and those that it hides.
+/// The zone records about a name: those of the answering zone, and those it hides.
 struct ZoneEntries {
     private(set) var used: [Explanation.Entry] = []
     private(set) var shadowed: [Explanation.Entry] = []
     private let type: RecordType
 
-    /// `own` is what all zones together say.
+    /// `own` is the answer of all zones together.
     init(_ configured: ConfiguredSources, _ name: Name, _ type: RecordType, _ own: SourceTrial.Answer) {
         self.type = type
         let above = configured.pipeline.zones.zones.filter { name.isAtOrBelow($0.apex) }
@@ -65,7 +65,7 @@ struct ZoneEntries {
         guard let zone = above.first else { return }
         let exact = records(zone, name)
         used = exact.map { entry($0) }
-        // Of the wildcards above the name the closest may answer, where nothing is closer.
+        // Only the closest wildcard above the name may answer, and only if no closer name exists.
         var ancestor = name.parent
         while let owner = ancestor, owner.isAtOrBelow(zone.apex) {
             ancestor = owner.parent
@@ -98,7 +98,7 @@ struct ZoneEntries {
         entries.first?.name == "\(Name(uncheckedWire: record.owner))"
     }
 
-    /// The records at `name` that an answer for the type is made of.
+    /// The records at `name` that an answer of this type consists of.
     private func records(_ zone: Zone, _ name: Name) -> [Zone.RecordView] {
         zone.records(at: name).filter {
             type == .any || $0.type == type || $0.type == .cname && ![.rrsig, .nsec].contains(type)

@@ -3,7 +3,7 @@ package import LDNS
 package import Lookup
 package import Platform
 
-/// Asks a stage, or the whole pipeline, as the daemon would for a query over TCP; and reads what it wrote.
+/// Asks one stage, or the whole pipeline, as if a query had arrived over TCP, and reads the response.
 package struct SourceTrial: Sendable {
     package struct Hop: Sendable {
         package var name: Name
@@ -11,28 +11,28 @@ package struct SourceTrial: Sendable {
         package var place: Place
     }
 
-    /// What a source said.
+    /// The answer of a source.
     package struct Answer: Sendable {
         package var outcome: Outcome
         package var decision: Decision
-        /// Which stages may speak of the name behind the one that was asked.
+        /// Which later stages may answer for the name.
         var reach: Lookup.Reach
         var isBelowCut: Bool
         /// The answer section.
         package var records: [LDNS.Message.Record]
-        /// Names of the authority section's NS records: a referral's.
+        /// The name servers of a referral.
         var referral: [String]
         package var hops: [Hop]
-        /// The name at the chain's end.
+        /// The last name of the chain.
         package var lastName: Name
 
-        /// The chain leads to a name that no source here has, and nothing is forwarded.
+        /// The chain leads to a name that no source has, and nothing is forwarded.
         var isDeadEnd = false
 
-        /// Where the line stands that decided; empty when there is none.
+        /// The place of the deciding line; empty if there is none.
         package var place: String { decision.place.isNowhere ? "" : "\(decision.place)" }
 
-        /// Who answered for the name of the question, the first of a chain.
+        /// The source that answered for the QNAME, the first name of a chain.
         var firstSource: SourceKind {
             if let first = hops.first { return first.source }
             return outcome == .needs ? .upstream : decision.source
@@ -45,13 +45,13 @@ package struct SourceTrial: Sendable {
             records.filter { $0.type == type }.map { Presentation.text(rdata: $0.rdata, type: $0.type) }
         }
 
-        /// The data in short, or why there is none.
+        /// A short form of the data, or why there is none.
         func summary(_ type: RecordType) -> String {
             var found = data(type)
             if type == .any {
                 found = records.map { "\($0.type) \(Presentation.text(rdata: $0.rdata, type: $0.type))" }
             }
-            // One source alone shows its alias; of a chain that has come to its end, the end counts.
+            // A single source shows its alias; of a complete chain, only the end counts.
             let isOpen = hops.isEmpty || isDeadEnd
             if found.isEmpty, isOpen, decision.responseCode == .noError,
                 let alias = records.last(where: { $0.type == .cname })
@@ -70,7 +70,7 @@ package struct SourceTrial: Sendable {
             return decision.masked ? "masked" : "NODATA"
         }
 
-        /// What a table says about the source that answers.
+        /// The comment on the answering source in a table.
         var comment: String {
             guard let first = records.first else { return "answers" }
             return "answers, TTL \(first.ttl)"
@@ -84,7 +84,7 @@ package struct SourceTrial: Sendable {
         var answer = Answer(
             outcome: .pass, decision: lookup.decision, reach: .everything, isBelowCut: false, records: [],
             referral: [], hops: [], lastName: name)
-        // A query as it would have come: the response's first bytes are its.
+        // A real query, because the response copies its first bytes.
         let message = (try? LDNS.Query.wire(name: name, type: type, id: 0, payloadSize: nil)) ?? []
         message.withUnsafeBytes { message in
             guard lookup.query.parse(message, name: &lookup.name) == .resolve else { return }

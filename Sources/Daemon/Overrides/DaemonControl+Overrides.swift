@@ -1,10 +1,11 @@
 import Platform
 
-/// Overrides that are added and removed while the daemon runs. All serving threads see a change at once.
+/// Overrides added and removed while the daemon runs. All serving threads see a change at once.
 extension DaemonControl {
-    /// Overrides `name` with `addresses` for so many seconds, or until the daemon ends.
+    /// Overrides `name` with `addresses` for `seconds`, or until the daemon ends.
     ///
-    /// It stands before all hosts files for the whole family of the name. What the name was leased before is replaced.
+    /// It takes precedence over all hosts files, for the name's whole override family, and replaces an earlier lease of
+    /// the name.
     @discardableResult
     package func addOverride(
         _ name: String, _ addresses: [String], seconds: UInt32?
@@ -20,7 +21,7 @@ extension DaemonControl {
         try daemon.leases.change { leases throws(OverrideProblem) in try leases.remove(name) }
     }
 
-    /// The leases that are live, in the order in which they were added.
+    /// The live leases, in the order they were added.
     package func overrides() -> [OverrideLease] {
         daemon.state.withLock { $0.leases.all(at: Moment.monotonicMicroseconds()) }
     }

@@ -1,18 +1,18 @@
 import Glibc
 import Platform
 
-/// Ends leases on time: a thread that sleeps until the next end.
+/// Ends leases on time: a thread that sleeps until the next lease expires.
 final class LeaseClock: Sendable {
     private let signal: WakeSignal
 
     init() throws(SystemError) { signal = try WakeSignal() }
 
-    /// There may be an earlier end.
+    /// Call it if a lease may now expire earlier than the clock expects.
     func wake() { signal.wake() }
 
     func end() { signal.end() }
 
-    /// Calls `endDue`, which returns when it is to be called next (monotonic, in microseconds), until `end`.
+    /// Calls `endDue`, which returns the time of its next call (monotonic, in microseconds), until `end`.
     func run(_ endDue: () -> UInt64?) {
         while true {
             let next = endDue()

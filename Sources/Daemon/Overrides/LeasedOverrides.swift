@@ -1,6 +1,6 @@
 import Platform
 
-/// The overrides that are leased in the running service, and the clock that ends them.
+/// The leased overrides of the running service, and the clock that ends them.
 struct LeasedOverrides: Sendable {
     private let state: ServedState
     let clock: LeaseClock
@@ -22,7 +22,7 @@ struct LeasedOverrides: Sendable {
     /// Ends each lease on time; returns after `clock` has ended.
     func run() { clock.run { endDue() } }
 
-    /// Ends the leases that are due; returns when the next one is, monotonic in microseconds.
+    /// Ends the leases that have expired; returns the next expiry, monotonic in microseconds.
     func endDue(at now: UInt64 = Moment.monotonicMicroseconds()) -> UInt64? {
         let next = state.withLock { $0.leases.nextEnd }
         guard let next, next <= now else { return next }

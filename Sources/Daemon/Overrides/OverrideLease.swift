@@ -1,21 +1,21 @@
-/// An override that was added while the daemon runs, and ends by itself.
+/// An override added while the daemon runs; it expires by itself.
 package struct OverrideLease: Sendable, Hashable, Codable {
-    /// From 1; each gets another. Its rule is `override:NUMBER`.
+    /// Counts from 1 and is never reused. Its rule is `override:NUMBER`.
     package var number: Int
     package var rule: String
-    /// As a hosts line would have it, `*` included, with a dot at its end.
+    /// As in a hosts file, including `*`, with a trailing dot.
     package var name: String
     package var addresses: [String]
-    /// When it was added, and when it ends (nil: with the daemon), as the lookup log writes times.
+    /// When it was added, and when it expires (nil: with the daemon), in the lookup log's format.
     package var added: String
     package var until: String?
-    /// Seconds that it was given; nil: until the daemon ends.
+    /// Its duration in seconds; nil: until the daemon ends.
     package var seconds: UInt32?
-    /// Seconds that are left of them.
+    /// The seconds that remain.
     package var left: UInt32?
 }
 
-/// Why an override can't be added or removed: a sentence with the mend.
+/// Why an override can't be added or removed, and how to fix it: one sentence.
 package struct OverrideProblem: Error, Hashable, Sendable, CustomStringConvertible {
     package let description: String
 

@@ -2,20 +2,20 @@ import DNSWire
 import LocalData
 import Platform
 
-/// All leased overrides, and the table that they are answered from.
+/// All leased overrides, and the table compiled from them.
 struct OverrideLeases: Sendable {
     private struct Live: Sendable {
         var lease: OverrideLease
-        /// Monotonic, in microseconds; `.max`: with the daemon.
+        /// Monotonic, in microseconds; `.max`: never.
         var end: UInt64
-        /// As a hosts file would have it.
+        /// As lines of a hosts file.
         var lines: [String]
     }
 
     private let most: Int
     /// 30 days, in seconds.
     static let longest: UInt32 = 2_592_000
-    /// What a lease is called where a FILE:LINE is: `override:3`.
+    /// What a lease's rule has in place of a file: `override:3`.
     static let path = "override"
 
     /// By name.
@@ -26,18 +26,18 @@ struct OverrideLeases: Sendable {
 
     init(_ settings: HostsSettings, most: Int = 10_000) {
         self.most = most
-        self.settings = Self.forgotten(settings)
+        self.settings = Self.uncached(settings)
         table = .empty(settings: self.settings)
     }
 
-    /// Nobody keeps an answer beyond the end of a lease: its TTL is zero.
-    private static func forgotten(_ settings: HostsSettings) -> HostsSettings {
+    /// TTL 0, so that no client caches an answer beyond the end of its lease.
+    private static func uncached(_ settings: HostsSettings) -> HostsSettings {
         var settings = settings
         settings.ttl = 0
         return settings
     }
 
-    /// In the order in which they were added; `now` is monotonic, in microseconds.
+    /// In the order they were added; `now` is monotonic, in microseconds.
     func all(at now: UInt64) -> [OverrideLease] {
         live.values.map { one in
             var lease = one.lease
@@ -48,10 +48,10 @@ struct OverrideLeases: Sendable {
         }.sorted { $0.number < $1.number }
     }
 
-    /// The next one's, monotonic in microseconds; nil when none ends by itself.
+    /// The next expiry, monotonic in microseconds; nil if no lease expires.
     var nextEnd: UInt64? { live.values.lazy.map(\.end).filter { $0 < .max }.min() }
 
-    /// Gives `name` these addresses, in place of what it was leased before. `seconds`: nil until the daemon ends.
+    /// Gives `name` these addresses, replacing an earlier lease of it. `seconds`: nil until the daemon ends.
     mutating func add(
         _ name: String, _ addresses: [String], seconds: UInt32?, now: Moment
     ) throws(OverrideProblem) -> OverrideLease {
@@ -85,7 +85,7 @@ struct OverrideLeases: Sendable {
         return lease
     }
 
-    /// One word without a comment's sign: a line of a hosts file is made of it.
+    /// Accepts a single word without `#`: it becomes part of a hosts line.
     private static func check(_ word: String) throws(OverrideProblem) {
         guard !word.isEmpty, word.utf8.count <= 1024,
             !word.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F || $0 == UInt8(ascii: "#") })
@@ -103,7 +103,7 @@ struct OverrideLeases: Sendable {
         return found.lease
     }
 
-    /// Ends what is due at `now`, monotonic in microseconds; returns what has ended.
+    /// Ends the leases that expire by `now`, monotonic in microseconds; returns them.
     mutating func end(at now: UInt64) -> [OverrideLease] {
         let due = live.filter { $0.value.end <= now }
         guard !due.isEmpty else { return [] }
@@ -112,9 +112,9 @@ struct OverrideLeases: Sendable {
         return due.values.map(\.lease).sorted { $0.number < $1.number }
     }
 
-    /// Answers them by other settings.
+    /// Answers with other settings from now on.
     mutating func answer(by settings: HostsSettings) {
-        let settings = Self.forgotten(settings)
+        let settings = Self.uncached(settings)
         guard settings != self.settings else { return }
         self.settings = settings
         compile()

@@ -4,26 +4,26 @@ import Platform
 import Synchronization
 import Transports
 
-/// Says when one of some files and folders has changed: by inotify, on their folders, so that a file that is replaced
-/// (as editors do) or comes into being later is seen as well.
+/// Reports changes of files and folders. inotify watches the folders, so that files replaced (as editors do) or created
+/// later are noticed too.
 final class FileWatcher: Sendable {
-    /// Negative when the system has none left: then nothing is watched.
+    /// Negative if the system has no more: then nothing is watched.
     private let inotify: Int32
     private let signal: WakeSignal
     private let folders = Mutex<[Int32: WatchedFolder]>([:])
     /// Something changed before it was watched.
     private let missed = Atomic<Bool>(false)
 
-    /// What counts in a folder.
+    /// What to look for in a folder.
     private struct WatchedFolder {
         var names: Set<String> = []
-        /// The folder itself is of interest, and so is whatever is in it.
+        /// The folder itself and everything in it.
         var isWhole = false
     }
 
-    /// How long nothing more may happen until a change counts as complete: an editor writes a file in several steps.
+    /// A change counts as complete after this time without events: an editor writes a file in several steps.
     private static let quiet: UInt64 = 20_000
-    /// And how long it is put off at most, in microseconds.
+    /// The most that a report is delayed, in microseconds.
     private static let longestDelay: UInt64 = 500_000
 
     init() throws(SystemError) {
@@ -40,9 +40,9 @@ final class FileWatcher: Sendable {
         )
     }
 
-    /// Watches `paths`, and nothing else any more: their folders, and those of them that are folders. For what does not
-    /// exist yet, the nearest folder that does. What changed after `since` (by CLOCK_REALTIME_COARSE, as file times
-    /// are) and before it was watched counts as a change.
+    /// Watches `paths`, replacing earlier ones: their folders, and those paths that are folders. For a path that does
+    /// not exist yet, the nearest existing folder. A change after `since` (by CLOCK_REALTIME_COARSE, like file times)
+    /// but before it was watched counts too.
     func watch(_ paths: [String], since: timespec) {
         guard inotify >= 0 else { return }
         let all = Self.withLinks(paths)
@@ -63,7 +63,7 @@ final class FileWatcher: Sendable {
         for (path, folder) in wanted {
             let number = inotify_add_watch(inotify, path, events)
             if number >= 0 {
-                // Two paths may lead to one folder.
+                // Two paths may lead to the same folder.
                 added[number, default: WatchedFolder()].names.formUnion(folder.names)
                 if folder.isWhole { added[number]?.isWhole = true }
             } else if errno == ENOSPC || errno == ENOMEM {
@@ -71,7 +71,7 @@ final class FileWatcher: Sendable {
                 break
             }
         }
-        // A file that is mounted by itself, as containers have it, is changed in a folder that we don't see.
+        // A file that is itself a mount point, as in containers, changes in a folder that is not visible here.
         for file in files {
             let number = inotify_add_watch(inotify, file, UInt32(IN_CLOSE_WRITE))
             if number >= 0 { added[number, default: WatchedFolder()].isWhole = true }
@@ -86,7 +86,7 @@ final class FileWatcher: Sendable {
         }
     }
 
-    /// The time that `watch` compares with.
+    /// The current time on the clock of `watch`'s `since`.
     static func now() -> timespec {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME_COARSE, &time)
@@ -105,8 +105,8 @@ final class FileWatcher: Sendable {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
-    /// `paths`, each link that lies on the way to one, and where they lead: whoever points a link elsewhere, or changes
-    /// the file behind it, changes what the path holds.
+    /// `paths`, every symbolic link along them, and the links' targets: redirecting a link, or changing its target,
+    /// changes what the path holds.
     private static func withLinks(_ paths: [String]) -> [String] {
         var all = paths
         for path in paths {
@@ -115,7 +115,7 @@ final class FileWatcher: Sendable {
             var links = 0
             while let part = left.popLast() {
                 let step = reached + part
-                // As many as Linux follows.
+                // Linux follows no more either.
                 if links < 40, let target = link(step) {
                     links += 1
                     all.append(step)
@@ -130,7 +130,7 @@ final class FileWatcher: Sendable {
         return all
     }
 
-    /// What the link at `path` says; nil where there is no link.
+    /// The target of the link at `path`; nil if it is no link.
     private static func link(_ path: String) -> String? {
         var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
         let length = target.withUnsafeMutableBytes { bytes in
@@ -147,11 +147,11 @@ final class FileWatcher: Sendable {
         return (slash == trimmed.startIndex ? "/" : String(trimmed[..<slash]), name)
     }
 
-    // MARK: The thread that waits
+    // MARK: The watching thread
 
     func end() { signal.end() }
 
-    /// Has `run` call `asked` soon; many requests may become one call.
+    /// Makes `run` call `asked` soon; several requests may become one call.
     func request() { signal.wake() }
 
     /// Calls `changed` after each burst of changes, and `asked` after a `request`; returns after `end`.
@@ -186,7 +186,7 @@ final class FileWatcher: Sendable {
         }
     }
 
-    /// Whether one of the events is about a name of interest, or about a folder as a whole.
+    /// Whether one of the events concerns a watched name, or a folder watched as a whole.
     private func isOfInterest(_ events: ArraySlice<UInt8>) -> Bool {
         let folders = folders.withLock { $0 }
         return events.withUnsafeBytes { bytes in

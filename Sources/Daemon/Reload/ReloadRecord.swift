@@ -1,6 +1,6 @@
 import Synchronization
 
-/// What a reload did.
+/// The outcome of a reload.
 package struct ReloadOutcome: Codable, Sendable {
     /// Microseconds since 1970.
     package var time: UInt64
@@ -10,18 +10,18 @@ package struct ReloadOutcome: Codable, Sendable {
     package var problems: [String]
 }
 
-/// How many reloads there were, the last one, and who waits for the next.
+/// Counts reloads, keeps the last outcome, and wakes those that wait for the next.
 final class ReloadRecord: Sendable {
     struct Counts {
         var done: UInt64 = 0
-        /// Those in which something could not be loaded.
+        /// Those that could not load something.
         var failed: UInt64 = 0
         var last: ReloadOutcome?
     }
 
     private struct State {
         var counts = Counts()
-        /// They asked before the reload at work began.
+        /// They asked before the current reload began.
         var served: [CheckedContinuation<ReloadOutcome, Never>] = []
         var waiting: [CheckedContinuation<ReloadOutcome, Never>] = []
     }
@@ -30,10 +30,10 @@ final class ReloadRecord: Sendable {
 
     var counts: Counts { state.withLock { $0.counts } }
 
-    /// Somebody waits for the next reload.
+    /// Whether a caller waits for the next reload.
     var isAwaited: Bool { state.withLock { !$0.waiting.isEmpty } }
 
-    /// Waits for the end of a reload that begins after this call; `ask` asks for one.
+    /// Waits for a reload that begins after this call; `ask` requests one.
     func next(ask: () -> Void) async -> ReloadOutcome {
         await withCheckedContinuation { continuation in
             state.withLock { $0.waiting.append(continuation) }

@@ -1,9 +1,9 @@
 import LocalData
 import Upstream
 
-/// What a reload changed, in words.
+/// Describes what a reload changed.
 enum ReloadReport {
-    static func changes(from old: ConfigurationSources, to new: ConfigurationSources) -> String {
+    static func changes(from old: LoadedSources, to new: LoadedSources) -> String {
         var parts: [String] = []
         if old.hosts.nameCount != new.hosts.nameCount {
             parts.append("overrides \(old.hosts.nameCount) -> \(new.hosts.nameCount) names")

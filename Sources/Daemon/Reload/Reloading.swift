@@ -3,10 +3,10 @@ import Platform
 import Transports
 import Upstream
 
-/// Reads the configuration and all files again, beside what is in use, and swaps them in whole. What can't be loaded
-/// stays as it was.
+/// Reads the configuration and all files again while the old ones are in use, then swaps them as a whole. What can't be
+/// loaded stays as it was.
 struct Reloading: Sendable {
-    /// The configuration as it was read at the start.
+    /// The configuration at start.
     let asked: Configuration
     let state: ServedState
     let forwarding: Forwarding
@@ -14,17 +14,17 @@ struct Reloading: Sendable {
     let watcher: FileWatcher
     let record = ReloadRecord()
 
-    /// Watches the files that are in use, from the moment on when they were loaded.
+    /// Watches the files in use, from the time they were loaded.
     func watch() { state.withLock { watcher.watch($0.sources.watched, since: $0.since) } }
 
-    /// Reloads whenever files have changed, or somebody asks for it, until the watcher ends.
+    /// Reloads when files change or a reload is requested, until the watcher ends.
     func run() {
         watcher.run(
             changed: { reload(reason: "changed files") },
             asked: { reload(reason: record.isAwaited ? "asked for" : "SIGHUP") })
     }
 
-    /// On the reload thread.
+    /// Runs on the reload thread.
     func reload(reason: String) {
         record.begin()
         SystemManager.notify("RELOADING=1\nMONOTONIC_USEC=\(Moment.monotonicMicroseconds())")
@@ -39,7 +39,7 @@ struct Reloading: Sendable {
             next.cache = AnswerCache(next.configuration.cache)
             notes.append("cache emptied")
         } else if !next.sources.upstream.isEmpty, next.sources.upstream != last.cacheOrigin {
-            // Another network, or another view of a domain: what the old servers said may be wrong there.
+            // A new network, or another view of a domain: the old servers' answers may be wrong there.
             next.cache = AnswerCache(next.configuration.cache)
             next.cacheOrigin = next.sources.upstream
             notes.append("cache emptied")
@@ -48,7 +48,7 @@ struct Reloading: Sendable {
         encrypted?.reloadCertificate()
         if let encrypted { next.designated = encrypted.designations }
         state.change { state in
-            // They may have changed since the reload began.
+            // Leases may have changed since the reload began.
             next.leases = state.leases
             next.leases.answer(by: next.configuration.hosts)
             state = next
@@ -64,7 +64,7 @@ struct Reloading: Sendable {
             failed: next.sources.diagnostics.hasErrors)
     }
 
-    /// Takes the settings of the configuration file; returns what is to be said about them.
+    /// Reads the configuration file; returns notes for the operator.
     private func readConfiguration(_ next: inout LoadedState) -> [String] {
         guard let file = asked.origin.file else { return [] }
         let (fresh, changed, problems) = asked.readAgain(running: next.configuration)
@@ -75,7 +75,7 @@ struct Reloading: Sendable {
         return ["\(changed.map(\.path).joined(separator: ", ")) changed, which needs a restart"]
     }
 
-    private func keepWhatFailed(_ new: inout ConfigurationSources, _ last: ConfigurationSources) {
+    private func keepWhatFailed(_ new: inout LoadedSources, _ last: LoadedSources) {
         if new.hosts.nameCount == 0, last.hosts.nameCount > 0, new.hostsFiles.contains(where: new.isUnreadable) {
             new.hosts = last.hosts
             Report.line("reload     overrides kept as they were")

@@ -3,29 +3,29 @@ import Lookup
 import Transports
 import Upstream
 
-/// One answer that the cache holds.
+/// One cached answer.
 package struct CacheEntry: Sendable, Hashable, Codable {
     package var name: String
     package var type: String
-    /// It was asked for with DO=1, with CD=1.
+    /// Whether it was asked with DO=1, and with CD=1.
     package var dnssecOK: Bool
     package var checkingDisabled: Bool
     package var responseCode: String
     /// Records in the answer section.
     package var answers: Int
-    /// Seconds: as it came, since then, and until it is stale.
+    /// Seconds: the original TTL, the age, and the time until it is stale.
     package var ttl: UInt32
     package var age: UInt32
     package var remaining: UInt32
     package var isStale: Bool
-    /// A lookup that comes now gets it without upstream being asked.
+    /// A lookup now would get it without asking upstream.
     package var isUsable: Bool
-    /// It is fetched anew ahead of its end.
+    /// It is refreshed before its expiry.
     package var isPrefetched: Bool
     package var hits: UInt32
-    /// Of memory.
+    /// Bytes of memory.
     package var bytes: Int
-    /// `ADDR:PORT` of the server that it came from, where that is known.
+    /// `ADDR:PORT` of the server that sent it, if known.
     package var upstream: String?
     package var upstreamTransport: String?
     /// The round trip.

@@ -5,11 +5,11 @@ import Platform
 import Transports
 import Upstream
 
-/// What a part of the cache holds.
+/// A selection of cache entries.
 package struct CacheListing: Sendable, Hashable, Codable {
     /// By name, then by type.
     package var entries: [CacheEntry]
-    /// There are more than were asked for.
+    /// There are more than the limit.
     package var hasMore: Bool
 
     enum CodingKeys: String, CodingKey {
@@ -18,7 +18,7 @@ package struct CacheListing: Sendable, Hashable, Codable {
     }
 }
 
-/// How the cache does, since it was last emptied as a whole by a reload.
+/// The cache's statistics, since a reload last emptied it.
 package struct CacheStatistics: Sendable, Hashable, Codable {
     package var entries: Int
     package var bytes: Int
@@ -27,7 +27,7 @@ package struct CacheStatistics: Sendable, Hashable, Codable {
     package var hits: UInt64
     package var misses: UInt64
     package var evictions: UInt64
-    /// Answers that had run out and were given where upstream was silent.
+    /// Expired answers used because upstream was silent.
     package var stale: UInt64
     package var prefetches: UInt64
 }
@@ -35,7 +35,7 @@ package struct CacheStatistics: Sendable, Hashable, Codable {
 extension DaemonControl {
     private var cache: AnswerCache { daemon.store.current().data.pipeline.cache }
 
-    /// Entries whose names hold `text`, or are below acme.org for `*.acme.org`.
+    /// Entries whose names contain `text`; for `*.acme.org`, those below acme.org.
     package func cacheEntries(matching text: String = "", limit: Int = 100) -> CacheListing {
         let found = cache.entries(
             limit: max(0, limit), now: Moment.monotonicMicroseconds(), where: NameSearch(text).matches)
@@ -44,7 +44,8 @@ extension DaemonControl {
             entries: sorted.map { CacheEntry($0, daemon.forwarding.numbers) }, hasMore: found.hasMore)
     }
 
-    /// Forgets everything, or all types of `name`, and with `tree` of every name below it; returns how many entries.
+    /// Removes everything, or all types of `name`; with `tree`, of every name below it too. Returns the number of
+    /// entries.
     @discardableResult
     package func flushCache(_ name: Name? = nil, tree: Bool = false) -> Int {
         guard let name else { return cache.flush() }
@@ -59,6 +60,6 @@ extension DaemonControl {
             misses: now.misses, evictions: now.evictions, stale: now.stale, prefetches: now.prefetches)
     }
 
-    /// How each upstream server does, in the order of the configuration.
+    /// Each upstream server's state, in the order of the configuration.
     package func upstreams() -> [UpstreamReport] { daemon.forwarding.status.map(UpstreamReport.init) }
 }

@@ -5,13 +5,13 @@ import Platform
 import Synchronization
 import Transports
 
-/// One thing that is wrong with a file.
+/// One problem with a file.
 package struct ProblemReport: Sendable, Hashable, Codable {
     /// FILE:LINE, or FILE.
     package var rule: String
     /// `error` or `warning`.
     package var severity: String
-    /// What is wrong, and how to mend it.
+    /// What is wrong, and how to fix it.
     package var message: String
 
     init(_ diagnostic: Diagnostic) {
@@ -21,16 +21,16 @@ package struct ProblemReport: Sendable, Hashable, Codable {
     }
 }
 
-/// One zone, or a zone file that holds none.
+/// One zone, or a zone file without one.
 package struct ZoneReport: Sendable, Hashable, Codable {
-    /// Nil where the file could never be loaded.
+    /// Nil if the file never loaded.
     package var apex: String?
     package var serial: UInt32?
     package var records: Int?
     package var file: String
-    /// When what is served was read, as the lookup log writes times.
+    /// When the served version was read, in the lookup log's format.
     package var loaded: String?
-    /// The file could not be loaded as it is now: what is served is its last good state.
+    /// The file can't be loaded now: its last good version is served.
     package var hasFailed: Bool
     package var problems: [ProblemReport]
 
@@ -44,7 +44,7 @@ package struct ZoneReport: Sendable, Hashable, Codable {
 /// One hosts file.
 package struct HostsFileReport: Sendable, Hashable, Codable {
     package var file: String
-    /// Names that it is the first of the files to have.
+    /// Names whose first line is in this file.
     package var names: Int
     package var problems: [ProblemReport]
 }
@@ -59,9 +59,9 @@ package struct OverrideListing: Sendable, Hashable, Codable {
         package var rule: String
     }
 
-    /// Leases first, then in the order of the files.
+    /// Leases first, then in file order.
     package var lines: [Line]
-    /// There are more than were asked for.
+    /// There are more than the limit.
     package var hasMore: Bool
 
     enum CodingKeys: String, CodingKey {
@@ -71,9 +71,9 @@ package struct OverrideListing: Sendable, Hashable, Codable {
 }
 
 extension DaemonControl {
-    private var sources: ConfigurationSources { daemon.state.withLock { $0.sources } }
+    private var sources: LoadedSources { daemon.state.withLock { $0.sources } }
 
-    /// The zones in the order of their files, then the files that hold none.
+    /// The zones in file order, then the files that failed to load.
     package func zones() -> [ZoneReport] {
         let sources = sources
         func problems(_ path: String) -> [ProblemReport] {
@@ -89,7 +89,7 @@ extension DaemonControl {
         return served + others.map { ZoneReport(file: $0, hasFailed: true, problems: problems($0)) }
     }
 
-    /// The hosts files in the order in which they are read.
+    /// The hosts files in reading order.
     package func hostsFiles() -> [HostsFileReport] {
         let sources = sources
         let names = sources.hosts.namesByFile()
@@ -100,10 +100,10 @@ extension DaemonControl {
         }
     }
 
-    /// Everything that is wrong with the files as they were last read; of very many the first thousand.
+    /// All problems in the files as last read; at most the first thousand.
     package func problems() -> [ProblemReport] { sources.diagnostics.list.map(ProblemReport.init) }
 
-    /// Overrides whose names hold `text`, or are below acme.org for `*.acme.org`.
+    /// Overrides whose names contain `text`; for `*.acme.org`, those below acme.org.
     package func overrideLines(matching text: String = "", limit: Int = 100) -> OverrideListing {
         let overrides = daemon.store.current().data.pipeline.overrides
         let pattern = NameSearch(text)

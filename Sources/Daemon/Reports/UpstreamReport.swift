@@ -3,26 +3,26 @@ import Platform
 import Synchronization
 import Upstream
 
-/// How one upstream server does.
+/// The state of one upstream server.
 package struct UpstreamReport: Sendable, Hashable, Codable {
-    /// As it is configured: `[DOMAIN=][tcp://]ADDR:PORT`.
+    /// As configured: `[DOMAIN=][tcp://]ADDR:PORT`.
     package var server: String
-    /// `ADDR:PORT`, as the lookup log has it.
+    /// `ADDR:PORT`, as in the lookup log.
     package var address: String
     package var transport: String
-    /// The names it is asked about are this one and those below.
+    /// This name and those below are forwarded to it.
     package var domain: String
     /// `untried`, `up` or `down`.
     package var state: String
     /// Smoothed; nil before the first answer.
     package var roundTripMicroseconds: UInt64?
-    /// Queries without an answer since it was last heard of.
+    /// Unanswered queries since the last sign of life.
     package var failures: Int
-    /// Since the start, or since the servers were last replaced.
+    /// Since the start, or since servers were last replaced.
     package var queries: UInt64
     package var answers: UInt64
     package var timeouts: UInt64
-    /// Answers that could not be used, SERVFAIL and REFUSED among them, and network errors.
+    /// Unusable answers, including SERVFAIL and REFUSED, and network errors.
     package var errors: UInt64
 
     enum CodingKeys: String, CodingKey {
@@ -46,9 +46,9 @@ package struct UpstreamReport: Sendable, Hashable, Codable {
     }
 }
 
-/// What upstream said to one question that was asked for its own sake.
+/// Upstream's answer to a question asked for an explanation.
 package struct AskedReply: Sendable, Hashable, Codable {
-    /// `ADDR:PORT`; nil when nobody answered.
+    /// `ADDR:PORT`; nil if no server answered.
     package var upstream: String?
     package var transport: String?
     package var roundTripMicroseconds: UInt32?

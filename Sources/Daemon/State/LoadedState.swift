@@ -4,21 +4,21 @@ import Pipeline
 import Transports
 import Upstream
 
-/// What is in use: the settings, what their files held, and the cache for what upstream says.
+/// What is in use: the settings, the contents of their files, and the cache.
 struct LoadedState: Sendable {
     var configuration: Configuration
-    var sources: ConfigurationSources
+    var sources: LoadedSources
     var cache: AnswerCache
-    /// Whose answers `cache` holds.
+    /// The servers whose answers are in `cache`.
     var cacheOrigin: [UpstreamServer]
-    /// When the loading began, as file times are.
+    /// When loading began, on the clock of file times.
     var since: timespec
-    /// Overrides that were added at run time.
+    /// Overrides added at run time.
     var leases: OverrideLeases
-    /// Encrypted transports of ours that clients may be told of.
+    /// Our encrypted transports, to be announced to clients.
     var designated: [DesignatedResolver] = []
 
-    init(_ configuration: Configuration, _ sources: ConfigurationSources, since: timespec) {
+    init(_ configuration: Configuration, _ sources: LoadedSources, since: timespec) {
         self.configuration = configuration
         self.sources = sources
         self.since = since
@@ -27,7 +27,7 @@ struct LoadedState: Sendable {
         leases = OverrideLeases(configuration.hosts)
     }
 
-    /// How upstream is asked, and whom.
+    /// The settings of forwarding, with its servers.
     var forwarding: ForwardSettings {
         var settings = configuration.forwarding
         settings.servers = sources.upstream

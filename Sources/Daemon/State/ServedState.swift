@@ -1,7 +1,7 @@
 import Synchronization
 import Transports
 
-/// What the service runs with now. The serving threads answer from `store`, which has the same, compiled.
+/// The current state of the service. The serving threads answer from `store`, its compiled form.
 final class ServedState: Sendable {
     let store: ServedDataStore
     private let loaded: Mutex<LoadedState>
@@ -13,14 +13,13 @@ final class ServedState: Sendable {
         store = ServedDataStore(loaded.servedData(cookie))
     }
 
-    /// `wake` has all serving threads look at `store`, also those that have nothing to do.
+    /// `wake` makes all serving threads look at `store`, even idle ones.
     func onChange(_ wake: @escaping @Sendable () -> Void) { wakeReaders.withLock { $0 = wake } }
 
-    /// Reads; `store` does not change meanwhile.
+    /// Reads the state; `store` does not change meanwhile.
     func withLock<R: Sendable>(_ read: (LoadedState) -> R) -> R { loaded.withLock { read($0) } }
 
-    /// Changes the state and what is served by it, one caller after the other. Where `change` throws it has changed
-    /// nothing.
+    /// Changes the state and what is served from it, one caller at a time. If `change` throws, nothing has changed.
     func change<R: Sendable, Problem: Error>(
         _ change: (inout LoadedState) throws(Problem) -> R
     ) throws(Problem) -> R {

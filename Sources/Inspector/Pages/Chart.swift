@@ -9,7 +9,7 @@ enum Chart {
     private static let left = 46
     private static let bottom = 20
 
-    /// Values of some seconds gathered into one column.
+    /// The values of some seconds, merged into one column.
     struct Column {
         /// Seconds since 1970.
         var time: UInt64
@@ -18,7 +18,7 @@ enum Chart {
         var absent: UInt64 = 0
         var durations = [UInt64](repeating: 0, count: LookupTotals.Durations.bucketCount)
 
-        /// The bound that this share of the lookups did not pass, in microseconds.
+        /// The upper bound of this share of the lookups, in microseconds.
         func quantile(_ share: Double) -> UInt64 {
             let all = durations.reduce(0, +)
             var seen: UInt64 = 0
@@ -33,7 +33,7 @@ enum Chart {
     }
 
     static func columns(_ seconds: [LookupTotals.Second], now: UInt64, span: Int, each: Int) -> [Column] {
-        // A clock that nobody has set starts at 1970.
+        // An unset clock starts at 1970.
         let first = now - min(now, UInt64(span))
         var columns = (0..<(span / each)).map { Column(time: first + UInt64($0 * each) + 1) }
         for second in seconds where second.time > first && second.time <= now {
@@ -47,7 +47,7 @@ enum Chart {
         return columns
     }
 
-    /// Lookups per second, stacked by who answered.
+    /// Lookups per second, stacked by source.
     static func rate(_ columns: [Column], each: Int) -> HTML {
         let most = max(columns.map(\.bySource.sum).max() ?? 0, UInt64(each))
         let plot = Double(height - bottom - 8)
@@ -72,7 +72,7 @@ enum Chart {
             columns, bars)
     }
 
-    /// The shares of lookups that have a curve, each in the colours of a source.
+    /// The quantiles that have a curve, each in the colour of a source.
     static let shares: [(share: Double, words: String, color: SourceKind)] = [
         (0.5, "half are below", .hosts), (0.9, "90 %", .upstream), (0.99, "99 %", .none),
     ]
@@ -97,14 +97,14 @@ enum Chart {
             let share = min(max((log10(Double(value)) - 1) / 5.7, 0), 1)
             let x = rounded(Double(left) + (Double(index) + 0.5) * step)
             let y = rounded(Double(height - bottom) - share * plot)
-            // A single value is a dash as wide as its column.
+            // A single value becomes a dash as wide as its column.
             path += isDown ? "L\(x) \(y)" : "M\(rounded(Double(left) + Double(index) * step)) \(y)L\(x) \(y)"
             isDown = true
         }
         return "<path class=\"curve \(color.description)\" d=\"\(path)\"/>"
     }
 
-    /// The buckets of a histogram, as bars beside their bounds.
+    /// A histogram as bars beside the bounds of its buckets.
     static func histogram(_ durations: LookupTotals.Durations, _ color: SourceKind) -> HTML {
         let most = max(durations.buckets.max() ?? 0, 1)
         let bounds = LookupTotals.Durations.bounds
@@ -120,7 +120,7 @@ enum Chart {
                 )
             }
             if index.isMultiple(of: 3) {
-                let bound = index < bounds.count ? Words.duration(bounds[index]) : "more"
+                let bound = index < bounds.count ? Format.duration(bounds[index]) : "more"
                 bars.append("<text class=\"axistext\" x=\"\(rounded(x))\" y=\"\(height - 6)\">\(bound)</text>")
             }
         }
@@ -136,13 +136,13 @@ enum Chart {
         return """
             <svg class="chart" role="img" aria-label="\(title)" viewBox="0 0 \(width) \(height)">\
             <text class="axistext" x="4" y="16">\(top)</text>\
-            <text class="axistext" x="\(left)" y="\(height - 5)">\(Words.age(span + 1)) ago</text>\
+            <text class="axistext" x="\(left)" y="\(height - 5)">\(Format.age(span + 1)) ago</text>\
             <text class="axistext" x="\(width - 28)" y="\(height - 5)">now</text>\
             <line class="axis" x1="\(left)" y1="\(height - bottom)" x2="\(width)" y2="\(height - bottom)"/>\(content)</svg>
             """
     }
 
-    /// The last minute in the header: a rate as a sparkline, and who answered as a bar.
+    /// The last minute in the header: the rate as a sparkline, and the sources as a bar.
     static func pulse(_ seconds: [LookupTotals.Second], now: UInt64, lost: UInt64) -> HTML {
         let columns = columns(seconds, now: now, span: 60, each: 1)
         let rates = columns.map(\.bySource.sum)

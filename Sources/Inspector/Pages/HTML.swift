@@ -1,6 +1,6 @@
-/// Markup. What is put into it by interpolation is text and never becomes markup, unless it is markup already.
+/// Markup. Interpolated values are escaped as text, unless they are `HTML` already.
 ///
-/// The one door between the network and the page: names, paths and data go in as `String`, and are escaped here.
+/// All names, paths and data from the network pass through here as `String`.
 package struct HTML: ExpressibleByStringInterpolation, Sendable {
     package private(set) var text: String
 
@@ -25,7 +25,7 @@ package struct HTML: ExpressibleByStringInterpolation, Sendable {
         return sum
     }
 
-    /// Safe between tags and in quoted attributes.
+    /// Escaped for text and quoted attributes.
     private static func escaped(_ value: String) -> String {
         var text = ""
         text.reserveCapacity(value.utf8.count)
@@ -36,7 +36,7 @@ package struct HTML: ExpressibleByStringInterpolation, Sendable {
             case ">": text += "&gt;"
             case "\"": text += "&quot;"
             case "'": text += "&#39;"
-            // What turns text around or can't be seen is shown as a box.
+            // Invisible and bidirectional control characters are shown as a box.
             case "\u{0}"..."\u{8}", "\u{B}"..."\u{1F}", "\u{7F}"..."\u{9F}", "\u{200B}"..."\u{200F}",
                 "\u{202A}"..."\u{202E}", "\u{2060}"..."\u{206F}", "\u{FEFF}":
                 text += "\u{25A1}"

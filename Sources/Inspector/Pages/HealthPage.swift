@@ -2,7 +2,7 @@ import Daemon
 import Lookup
 import LookupLog
 
-/// How the service is: rates, durations, codes, what was lost.
+/// The service's health: rates, durations, codes, losses.
 enum HealthPage {
     static func body(
         _ statistics: DaemonStatistics, _ seconds: [LookupTotals.Second], now: UInt64, history: [(String, String)]
@@ -32,10 +32,10 @@ enum HealthPage {
             statistics.lookupsLost > 0 ? "<dt>Not logged</dt><dd class=\"bad\">\(statistics.lookupsLost)</dd>" : ""
         return """
             <dl class="facts"><dt>Version</dt><dd>\(statistics.version), process \(statistics.process)</dd>\
-            <dt>Up</dt><dd>\(Words.age(statistics.uptime))</dd>\
+            <dt>Up</dt><dd>\(Format.age(statistics.uptime))</dd>\
             <dt>Serves</dt><dd>\(statistics.addresses.map { "\($0.address) \($0.transports)" }.joined(separator: ", "))</dd>\
             <dt>Lookups</dt><dd>\(statistics.lookups)</dd>\(lost)\
-            <dt>Cache</dt><dd>\(cache.entries) answers, \(Words.size(cache.bytes)) of \(Words.size(cache.capacity)); \
+            <dt>Cache</dt><dd>\(cache.entries) answers, \(Format.size(cache.bytes)) of \(Format.size(cache.capacity)); \
             \(cache.hits) hits, \(cache.misses) misses, \(cache.stale) stale</dd>\
             <dt>Reloads</dt><dd>\(statistics.reloads.done), \(statistics.reloads.failed) with problems\
             \(reload.map { "; \($0.reason): \($0.changes)" } ?? "")\(problems)</dd></dl>

@@ -1,6 +1,6 @@
 import Platform
 
-/// What all pages have around them.
+/// The frame around all pages.
 enum Tab: String, CaseIterable {
     case lookups, names, overrides, zones, cache, upstreams, health
 
@@ -25,7 +25,7 @@ enum Layout {
             """
     }
 
-    /// A table; `numbers` are the columns that stand to the right.
+    /// A table; `numbers` are the right-aligned columns.
     static func table(_ head: [String], numbers: Set<Int> = [], _ rows: [HTML]) -> HTML {
         let cells = head.enumerated().map { index, title -> HTML in
             numbers.contains(index) ? "<th class=\"number\">\(title)</th>" : "<th>\(title)</th>"
@@ -35,13 +35,13 @@ enum Layout {
 
     static func rule(_ place: Place) -> HTML { rule(place.isNowhere ? nil : "\(place)") }
 
-    /// FILE:LINE that a click copies.
+    /// FILE:LINE that is copied by a click.
     static func rule(_ text: String?) -> HTML {
         guard let text, !text.isEmpty else { return "<span class=\"muted\">-</span>" }
         return "<button type=\"button\" class=\"rule\" title=\"copy\">\(breakable(text))</button>"
     }
 
-    /// May be broken behind dots and slashes, where it is too long for its place.
+    /// A text that may wrap after dots and slashes.
     static func breakable(_ text: String) -> HTML {
         var parts: [HTML] = []
         var part = ""

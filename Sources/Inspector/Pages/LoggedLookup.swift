@@ -4,7 +4,7 @@ import Lookup
 import LookupLog
 import Platform
 
-/// A kept lookup as the page shows it: its record's values, and those parts as text that come from the message.
+/// A stored lookup as the page shows it: its record's values, with parts of the message as text.
 struct LoggedLookup: Sendable {
     struct Hop: Sendable {
         let name: String
@@ -12,14 +12,14 @@ struct LoggedLookup: Sendable {
         let place: Place
     }
 
-    /// Its key in the history.
+    /// Its identifier in the history.
     let key: Int64
-    /// When it came, in microseconds since 1970.
+    /// When it arrived, in microseconds since 1970.
     let time: UInt64
     let client: SocketAddress
     let process: ClientProcess?
     let transport: Transport
-    /// Empty where there was no question that could be read.
+    /// Empty if there was no readable question.
     let name: String
     let type: RecordType?
     let flags: [String]
@@ -33,19 +33,19 @@ struct LoggedLookup: Sendable {
     /// The server that answered, `ADDR:PORT/TRANSPORT`, and its microseconds.
     let upstream: String?
     let upstreamMicroseconds: UInt32?
-    /// Where there were aliases: at least two.
+    /// Empty without aliases; else at least two.
     let chain: [Hop]
     let durationMicroseconds: UInt32
     let extendedError: (code: UInt16, text: String)?
 
-    /// - Parameter upstreams: the servers that the record's index means.
+    /// - Parameter upstreams: the servers that the record's index refers to.
     init(_ lookup: StoredLookup, upstreams: [String]) {
         self = lookup.withRecord { LoggedLookup($0, key: lookup.id, upstreams) }
     }
 
     private init(_ record: LookupRecord, key: Int64, _ upstreams: [String]) {
         self.key = key
-        // A file may hold anything, and sums are made of it.
+        // A file may have any number, and sums are computed from this one.
         time = min(record.time, 1 << 62)
         client = record.client
         process = record.process
@@ -77,7 +77,7 @@ struct LoggedLookup: Sendable {
         page.lookups.map { LoggedLookup($0, upstreams: page.upstreams) }
     }
 
-    // MARK: For people
+    // MARK: Texts
 
     /// `17:00:00.123`, in UTC as the log has it.
     var clock: String {
@@ -92,24 +92,24 @@ struct LoggedLookup: Sendable {
 
     var typeWord: String { type?.description ?? "" }
 
-    /// Who asked.
+    /// The client, by process or address.
     var asker: String { process?.command ?? client.ip }
 
-    /// The data of the answers, of the type that was asked for where there are some; else the alias that is all there is.
+    /// The data of answers of the requested type; without any, the last alias.
     var data: [String] {
         let wanted = answers.filter { $0.type == type || type == .any }
         return wanted.isEmpty ? answers.suffix(1).map { "\($0.type) \($0.data)" } : wanted.map(\.data)
     }
 
-    /// What became of it, in a word: the response code, or one that says more.
+    /// The result in one word: the kind, or else the response code.
     var outcome: String { kind.word.map { "\($0)" } ?? code?.description ?? "" }
 
-    /// It is the answer, and there is nothing to add.
+    /// An answer with nothing unusual about it.
     var isPlain: Bool { kind == .answer && code == .noError }
 
-    /// Where the line stands that decided.
+    /// The place of the deciding line.
     var rule: String? { place.isNowhere ? nil : "\(place)" }
 
-    /// The rule; where there is none, the server.
+    /// The rule, or, without one, the server.
     var reason: String { rule ?? upstream ?? "" }
 }

@@ -3,9 +3,9 @@ import Lookup
 import LookupLog
 import Platform
 
-/// The lookups, newest first, those of one visit in one row.
+/// The lookups, newest first; those of one navigation share a row.
 enum LookupsPage {
-    /// Lookups that could not be kept, to be said where they are missing.
+    /// Lookups that could not be stored, shown at their place in the list.
     struct Loss {
         /// Microseconds since 1970.
         var time: UInt64
@@ -15,7 +15,7 @@ enum LookupsPage {
 
     static let filterHint = "name:*.acme.org type:HTTPS source:upstream rcode:NXDOMAIN client:firefox since:10m"
 
-    /// - Parameter newest: the last lookup there was; nil: a page of the past, to which nothing is added.
+    /// - Parameter newest: the newest lookup; nil: an older page, which gets no updates.
     static func body(
         _ navigations: [Navigation], losses: [Loss], filter: String, problem: String?, older: String?, newest: Int64?,
         command: String
@@ -31,7 +31,7 @@ enum LookupsPage {
             """
     }
 
-    /// The part that is drawn anew as lookups come.
+    /// The part that is updated as lookups arrive.
     static func list(
         _ navigations: [Navigation], losses: [Loss], filter: String, older: String?, command: String,
         hasProblem: Bool = false
@@ -69,21 +69,21 @@ enum LookupsPage {
             data.isEmpty
             ? (main.isMasked ? "masked" : main.code == .nxDomain ? "" : main.extendedError?.text ?? "")
             : data.prefix(2).joined(separator: ", ") + (data.count > 2 ? " +\(data.count - 2)" : "")
-        // On a scale of tenfold steps: a cache's microseconds and upstream's milliseconds both show.
+        // On a logarithmic scale, so that a cache's microseconds and upstream's milliseconds both show.
         let share = bar(navigation.duration)
         return """
             <tr class="row" data-key="\(navigation.key)" data-href="/lookup/\(navigation.key)">\
             <td class="muted">\(navigation.lookups[0].clock)</td>\
             <td class="name"><a href="\(link(navigation.name))">\(Layout.breakable(navigation.name))</a></td>\
-            <td>\(navigation.lookups.map(pill))</td><td class="mono">\(Words.cut(answer, 60))</td>\
+            <td>\(navigation.lookups.map(pill))</td><td class="mono">\(Format.cut(answer, 60))</td>\
             <td class="wide">\(Layout.rule(main.reason))</td>\
             <td class="wide">\(client(navigation))</td>\
-            <td class="number">\(Words.duration(navigation.duration)) <svg class="\(main.source.description)" width="50" height="8" \
+            <td class="number">\(Format.duration(navigation.duration)) <svg class="\(main.source.description)" width="50" height="8" \
             aria-hidden="true"><rect class="bar" width="\(share)" height="8"/></svg></td></tr>
             """
     }
 
-    /// Pixels of 50: 10 us are 4, a second is all.
+    /// The width in pixels: 10 us are 4, a second is 50.
     private static func bar(_ microseconds: UInt64) -> Int {
         var rest = microseconds
         var pixels = 2
@@ -108,10 +108,10 @@ enum LookupsPage {
         return "\(process.command) <span class=\"muted\">\(process.pid)</span>"
     }
 
-    /// Where a name's page is. A dot alone is no part of a path that browsers leave there.
+    /// The URL of a name's page. Browsers remove a path segment that is a single dot.
     static func link(_ name: String) -> String { name == "." ? "/name" : "/name/" + name.percentEncoded }
 
-    // MARK: One visit, opened
+    // MARK: One navigation, opened
 
     static func detail(_ navigation: Navigation) -> HTML {
         let records = navigation.lookups.map { lookup -> HTML in
@@ -127,12 +127,12 @@ enum LookupsPage {
             }
             let upstream: HTML =
                 lookup.upstream.map { server in
-                    "<div class=\"muted\">\(server), \(Words.duration(lookup.upstreamMicroseconds ?? 0))</div>"
+                    "<div class=\"muted\">\(server), \(Format.duration(lookup.upstreamMicroseconds ?? 0))</div>"
                 } ?? ""
             return """
                 <tr><td>\(pill(lookup))</td><td class="muted">\(lookup.clock)</td><td>\(answers.isEmpty ? none : HTML(joining: answers))\(error)</td>\
                 <td>\(Layout.rule(lookup.rule))\(upstream)\(chain)</td><td class="muted">\(lookup.client.description) \(lookup.transport.description)<br>\
-                \(lookup.flags.joined(separator: " "))</td><td class="number">\(Words.duration(lookup.durationMicroseconds))</td></tr>
+                \(lookup.flags.joined(separator: " "))</td><td class="number">\(Format.duration(lookup.durationMicroseconds))</td></tr>
                 """
         }
         return """

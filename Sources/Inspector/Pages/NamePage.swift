@@ -1,7 +1,7 @@
 import Daemon
 import Lookup
 
-/// A name: why it is answered as it is, what a browser makes of it, and who asked for it.
+/// A name: why it is answered as it is, what a browser does with it, and which clients asked for it.
 enum NamePage {
     static func body(_ explanations: [Explanation], recent: HTML, forms: HTML) -> HTML {
         guard let first = explanations.first else { return "" }
@@ -22,7 +22,7 @@ enum NamePage {
         let summary: HTML =
             answer.needsUpstream
             ? "is asked upstream\(answer.lastName == explanation.name ? "" : ", as \(answer.lastName)")"
-            : "<span class=\"mono\">\(Words.cut(answer.summary, 120))</span>"
+            : "<span class=\"mono\">\(Format.cut(answer.summary, 120))</span>"
         let chain = explanation.chain.map { hop -> HTML in
             "<li><span class=\"mono\">\(hop.name)</span> <span class=\"pill \(hop.source)\">\(hop.source)</span> \(Layout.rule(hop.rule))</li>"
         }
@@ -47,9 +47,9 @@ enum NamePage {
         }
         let cached = explanation.cached.map { entry -> HTML in
             """
-            <p>Cached\(entry.dnssecOK ? " with DO" : ""): \(entry.responseCode), \(Words.count(entry.answers, "record")), \
-            \(entry.age) s old, \(entry.isStale ? "stale" : "\(entry.remaining) s left"), \(Words.count(Int(entry.hits), "hit"))\
-            \(entry.upstream.map { ", from \($0) in \(Words.duration(entry.upstreamMicroseconds ?? 0))" } ?? "")</p>
+            <p>Cached\(entry.dnssecOK ? " with DO" : ""): \(entry.responseCode), \(Format.count(entry.answers, "record")), \
+            \(entry.age) s old, \(entry.isStale ? "stale" : "\(entry.remaining) s left"), \(Format.count(Int(entry.hits), "hit"))\
+            \(entry.upstream.map { ", from \($0) in \(Format.duration(entry.upstreamMicroseconds ?? 0))" } ?? "")</p>
             """
         }
         return """

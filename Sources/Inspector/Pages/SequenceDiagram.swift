@@ -1,7 +1,7 @@
 import Lookup
 import Platform
 
-/// The DNS part of the flow as a picture: who asked whom, when, and what came back.
+/// The DNS part of the flow as a diagram: who asked whom, when, and what was answered.
 struct SequenceDiagram {
     private let navigation: Navigation
     private let lanes: [String]
@@ -19,13 +19,13 @@ struct SequenceDiagram {
         self.lanes = lanes
     }
 
-    /// Who answered, hop by hop, as lanes.
+    /// The source of each hop, as lanes.
     private static func sources(of lookup: LoggedLookup) -> [String] {
         if !lookup.chain.isEmpty { return lookup.chain.map { lane($0.source, $0.place, lookup) } }
         return lookup.source == .none ? [] : [lane(lookup.source, lookup.place, lookup)]
     }
 
-    /// A source that reads files has a lane for each of them.
+    /// A source that reads files has a lane per file.
     private static func lane(_ source: SourceKind, _ place: Place, _ lookup: LoggedLookup) -> String {
         if source == .upstream { return lookup.upstream ?? source.description }
         guard place.line > 0 else { return source.description }
@@ -33,10 +33,10 @@ struct SequenceDiagram {
         return "\(source) \(file.count <= 22 ? file : "…" + file.suffix(21))"
     }
 
-    /// What is known of an answer's origin besides its lane.
+    /// Further facts about an answer's origin.
     private static func note(_ source: SourceKind, _ place: Place, _ lookup: LoggedLookup) -> String {
         switch source {
-        case .upstream: lookup.upstreamMicroseconds.map { "answered in \(Words.duration($0))" } ?? ""
+        case .upstream: lookup.upstreamMicroseconds.map { "answered in \(Format.duration($0))" } ?? ""
         case .cache: "held"
         case .stale: "held, has run out"
         default: place.line > 0 ? "line \(place.line)" : place.path
@@ -74,7 +74,7 @@ struct SequenceDiagram {
             """
             <line class="lane" x1="\(x(index))" y1="\(Self.top)" x2="\(x(index))" y2="\(y)"/>\
             <rect class="head" x="\(x(index) - 100)" y="8" width="200" height="28" rx="4"/>\
-            <text class="headtext" x="\(x(index))" y="27">\(Words.cut(lane, 28))</text>
+            <text class="headtext" x="\(x(index))" y="27">\(Format.cut(lane, 28))</text>
             """
         }
         return """
@@ -89,21 +89,21 @@ struct SequenceDiagram {
         let (a, b) = (x(from), x(to))
         let head =
             b > a ? "\(b),\(y) \(b - 8),\(y - 4) \(b - 8),\(y + 4)" : "\(b),\(y) \(b + 8),\(y - 4) \(b + 8),\(y + 4)"
-        // Beside the left end of the arrow, where the next lane leaves room.
+        // At the left end of the arrow, where the next lane leaves room.
         let left = min(a, b) + 12
         let stamp: HTML =
-            time.map { "<text class=\"stamp\" x=\"\(min(a, b) - 6)\" y=\"\(y + 4)\">\(Words.duration($0))</text>" }
+            time.map { "<text class=\"stamp\" x=\"\(min(a, b) - 6)\" y=\"\(y + 4)\">\(Format.duration($0))</text>" }
             ?? ""
         return """
             <g class="\(source?.description ?? "")"><line class="arrow" x1="\(a)" y1="\(y)" x2="\(b)" y2="\(y)"/>\
             <polygon class="tip" points="\(head)"/>\
-            <text class="message" x="\(left)" y="\(y - 5)">\(Words.cut(text, max(abs(a - b) / 7 - 2, 28)))</text>\(stamp)</g>
+            <text class="message" x="\(left)" y="\(y - 5)">\(Format.cut(text, max(abs(a - b) / 7 - 2, 28)))</text>\(stamp)</g>
             """
     }
 }
 
-/// Numbers and long texts for people.
-enum Words {
+/// Formats numbers and long texts for display.
+enum Format {
     static func duration(_ microseconds: some BinaryInteger) -> String {
         let value = UInt64(clamping: microseconds)
         if value < 1000 { return "\(value) us" }

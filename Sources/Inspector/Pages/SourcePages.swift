@@ -1,6 +1,6 @@
 import Daemon
 
-/// Overrides: those of files with their lines, and those that were added for a while.
+/// Overrides: those of files with their lines, and leased ones.
 enum OverridesPage {
     static func body(
         _ files: [HostsFileReport], _ listing: OverrideListing, leases: [OverrideLease], query: String,
@@ -16,7 +16,7 @@ enum OverridesPage {
 
     private static func added(_ leases: [OverrideLease], mayChange: Bool) -> HTML {
         let rows = leases.map { lease -> HTML in
-            let end: HTML = lease.left.map { "\(Words.age(UInt64($0))) left" } ?? "until the daemon ends"
+            let end: HTML = lease.left.map { "\(Format.age(UInt64($0))) left" } ?? "until the daemon ends"
             let remove: HTML =
                 mayChange
                 ? "<form method=\"post\" action=\"/overrides/remove\"><input type=\"hidden\" name=\"name\" value=\"\(lease.name)\"><button>Remove</button></form>"
@@ -31,7 +31,7 @@ enum OverridesPage {
         return "<h2>Added for a while</h2>\(list)\(mayChange ? form(name: "", back: "") : "")"
     }
 
-    /// Adds an override; `back`: the page to go to then.
+    /// A form to add an override; `back`: the page to return to.
     static func form(name: String, back: String) -> HTML {
         let field: HTML =
             back.isEmpty
@@ -110,8 +110,8 @@ enum CachePage {
             <tr><td class="name"><a href="\(LookupsPage.link(entry.name))">\(entry.name)</a></td>\
             <td>\(entry.type)\(entry.dnssecOK ? " DO" : "")\(entry.checkingDisabled ? " CD" : "")</td>\
             <td>\(entry.responseCode == "NOERROR" && entry.answers == 0 ? "NODATA" : entry.responseCode)</td><td class="number">\(entry.answers)</td>\
-            <td class="number">\(Words.age(UInt64(entry.age)))</td>\
-            <td class="number">\(entry.isStale ? "stale" : Words.age(UInt64(entry.remaining)))</td>\
+            <td class="number">\(Format.age(UInt64(entry.age)))</td>\
+            <td class="number">\(entry.isStale ? "stale" : Format.age(UInt64(entry.remaining)))</td>\
             <td class="number">\(entry.hits)</td><td class="muted">\(entry.upstream ?? "")</td></tr>
             """
         }
@@ -122,7 +122,7 @@ enum CachePage {
                 ["Name", "Type", "Code", "Records", "Age", "Left", "Hits", "From"], numbers: [3, 4, 5, 6], rows)
         let more: HTML = listing.hasMore ? "<p class=\"muted\">There are more: say which names.</p>" : ""
         return """
-            <h1>Cache</h1><p>\(cache.entries) answers, \(Words.size(cache.bytes)) of \(Words.size(cache.capacity))\(share)</p>
+            <h1>Cache</h1><p>\(cache.entries) answers, \(Format.size(cache.bytes)) of \(Format.size(cache.capacity))\(share)</p>
             \(done)\(flush)<form class="filter" action="/cache"><input name="q" value="\(query)" placeholder="*.example.net" \
             aria-label="Names" spellcheck="false" autocomplete="off"><button>Find</button></form>\(list)\(more)
             """
@@ -140,7 +140,7 @@ enum UpstreamsPage {
             return """
                 <tr><td class="mono">\(server.address) <span class="muted">\(server.transport)</span></td>\
                 <td class="name">\(server.domain == "." ? "all other names" : server.domain)</td><td>\(state)</td>\
-                <td class="number">\(server.roundTripMicroseconds.map { Words.duration($0) } ?? "-")</td>\
+                <td class="number">\(server.roundTripMicroseconds.map { Format.duration($0) } ?? "-")</td>\
                 <td class="number">\(server.queries)</td><td class="number">\(server.answers)</td>\
                 <td class="number">\(server.timeouts)</td></tr>
                 """
@@ -156,7 +156,7 @@ enum UpstreamsPage {
     }
 }
 
-/// What is wrong with a file.
+/// The problems of a file.
 enum Problems {
     static func list(_ problems: [ProblemReport]) -> HTML {
         let rows = problems.prefix(50).map { problem -> HTML in

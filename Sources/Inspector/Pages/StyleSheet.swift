@@ -4,7 +4,7 @@ import Lookup
 enum StyleSheet {
     static let bytes = Array(sources.utf8) + PackageResources.app_css
 
-    /// For each source `--WORD` and `--WORD-tint`, light and dark, and its class, which makes them the element's own.
+    /// For each source: the variables `--WORD` and `--WORD-tint`, light and dark, and a class that applies them.
     private static let sources: String = {
         func variables(_ ink: (SourceKind) -> SourceKind.Ink) -> String {
             SourceKind.allCases.map { "--\($0): \(ink($0).text); --\($0)-tint: \(ink($0).tint)" }.joined(

@@ -1,12 +1,12 @@
 import DNSWire
 import Platform
 
-/// The address of an override: 16 bytes, since a file may have millions.
+/// The address of an override: 16 bytes, because a file may have millions.
 struct HostAddress: Hashable, Sendable, BitwiseCopyable {
     private let upper: UInt64
     private let lower: UInt64
 
-    /// An IPv4 address is held as the IPv6 address that it is mapped to, which is nobody's own (RFC 4291 2.5.5.2).
+    /// An IPv4 address is held as its IPv4-mapped IPv6 address, which no host uses (RFC 4291 2.5.5.2).
     private static let mapped: UInt64 = 0xFFFF_0000_0000
 
     init(ipv4 value: UInt32) {
@@ -14,7 +14,7 @@ struct HostAddress: Hashable, Sendable, BitwiseCopyable {
         lower = Self.mapped | UInt64(value)
     }
 
-    /// ::ffff:192.0.2.1 is the IPv4 address.
+    /// ::ffff:192.0.2.1 becomes the IPv4 address.
     init(ipv6 high: UInt64, _ low: UInt64) {
         upper = high
         lower = low
@@ -43,10 +43,10 @@ struct HostAddress: Hashable, Sendable, BitwiseCopyable {
     func hash(with key: NameHash) -> UInt64 { key.hash(upper, lower) }
 }
 
-/// The different addresses of all overrides, each with a number, found by value.
+/// The distinct addresses of all overrides, numbered and found by value.
 struct AddressTable: Sendable {
     private(set) var addresses: [HostAddress] = []
-    /// Number + 1 of an address, at or behind the place that its hash says; at most two thirds are taken.
+    /// Address number + 1, at or after the slot given by the hash; at most two thirds of the slots are used.
     private var slots = [UInt32](repeating: 0, count: 16)
     private let key = NameHash.process
 
@@ -61,7 +61,7 @@ struct AddressTable: Sendable {
         return slot == 0 ? nil : slot - 1
     }
 
-    /// The number of `address`, which is added where it is new.
+    /// The number of `address`, which is added if it is new.
     mutating func intern(_ address: HostAddress) -> (number: UInt32, isNew: Bool) {
         let place = slot(for: address)
         if slots[place] > 0 { return (slots[place] - 1, false) }
@@ -71,7 +71,7 @@ struct AddressTable: Sendable {
         return (UInt32(addresses.count - 1), true)
     }
 
-    /// Where `address` is, or would be.
+    /// The slot that holds `address`, or the free one where it belongs.
     private func slot(for address: HostAddress) -> Int {
         var slot = Int(truncatingIfNeeded: address.hash(with: key)) & (slots.count - 1)
         while slots[slot] != 0, addresses[Int(slots[slot]) - 1] != address { slot = (slot + 1) & (slots.count - 1) }

@@ -14,22 +14,22 @@ struct HostsBuilder: ~Copyable {
     private var names = 0
     private var wildcards = 0
     private var addresses = AddressTable()
-    /// The number of the address that was added last.
+    /// The number of the address added last.
     private var lastAddress: UInt32 = 0
     private var multi: [[HostsTable.Use]] = []
-    /// The canonical names of an address are a list: the index of its last one here, by address.
+    /// Canonical names form a linked list per address: the index of the last one here, by address.
     private var lastReverse: [Int32] = []
     private var reverse: [(address: UInt32, entry: UInt32, previous: Int32)] = []
     private var files: [UInt32] = []
     private var scratch = LookupName()
     private var built = false
 
-    /// Addresses of one name, and canonical names of one address. More are a mistake or an attack, and the search for
-    /// repeated ones is linear.
+    /// The most addresses of one name, and canonical names of one address. More are a mistake or an attack, and the
+    /// search for duplicates is linear.
     static let maximumAddresses = 256
     private static let maximumReverseNames = 64
 
-    /// Room for so many bytes of names at first; it grows by itself.
+    /// `expectedBytes`: initial room for names; it grows as needed.
     init(settings: HostsSettings, expectedBytes: Int = 4096) {
         self.settings = settings
         arenaCapacity = max(4096, expectedBytes)
@@ -46,14 +46,15 @@ struct HostsBuilder: ~Copyable {
         }
     }
 
-    /// The number by which `add` knows a file; nil when there are too many.
+    /// The number to pass to `add` for a file; nil if there are too many files.
     mutating func addFile(_ place: Place) -> UInt16? {
         guard files.count < Int(UInt16.max) else { return nil }
         files.append(place.file)
         return UInt16(files.count - 1)
     }
 
-    /// Gives a name (uncompressed wire form) an address. `isCanonical`: the first name of its line, which PTR answers.
+    /// Gives a name (uncompressed wire form) an address. `isCanonical`: it is the first name of its line, which PTR
+    /// returns.
     ///
     /// - Returns: false when the name has too many addresses.
     mutating func add(
@@ -92,7 +93,7 @@ struct HostsBuilder: ~Copyable {
     }
 
     private mutating func intern(_ address: HostAddress) -> UInt32 {
-        // Block lists give every name the same address.
+        // Block lists repeat one address for every name.
         if addresses.count > 0, addresses[lastAddress] == address { return lastAddress }
         let (number, isNew) = addresses.intern(address)
         if isNew { lastReverse.append(-1) }
@@ -100,11 +101,11 @@ struct HostsBuilder: ~Copyable {
         return number
     }
 
-    /// False when there is no room for one more.
+    /// False if the name has too many addresses.
     private mutating func addUse(_ use: HostsTable.Use, to offset: UInt32) -> Bool {
         var entry = arena.loadUnaligned(fromByteOffset: Int(offset), as: HostsTable.Entry.self)
         if entry.kind == .single {
-            // The same address again is no second one.
+            // The same address again adds nothing.
             guard entry.value != use.address else { return true }
             multi.append([HostsTable.Use(address: entry.value, line: entry.line, file: entry.file, more: true), use])
             entry.kind = .multi
@@ -143,7 +144,7 @@ struct HostsBuilder: ~Copyable {
         let suffix = scratch.suffix(at: label)
         let size = HostsTable.Entry.size + suffix.count
         if arenaLength + size > arenaCapacity {
-            // Large blocks are moved by the kernel, page by page, not copied.
+            // The kernel moves large blocks page by page and copies nothing.
             arenaCapacity = max(arenaCapacity * 3 / 2, arenaLength + size)
             arena = realloc(arena, arenaCapacity)
         }
@@ -175,7 +176,7 @@ struct HostsBuilder: ~Copyable {
         free(old)
     }
 
-    /// Notes the names between an override and a wildcard above it, which block that wildcard.
+    /// Adds the empty non-terminals between an override and a wildcard above it: they block the wildcard.
     private mutating func addEmptyNonTerminals() {
         guard wildcards > 0 else { return }
         let end = arenaLength
@@ -221,7 +222,7 @@ struct HostsBuilder: ~Copyable {
         return false
     }
 
-    /// The index as the table has it, four slots for three entries; ours is freed.
+    /// The index in the table's layout, four slots for three entries; frees the builder's own.
     private func compactIndex() -> (UnsafeMutablePointer<UInt64>, slotCount: UInt64) {
         let slotCount = UInt64(max(entries * 4 / 3, 15))
         let compact = calloc(Int(slotCount), 8).assumingMemoryBound(to: UInt64.self)
@@ -234,10 +235,10 @@ struct HostsBuilder: ~Copyable {
         return (compact, slotCount)
     }
 
-    /// The table. The builder is used up.
+    /// Makes the table and consumes the builder.
     consuming func build() -> HostsTable {
         addEmptyNonTerminals()
-        // Lists of uses, one behind the other.
+        // All lists of uses, concatenated.
         var uses: [HostsTable.Use] = []
         var starts: [UInt32] = []
         for list in multi {

@@ -2,7 +2,7 @@ import DNSWire
 import Glibc
 public import Platform
 
-/// Reads hosts files: what people have, from /etc/hosts to block lists from Windows.
+/// Reads hosts files as found in the wild, from /etc/hosts to block lists written on Windows.
 ///
 /// A bad line, or a bad name on it, is reported and skipped; the rest loads.
 public struct HostsReader {
@@ -11,11 +11,11 @@ public struct HostsReader {
         public let diagnostics: Diagnostics
         /// Files read and folders listed: what to watch.
         public let watched: [String]
-        /// Files read, with the number of lines that were used.
+        /// Files read, with the number of lines used.
         public let files: [String]
     }
 
-    /// Reads files, and the files of folders in the order of their names.
+    /// Reads files, and the files of folders in order of name.
     public static func load(paths: [String], settings: HostsSettings) -> Result {
         var diagnostics = Diagnostics()
         var watched: [String] = []
@@ -61,7 +61,7 @@ public struct HostsReader {
         }
     }
 
-    /// Calls `body` with the text as UTF-8 without byte order mark; whether it was UTF-16.
+    /// Calls `body` with the text as UTF-8 without a byte order mark; returns whether it was UTF-16.
     static func decode(_ bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void) -> Bool {
         if bytes.starts(with: [0xFF, 0xFE] as [UInt8]) || bytes.starts(with: [0xFE, 0xFF] as [UInt8]) {
             let isLittle = bytes[0] == 0xFF
@@ -122,7 +122,7 @@ public struct HostsReader {
             any = true
             switch parseName(text, into: wire) {
             case .length(let length):
-                // A wildcard is nobody's canonical name.
+                // A wildcard can't be a canonical name.
                 let isFirst = isCanonical && !(wire[0] == 1 && wire[1] == UInt8(ascii: "*"))
                 if isFirst { isCanonical = false }
                 let isKept = builder.add(
@@ -203,7 +203,7 @@ public struct HostsReader {
                 digits = 0
                 dots += 1
             } else {
-                // A leading zero means octal to some readers and decimal to others.
+                // Some parsers read a leading zero as octal, others as decimal.
                 guard ASCII.isDigit(byte), !(digits > 0 && octet == 0) else { return nil }
                 octet = octet * 10 + UInt32(byte - 48)
                 digits += 1
@@ -217,7 +217,7 @@ public struct HostsReader {
 
     enum ParsedName {
         case length(Int)
-        /// Says nothing, as "0.0.0.0 0.0.0.0" in block lists.
+        /// Has no meaning, as the name in `0.0.0.0 0.0.0.0` of block lists.
         case ignore
         case wrong(String)
     }
@@ -268,7 +268,7 @@ public struct HostsReader {
             return address == 0 ? .ignore : .wrong(addressAsName(text))
         }
         if isRooted {
-            // A trailing dot left an empty last label: that is the root.
+            // After a trailing dot the last label is empty: the root.
             wire[labelStart] = 0
             return .length(length)
         }
@@ -303,7 +303,7 @@ public struct HostsReader {
 
 /// The files of a folder that programs share: `hosts.d` and the like.
 public enum Folder {
-    /// Names in order, hidden files and editors' left-overs out; nil when `path` is no folder.
+    /// Names in order, without hidden files and editors' backups; nil if `path` is not a folder.
     public static func list(_ path: String) -> [String]? {
         guard let folder = opendir(path) else { return nil }
         defer { closedir(folder) }

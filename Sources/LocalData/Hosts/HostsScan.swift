@@ -2,11 +2,11 @@ public import DNSWire
 import Glibc
 public import Platform
 
-/// For `why`: the files once more, for what the table has no room to keep.
+/// For `why`: reads the files again for lines that the table does not keep.
 extension HostsReader {
-    /// The lines of `files` that speak of `name`: those that name it, and the wildcards above it; `limit` at most.
+    /// The lines of `files` about `name`: those that have the name, and wildcards above it; `limit` at most.
     ///
-    /// What came through a pipe is gone, and left out.
+    /// Files that came through a pipe can't be read again and are left out.
     public static func lines(about name: Name, in files: [String], limit: Int = 100) -> [HostsTable.Line] {
         var wanted = [name.canonicalWire]
         var ancestor = Name(uncheckedWire: name.canonicalWire).parent
@@ -14,7 +14,7 @@ extension HostsReader {
             wanted.append([1, UInt8(ascii: "*")] + above.wire)
             ancestor = above.parent
         }
-        // Text is as long as the wire form without the first length and the root, but for a dot at the end.
+        // The text is as long as the wire form without the first length byte and the root, plus an optional final dot.
         let lengths = Set(wanted.flatMap { [$0.count - 2, $0.count - 1] })
         var lines: [HostsTable.Line] = []
         for path in files where lines.count < limit && isRegular(path) {
@@ -58,12 +58,12 @@ extension HostsReader {
     }
 }
 
-/// For overrides that stand in no file.
+/// For overrides that come from no file.
 extension HostsReader {
-    /// Addresses that a name may have.
+    /// The most addresses that one name may have.
     public static let maximumAddresses = HostsBuilder.maximumAddresses
 
-    /// The table of some lines, each with its number; `path` stands for the file that they are not in.
+    /// The table of these numbered lines; `path` is shown as their file.
     public static func table(
         _ lines: [(text: [UInt8], number: Int)], path: String, settings: HostsSettings
     ) -> (table: HostsTable, names: [Name], diagnostics: Diagnostics) {
@@ -88,7 +88,7 @@ extension HostsReader {
         return (builder.build(), names, diagnostics)
     }
 
-    /// The name that a word of a line stands for; nil when it is none.
+    /// The name that a word of a line stands for; nil if it is not a name.
     public static func name(_ word: String) -> Name? {
         withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { wire in
             Array(word.utf8).withUnsafeBytes { text in

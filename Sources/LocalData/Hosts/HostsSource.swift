@@ -2,17 +2,17 @@ public import DNSWire
 public import Lookup
 import Platform
 
-/// What the overrides say about a name.
+/// The outcome of asking the overrides for a name.
 public enum HostsOutcome: Sendable, Hashable, BitwiseCopyable {
     /// No override governs the name.
     case pass
     case answered
-    /// The name is overridden, but this type comes from beyond: from local zones only, or from every later source.
-    /// What is not there becomes NODATA (`answerNoData`), because the name does exist.
+    /// The name is overridden, but this type comes from later sources: local zones only, or all of them. If they have
+    /// nothing, the answer is NODATA (`answerNoData`), because the name exists.
     case exists(zonesOnly: Bool)
 }
 
-/// Answers from overrides. One line governs the whole way a browser reaches a name: A, AAAA, HTTPS, SVCB.
+/// Answers from overrides. One line governs all types by which a browser reaches a name: A, AAAA, HTTPS, SVCB.
 extension HostsTable {
     /// Answers for the lookup's current name.
     public func answer(_ lookup: inout Lookup) -> HostsOutcome {
@@ -22,7 +22,7 @@ extension HostsTable {
         return answerReverse(&lookup)
     }
 
-    /// The same for a table that is asked before `others`: an address that both have has the names of both.
+    /// The same for a table asked before `others`. Reverse answers merge both tables' names for an address.
     public func answer(_ lookup: inout Lookup, before others: HostsTable) -> HostsOutcome {
         let forward = answerForward(&lookup)
         guard forward == .pass, let range = reverseRange(lookup.name) else { return forward }
@@ -43,25 +43,28 @@ extension HostsTable {
 
     @inline(__always)
     private func answerForward(_ lookup: inout Lookup) -> HostsOutcome {
-        // Before the name itself, which a wildcard may cover: the addresses are at the name behind the underscores.
-        if lookup.question.type == .https || lookup.question.type == .svcb, let family = findFamily(lookup.name) {
-            return answer(family.override, base: family.base, &lookup)
+        // Checked before the name itself, which a wildcard may cover: the addresses belong to the name after the
+        // underscores.
+        if lookup.question.type == .https || lookup.question.type == .svcb,
+            let service = findServiceOverride(lookup.name)
+        {
+            return answer(service.override, base: service.base, &lookup)
         }
         if let override = find(lookup.name) { return answer(override, base: 0, &lookup) }
         return .pass
     }
 
-    /// Whether an override answers for `name`: forward, as one of its family (for HTTPS and SVCB), or reverse.
+    /// Whether an override answers for `name`: directly, as one of its service names (HTTPS and SVCB), or reverse.
     public func owns(_ name: borrowing LookupName) -> Bool {
-        nameCount > 0 && (find(name) != nil || findFamily(name) != nil || reverseRange(name) != nil)
+        nameCount > 0 && (find(name) != nil || findServiceOverride(name) != nil || reverseRange(name) != nil)
     }
 
-    /// NODATA for a name that an override governs: after `.exists`, when nobody beyond had the type.
+    /// NODATA for an overridden name: follows `.exists` if no later source had the type.
     public func answerNoData(_ lookup: inout Lookup) {
-        // Nothing of what was heard beyond is left in the response; neither may its reasons be.
+        // The response holds nothing from later sources; the decision must not either.
         lookup.decision.reset(keepingHops: true)
         lookup.decision.source = .hosts
-        if let override = find(lookup.name) ?? findFamily(lookup.name)?.override {
+        if let override = find(lookup.name) ?? findServiceOverride(lookup.name)?.override {
             let entry = entry(override)
             lookup.decision.place = place(entry.file, entry.line)
         } else if let range = reverseRange(lookup.name) {
@@ -95,7 +98,7 @@ extension HostsTable {
             }
             return .answered
         case .cname, .dname:
-            // An alias would lead around the override.
+            // A CNAME would bypass the override.
             writeNegative(&lookup)
             return .answered
         default:
@@ -142,7 +145,7 @@ extension HostsTable {
         }
     }
 
-    /// No such data; the SOA lets a client cache that for as long as an address (RFC 2308 3).
+    /// NXDOMAIN or NODATA. The SOA lets clients cache it for as long as an address (RFC 2308 3).
     private func writeNegative(_ lookup: inout Lookup, _ responseCode: ResponseCode = .noError) {
         lookup.decision.authoritative = true
         lookup.decision.responseCode = responseCode
@@ -157,12 +160,12 @@ extension HostsTable {
     /// For `_8443._https.NAME`, `_https.NAME` and the like: the override of NAME, and the label at which NAME starts.
     ///
     /// - RFC: 9460 2.3 and 9.1; 8552 for the underscores.
-    private func findFamily(_ name: borrowing LookupName) -> (override: UInt32, base: Int)? {
+    private func findServiceOverride(_ name: borrowing LookupName) -> (override: UInt32, base: Int)? {
         var base = 0
         while base < 2, base + 1 < name.labelCount, name.labelLength(at: base) > 1,
             name.label(at: base)[0] == UInt8(ascii: "_")
         { base += 1 }
-        // The shortest name first: a wildcard covers the longer one too.
+        // The shortest name first, because a wildcard covers the longer ones too.
         while base > 0 {
             if let override = find(name, from: base) { return (override, base) }
             base -= 1
@@ -178,7 +181,7 @@ extension HostsTable {
             let rdata = buffer.baseAddress.unsafelyUnwrapped
             rdata.write(UInt16(1), at: 0)
             var length = 2
-            // "." is the owner itself; below an underscore the addresses are at the name behind it.
+            // "." means the owner; below an underscore the addresses belong to the name after the underscores.
             let target = lookup.name.suffix(at: base == 0 ? lookup.name.labelCount : base)
             (rdata + length).copyMemory(from: target.baseAddress.unsafelyUnwrapped, byteCount: target.count)
             length += target.count
@@ -233,7 +236,7 @@ extension HostsTable {
         return .answered
     }
 
-    /// The line that gives the address of the reverse entry at `index` to its name.
+    /// The line that maps the address of the reverse entry at `index` to its name.
     private func reversePlace(_ index: Int) -> Place {
         let entry = entry(reverse[index])
         var found = place(entry.file, entry.line)
@@ -246,7 +249,7 @@ extension HostsTable {
         return found
     }
 
-    /// The canonical names of the address that a reverse name stands for.
+    /// The canonical names of the address that a reverse name encodes.
     private func reverseRange(_ name: borrowing LookupName) -> Range<Int>? {
         guard !reverse.isEmpty, let address = ReverseName.address(name), let number = addresses.number(of: address)
         else {
@@ -261,7 +264,7 @@ extension HostsTable {
 ///
 /// - RFC: 1035 3.5; 3596 2.5.
 enum ReverseName {
-    /// The address that a complete reverse name stands for.
+    /// The address that a complete reverse name encodes.
     static func address(_ name: borrowing LookupName) -> HostAddress? {
         guard name.labelCount == 6 || name.labelCount == 34, ends(name, in: "arpa", at: name.labelCount - 1) else {
             return nil
@@ -298,7 +301,7 @@ enum ReverseName {
             low = low << 4 | nibble
         }
         let address = HostAddress(ipv6: high, low)
-        // A mapped IPv4 address has no name here.
+        // The reverse name of an IPv4-mapped address has no data.
         return address.isIPv6 ? address : nil
     }
 

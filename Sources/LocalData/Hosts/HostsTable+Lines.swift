@@ -1,14 +1,14 @@
 public import DNSWire
 public import Platform
 
-/// For people: what the files say, line by line.
+/// For display: the overrides as the lines of their files.
 extension HostsTable {
     /// One line that gives a name an address.
     public struct Line: Sendable, Hashable {
         public let address: String
         public let isIPv6: Bool
         public let place: Place
-        /// The name as the line has it, `*` included.
+        /// The name as written on the line, including `*`.
         public let name: Name
     }
 
@@ -22,8 +22,8 @@ extension HostsTable {
         return lines
     }
 
-    /// The lines of the names that `pattern` picks, in file order, `limit` at most; and whether there are more. Looks at
-    /// every name: not for serving threads.
+    /// The lines whose names match `pattern`, in file order, `limit` at most; and whether there are more. Scans every
+    /// name: not for serving threads.
     public func lines(matching pattern: NameSearch, limit: Int) -> (lines: [Line], hasMore: Bool) {
         var lines: [Line] = []
         forEachName { offset, _ in
@@ -33,18 +33,18 @@ extension HostsTable {
         return (Array(lines.prefix(limit)), lines.count > limit)
     }
 
-    /// How many names each file is the first to give an address, by `Place.file`. Looks at every name.
+    /// By `Place.file`: how many names get their first address from that file. Scans every name.
     public func namesByFile() -> [UInt32: Int] {
         var counts = [Int](repeating: 0, count: files.count)
         forEachName { _, entry in
             counts[Int(entry.file)] += 1
             return true
         }
-        // A file that is named twice is read twice.
+        // A file named twice in the configuration is read twice.
         return Dictionary(zip(files, counts), uniquingKeysWith: +)
     }
 
-    /// Until `body` returns false; in the order in which the files first have them.
+    /// Calls `body` in order of first appearance, until it returns false.
     private func forEachName(_ body: (UInt32, Entry) -> Bool) {
         var offset = 0
         while offset < arenaLength {

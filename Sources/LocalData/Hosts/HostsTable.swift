@@ -3,10 +3,10 @@ public import DNSWire
 import Glibc
 import Platform
 
-/// All overrides, compiled: immutable, one arena, one hash index, no object per name.
+/// All overrides, compiled: immutable, with one arena, one hash index and no object per name.
 ///
-/// A name costs 12 bytes besides itself and 11 in the index; a block list of a million lines is a normal day.
-/// `HostsBuilder` makes it, `HostsSource.swift` answers from it.
+/// A name costs 12 bytes plus its own length, and 11 in the index: block lists of a million lines are common.
+/// `HostsBuilder` builds it, `HostsSource.swift` answers from it.
 public final class HostsTable: Sendable {
     /// One line that gives a name an address.
     struct Use: Sendable, BitwiseCopyable {
@@ -17,9 +17,9 @@ public final class HostsTable: Sendable {
         var more: Bool
     }
 
-    /// What the arena holds for a name, in front of its folded wire form.
+    /// A name's entry in the arena, followed by its folded wire form.
     struct Entry: BitwiseCopyable {
-        /// The only address, or with `isMulti` where the uses start.
+        /// The only address, or, if `kind` is `.multi`, where its uses start.
         var value: UInt32
         var line: UInt32
         var file: UInt16
@@ -28,7 +28,7 @@ public final class HostsTable: Sendable {
 
         enum Kind: UInt8, BitwiseCopyable {
             case single, multi
-            /// No override, but there are some below it, and so a wildcard above does not reach it (RFC 4592 2.2.2).
+            /// Not an override itself. Names below it exist, so a wildcard above does not apply (RFC 4592 2.2.2).
             case emptyNonTerminal
         }
 
@@ -42,7 +42,7 @@ public final class HostsTable: Sendable {
     public let wildcardCount: Int
     public var addressCount: Int { addresses.count }
 
-    // Written by the builder before anyone else sees the table, and never after.
+    // The builder writes it before the table is shared; nothing writes it afterwards.
     nonisolated(unsafe) let arena: UnsafeMutableRawPointer
     let arenaLength: Int
     /// Upper half: tag of the hash; lower half: offset of the entry in the arena + 1.
@@ -53,7 +53,7 @@ public final class HostsTable: Sendable {
     /// Canonical names (entry offsets) by address: those of address `a` are `reverse[reverseStart[a]..<reverseStart[a + 1]]`.
     let reverse: [UInt32]
     let reverseStart: [UInt32]
-    /// The number of `Place.file` for each file of the table.
+    /// `Place.file` of each of the table's files.
     let files: [UInt32]
     /// RDATA of the SOA in negative answers.
     let negativeSOA: [UInt8]
@@ -83,7 +83,7 @@ public final class HostsTable: Sendable {
         free(index)
     }
 
-    /// No overrides at all.
+    /// A table without overrides.
     public static func empty(settings: HostsSettings = HostsSettings()) -> HostsTable {
         HostsBuilder(settings: settings).build()
     }
@@ -97,7 +97,7 @@ public final class HostsTable: Sendable {
 
     func place(_ file: UInt16, _ line: UInt32) -> Place { Place(file: files[Int(file)], line: line) }
 
-    /// Brings near what `probe` of the whole name will look at; one more of its steps with each `step`, from 0 on.
+    /// Prefetches the memory that `probe` of the whole name will read, one dependent access per `step`, from 0 on.
     public func prefetch(_ name: borrowing LookupName, step: Int) {
         let tag = name.hash >> 32
         let slot = index + Int(Self.home(tag, slotCount))
@@ -134,10 +134,10 @@ public final class HostsTable: Sendable {
         }
     }
 
-    /// The slot at which the search for `tag`, of 32 bits, starts: in proportion, so that any number of slots will do.
+    /// The slot where the search for `tag` (32 bits) starts: scaled, so that any number of slots works.
     static func home(_ tag: UInt64, _ slotCount: UInt64) -> UInt64 { (tag &* slotCount) >> 32 }
 
-    /// The override that governs the suffix of `name` starting at label `start`: exact, or else by wildcard.
+    /// The override that governs the suffix of `name` from label `start` on: exact, else by wildcard.
     ///
     /// - RFC: 4592 3.3.1: the wildcard of the closest encloser, and no other.
     func find(_ name: borrowing LookupName, from start: Int = 0) -> UInt32? {
@@ -153,9 +153,9 @@ public final class HostsTable: Sendable {
     }
 }
 
-/// The SOA that stands in for a zone's in negative answers about names that no zone file has.
+/// The SOA in negative answers about names that are in no zone.
 enum NegativeSOA {
-    /// MNAME localhost., RNAME nobody.invalid.: nobody is to be written to. `minimum` in seconds.
+    /// MNAME localhost., RNAME nobody.invalid.: there is no one to contact. `minimum` in seconds.
     ///
     /// - RFC: 2308 3; 1035 3.3.13.
     static func rdata(minimum: UInt32) -> [UInt8] {

@@ -1,14 +1,14 @@
 import Foundation
 
-/// Internationalized names as the DNS has them: A-labels.
+/// Converts internationalized names to A-labels.
 ///
-/// Letters are folded as browsers do: full and half width forms, composition, lower case. A label that is not a
-/// plausible U-label then is refused.
+/// Maps characters as browsers do: width forms, composition, lower case. Refuses a label that then is no plausible
+/// U-label.
 /// - RFC: 5890 2.3.2.1; 5891 4; 5895 2; 3492 (Punycode).
 public enum InternationalName {
-    /// `bücher.example` as `xn--bcher-kva.example`; nil when a label can't be encoded.
+    /// `xn--bcher-kva.example` for `bücher.example`; nil if a label can't be encoded.
     public static func toASCII(_ text: String) -> String? {
-        // U+3002 and its likes are dots to whoever types them (RFC 5895 2).
+        // U+3002 and its variants are typed as dots (RFC 5895 2).
         let dots: Set<Unicode.Scalar> = [".", "\u{3002}", "\u{FF0E}", "\u{FF61}"]
         var labels: [String] = []
         for label in folded(text).unicodeScalars.split(omittingEmptySubsequences: false, whereSeparator: dots.contains)
@@ -18,7 +18,7 @@ public enum InternationalName {
                 labels.append(String(String.UnicodeScalarView(scalars)))
                 continue
             }
-            // Encoded, a label is longer than it was: this bounds what a text from outside costs, and every sum below.
+            // An encoded label is longer than its source: this bounds the cost of untrusted text, and every sum below.
             guard scalars.count <= longestEncoding, scalars.allSatisfy(isAllowed), let first = scalars.first,
                 !isMark(first), let encoded = punycode(scalars), encoded.utf8.count <= longestEncoding
             else { return nil }
@@ -27,7 +27,7 @@ public enum InternationalName {
         return labels.joined(separator: ".")
     }
 
-    /// Bytes of Punycode behind the `xn--` of a label (RFC 1035 2.3.4: 63 in all).
+    /// The most bytes of Punycode after the `xn--` of a label (RFC 1035 2.3.4: 63 in all).
     private static let longestEncoding = 59
 
     private static func folded(_ text: String) -> String {

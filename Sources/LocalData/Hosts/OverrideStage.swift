@@ -1,13 +1,13 @@
 public import DNSWire
 public import Lookup
 
-/// The stage of overrides: those that were added at run time, then those of hosts files.
+/// The stage of overrides: first those added at run time, then those of hosts files.
 ///
-/// A name that is overridden is overridden for every type. What an override leaves to others comes through `review`,
-/// where neither absence nor an alias may lead around it.
+/// An override governs every type of its name. Types left to later sources come back through `review`, which lets
+/// neither a missing name nor an alias bypass the override.
 public struct OverrideStage: Stage {
     public let hosts: HostsTable
-    /// Overrides that were added at run time: asked before all others.
+    /// Overrides added at run time: asked before all others.
     public let leases: HostsTable
     private let hasLeases: Bool
 
@@ -40,8 +40,8 @@ public struct OverrideStage: Stage {
         }
     }
 
-    /// The name exists, so that neither its absence beyond the override nor an alias that leads around it may come
-    /// through: both become NODATA. Additional addresses of an overridden name are left out.
+    /// An overridden name exists and must not be bypassed: NXDOMAIN from later sources, or an alias, becomes NODATA.
+    /// Additional addresses of overridden names are removed.
     public func review(_ outcome: Outcome, _ lookup: inout Lookup) -> Outcome {
         if lookup.builder.additional > 0, outcome == .answered, lookup.decision.authoritative {
             dropOverriddenAddresses(&lookup)
@@ -55,7 +55,7 @@ public struct OverrideStage: Stage {
                 return outcome
             }
         case .chase:
-            // Whoever has a type passed on wants what is there, a CDN's aliases included.
+            // The settings leave this type to later sources: their aliases, as to a CDN, are wanted too.
             if lookup.reach == .beyondOverride { return outcome }
         case .pass: break
         }
@@ -68,7 +68,7 @@ public struct OverrideStage: Stage {
         return .answered
     }
 
-    /// A zone's additional addresses would lead around an override of the name they belong to.
+    /// A zone's additional addresses would bypass an override of their owner name.
     private func dropOverriddenAddresses(_ lookup: inout Lookup) {
         var cursor = lookup.builder.questionEnd
         var start = cursor

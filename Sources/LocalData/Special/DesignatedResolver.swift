@@ -1,7 +1,7 @@
 import DNSWire
 public import Platform
 
-/// An encrypted transport of this resolver, as a client that asks for `_dns.resolver.arpa` is told of it.
+/// An encrypted transport of this resolver, as announced to clients that query `_dns.resolver.arpa`.
 ///
 /// - RFC: 9462 4; 9461 3 to 5; 9460 7.
 public struct DesignatedResolver: Sendable, Hashable {
@@ -14,10 +14,10 @@ public struct DesignatedResolver: Sendable, Hashable {
 
     let rdata: [UInt8]
 
-    /// `addresses`: where it is reached, all on `port`; at most 20 of each family are told.
+    /// `addresses`: where it can be reached, all on `port`; at most 20 per address family are announced.
     public init(_ service: Service, addresses: [SocketAddress], port: UInt16, priority: UInt16) {
         var rdata = Self.bytes(priority)
-        // It has no name of its own: where it is reached is in the hints, and its certificate is for addresses.
+        // It has no name of its own: clients use the address hints, and its certificate is for addresses.
         rdata += Name("resolver.arpa.")?.wire ?? [0]
         let protocols: [String]
         switch service {

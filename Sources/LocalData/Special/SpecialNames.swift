@@ -2,11 +2,12 @@ public import DNSWire
 public import Lookup
 import Platform
 
-/// The special-use domain names, answered as their registry entries prescribe; all below overrides and zones.
+/// The special-use domain names, answered as their registry entries prescribe, unless an override or zone answers
+/// first.
 ///
 /// - RFC: 6761 6; 6303; 7686 (onion); 9476 (alt); 6762 (local); 8375 (home.arpa); 9462 6.4 (resolver.arpa).
 public struct SpecialNames: Sendable {
-    /// The groups that a configuration can switch off.
+    /// The groups that the configuration can switch off.
     public enum Group: String, Sendable, CaseIterable, BitwiseCopyable {
         case localhost, invalid, test, onion, alt, local, canary
         case homeArpa = "home-arpa"
@@ -14,17 +15,17 @@ public struct SpecialNames: Sendable {
         case resolverArpa = "resolver-arpa"
     }
 
-    /// What is answered at and below a name.
+    /// How a name and the names below it are answered.
     private enum Treatment: UInt8, BitwiseCopyable {
-        /// The loopback addresses, at the name and below.
+        /// The loopback addresses, at the name and below it.
         case loopback
-        /// Nothing exists, the name itself included.
+        /// NXDOMAIN, at the name and below it.
         case absent
-        /// An empty zone: SOA and NS at the name, nothing below.
+        /// An empty zone: SOA and NS at the name, nothing below it.
         case emptyZone
-        /// As `emptyZone`, but for one reverse name, which is localhost: that of 127.0.0.1, or of ::1.
+        /// As `emptyZone`, except for one reverse name, 127.0.0.1's or ::1's, which is localhost.
         case loopbackReverse
-        /// The name exists and is empty; so are all below (NODATA).
+        /// NODATA, at the name and below it.
         case empty
     }
 
@@ -36,7 +37,7 @@ public struct SpecialNames: Sendable {
     }
 
     private let rules: [Rule]
-    /// Names that stay upstream's, because a route is configured for them.
+    /// Names forwarded all the same, because a route is configured for them.
     private let routed: [Domain]
     private let negativeSOA: [UInt8]
     /// Seconds.
@@ -44,20 +45,20 @@ public struct SpecialNames: Sendable {
 
     public static let none = SpecialNames(without: Set(Group.allCases), routed: [])
 
-    /// Encrypted transports that are announced (RFC 9462 4).
+    /// Encrypted transports to announce (RFC 9462 4).
     private var designated: [DesignatedResolver] = []
     private static let designation = Domain(Name("_dns.resolver.arpa.") ?? .root)
 
     private static func isDesignation(_ name: borrowing LookupName) -> Bool { designation.start(in: name) == 0 }
 
-    /// All groups but those in `without`. A name at or below one of `routed` is left to upstream.
+    /// All groups except those in `without`. Names at or below one of `routed` are left to upstream.
     public init(without: Set<Group>, routed: [Name]) {
         rules = Self.registry.filter { !without.contains($0.group) }
         self.routed = routed.filter { !$0.isRoot }.map(Domain.init)
         negativeSOA = NegativeSOA.rdata(minimum: 10_800)
     }
 
-    /// The same, with these resolvers at `_dns.resolver.arpa`.
+    /// The same, with `designated` announced at `_dns.resolver.arpa`.
     public func announcing(_ designated: [DesignatedResolver]) -> SpecialNames {
         var names = self
         names.designated = designated
@@ -145,7 +146,8 @@ public struct SpecialNames: Sendable {
 
     /// The rule for the longest suffix of `name`, and the label at which that suffix starts.
     private func rule(for name: borrowing LookupName) -> (index: Int, label: Int)? {
-        // Few names end in one of a handful of top-level labels: a switch on the last one's length sorts out the rest.
+        // Cheap test first: few names end in one of these top-level labels, and a switch on that label's length rejects
+        // the rest.
         guard name.labelCount > 0, Self.mayBeSpecial(name) else { return nil }
         var best: (index: Int, label: Int)?
         for index in rules.indices {

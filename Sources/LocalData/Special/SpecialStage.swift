@@ -2,7 +2,7 @@ public import DNSWire
 public import Lookup
 public import Platform
 
-/// The stage of special-use names; and of queries of type ANY, of which nobody needs all that upstream has.
+/// The stage of special-use names, and of minimal answers to type ANY.
 public struct SpecialStage: Stage {
     public let names: SpecialNames
 
@@ -13,7 +13,7 @@ public struct SpecialStage: Stage {
     public func owns(_ name: borrowing LookupName) -> Bool { names.owns(name) }
 
     public func answer(_ lookup: inout Lookup) -> Outcome {
-        // What is delegated or overridden is no special-use name, whatever it ends in.
+        // A name that is delegated or overridden is not special-use, whatever its suffix.
         if !lookup.isBelowCut, lookup.reach == .everything {
             let outcome = names.answer(&lookup)
             if outcome != .pass { return outcome }
@@ -22,7 +22,7 @@ public struct SpecialStage: Stage {
         return answerANY(&lookup)
     }
 
-    /// Nobody needs all types of a forwarded name, but whoever amplifies does.
+    /// Only amplification attacks need all types of a forwarded name.
     ///
     /// - RFC: 8482 4.2.
     private func answerANY(_ lookup: inout Lookup) -> Outcome {
@@ -36,6 +36,6 @@ public struct SpecialStage: Stage {
     }
 
     private static let minimalANY = Place(path: "RFC 8482 4.2")
-    /// The place that is this stage's own.
+    /// This stage's own place.
     public static var document: Place { minimalANY }
 }

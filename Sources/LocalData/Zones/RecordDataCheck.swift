@@ -1,18 +1,18 @@
 internal import DNSWire
 
-/// Whether RDATA, as it travels, has the form that its type prescribes: one record that has not makes secondaries
-/// refuse the whole zone.
+/// Checks that RDATA in wire form has the form that its type prescribes: secondaries refuse a whole zone for one
+/// malformed record.
 ///
-/// - RFC: 3597 5 lets known types be written as `\# LENGTH HEX`, and 4 keeps names in them uncompressed.
+/// - RFC: 3597 5 allows known types to be written as `\# LENGTH HEX`, and 4 keeps names in them uncompressed.
 struct RecordDataCheck {
     private let bytes: UnsafeBufferPointer<UInt8>
     private var position = 0
-    /// Said where there is more to say than that the bytes don't fit.
+    /// Set if there is more to say than that the bytes don't fit.
     private var reason: String?
 
     private init(_ bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
 
-    /// What is wrong with `bytes`; nil when they have `shape`.
+    /// What is wrong with `bytes`; nil if they match `shape`.
     static func problem(_ bytes: UnsafeBufferPointer<UInt8>, _ shape: RecordDataShape) -> String? {
         var check = RecordDataCheck(bytes)
         let isWellFormed = shape.fields.allSatisfy { check.take($0) } && check.position == bytes.count
@@ -129,7 +129,7 @@ struct RecordDataCheck {
 
     // MARK: Digests and keys
 
-    /// A digest whose length the byte before it fixes.
+    /// A digest whose length depends on the digest type in the byte before it.
     private mutating func digest(_ lengths: [Int: Int], atLeast minimum: Int) -> Bool {
         let type = Int(bytes[position - 1])
         if let wanted = lengths[type] {
@@ -139,7 +139,7 @@ struct RecordDataCheck {
         return skipRest(atLeast: minimum) || fail("a digest has at least \(minimum) bytes, this one \(left)")
     }
 
-    /// A key or signature; those of private algorithms start with a name or an object identifier.
+    /// A key or signature; that of a private algorithm starts with a name or an object identifier.
     ///
     /// - RFC: 4034 A.1.1.
     private mutating func key(algorithm index: Int) -> Bool {
@@ -155,7 +155,7 @@ struct RecordDataCheck {
         return skipRest(atLeast: 1)
     }
 
-    /// Tag 6, a length below 128 that fits, and whole numbers of seven bits a byte.
+    /// Tag 6, a length below 128 that fits, and base-128 integers.
     private static func isObjectIdentifier(_ bytes: Slice<UnsafeBufferPointer<UInt8>>) -> Bool {
         guard bytes.count > 2, bytes[bytes.startIndex] == 6, Int(bytes[bytes.startIndex + 1]) == bytes.count - 2 else {
             return false
@@ -169,7 +169,7 @@ struct RecordDataCheck {
         return isFirst
     }
 
-    /// - RFC: 4035 5.3.1: the signer is the zone, whose name ends the owner's.
+    /// - RFC: 4035 5.3.1: the signer is the zone, whose name is a suffix of the owner name.
     private mutating func signer() -> Bool {
         let start = position
         guard name() else { return false }
@@ -201,7 +201,7 @@ struct RecordDataCheck {
         }
     }
 
-    /// Windows ascend, and none ends with an empty byte (RFC 4034 4.1.2).
+    /// Window numbers ascend, and no window ends with a zero byte (RFC 4034 4.1.2).
     private mutating func types() -> Bool {
         var last = -1
         while left > 0 {
@@ -215,7 +215,7 @@ struct RecordDataCheck {
         return true
     }
 
-    /// A decimal number, its first part at most `limit`, in a character-string.
+    /// A decimal number in a character-string, its integer part at most `limit`.
     ///
     /// - RFC: 1712 3.
     private mutating func degrees(_ limit: Int?) -> Bool {
@@ -259,7 +259,7 @@ struct RecordDataCheck {
 
 /// The parameters of SVCB and HTTPS.
 extension RecordDataCheck {
-    /// Keys ascend, each value has its key's form, and what one key demands of others is there.
+    /// Keys ascend, each value has the form of its key, and keys required by others are present.
     ///
     /// - RFC: 9460 2.2, 7, 8 and 14.3.2.
     private mutating func serviceParameters() -> Bool {
@@ -291,7 +291,7 @@ extension RecordDataCheck {
         return true
     }
 
-    /// Whether the parameters that start at `start`, which are well formed, include `key`.
+    /// Whether the parameters from `start` on, which are well formed, include `key`.
     private func has(_ key: Int, from start: Int) -> Bool {
         var at = start
         while at < bytes.count {
@@ -310,7 +310,7 @@ extension RecordDataCheck {
 
     static func name(of key: Int) -> String { keys.indices.contains(key) ? keys[key] : "key\(key)" }
 
-    /// What is wrong with `value` as that of `key`.
+    /// What is wrong with `value` as the value of `key`.
     private static func problem(of value: UnsafeBufferPointer<UInt8>, key: Int) -> String? {
         let isValid =
             switch key {
@@ -333,7 +333,7 @@ extension RecordDataCheck {
         }
     }
 
-    /// Keys that ascend, none of them 0.
+    /// Ascending keys, none of them 0.
     private static func isMandatory(_ value: UnsafeBufferPointer<UInt8>) -> Bool {
         guard !value.isEmpty, value.count.isMultiple(of: 2) else { return false }
         var last = 0
@@ -351,7 +351,7 @@ extension RecordDataCheck {
         return !value.isEmpty
     }
 
-    /// A URI template, relative, with the variable `dns`.
+    /// A relative URI template with the variable `dns`.
     ///
     /// - RFC: 9461 5; 6570 2.
     private static func isTemplate(_ value: UnsafeBufferPointer<UInt8>) -> Bool {

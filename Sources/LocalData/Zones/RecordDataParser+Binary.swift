@@ -11,7 +11,7 @@ extension RecordDataParser {
         }
     }
 
-    /// All that is left, blanks between digits allowed. Returns the number of bytes.
+    /// Hexadecimal digits to the end, blanks allowed between them. Returns the number of bytes.
     @discardableResult
     mutating func hexToEnd(isOptional: Bool = false) throws(ZoneProblem) -> Int {
         let start = length
@@ -19,7 +19,7 @@ extension RecordDataParser {
         if !isOptional, isAtEnd { _ = try next("hexadecimal digits") }
         while !isAtEnd {
             let token = try word("hexadecimal digits")
-            if high != nil { doubt(.knot, token, "the two digits of a byte stand apart", "join them") }
+            if high != nil { warn(.knot, token, "the two digits of a byte stand apart", "join them") }
             for byte in bytes(of: token) {
                 guard let digit = Self.hexDigit(byte) else { throw bad(token, "hexadecimal digits are expected") }
                 if let first = high {
@@ -66,7 +66,7 @@ extension RecordDataParser {
         while !isAtEnd {
             let token = try word("base64 text")
             if !isAtEnd, !token.count.isMultiple(of: 4) {
-                doubt(.knot, token, "base64 text is cut inside a group of four", "join the parts")
+                warn(.knot, token, "base64 text is cut inside a group of four", "join the parts")
             }
             try base64(token, &decoder)
         }
@@ -129,19 +129,19 @@ extension RecordDataParser {
         return type
     }
 
-    /// The same as a field of RDATA, where a number in its place is understood by all.
+    /// The same as a field of RDATA, where all checkers accept the numeric form.
     mutating func listedType(_ token: ZoneToken) throws(ZoneProblem) -> RecordType {
         let type = try type(of: token)
-        let ignorant = ZoneCheckers.ignorant(of: type)
-        guard !ignorant.isEmpty, !TypeMnemonic.isNumbered(bytes(of: token)) else { return type }
-        guard ignorant != .all else {
-            throw bad(token, "\(ignorant.refuse) this type's name; write TYPE\(type.rawValue)")
+        let unfamiliar = ZoneCheckers.unfamiliar(with: type)
+        guard !unfamiliar.isEmpty, !TypeMnemonic.isNumbered(bytes(of: token)) else { return type }
+        guard unfamiliar != .all else {
+            throw bad(token, "\(unfamiliar.refuse) this type's name; write TYPE\(type.rawValue)")
         }
-        doubt(ignorant, token, "the type has this name", "write TYPE\(type.rawValue)")
+        warn(unfamiliar, token, "the type has this name", "write TYPE\(type.rawValue)")
         return type
     }
 
-    /// Types to the end, written as windows of bits.
+    /// Types to the end, as window blocks of a bitmap.
     ///
     /// - RFC: 4034 4.1.2.
     mutating func types() throws(ZoneProblem) {
@@ -189,7 +189,7 @@ extension RecordDataParser {
         guard groups.count == 4 else { throw bad(token, "four groups of hexadecimal digits are expected") }
         for group in groups {
             guard (1...4).contains(group.count) else { throw bad(token, "a group has one to four digits") }
-            if group.count < 4 { doubt(.knot, token, "a group has less than four digits", "write its zeros") }
+            if group.count < 4 { warn(.knot, token, "a group has less than four digits", "write its zeros") }
             var value = 0
             for byte in group {
                 guard let digit = Self.hexDigit(byte) else { throw bad(token, "hexadecimal digits are expected") }
@@ -221,7 +221,7 @@ extension RecordDataParser {
         guard high == nil, length > 0 else { throw bad(token, "the number of hexadecimal digits is odd") }
     }
 
-    /// An ATM address, as the number of a telephone or in hexadecimal digits.
+    /// An ATM address: a telephone number (E.164), or hexadecimal digits.
     mutating func atma() throws(ZoneProblem) {
         let token = try word("an address")
         let isNumber = bytes(of: token).first == UInt8(ascii: "+")
@@ -249,7 +249,7 @@ extension RecordDataParser {
         let wanted = try number("the length of the RDATA", max: Self.maximumLength)
         let digits = tokens[index - 1]
         if digits.count > 1, text[Int(digits.start)] == UInt8(ascii: "0") {
-            doubt(.knot, digits, "the length starts with 0", "leave it out")
+            warn(.knot, digits, "the length starts with 0", "leave it out")
         }
         let count = try hexToEnd(isOptional: true)
         guard count == wanted else {
@@ -276,7 +276,7 @@ struct Base64Decoder {
         case UInt8(ascii: "+"): value = 62
         case UInt8(ascii: "/"): value = 63
         case UInt8(ascii: "="):
-            // Padding only fills the last group of four, and the bits left over are zero.
+            // Padding only fills up the last group of four, and unused bits are zero.
             guard digits % 4 >= 2, digits % 4 + padding < 4 else { return nil }
             guard bits & (digits % 4 == 2 ? 0xF : 0x3) == 0 else { return nil }
             padding += 1

@@ -12,7 +12,7 @@ extension RecordDataParser {
 
     /// Parameters to the end, sorted by key.
     mutating func serviceParameters() throws(ZoneProblem) {
-        // Those of the alias form (priority 0) are kept: clients ignore them (RFC 9460 2.4.2).
+        // AliasMode (priority 0) may have parameters; they are kept, and clients ignore them (RFC 9460 2.4.2).
         var parameters: [Parameter] = []
         while !isAtEnd { parameters.append(try serviceParameter()) }
         parameters.sort { $0.key < $1.key }
@@ -50,36 +50,36 @@ extension RecordDataParser {
         }
         if !isAtEnd, tokens[index].isGlued { throw bad(tokens[index], "a blank must separate parameters") }
         let isNumbered = ASCII.lowercased(whole[0]) == UInt8(ascii: "k")  // no name starts so
-        doubtParameter(key, raw, token, isNumbered: isNumbered, isQuoted: isQuoted)
+        warnAboutParameter(key, raw, token, isNumbered: isNumbered, isQuoted: isQuoted)
         let value = isNumbered ? raw ?? [] : try wireValue(key, raw, token)
         return Parameter(key: key, value: value, token: token)
     }
 
-    private mutating func doubtParameter(
+    private mutating func warnAboutParameter(
         _ key: Int, _ raw: [UInt8]?, _ token: ZoneToken, isNumbered: Bool, isQuoted: Bool
     ) {
         if let raw, raw.isEmpty {
             var checkers: ZoneCheckers = isQuoted ? [] : .knot
             if key == 2 || key == 8 { checkers.insert(.nsd) }
             if key == 2, !isNumbered { checkers.insert(.knot) }
-            return doubt(checkers, token, "an equals sign stands before no value", "leave it out")
+            return warn(checkers, token, "an equals sign stands before no value", "leave it out")
         }
         switch key {
         case 0, 1, 3, 4, 5, 6, 9:
             if isNumbered {
                 let name = RecordDataCheck.name(of: key)
-                doubt(token, "NSD 4.12 takes the value of key\(key) for the text of \(name); write \(name)=...")
+                warn(token, "NSD 4.12 takes the value of key\(key) for the text of \(name); write \(name)=...")
             } else if key == 3, raw?.count ?? 0 > 5 {
-                doubt(.nsd, token, "the port has more than five digits", "leave zeros out")
+                warn(.nsd, token, "the port has more than five digits", "leave zeros out")
             } else if key == 9 {
-                doubt([.knot, .bind], token, "the key has this name", "write key9 and the value's bytes")
+                warn([.knot, .bind], token, "the key has this name", "write key9 and the value's bytes")
             }
-        case 8 where !isNumbered: doubt(.bind, token, "the key has this name", "write key8")
+        case 8 where !isNumbered: warn(.bind, token, "the key has this name", "write key8")
         default: break
         }
     }
 
-    /// A key's number, from its name or `key123`, in lower case as RFC 9460 2.1 wants it.
+    /// A key's number, from its name or `key123`. Lower case only (RFC 9460 2.1).
     private static func key(_ bytes: some Collection<UInt8>) -> Int? {
         guard bytes.count <= 32 else { return nil }
         let text = String(decoding: bytes, as: UTF8.self)
@@ -97,7 +97,7 @@ extension RecordDataParser {
         return number <= 65_535 ? number : nil
     }
 
-    /// The bytes of a value after the escapes of a character-string; longer than 255 is fine here.
+    /// The bytes of a value, with the escapes of a character-string resolved; it may exceed 255 bytes.
     private mutating func value(_ token: ZoneToken) throws(ZoneProblem) -> [UInt8] {
         let start = length
         try unescaped(token)
@@ -121,13 +121,13 @@ extension RecordDataParser {
                     throw bad(token, "mandatory lists parameter keys, and not itself")
                 }
                 numbers.append(number)
-                doubtMandatory(number, part, token)
+                warnAboutMandatory(number, part, token)
             }
             guard Set(numbers).count == numbers.count else { throw bad(token, "a mandatory key is listed twice") }
             return numbers.sorted().flatMap { [UInt8($0 >> 8), UInt8($0 & 0xFF)] }
         case 1:
             let isEscaped = value.contains(UInt8(ascii: "\\")) || token.isEscaped && value.contains(UInt8(ascii: ","))
-            if isEscaped { doubt(token, "Knot 3.4 doesn't read every escape in alpn; leave ',' and '\\' out of names") }
+            if isEscaped { warn(token, "Knot 3.4 doesn't read every escape in alpn; leave ',' and '\\' out of names") }
             return try protocols(value, token)
         case 3:
             guard let port = Self.plainNumber(value) else { throw bad(token, "a port is 0 to 65535") }
@@ -160,11 +160,11 @@ extension RecordDataParser {
         }
     }
 
-    private mutating func doubtMandatory(_ key: Int, _ text: ArraySlice<UInt8>, _ token: ZoneToken) {
+    private mutating func warnAboutMandatory(_ key: Int, _ text: ArraySlice<UInt8>, _ token: ZoneToken) {
         if recordType == .https, key == 2 || key == 3 {
-            doubt(.nsd, token, "key\(key) is mandatory in HTTPS anyway", "leave it out")
+            warn(.nsd, token, "key\(key) is mandatory in HTTPS anyway", "leave it out")
         } else if key == 8 || key == 9, text.first != UInt8(ascii: "k") {
-            doubt(key == 8 ? .bind : [.knot, .bind], token, "a key of the list has this name", "write key\(key)")
+            warn(key == 8 ? .bind : [.knot, .bind], token, "a key of the list has this name", "write key\(key)")
         }
     }
 

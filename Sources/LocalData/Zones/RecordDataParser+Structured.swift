@@ -21,10 +21,10 @@ extension RecordDataParser {
         }
         let sign = text[Int(token.start)] == UInt8(ascii: "-") ? 1 : 0
         if token.count > sign, text[Int(token.start) + sign] == UInt8(ascii: ".") {
-            doubt(.knot, token, Self.noDigit, "write 0.")
+            warn(.knot, token, Self.noDigit, "write 0.")
         }
         if altitude == -10_000_000, bytes(of: token).contains(UInt8(ascii: ".")) {
-            doubt(.nsd, token, "the altitude is the lowest one", "write -99999.99m")
+            warn(.nsd, token, "the altitude is the lowest one", "write -99999.99m")
         }
         try put32(altitude + 10_000_000)
         for (position, preset) in [(1, 0x12), (2, 0x16), (3, 0x13)] {
@@ -36,7 +36,7 @@ extension RecordDataParser {
             guard let size = centimetres(token), (0...9_000_000_000).contains(size) else {
                 throw bad(token, "a size is 0.00m to 90000000.00m")
             }
-            if text[Int(token.start)] == UInt8(ascii: ".") { doubt([.nsd, .knot], token, Self.noDigit, "write 0.") }
+            if text[Int(token.start)] == UInt8(ascii: ".") { warn([.nsd, .knot], token, Self.noDigit, "write 0.") }
             var (mantissa, exponent) = (size, 0)
             while mantissa > 9 {
                 mantissa /= 10
@@ -46,7 +46,7 @@ extension RecordDataParser {
         }
     }
 
-    /// Thousandths of a second of arc around 2^31.
+    /// Thousandths of an arc second, offset by 2^31.
     private mutating func angle(limit: Int, positive: UInt8, negative: UInt8) throws(ZoneProblem) -> Int {
         var thousandths = 0
         var part = 0
@@ -62,16 +62,16 @@ extension RecordDataParser {
                 guard let value = Self.decimal(bytes), value <= (part == 0 ? limit : 59) else {
                     throw bad(token, part == 0 ? "degrees are 0 to \(limit)" : "minutes are 0 to 59")
                 }
-                if bytes.count > (part == 0 ? 3 : 2) { doubt(.nsd, token, "zeros stand in front", "leave them out") }
+                if bytes.count > (part == 0 ? 3 : 2) { warn(.nsd, token, "zeros stand in front", "leave them out") }
                 thousandths += value * (part == 0 ? 3_600_000 : 60_000)
             case 2:
                 guard let value = fixedPoint(bytes, decimals: 3), value < 60_000 else {
                     throw bad(token, "seconds are 0 to 59.999")
                 }
                 let whole = bytes.firstIndex(of: UInt8(ascii: ".")) ?? bytes.count
-                if whole == 0 { doubt([.nsd, .knot], token, Self.noDigit, "write 0.") }
-                if whole > 2 { doubt(.nsd, token, "zeros stand in front", "leave them out") }
-                if whole == bytes.count - 1 { doubt(.nsd, token, "no digit stands behind the point", "leave it out") }
+                if whole == 0 { warn([.nsd, .knot], token, Self.noDigit, "write 0.") }
+                if whole > 2 { warn(.nsd, token, "zeros stand in front", "leave them out") }
+                if whole == bytes.count - 1 { warn(.nsd, token, "no digit stands behind the point", "leave it out") }
                 thousandths += value
             default: throw bad(token, "a direction is expected")
             }
@@ -89,7 +89,7 @@ extension RecordDataParser {
         return fixedPoint(UnsafeBufferPointer(rebasing: bytes.dropFirst()), decimals: 2).map { -$0 }
     }
 
-    /// A decimal number with at most `decimals` digits behind its point, times 10^decimals.
+    /// A decimal number with at most `decimals` digits after its point, times 10^decimals.
     private func fixedPoint(_ bytes: UnsafeBufferPointer<UInt8>, decimals: Int) -> Int? {
         var value = 0
         var behind: Int?
@@ -126,9 +126,9 @@ extension RecordDataParser {
                 let prefix = Self.decimal(UnsafeBufferPointer(rebasing: rest[(slash + 1)...])),
                 family == 1 || family == 2, prefix <= (family == 1 ? 32 : 128)
             else { throw bad(token, "an address prefix is [!]1:192.0.2.0/24 or [!]2:2001:db8::/32") }
-            if colon - rest.startIndex > 1 { doubt([.nsd, .knot], token, "a zero stands in front", "leave it out") }
+            if colon - rest.startIndex > 1 { warn([.nsd, .knot], token, "a zero stands in front", "leave it out") }
             if rest.count - slash > 2, rest[slash + 1] == UInt8(ascii: "0") {
-                doubt(.nsd, token, "the length of the prefix starts with 0", "leave it out")
+                warn(.nsd, token, "the length of the prefix starts with 0", "leave it out")
             }
             let address = rest[(colon + 1)..<slash]
             try put16(family)
@@ -151,7 +151,7 @@ extension RecordDataParser {
 
     // MARK: WKS
 
-    /// A protocol and its ports, as a bit each.
+    /// A protocol and a bitmap of its ports.
     ///
     /// - RFC: 1035 3.4.2.
     mutating func services() throws(ZoneProblem) {
@@ -179,7 +179,7 @@ extension RecordDataParser {
         }
     }
 
-    /// The port that the system's list of services has for a name.
+    /// The port of a service name, from the system's services database.
     private static func port(_ name: UnsafeBufferPointer<UInt8>, _ number: Int) -> Int? {
         guard name.count <= 64, number == 6 || number == 17 else { return nil }
         var entry = servent()

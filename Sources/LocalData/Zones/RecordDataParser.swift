@@ -1,22 +1,22 @@
 internal import DNSWire
 internal import Glibc
 
-/// Turns the tokens of one record's RDATA into wire bytes, strictly.
+/// Converts the tokens of one record's RDATA to wire form, strictly.
 ///
-/// A cursor over the tokens and a buffer that is written; both are lent by `ZoneReading` and outlive it.
+/// A cursor over tokens and an output buffer; `ZoneReading` lends both, and they outlive it.
 struct RecordDataParser {
     let text: UnsafeBufferPointer<UInt8>
     let tokens: UnsafeBufferPointer<ZoneToken>
     /// The next token to read.
     var index: Int
-    /// The wire form that completes relative names; empty when there is no origin yet.
+    /// The wire form that completes relative names; empty if there is no origin yet.
     let origin: [UInt8]
     /// Room for `maximumLength` bytes.
     let output: UnsafeMutablePointer<UInt8>
     private(set) var length = 0
-    /// What is read here though a checker would refuse it.
-    private(set) var doubts: [ZoneDoubt] = []
-    /// Whose RDATA is read.
+    /// Constructs that are accepted here but that a checker would refuse.
+    private(set) var checkerWarnings: [CheckerWarning] = []
+    /// The type whose RDATA is being read.
     var recordType = RecordType(rawValue: 0)
 
     static let maximumLength = 65_535
@@ -34,13 +34,13 @@ struct RecordDataParser {
 
     var bytes: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: output, count: length) }
     var isAtEnd: Bool { index == tokens.count }
-    /// `\#` is next, the sign of RDATA in hexadecimal digits.
+    /// Whether `\#` is next, which introduces RDATA in hexadecimal.
     var isAtGeneric: Bool {
         guard !isAtEnd, !tokens[index].isQuoted, tokens[index].count == 2 else { return false }
         return bytes(of: tokens[index]).elementsEqual([UInt8(ascii: "\\"), UInt8(ascii: "#")])
     }
 
-    /// Reads what is left of the entry as RDATA of `shape`.
+    /// Reads the rest of the entry as RDATA of `shape`.
     mutating func parse(_ shape: RecordDataShape) throws(ZoneProblem) {
         for field in shape.fields { try parse(field) }
         try expectEnd()
@@ -104,7 +104,7 @@ struct RecordDataParser {
         }
         index += 1
         let token = tokens[index - 1]
-        if token.isGlued { doubt(.knot, token, "no blank parts this from the text before", "part them") }
+        if token.isGlued { warn(.knot, token, "no blank parts this from the text before", "part them") }
         return token
     }
 
@@ -119,16 +119,16 @@ struct RecordDataParser {
         UnsafeBufferPointer(rebasing: text[Int(token.start)..<Int(token.end)])
     }
 
-    /// Notes that `checkers` would refuse `token`: why, and how to write it so that they don't.
-    mutating func doubt(_ checkers: ZoneCheckers, _ token: ZoneToken, _ why: String, _ mend: String) {
-        if !checkers.isEmpty { doubt(token, "\(why), which \(checkers.refuse); \(mend)") }
+    /// Warns that `checkers` would refuse `token`: why, and how to write it so that they accept it.
+    mutating func warn(_ checkers: ZoneCheckers, _ token: ZoneToken, _ why: String, _ mend: String) {
+        if !checkers.isEmpty { warn(token, "\(why), which \(checkers.refuse); \(mend)") }
     }
 
-    mutating func doubt(_ token: ZoneToken, _ message: String) {
-        doubts.append(ZoneDoubt(token: token, message: message))
+    mutating func warn(_ token: ZoneToken, _ message: String) {
+        checkerWarnings.append(CheckerWarning(token: token, message: message))
     }
 
-    /// A problem at `token`, which is quoted in the message, shortened and escaped.
+    /// A problem at `token`; the message quotes it, shortened and escaped.
     func bad(_ token: ZoneToken, _ message: String) -> ZoneProblem {
         var shown: [UInt8] = []
         for byte in bytes(of: token).prefix(60) {
@@ -146,7 +146,7 @@ struct RecordDataParser {
         guard isAtEnd else { throw bad(tokens[index], "more than the record can hold") }
     }
 
-    /// The tokens that are left, a blank between them, quotes restored.
+    /// The remaining tokens, separated by blanks, with quotes restored.
     mutating func restAsText() -> [UInt8] {
         var result: [UInt8] = []
         for token in tokens[index...] {
@@ -181,7 +181,7 @@ struct RecordDataParser {
         for byte in bytes { try put8(Int(byte)) }
     }
 
-    /// Overwrites a length byte that was kept free.
+    /// Overwrites a length byte that was reserved earlier.
     mutating func patch8(at position: Int, _ value: Int) { output[position] = UInt8(truncatingIfNeeded: value) }
     mutating func patch16(at position: Int, _ value: Int) {
         output[position] = UInt8(truncatingIfNeeded: value >> 8)
@@ -191,13 +191,13 @@ struct RecordDataParser {
 
     // MARK: Names
 
-    /// The name behind `$ORIGIN` or an `$INCLUDE`, which ends the entry.
+    /// The name after `$ORIGIN` or an `$INCLUDE`, which ends the entry.
     mutating func newOrigin() throws(ZoneProblem) {
         try name()
         try expectEnd()
         let token = tokens[index - 1]
         guard text[Int(token.end) - 1] != UInt8(ascii: ".") else { return }
-        doubt([.nsd, .knot], token, "the origin is relative", "write \(Name(uncheckedWire: Array(bytes)))")
+        warn([.nsd, .knot], token, "the origin is relative", "write \(Name(uncheckedWire: Array(bytes)))")
     }
 
     mutating func name() throws(ZoneProblem) { try name(word("a name")) }
@@ -209,11 +209,11 @@ struct RecordDataParser {
         var isPlain = true
         length += try writeName(token, to: output + length, isPlain: &isPlain)
         if !isPlain, !token.isQuoted {
-            doubt(.knot, token, "the name has a character that is not escaped", "write it as \\DDD")
+            warn(.knot, token, "the name has a character that is not escaped", "write it as \\DDD")
         }
     }
 
-    /// Writes the wire form of the name in `token` and returns its length; `target` has room for 255 bytes.
+    /// Writes the wire form of the name in `token` and returns its length; `target` has 255 bytes.
     private func writeName(
         _ token: ZoneToken, to target: UnsafeMutablePointer<UInt8>, isPlain: inout Bool
     ) throws(ZoneProblem) -> Int {
@@ -272,7 +272,7 @@ struct RecordDataParser {
     private static let noOrigin =
         "the name is relative and no origin is known; end it with a dot, add $ORIGIN, or give the zone as NAME=FILE"
 
-    /// What Knot takes in a name without a backslash.
+    /// Characters that Knot accepts in a name without a backslash.
     private static func isPlain(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "*"), UInt8(ascii: "/"): true
@@ -280,7 +280,7 @@ struct RecordDataParser {
         }
     }
 
-    /// Reads behind a backslash: a character that stands for itself, or three digits up to 255.
+    /// Reads what follows a backslash: a literal character, or three digits up to 255.
     func escape(_ token: ZoneToken, at position: inout Int, isPlain: inout Bool) throws(ZoneProblem) -> UInt8 {
         let end = Int(token.end)
         guard position < end else { throw bad(token, "a backslash is last") }
@@ -316,7 +316,7 @@ struct RecordDataParser {
             }
             try put8(Int(byte))
         }
-        if !isPlain { doubt(.knot, token, "the text has a byte that is not printable ASCII", "write it as \\DDD") }
+        if !isPlain { warn(.knot, token, "the text has a byte that is not printable ASCII", "write it as \\DDD") }
     }
 
     mutating func characterString(_ token: ZoneToken) throws(ZoneProblem) {
@@ -329,13 +329,13 @@ struct RecordDataParser {
 
     private mutating func target() throws(ZoneProblem) {
         let token = try next("a target")
-        if !token.isQuoted { doubt([.nsd, .bind], token, "the target is not in quotes", "write it in quotes") }
+        if !token.isQuoted { warn([.nsd, .bind], token, "the target is not in quotes", "write it in quotes") }
         try unescaped(token)
     }
 
     private mutating func coordinate() throws(ZoneProblem) {
         let token = try next("a number")
-        if token.isQuoted { doubt(.nsd, token, "the number is in quotes", "write it without") }
+        if token.isQuoted { warn(.nsd, token, "the number is in quotes", "write it without") }
         try characterString(token)
     }
 
@@ -343,13 +343,13 @@ struct RecordDataParser {
         try coordinate()
         let token = tokens[index - 1]
         if bytes(of: token).first == UInt8(ascii: "-") {
-            doubt(.nsd, token, "the altitude is negative", "leave the record out")
+            warn(.nsd, token, "the altitude is negative", "leave the record out")
         }
     }
 
     private mutating func tag() throws(ZoneProblem) {
         let token = try next("a tag")
-        if token.isQuoted { doubt([.nsd, .bind], token, "the tag is in quotes", "write it without") }
+        if token.isQuoted { warn([.nsd, .bind], token, "the tag is in quotes", "write it without") }
         guard (1...255).contains(token.count), bytes(of: token).allSatisfy({ Self.isLetterOrDigit($0) }) else {
             throw bad(token, "a CAA tag is made of letters and digits")
         }
@@ -388,7 +388,7 @@ struct RecordDataParser {
         return value
     }
 
-    /// 64 bits as one number, or as two of 32 bits with a dot between.
+    /// 64 bits as one number, or as two 32-bit numbers with a dot between.
     private mutating func node() throws(ZoneProblem) {
         let token = try word("a node number")
         let parts = bytes(of: token).split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
@@ -411,28 +411,28 @@ struct RecordDataParser {
     private mutating func period() throws(ZoneProblem) {
         let token = try word("a time")
         let value = try period(token, "a time")
-        doubtLongTime(value, token)
+        warnAboutLongTime(value, token)
         try put32(value)
     }
 
     private mutating func originalTTL() throws(ZoneProblem) {
         let value = try number("a TTL in seconds", max: 0xFFFF_FFFF)
-        doubtLongTime(value, tokens[index - 1])
+        warnAboutLongTime(value, tokens[index - 1])
         try put32(value)
     }
 
-    private mutating func doubtLongTime(_ value: Int, _ token: ZoneToken) {
-        if value > 0x7FFF_FFFF { doubt(.nsd, token, "more than 2147483647 seconds", "write less") }
+    private mutating func warnAboutLongTime(_ value: Int, _ token: ZoneToken) {
+        if value > 0x7FFF_FFFF { warn(.nsd, token, "more than 2147483647 seconds", "write less") }
     }
 
-    /// A TTL; those above 31 bits count as 0.
+    /// A TTL; one with the top bit set counts as 0.
     ///
     /// - RFC: 2181 8.
     mutating func ttl() throws(ZoneProblem) -> UInt32 {
         let token = try word("a TTL")
         let value = try period(token, "a TTL")
         if value <= 0x7FFF_FFFF { return UInt32(value) }
-        doubt(.nsd, token, "the TTL is above 2147483647 and counts as 0", "write less")
+        warn(.nsd, token, "the TTL is above 2147483647 and counts as 0", "write less")
         return 0
     }
 
@@ -441,12 +441,12 @@ struct RecordDataParser {
             throw bad(token, "\(what) is digits, or digits with units as in 1w2d3h4m5s, up to 4294967295 seconds")
         }
         if !Self.unitsGoUp(bytes(of: token)) {
-            doubt(.nsd, token, "more than one unit, and not from small to large", "write \(value)")
+            warn(.nsd, token, "more than one unit, and not from small to large", "write \(value)")
         }
         return value
     }
 
-    /// Seconds as digits or `1h30m`, up to 2^32-1; nil when it is neither.
+    /// Seconds as digits or `1h30m`, up to 2^32-1; nil if it is neither.
     ///
     /// - RFC: 2308 has TTLs; the units are BIND's.
     private static func period(_ bytes: UnsafeBufferPointer<UInt8>) -> Int? {
@@ -466,7 +466,7 @@ struct RecordDataParser {
             }
             guard part <= 0xFFFF_FFFF, total <= 0xFFFF_FFFF else { return nil }
         }
-        // "1h30" is refused: 30 of what?
+        // "1h30" is ambiguous: 30 has no unit.
         guard total == 0 || !hasDigits else { return nil }
         return total + part <= 0xFFFF_FFFF ? total + part : nil
     }
@@ -483,7 +483,7 @@ struct RecordDataParser {
         }
     }
 
-    /// What NSD reads: units that go up, or seconds alone.
+    /// NSD accepts only ascending units, or plain seconds.
     private static func unitsGoUp(_ period: UnsafeBufferPointer<UInt8>) -> Bool {
         var last = 0
         for byte in period where !ASCII.isDigit(byte) {
@@ -500,8 +500,8 @@ struct RecordDataParser {
         let token = tokens[index - 1]
         if !ASCII.isDigit(text[Int(token.start)]) {
             let name = String(decoding: bytes(of: token), as: UTF8.self).uppercased()
-            doubt(
-                ZoneCheckers.ignorant(ofAlgorithm: name, in: recordType), token, "the algorithm has this name",
+            warn(
+                ZoneCheckers.unfamiliar(withAlgorithm: name, in: recordType), token, "the algorithm has this name",
                 "write \(value)")
         }
         try put8(value)
@@ -510,7 +510,7 @@ struct RecordDataParser {
     private mutating func scheme() throws(ZoneProblem) {
         let value = try mnemonic(["NOTIFY": 1], "a scheme", max: 0xFF)
         let token = tokens[index - 1]
-        if !ASCII.isDigit(text[Int(token.start)]) { doubt(.nsd, token, "the scheme has this name", "write \(value)") }
+        if !ASCII.isDigit(text[Int(token.start)]) { warn(.nsd, token, "the scheme has this name", "write \(value)") }
         try put8(value)
     }
 
@@ -560,7 +560,7 @@ struct RecordDataParser {
         let daysBefore = before * 365 + before / 4 - before / 100 + before / 400 - 719_162
         let total = daysBefore + days[..<(month - 1)].reduce(0, +) + day - 1
         if year < 1970 {
-            doubt(
+            warn(
                 [.nsd, .knot], token, "the date is before 1970",
                 "write it 4294967296 seconds later, which means the same")
         }
@@ -577,7 +577,7 @@ struct RecordDataParser {
         try put32(Int(address))
     }
 
-    /// Four decimal bytes with dots; a leading zero is refused because it is octal elsewhere.
+    /// Four decimal bytes with dots; a leading zero is refused, because some parsers read it as octal.
     static func ipv4(_ bytes: some Collection<UInt8>) -> UInt32? {
         var address: UInt32 = 0
         var part = 0
@@ -607,7 +607,7 @@ struct RecordDataParser {
         try withUnsafeBytes(of: address) { bytes throws(ZoneProblem) in try put(bytes) }
     }
 
-    /// What inet_pton reads; nil for anything else.
+    /// What inet_pton accepts; nil for anything else.
     static func ipv6(_ bytes: some Collection<UInt8>) -> in6_addr? {
         guard bytes.count <= 45, !bytes.contains(0) else { return nil }
         var address = in6_addr()

@@ -1,6 +1,6 @@
 internal import DNSWire
 
-/// One field of RDATA, as it is written in a master file and as it travels.
+/// One field of RDATA, in master file and wire form.
 enum RecordDataField: UInt8, BitwiseCopyable {
     case name
     case u8, u16, u32
@@ -25,13 +25,13 @@ enum RecordDataField: UInt8, BitwiseCopyable {
     case tag
     /// Hexadecimal digits to the end, at least one byte.
     case hex
-    /// The same, as long as the digest type in the byte before says (DS, SSHFP, ZONEMD).
+    /// The same, with the length that the preceding digest type prescribes (DS, SSHFP, ZONEMD).
     case dsDigest, fingerprint, zonemdDigest
     /// Base64 to the end: at least one byte; or none.
     case base64, optionalBase64
-    /// Base64 to the end: a key or a signature, of the algorithm that stands before.
+    /// Base64 to the end: a key or a signature of the preceding algorithm.
     case key, signature
-    /// A key; or none where the flags of KEY say so.
+    /// A key, or none if the flags of KEY say so.
     case keyOrNone
     /// Base64 or `-` for none.
     case base64OrDash
@@ -53,7 +53,7 @@ enum RecordDataField: UInt8, BitwiseCopyable {
     case scheme
     /// 32 bits: YYYYMMDDHHMMSS or seconds.
     case time
-    /// Who signed: the labels of the name are no more than the signature counts.
+    /// The signer's name: the owner name has at least as many labels as the signature counts.
     case signer
     case eui48, eui64
     /// Four groups of four hexadecimal digits, as the lower half of an IPv6 address.
@@ -76,7 +76,7 @@ enum RecordDataField: UInt8, BitwiseCopyable {
     /// PSDN address of X25: at least four digits.
     case x25
 
-    /// Text that can be read may still make RDATA that is wrong: `RecordDataCheck` looks at the bytes.
+    /// Readable text may still make malformed RDATA: `RecordDataCheck` then checks the bytes.
     var needsCheck: Bool {
         switch self {
         case .dsDigest, .fingerprint, .zonemdDigest, .identifier, .key, .keyOrNone, .signature, .signer, .nextHash,
@@ -87,10 +87,10 @@ enum RecordDataField: UInt8, BitwiseCopyable {
     }
 }
 
-/// What the RDATA of a type is made of.
+/// The fields that make up a type's RDATA.
 struct RecordDataShape: Sendable {
     let fields: [RecordDataField]
-    /// RDATA read from text needs `RecordDataCheck`.
+    /// Whether RDATA read from text still needs `RecordDataCheck`.
     let needsCheck: Bool
 
     private init(fields: [RecordDataField]) {
@@ -98,7 +98,7 @@ struct RecordDataShape: Sendable {
         needsCheck = fields.contains { $0.needsCheck }
     }
 
-    /// The shape of `type`; nil where only libldns or RFC 3597's `\#` can read it.
+    /// The shape of `type`; nil if only libldns or RFC 3597's `\#` can read it.
     static func of(_ type: RecordType) -> RecordDataShape? {
         let number = Int(type.rawValue)
         if number < table.count { return table[number] }
@@ -167,7 +167,7 @@ struct RecordDataShape: Sendable {
     ]
 }
 
-/// Type mnemonics looked up by their bytes, without a string.
+/// Looks up type mnemonics by their bytes, without making a string.
 enum TypeMnemonic {
     /// The type that `bytes` names, in any case, as mnemonic or `TYPE123`.
     static func type(of bytes: UnsafeBufferPointer<UInt8>) -> RecordType? {
@@ -186,7 +186,7 @@ enum TypeMnemonic {
         return UInt16(exactly: value).map(RecordType.init(rawValue:))
     }
 
-    /// `bytes`, which name a type, are `TYPE123`.
+    /// Whether `bytes`, a valid type name, has the form `TYPE123`.
     static func isNumbered(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
         bytes.count > 4 && ASCII.isDigit(bytes[4])
             && bytes[..<4].elementsEqual("type".utf8) { ASCII.lowercased($0) == $1 }

@@ -4,7 +4,7 @@
 enum SubstitutionRule {
     static let form = "this is no rule of the form !pattern!replacement! with 'i' or nothing behind"
 
-    /// Whether `text` is such a rule, or empty.
+    /// Whether `text` is a valid rule, or empty.
     static func isValid(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
         guard let delimiter = text.first else { return true }
         guard !isDigit(delimiter), delimiter != UInt8(ascii: "i"), delimiter != UInt8(ascii: "\\") else { return false }
@@ -18,7 +18,7 @@ enum SubstitutionRule {
 
     private static func isDigit(_ byte: UInt8) -> Bool { byte &- 0x30 < 10 }
 
-    /// Where the next delimiter is that no backslash stands before.
+    /// The position of the next unescaped delimiter.
     private static func end(of text: UnsafeBufferPointer<UInt8>, from start: Int, _ delimiter: UInt8) -> Int? {
         var position = start
         while position < text.count {
@@ -28,7 +28,7 @@ enum SubstitutionRule {
         return nil
     }
 
-    /// Every `\N` names one of `groups`.
+    /// Whether every `\N` refers to one of `groups`.
     private static func refersToGroups(_ text: Slice<UnsafeBufferPointer<UInt8>>, _ groups: Int) -> Bool {
         var rest = text
         while let slash = rest.firstIndex(of: UInt8(ascii: "\\")) {
@@ -39,12 +39,12 @@ enum SubstitutionRule {
         return true
     }
 
-    /// How many groups a pattern has; nil when it is no regular expression.
+    /// The number of groups in a pattern; nil if it is no valid regular expression.
     private static func groups(in pattern: Slice<UnsafeBufferPointer<UInt8>>, _ delimiter: UInt8) -> Int? {
         var rest = pattern
         var groups = 0
         var depth = 0
-        // What `*` may follow.
+        // Whether `*` may follow.
         var hasAtom = false
         while let byte = rest.popFirst() {
             switch byte {
@@ -74,7 +74,7 @@ enum SubstitutionRule {
         return depth == 0 ? groups : nil
     }
 
-    /// Behind `[`: to its `]`, which may be first in it, and stands in `[:` `:]` and its like for itself.
+    /// Skips what follows `[`, up to its `]`. A `]` that comes first, or is inside `[:` `:]` and the like, is literal.
     private static func skipBracket(_ rest: inout Slice<UnsafeBufferPointer<UInt8>>) -> Bool {
         if rest.first == UInt8(ascii: "^") { rest = rest.dropFirst() }
         if rest.first == UInt8(ascii: "]") { rest = rest.dropFirst() }
@@ -88,7 +88,7 @@ enum SubstitutionRule {
         return false
     }
 
-    /// Behind `{`: `1}`, `1,}` or `1,2}`.
+    /// Skips what follows `{`: `1}`, `1,}` or `1,2}`.
     private static func skipBounds(_ rest: inout Slice<UnsafeBufferPointer<UInt8>>) -> Bool {
         guard let end = rest.firstIndex(of: UInt8(ascii: "}")) else { return false }
         let bounds = rest[..<end].split(separator: UInt8(ascii: ","), maxSplits: 1, omittingEmptySubsequences: false)

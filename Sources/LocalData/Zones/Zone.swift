@@ -3,13 +3,13 @@ public import DNSWire
 import Glibc
 import Platform
 
-/// One zone, compiled: immutable tables of plain structs over one arena of bytes, no object per name.
+/// One zone, compiled: immutable tables of plain structs over one byte arena, no object per name.
 ///
-/// `ZoneBuilder` makes it from what `ZoneReader` read; `ZoneLookup` answers from it.
+/// `ZoneBuilder` builds it from the records of `ZoneReader`; `ZoneLookup` answers from it.
 public final class Zone: Sendable {
     /// An owner name or empty non-terminal.
     struct Node: BitwiseCopyable {
-        /// The folded wire form, in `bytes`; an ancestor's is the end of its descendant's.
+        /// Offset of the folded wire form in `bytes`. An ancestor's name is a suffix of its descendant's.
         var name: UInt32
         var rrsets: UInt32
         /// The topmost zone cut or DNAME strictly above this name, or `none`.
@@ -26,11 +26,11 @@ public final class Zone: Sendable {
 
         struct Flags: OptionSet, BitwiseCopyable {
             let rawValue: UInt8
-            /// NS below the apex: what is here and below belongs to another zone.
+            /// A zone cut: NS below the apex. The name and those below it belong to another zone.
             static let cut = Flags(rawValue: 1)
             static let dname = Flags(rawValue: 2)
             static let cname = Flags(rawValue: 4)
-            /// Only an NSEC3 record and its signatures: no name of the zone (RFC 5155 7.2.8).
+            /// Owns only an NSEC3 record and its signatures: not a name of the zone (RFC 5155 7.2.8).
             static let hashed = Flags(rawValue: 8)
         }
     }
@@ -38,16 +38,16 @@ public final class Zone: Sendable {
     /// All records of one name and type.
     struct RRset: BitwiseCopyable {
         var records: UInt32
-        /// Seconds; the lowest of its records (RFC 2181 5.2).
+        /// Seconds; the lowest TTL of its records (RFC 2181 5.2).
         var ttl: UInt32
         var type: RecordType
         var recordCount: UInt16
     }
 
     struct Record: BitwiseCopyable {
-        /// The RDATA, in `bytes`.
+        /// Offset of the RDATA in `bytes`.
         var rdata: UInt32
-        /// The node that NS, MX, SRV, SVCB or HTTPS points to, where it is in this zone; else `none`.
+        /// The node that NS, MX, SRV, SVCB or HTTPS points to, if it is in this zone; else `none`.
         var target: UInt32
         var rdataLength: UInt16
         var place: Place
@@ -58,14 +58,14 @@ public final class Zone: Sendable {
     public let apex: Name
     /// The file it was read from.
     public let path: String
-    /// As they were read, duplicates among them.
+    /// As read, duplicates included.
     public let recordCount: Int
     /// When it was compiled: microseconds since 1970.
     public let loaded: UInt64
-    /// The SOA's; 0 without one.
+    /// The serial of the SOA; 0 without one.
     public var serial: UInt32 { view.soaData.map { $0.baseAddress.unsafelyUnwrapped.readUInt32($0.count - 20) } ?? 0 }
 
-    /// What the fast lane sees of the zone, and `self` keeps alive.
+    /// The fast lane's view of the zone; `self` keeps its memory alive.
     let view: ZoneView
 
     /// Compiles records that `ZoneReader` found loadable.
@@ -98,10 +98,10 @@ struct ZoneView: @unchecked Sendable, BitwiseCopyable {
     /// Upper half: tag of the hash; lower half: node + 1.
     var index: UnsafeMutablePointer<UInt64>
     var indexMask: UInt64
-    /// The apex's SOA among `records`, or `none`; its TTL in negative answers (RFC 2308 5).
+    /// Index of the apex's SOA in `records`, or `none`; and its TTL in negative answers (RFC 2308 5).
     var soa = Zone.none
     var negativeTTL: UInt32 = 0
-    /// What denies existence; empty in unsigned zones.
+    /// The denial records; empty in unsigned zones.
     var denial = ZoneDenial()
 
     func deallocate() {
@@ -121,13 +121,13 @@ struct ZoneView: @unchecked Sendable, BitwiseCopyable {
         UnsafeRawBufferPointer(start: bytes + Int(record.rdata), count: Int(record.rdataLength))
     }
 
-    /// The SOA's RDATA, at least the two names' roots and five numbers.
+    /// The SOA's RDATA: at least two root names and five numbers long.
     var soaData: UnsafeRawBufferPointer? { soa == Zone.none ? nil : rdata(records[Int(soa)]) }
 
-    /// Whether the file brought signatures along.
+    /// Whether the zone file has signatures.
     var isSigned: Bool { rrset(nodes[0], .rrsig) != nil }
 
-    /// Brings near what a lookup of the whole name will look at; one more of its steps with each `step`, from 0 on.
+    /// Prefetches the memory that a lookup of the whole name will read, one dependent access per `step`, from 0 on.
     func prefetch(_ name: borrowing LookupName, step: Int) {
         let tag = name.hash >> 32
         let slot = index + Int(tag & indexMask)
@@ -163,7 +163,7 @@ struct ZoneView: @unchecked Sendable, BitwiseCopyable {
         return nil
     }
 
-    /// The node whose name is `*.` and the suffix of `name` from label `label` on.
+    /// The node whose name is `*.` plus the suffix of `name` from label `label` on.
     func probeWildcard(_ name: borrowing LookupName, at label: Int) -> UInt32? {
         let tag = name.wildcardHash(at: label) >> 32
         var slot = tag & indexMask
@@ -191,7 +191,7 @@ struct ZoneView: @unchecked Sendable, BitwiseCopyable {
         return nil
     }
 
-    /// The TTL of one record: its RRset's, and a signature's that of what it covers (RFC 4034 3).
+    /// The TTL of one record: its RRset's; for a signature, that of the covered RRset (RFC 4034 3).
     func ttl(_ record: Zone.Record, of set: Zone.RRset, at node: Zone.Node) -> UInt32 {
         guard set.type == .rrsig, record.rdataLength > 18 else { return set.ttl }
         let covered = RecordType(rawValue: rdata(record).baseAddress.unsafelyUnwrapped.readUInt16(0))

@@ -2,11 +2,11 @@ import DNSWire
 
 /// Compiles the records of a zone into its tables.
 ///
-/// Linear but for the sorting of RRsets and of denial records, with arrays of plain structs and no object per name.
+/// Linear, except for sorting RRsets and denial records; arrays of plain structs, no object per name.
 struct ZoneBuilder: ~Copyable {
     private let apex: Name
     private let records: ZoneRecords
-    /// The bytes of `records`, owner names folded in place, and the apex behind them. Becomes the view's.
+    /// The bytes of `records`, owner names folded in place, followed by the apex. The view takes them over.
     private let bytes: UnsafeMutableRawPointer
     private var nodes: [Zone.Node] = []
     private var parents: [UInt32] = []
@@ -22,14 +22,14 @@ struct ZoneBuilder: ~Copyable {
         let count = records.bytes.count
         indexMask = 15
         index = Self.emptyIndex(slots: 16)
-        // Eight more: names are compared and hashed by the word.
+        // Eight spare bytes: names are compared and hashed a word at a time.
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: count + apex.wire.count + 8, alignment: 8)
         copy.copyBytes(from: records.bytes)
         UnsafeMutableRawBufferPointer(rebasing: copy[count...]).copyBytes(from: apex.wire)
         bytes = copy.baseAddress.unsafelyUnwrapped
     }
 
-    /// Once: the view takes over the memory.
+    /// Call it once: the view takes over the memory.
     mutating func build() -> ZoneView {
         var owners = addNames()
         groupIntoRRsets(owners)
@@ -51,7 +51,7 @@ struct ZoneBuilder: ~Copyable {
 
     // MARK: Names
 
-    /// Makes the nodes; returns which one each record belongs to. Records of one owner mostly stand together.
+    /// Makes the nodes; returns each record's node. Records of one owner name are mostly adjacent.
     private mutating func addNames() -> [UInt32] {
         scratch.assign(apex)
         _ = addNode(at: 0, start: UInt32(records.bytes.count))
@@ -114,7 +114,7 @@ struct ZoneBuilder: ~Copyable {
                 name: start, rrsets: 0, boundaryAbove: Zone.none, rrsetCount: 0,
                 nameLength: UInt8(scratch.length - scratch.offset(at: label)), flags: []))
         parents.append(Zone.none)
-        // At most two thirds full: a search for a name that is not there ends soon.
+        // At most two thirds full, so that a failing search ends soon.
         if UInt64(nodes.count) * 3 > (indexMask + 1) * 2 { growIndex() }
         insert((scratch.hash(at: label) >> 32) << 32 | UInt64(number + 1))
         return number
@@ -143,9 +143,9 @@ struct ZoneBuilder: ~Copyable {
 
     // MARK: RRsets
 
-    /// Sorts records by node and type, file order kept, and drops the second of two that are the same (RFC 2181 5).
+    /// Sorts records by node and type in file order, and drops duplicates (RFC 2181 5).
     private mutating func groupIntoRRsets(_ owners: [UInt32]) {
-        // Counting sort by node: linear, and stable. Afterwards `ends[n]` is where the records of node n end.
+        // Counting sort by node: linear and stable. Afterwards `ends[n]` is the end of node n's records.
         var ends = [UInt32](repeating: 0, count: nodes.count + 1)
         for owner in owners where owner != Zone.none { ends[Int(owner) + 1] += 1 }
         for node in 0..<nodes.count { ends[node + 1] += ends[node] }
@@ -180,7 +180,7 @@ struct ZoneBuilder: ~Copyable {
         let record = Zone.Record(
             rdata: entry.rdata, target: Zone.none, rdataLength: entry.rdataLength, place: entry.place)
         let rdata = UnsafeRawBufferPointer(start: bytes + Int(entry.rdata), count: Int(entry.rdataLength))
-        // The reader lets nothing else pass; the lookup follows these names without looking at their end.
+        // The reader guarantees this; the lookup follows these names without checking their end.
         if entry.type == .cname || entry.type == .dname {
             guard scratch.assign(uncompressed: rdata) == rdata.count else { return }
         }
@@ -192,7 +192,7 @@ struct ZoneBuilder: ~Copyable {
         let last = rrsets.count - 1
         rrsets[last].ttl = min(rrsets[last].ttl, entry.ttl)
         let start = Int(rrsets[last].records)
-        // The reader has dropped duplicates; this bounds what a huge RRset may cost here.
+        // The reader has dropped duplicates; the limit bounds the cost of a huge RRset.
         if kept.count - start <= 64 {
             for other in kept[start...] where other.rdataLength == entry.rdataLength {
                 let bytes = UnsafeRawBufferPointer(start: bytes + Int(other.rdata), count: rdata.count)
@@ -227,7 +227,7 @@ struct ZoneBuilder: ~Copyable {
             if node != 0, hasNSEC3, !hasOther, !hasChildren[node] { nodes[node].flags.insert(.hashed) }
             let parent = parents[node]
             guard parent != Zone.none else { continue }
-            // Parents come first, so theirs is known.
+            // A parent has a smaller number, so its boundary is already known.
             let above = nodes[Int(parent)]
             if above.boundaryAbove != Zone.none {
                 nodes[node].boundaryAbove = above.boundaryAbove
@@ -239,7 +239,7 @@ struct ZoneBuilder: ~Copyable {
 
     // MARK: Targets
 
-    /// Looks up once what NS, MX, SRV, SVCB and HTTPS point to, so that additional records cost no search.
+    /// Resolves the targets of NS, MX, SRV, SVCB and HTTPS once, so that additional records cost no search.
     private mutating func resolveTargets(_ view: inout ZoneView) {
         for number in 0..<view.nodeCount {
             let node = view.nodes[number]
@@ -258,13 +258,13 @@ struct ZoneBuilder: ~Copyable {
                     let length = scratch.assign(uncompressed: UnsafeRawBufferPointer(rebasing: rdata[before...]))
                     if length > 1, let target = view.probe(scratch, at: 0) {
                         let found = view.nodes[Int(target)]
-                        // Beyond a zone cut it is no data of ours, and serves only as glue.
+                        // At or below a zone cut, addresses are not our data and serve only as glue.
                         let isOurs = found.boundaryAbove == Zone.none && !found.flags.contains(.cut)
                         if set.type == .ns || isOurs { view.records[record].target = target }
                     } else if length == 1, set.type == .svcb || set.type == .https, !node.isWildcard(in: bytes),
                         rdata[0] != 0 || rdata[1] != 0
                     {
-                        // In ServiceMode, "." is the owner itself (RFC 9460 2.5.2).
+                        // In ServiceMode, "." means the owner name (RFC 9460 2.5.2).
                         view.records[record].target = UInt32(number)
                     }
                 }

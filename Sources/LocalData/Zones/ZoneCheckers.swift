@@ -1,8 +1,8 @@
 internal import DNSWire
 
-/// The zone checkers of Debian 13 that files are measured by, as a set.
+/// A set of the zone checkers of Debian 13 whose verdicts are predicted here.
 ///
-/// A zone that is loaded here may be copied to one of them, or go there by transfer: what it would refuse is said.
+/// A zone loaded here may be copied or transferred to one of them, so what it would refuse gets a warning.
 struct ZoneCheckers: OptionSet, Sendable, BitwiseCopyable {
     let rawValue: UInt8
     static let nsd = ZoneCheckers(rawValue: 1)
@@ -18,10 +18,10 @@ struct ZoneCheckers: OptionSet, Sendable, BitwiseCopyable {
         return "\(names.dropLast().joined(separator: ", ")) and \(last) refuse"
     }
 
-    // MARK: What they know of types
+    // MARK: Types they know
 
     /// Those that don't know the mnemonic of `type`.
-    static func ignorant(of type: RecordType) -> ZoneCheckers {
+    static func unfamiliar(with type: RecordType) -> ZoneCheckers {
         switch type.rawValue {
         case 128: .all  // NXNAME
         case 263, 264: [.knot, .bind]  // CLA, IPN
@@ -31,18 +31,18 @@ struct ZoneCheckers: OptionSet, Sendable, BitwiseCopyable {
         }
     }
 
-    /// Those that read no RDATA in the type's own text behind `TYPE123`.
-    static func readingNoText(behindNumberOf type: RecordType) -> ZoneCheckers {
+    /// Those that don't accept a type's own text form after `TYPE123`.
+    static func refusingText(afterNumberOf type: RecordType) -> ZoneCheckers {
         switch type.rawValue {
         case 262: .nsd
-        case 259...261, 32768: ignorant(of: type).union(.nsd)
+        case 259...261, 32768: unfamiliar(with: type).union(.nsd)
         case 263, 264: .all
-        default: ignorant(of: type)
+        default: unfamiliar(with: type)
         }
     }
 
-    /// Those that know no DNSSEC algorithm by `name`, which is in capitals, in a record of `type`.
-    static func ignorant(ofAlgorithm name: String, in type: RecordType) -> ZoneCheckers {
+    /// Those that don't know the DNSSEC algorithm `name` (in capitals) in a record of `type`.
+    static func unfamiliar(withAlgorithm name: String, in type: RecordType) -> ZoneCheckers {
         var result: ZoneCheckers = type.rawValue == 25 ? .nsd : []  // KEY
         switch name {
         case "ED25519", "ED448": result.insert(.nsd)
@@ -55,9 +55,9 @@ struct ZoneCheckers: OptionSet, Sendable, BitwiseCopyable {
     }
 }
 
-/// Something that is read, though a checker would refuse it: a warning to be.
-struct ZoneDoubt {
+/// A construct that is accepted although a checker would refuse it: becomes a warning.
+struct CheckerWarning {
     var token: ZoneToken
-    /// What is said of the token.
+    /// The message about the token.
     var message: String
 }

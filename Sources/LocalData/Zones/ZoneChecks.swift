@@ -1,10 +1,9 @@
 internal import DNSWire
 import Platform
 
-/// Looks at records as one zone: what no single line can show.
+/// Checks the records as one zone: rules that no single line can show.
 ///
-/// Names get one node each in an open-addressed table, chained to their records, so that a million records are
-/// checked in a few passes.
+/// One node per name in an open-addressed table, linked to its records, so that a few passes check a million records.
 struct ZoneChecks {
     private(set) var records: ZoneRecords
     private(set) var apex: Name?
@@ -12,40 +11,41 @@ struct ZoneChecks {
     private let file: Place
 
     private struct Node {
-        /// The first entry that has this name; its bytes are the node's name.
+        /// The first entry with this name; the node's name is in its bytes.
         var first: UInt32
         var last: UInt32
         var types: Types
-        /// How many entries hang here.
+        /// How many entries have this name.
         var count: UInt32
     }
 
-    /// What exists at a name, as far as the checks ask.
+    /// What exists at a name, as far as the checks need to know.
     private struct Types: OptionSet {
         var rawValue: UInt16
         static let cname = Types(rawValue: 1)
         static let dname = Types(rawValue: 2)
         static let ns = Types(rawValue: 4)
         static let address = Types(rawValue: 8)
-        /// Anything a CNAME must not stand beside.
+        /// Data that must not coexist with a CNAME.
         static let data = Types(rawValue: 16)
         static let ds = Types(rawValue: 32)
         static let nsec3 = Types(rawValue: 64)
-        /// KEY, and NXT: checkers differ in whether a CNAME may stand beside them.
+        /// KEY and NXT: checkers disagree on whether a CNAME may coexist with them.
         static let key = Types(rawValue: 128)
         static let nxt = Types(rawValue: 256)
-        /// What checkers refuse in some places.
-        static let doubtful: Types = [.ds, .ns, .nsec3, .key, .nxt]
-        /// What makes a name more than a hash with its signatures.
+        /// Types that checkers refuse in some places.
+        static let refusable: Types = [.ds, .ns, .nsec3, .key, .nxt]
+        /// Types that make a name more than a hashed owner name.
         static let content: Types = [.cname, .dname, .ns, .address, .data]
     }
 
     private var nodes: [Node] = []
-    /// The next entry of the same name; 0 ends the chain (entry 0 is always the first of its name).
+    /// The next entry with the same name; 0 ends the chain (entry 0 is always the first of its name).
     private var next: [UInt32] = []
-    /// The upper half of the name's hash and the node's index plus one; 0 is free. A power of two, at most half full.
+    /// The upper half of the name's hash and the node's index + 1; 0 is free. The size is a power of two, at most half
+    /// is used.
     private var slots: [UInt64] = []
-    /// So that nobody can write a zone whose names collide.
+    /// Random, so that nobody can craft a zone whose names collide.
     private let seed = UInt64.random(in: 0...UInt64.max)
     private var hasDNAME = false
 
@@ -65,11 +65,11 @@ struct ZoneChecks {
         checkSets()
         guard let node = node(of: apex.wire[...]) else { return }
         if !nodes[node].types.contains(.ns) {
-            // A line that could not be read may have been it.
+            // The line that had it may have been unreadable.
             if !hadErrors { error(place(of: node), "the zone has no NS record at its apex \(apex)") }
         }
         checkNames(apex)
-        // A line that could not be read may have had the address.
+        // The line that had the address may have been unreadable.
         if !hadErrors { checkTargets(apex) }
     }
 
@@ -83,7 +83,7 @@ struct ZoneChecks {
 
     private func place(of node: Int) -> Place { records.entries[Int(nodes[node].first)].place }
 
-    /// Where the first record of some types stands.
+    /// The place of the first record of one of `types`.
     private func place(of types: Types, at node: Int) -> Place? {
         let index = entries(of: node).first { !Self.types(of: records.entries[$0].type).isDisjoint(with: types) }
         return index.map { records.entries[$0].place }
@@ -145,7 +145,7 @@ struct ZoneChecks {
         return index == start && same(wire[start...], ancestor[...])
     }
 
-    /// Equal without regard to case.
+    /// Whether the names are equal, ignoring case.
     private func same(_ left: ArraySlice<UInt8>, _ right: ArraySlice<UInt8>) -> Bool {
         guard left.count == right.count else { return false }
         var (one, other) = (left.startIndex, right.startIndex)
@@ -228,7 +228,7 @@ struct ZoneChecks {
         case .ns: [.ns, .data]
         case .a, .aaaa: [.address, .data]
         case .ds: [.ds, .data]
-        // These may stand beside a CNAME (RFC 4034 3 and 4; 2181 10.1; SIG, KEY and NXT were their first forms).
+        // These may coexist with a CNAME (RFC 4034 3 and 4; 2181 10.1; SIG, KEY and NXT are the older forms).
         case .rrsig, .nsec, RecordType(rawValue: 24): []
         case .nsec3: .nsec3
         case RecordType(rawValue: 25): .key
@@ -246,7 +246,7 @@ struct ZoneChecks {
 
     // MARK: RRsets
 
-    /// Duplicates are dropped, one TTL holds for an RRset (RFC 2181 5), singletons are alone.
+    /// Drops duplicates; checks that an RRset has one TTL (RFC 2181 5), and that singleton types have one record.
     private mutating func checkSets() {
         var duplicates: [Int] = []
         for node in nodes.indices where nodes[node].count > 1 {
@@ -269,7 +269,7 @@ struct ZoneChecks {
         link()
     }
 
-    /// BIND takes no zone with more records of a type at a name, nor with more types (its `max-records-per-type` and
+    /// BIND refuses a zone with more records of a type, or more types, at one name (its `max-records-per-type` and
     /// `max-types-per-name`).
     private static let mostForBIND = 100
 
@@ -280,7 +280,7 @@ struct ZoneChecks {
             "\(what): as primary or secondary BIND 9.20 refuses a zone with more than \(most); spread them over names")
     }
 
-    /// One RRset, by RDATA.
+    /// Checks one RRset, sorted by RDATA.
     private mutating func checkSet(_ set: ArraySlice<Int>, duplicates: inout [Int]) {
         guard let firstIndex = set.first, set.count > 1 else { return }
         let first = records.entries[firstIndex]
@@ -309,7 +309,8 @@ struct ZoneChecks {
         for index in set { records.setTTL(ttl, at: index) }
     }
 
-    /// Two records of one name are of one RRset; signatures are sets by the type they cover (RFC 2181 5, 4035 2.2).
+    /// Whether two records of one name are in one RRset; signatures are grouped by the type they cover (RFC 2181 5,
+    /// 4035 2.2).
     private func isOneSet(_ left: Int, _ right: Int) -> Bool {
         let (one, other) = (records.entries[left], records.entries[right])
         guard one.type == other.type else { return false }
@@ -323,7 +324,7 @@ struct ZoneChecks {
         return order != 0 ? order < 0 : left < right
     }
 
-    /// Orders the RDATA of two records of one type; names in it compare without case.
+    /// Orders the RDATA of two records of one type; names in it compare case-insensitively.
     private func compareRdata(_ left: Int, _ right: Int) -> Int {
         let (a, b) = (records.rdata(of: records.entries[left]), records.rdata(of: records.entries[right]))
         let nameStart = Self.nameStart(records.entries[left].type)
@@ -338,7 +339,7 @@ struct ZoneChecks {
         return a.count - b.count
     }
 
-    /// Where the name that ends the RDATA starts, for the types that RFC 4034 6.2 folds.
+    /// Where the trailing name of the RDATA starts, for the types that RFC 4034 6.2 folds.
     private static func nameStart(_ type: RecordType) -> Int {
         switch type.rawValue {
         case 2, 3, 4, 5, 7, 8, 9, 12, 14, 17, 39: 0
@@ -354,7 +355,7 @@ struct ZoneChecks {
         for node in nodes.indices {
             let types = nodes[node].types
             let owner = records.owner(of: records.entries[Int(nodes[node].first)])
-            if !types.isDisjoint(with: .doubtful) { doubtNames(node, types, isApex: same(owner, apex.wire[...])) }
+            if !types.isDisjoint(with: .refusable) { warnAboutNames(node, types, isApex: same(owner, apex.wire[...])) }
             if types.contains(.cname), types.contains(.data) {
                 let alias = place(of: .cname, at: node) ?? .nowhere
                 let other = place(of: .data, at: node) ?? .nowhere
@@ -363,7 +364,7 @@ struct ZoneChecks {
             if types.contains(.dname), types.contains(.ns), !same(owner, apex.wire[...]) {
                 error(place(of: node), "\(name(owner)) has a DNAME and is a zone cut (NS)")
             }
-            // NSEC3 and signatures may be there: hashed names are below the apex whatever it holds.
+            // NSEC3 and its signatures are allowed: hashed names are below the apex whatever the apex holds.
             if hasDNAME, !types.isDisjoint(with: .content), let above = ancestor(of: owner, apex: apex, with: .dname) {
                 let alias = self.node(of: above).flatMap { place(of: .dname, at: $0) } ?? .nowhere
                 error(max(alias, place(of: node)), "\(name(owner)) is below the DNAME at \(name(above))")
@@ -371,29 +372,30 @@ struct ZoneChecks {
         }
     }
 
-    /// What checkers refuse at a name.
-    private mutating func doubtNames(_ node: Int, _ types: Types, isApex: Bool) {
-        func doubt(_ checkers: ZoneCheckers, _ types: Types, _ why: String, _ mend: String) {
+    /// Warns of what checkers refuse at a name.
+    private mutating func warnAboutNames(_ node: Int, _ types: Types, isApex: Bool) {
+        func refuse(_ checkers: ZoneCheckers, _ types: Types, _ why: String, _ mend: String) {
             let owner = name(records.owner(of: records.entries[Int(nodes[node].first)]))
             warn(place(of: types, at: node) ?? .nowhere, "\(owner): \(why), which \(checkers.refuse); \(mend)")
         }
         if types.contains(.ds) {
             if isApex {
-                doubt([.knot, .bind], .ds, "a DS stands at the zone's apex", "its place is the parent zone")
+                refuse([.knot, .bind], .ds, "a DS stands at the zone's apex", "its place is the parent zone")
             } else if !types.contains(.ns) {
-                doubt(.bind, .ds, "a DS stands where no zone is delegated", "put NS records beside it, or leave it out")
+                let fix = "put NS records beside it, or leave it out"
+                refuse(.bind, .ds, "a DS stands where no zone is delegated", fix)
             }
         }
         if types.contains(.cname), !types.isDisjoint(with: [.key, .nxt]) {
             let checkers: ZoneCheckers = types.contains(.key) ? [.nsd, .knot] : .knot
-            doubt(checkers, [.key, .nxt], "a KEY or NXT stands beside a CNAME", "leave it out")
+            refuse(checkers, [.key, .nxt], "a KEY or NXT stands beside a CNAME", "leave it out")
         }
         let owner = records.owner(of: records.entries[Int(nodes[node].first)])
         if types.contains(.ns), owner.starts(with: [1, UInt8(ascii: "*")]) {
-            doubt(.bind, .ns, "NS records stand at a wildcard", "delegate names one by one")
+            refuse(.bind, .ns, "NS records stand at a wildcard", "delegate names one by one")
         }
         if types.contains(.nsec3), !isHash(owner.dropFirst().prefix(Int(owner.first ?? 0))) {
-            doubt(.bind, .nsec3, "the name of an NSEC3 is no hash", "leave it out")
+            refuse(.bind, .nsec3, "the name of an NSEC3 is no hash", "leave it out")
         }
     }
 
@@ -423,7 +425,7 @@ struct ZoneChecks {
         return nil
     }
 
-    /// Hosts that the zone itself names and should know.
+    /// Checks that names in the zone that NS, MX and SRV point to have addresses.
     private mutating func checkTargets(_ apex: Name) {
         for entry in records.entries {
             let skipped: Int
@@ -438,7 +440,7 @@ struct ZoneChecks {
             let owner = records.owner(of: entry)
             let node = node(of: target) ?? wildcard(for: target, apex: apex)
             if let node, nodes[node].types.contains(.address) { continue }
-            // MX and SRV may point at nothing, so far as the checkers go.
+            // The checkers accept MX and SRV without a target.
             let checkers: ZoneCheckers = entry.type != .ns ? [] : same(owner, apex.wire[...]) ? [.knot, .bind] : .knot
             let refused = checkers.isEmpty ? "" : ", which \(checkers.refuse)"
             if let node, nodes[node].types.contains(.cname) {
@@ -448,7 +450,8 @@ struct ZoneChecks {
                 continue
             }
             if let cut = cut(above: target, apex: apex) {
-                // Only a delegation to itself needs glue; other names below a cut are found there.
+                // Only a delegation to a name at or below itself needs glue; other names below a cut are resolved
+                // there.
                 guard entry.type == .ns, isAtOrBelow(target, Array(owner)), same(cut, owner) else { continue }
                 warn(
                     entry.place,
@@ -465,7 +468,7 @@ struct ZoneChecks {
         return ancestor(of: wire, apex: apex, with: .ns)
     }
 
-    /// The node of `*` under the closest encloser, as far as names with records tell.
+    /// The node of `*` under the closest encloser, going by names that have records.
     private func wildcard(for wire: ArraySlice<UInt8>, apex: Name) -> Int? {
         var rest = wire
         while rest.count > apex.wire.count {

@@ -1,7 +1,7 @@
 import DNSWire
 import LDNS
 
-/// The denial records of a signed zone, sorted, as part of its view. Empty in unsigned zones.
+/// A signed zone's denial records, sorted, as part of its view. Empty in unsigned zones.
 struct ZoneDenial: BitwiseCopyable {
     /// An NSEC3 owner: its hash, and the node that has the record.
     struct HashedName: BitwiseCopyable {
@@ -12,16 +12,16 @@ struct ZoneDenial: BitwiseCopyable {
     /// Nodes with an NSEC, in canonical order of their names.
     var nsec: UnsafeMutablePointer<UInt32> { nsecMemory.unsafelyUnwrapped }
     private(set) var nsecCount = 0
-    /// Owners of NSEC3, by hash.
+    /// Owner names of NSEC3 records, by hash.
     var nsec3: UnsafeMutablePointer<HashedName> { nsec3Memory.unsafelyUnwrapped }
     private(set) var nsec3Count = 0
-    /// The NSEC3PARAM, among the view's records; `none` without NSEC3.
+    /// Index of the NSEC3PARAM in the view's records; `none` without NSEC3.
     private(set) var parameters = Zone.none
 
-    /// More costs more than it gives (RFC 9276 3.2): such zones are served without proofs.
+    /// More iterations cost more than they give (RFC 9276 3.2): such zones are served without proofs.
     static let maximumIterations = 150
 
-    /// Nil only while its count is 0, and then nobody looks.
+    /// Nil only while its count is 0; it is not read then.
     private var nsecMemory: UnsafeMutablePointer<UInt32>?
     private var nsec3Memory: UnsafeMutablePointer<HashedName>?
 
@@ -46,7 +46,7 @@ struct ZoneDenial: BitwiseCopyable {
             }
         }
         if !plain.isEmpty {
-            // Signers write their zones in this order, which the sort then only confirms.
+            // Signers write zones in this order, so the sort usually finds nothing to do.
             plain.sort {
                 CanonicalOrder.precedes(view.name(view.nodes[Int($0)]), view.name(view.nodes[Int($1)]))
             }
@@ -65,7 +65,7 @@ struct ZoneDenial: BitwiseCopyable {
         }
     }
 
-    /// The first NSEC3PARAM that we can hash by (RFC 5155 4): SHA-1, no flags, few iterations.
+    /// The first NSEC3PARAM that is usable here (RFC 5155 4): SHA-1, no flags, few iterations.
     private static func usableParameters(_ view: ZoneView) -> UInt32? {
         guard let set = view.rrset(view.nodes[0], .nsec3param) else { return nil }
         for record in set.records..<(set.records + UInt32(set.recordCount)) {
@@ -76,7 +76,7 @@ struct ZoneDenial: BitwiseCopyable {
         return nil
     }
 
-    /// Whether an NSEC3 was made with `parameters`: a zone that changes them holds two chains for a while.
+    /// Whether an NSEC3 belongs to the chain of `parameters`: while a zone changes them, it has two chains.
     private static func isSameChain(_ nsec3: UnsafeRawBufferPointer, _ parameters: UnsafeRawBufferPointer) -> Bool {
         nsec3.count > parameters.count && nsec3[0] == parameters[0]
             && nsec3[2..<parameters.count].elementsEqual(parameters[2...])
@@ -91,7 +91,7 @@ struct NSEC3Hash: BitwiseCopyable {
 
     /// Iterated SHA-1 over a folded name and the salt; `parameters` is the RDATA of an NSEC3PARAM.
     ///
-    /// Allocates: what asks for it is a negative answer with DO=1, and costs more than that.
+    /// Allocates. Only a negative answer with DO=1 needs it, which costs more anyway.
     init(of name: UnsafeRawBufferPointer, parameters: UnsafeRawBufferPointer) {
         let salt = parameters[5...]
         var digest = SHA1.digest(Array(name) + salt)
@@ -99,7 +99,7 @@ struct NSEC3Hash: BitwiseCopyable {
         for index in 0..<min(20, digest.count) { bytes[index] = digest[index] }
     }
 
-    /// What an NSEC3 owner's first label spells, in base32hex (RFC 4648 7); nil when it spells no hash.
+    /// The hash that an NSEC3 owner name's first label encodes in base32hex (RFC 4648 7); nil if it encodes none.
     init?(owner name: UnsafeRawBufferPointer) {
         guard name.count > 33, name[0] == 32 else { return nil }
         var bits: UInt32 = 0
@@ -128,11 +128,11 @@ struct NSEC3Hash: BitwiseCopyable {
     }
 }
 
-/// The canonical order of names: by label from the right.
+/// The canonical order of names: label by label from the right.
 ///
 /// - RFC: 4034 6.1.
 enum CanonicalOrder {
-    /// Whether `a` comes before `b`: both folded, legal and uncompressed.
+    /// Whether `a` sorts before `b`: both folded, valid and uncompressed.
     static func precedes(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Bool {
         var (aLabels, bLabels) = (InlineArray<128, UInt8>(repeating: 0), InlineArray<128, UInt8>(repeating: 0))
         var (aCount, bCount) = (starts(of: a, &aLabels), starts(of: b, &bLabels))

@@ -6,21 +6,21 @@ import Lookup
 /// - RFC: 1034 4.3.2; 4592 3.3; 6672 3.2; 2308 2; 4035 3.1; 5155 7.2.
 struct ZoneLookup {
     let view: ZoneView
-    /// The label of the name at which the apex starts.
+    /// The label of the name where the apex starts.
     let apexLabel: Int
     let nameOffset: Int
     let question: Question
 
-    /// Where a name is in a zone.
+    /// The position of a name in a zone.
     struct Position: BitwiseCopyable {
-        /// The node of the name itself, where there is one.
+        /// The node of the name itself, if there is one.
         var exact: UInt32?
-        /// The longest existing ancestor (or the name itself), and its label.
+        /// The closest encloser (or the name itself), and its label.
         var encloser: UInt32
         var encloserLabel: Int
-        /// The zone cut that the name is at or below.
+        /// The zone cut at or above the name.
         var cut: UInt32?
-        /// The DNAME that the name is below.
+        /// The DNAME above the name.
         var dname: UInt32?
     }
 
@@ -52,7 +52,7 @@ struct ZoneLookup {
     func answer(_ lookup: inout Lookup) -> Outcome {
         let position = Self.place(of: lookup.name, in: view, apexLabel: apexLabel)
         if let cut = position.cut {
-            // At the cut itself, DS is this side's.
+            // At the cut itself, DS belongs to the parent side.
             if !(question.type == .ds && position.exact == cut) { return referral(cut, &lookup) }
         } else if let dname = position.dname {
             return redirect(by: dname, lookup.name, &lookup.builder, &lookup.decision)
@@ -112,7 +112,7 @@ struct ZoneLookup {
             decision.place = record.place
             let target = builder.appendCNAME(owner: owner, ttl: set.ttl, target: view.rdata(record))
             if question.dnssecOK { view.writeSignatures(node, of: .cname, owner, &builder) }
-            // Truncated: the client comes back over TCP, where all of it fits.
+            // Truncated: the client retries over TCP, where everything fits.
             guard let target else { return .answered }
             return .chase(target)
         }
@@ -123,7 +123,7 @@ struct ZoneLookup {
         return .answered
     }
 
-    /// Writes what fits; a rest that does not sets TC.
+    /// Writes the records that fit; sets TC if some don't.
     private func write(
         _ set: Zone.RRset, of node: Zone.Node, _ owner: ResponseBuilder.Owner, _ builder: inout ResponseBuilder
     ) {
@@ -136,9 +136,9 @@ struct ZoneLookup {
 
     /// Writes the addresses of `node` into the additional section, each RRset whole or not at all (RFC 2181 5, 9).
     ///
-    /// Returns whether all fitted.
+    /// Returns whether all of them fit.
     private func writeAddresses(_ node: Zone.Node, _ builder: inout ResponseBuilder) -> Bool {
-        // What is cut short already makes the client come again.
+        // A truncated response is retried anyway.
         guard !builder.truncated else { return false }
         let name = view.name(node)
         let owner = ResponseBuilder.Owner.name(name.baseAddress.unsafelyUnwrapped, length: name.count)
@@ -161,13 +161,13 @@ struct ZoneLookup {
         return true
     }
 
-    /// Addresses of what the answer points to, where this zone has them and they fit.
+    /// Addresses of the answer's targets, if this zone has them and they fit.
     private func writeAdditional(_ set: Zone.RRset, _ builder: inout ResponseBuilder) {
         switch set.type {
         case .ns, .mx, .srv, .svcb, .https: break
         default: return
         }
-        // Behind a chain of wildcards their proofs are still to come, and the additional section is the last.
+        // The proofs for a chain's wildcards are still to come, and the additional section must be last.
         guard nameOffset == Header.length || !question.dnssecOK else { return }
         let first = Int(set.records)
         for index in first..<(first + min(Int(set.recordCount), 16)) {
@@ -222,7 +222,7 @@ struct ZoneLookup {
             let offset = builder.appendCNAME(
                 owner: .at(nameOffset), ttl: set.ttl,
                 target: UnsafeRawBufferPointer(start: base, count: prefix + target.count))
-            // A query for the CNAME itself has its answer.
+            // If the query asks for the CNAME, it is answered.
             guard let offset, question.type != .cname else { return .answered }
             return .chase(offset)
         }
@@ -230,7 +230,8 @@ struct ZoneLookup {
 
     // MARK: Zone cuts
 
-    /// The name servers beyond the cut; where recursion is wanted and there is an upstream, they are its to ask.
+    /// A referral to the name servers of the cut; or, if the query may be forwarded, nothing: upstream resolves the
+    /// name.
     private func referral(_ number: UInt32, _ lookup: inout Lookup) -> Outcome {
         if question.mayForward {
             lookup.isBelowCut = true
@@ -253,7 +254,7 @@ struct ZoneLookup {
                 proofs.insecureDelegation(cut, lookup.name, &lookup.builder)
             }
         }
-        // Names at or below the cut can't be found without their glue (RFC 9471 3.1): all of it, before any other's.
+        // Name servers at or below the cut can't be found without glue (RFC 9471 3.1), so all of theirs goes first.
         for round in 0..<2 {
             let isInDomain = round == 0
             for index in Int(set.records)..<(Int(set.records) + Int(set.recordCount)) {
@@ -281,7 +282,7 @@ struct ZoneLookup {
 }
 
 extension ZoneView {
-    /// The apex as an owner name: a pointer into the question where the name stands there.
+    /// The apex as an owner name: a pointer into the question if the name is there.
     func ownerOfApex(
         _ name: borrowing LookupName, _ apexLabel: Int, _ nameOffset: Int
     ) -> ResponseBuilder.Owner {
@@ -299,7 +300,7 @@ extension ZoneView {
         for index in 0..<Int(set.recordCount) {
             let rdata = rdata(records[Int(set.records) + index])
             guard rdata.count > 18, rdata.baseAddress.unsafelyUnwrapped.readUInt16(0) == type.rawValue else { continue }
-            // A signature has the TTL of what it covers (RFC 4034 3).
+            // A signature has the TTL of the RRset it covers (RFC 4034 3).
             let signed = ttl ?? rrset(node, type)?.ttl ?? set.ttl
             builder.append(owner: owner, type: .rrsig, ttl: signed, rdata: rdata)
         }

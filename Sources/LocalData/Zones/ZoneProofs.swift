@@ -1,16 +1,16 @@
 import DNSWire
 import LDNS
 
-/// Denial of existence from the NSEC and NSEC3 records that a signed zone file brings along.
+/// Denial of existence, from the NSEC and NSEC3 records of a signed zone file.
 ///
-/// We sign nothing: what the file has is served, what it lacks is left out. Does nothing in unsigned zones.
+/// Nothing is signed here: records missing from the file are left out. Does nothing in unsigned zones.
 /// - RFC: 4035 3.1.3; 5155 7.2.
 struct ZoneProofs {
     let view: ZoneView
 
     private var denial: ZoneDenial { view.denial }
 
-    /// The name does not exist: nor does a wildcard that would stand in for it.
+    /// Proves that neither the name nor a wildcard for it exists.
     func nameError(_ name: borrowing LookupName, _ encloserLabel: Int, _ builder: inout ResponseBuilder) {
         if denial.nsec3Count > 0 {
             guard let encloser = writeClosestEncloser(name, from: encloserLabel, &builder) else { return }
@@ -21,7 +21,7 @@ struct ZoneProofs {
         }
     }
 
-    /// The name exists (or a wildcard stands in for it), but not with this type.
+    /// Proves that the name, or the wildcard that matches it, does not have this type.
     func noData(
         _ number: UInt32, isWildcard: Bool, _ name: borrowing LookupName, _ encloserLabel: Int,
         _ builder: inout ResponseBuilder
@@ -34,7 +34,7 @@ struct ZoneProofs {
                 _ = writeClosestEncloser(name, from: 1, &builder)
             }
         } else if denial.nsecCount > 0 {
-            // An empty non-terminal has no NSEC of its own: the one before it covers it.
+            // An empty non-terminal has no NSEC: the preceding one covers it.
             let node = view.nodes[Int(number)]
             let first: UInt32?
             if view.rrset(node, .nsec) != nil {
@@ -47,7 +47,7 @@ struct ZoneProofs {
         }
     }
 
-    /// The answer came from a wildcard: nothing closer exists.
+    /// Proves, for an answer from a wildcard, that no closer match exists.
     func noCloserMatch(_ name: borrowing LookupName, _ encloserLabel: Int, _ builder: inout ResponseBuilder) {
         guard encloserLabel > 0 else { return }
         builder.begin(.authority)
@@ -55,12 +55,12 @@ struct ZoneProofs {
             writeNSEC3Cover(name.suffix(at: encloserLabel - 1), &builder)
         } else if denial.nsecCount > 0, let number = findNSECCover(name.suffix(at: 0)) {
             let node = view.nodes[Int(number)]
-            // Several links of a chain may need the same one.
+            // Several links of a chain may need the same NSEC.
             if !builder.hasAuthority(owner: view.name(node), type: .nsec) { writeNSEC(node, &builder) }
         }
     }
 
-    /// The delegation has no DS.
+    /// Proves that the delegation has no DS.
     func insecureDelegation(_ cut: Zone.Node, _ name: borrowing LookupName, _ builder: inout ResponseBuilder) {
         if denial.nsec3Count > 0 {
             let wire = view.name(cut)
@@ -72,7 +72,7 @@ struct ZoneProofs {
         }
     }
 
-    /// Calls `body` with `*.` in front of the suffix of `name` from label `label` on, which is not its first.
+    /// Calls `body` with `*.` plus the suffix of `name` from label `label` on; `label` is not 0.
     private static func withWildcard(
         _ name: borrowing LookupName, _ label: Int, _ body: (UnsafeRawBufferPointer) -> Void
     ) {
@@ -95,7 +95,7 @@ struct ZoneProofs {
         view.writeSignatures(node, of: .nsec, owner, &builder)
     }
 
-    /// Writes the NSEC whose span holds `name`, `unless` it is there already. Returns its node.
+    /// Writes the NSEC that covers `name`, unless it is `already` written. Returns its node.
     private func writeNSECCover(
         _ name: UnsafeRawBufferPointer, unless already: UInt32?, _ builder: inout ResponseBuilder
     ) -> UInt32? {
@@ -104,7 +104,7 @@ struct ZoneProofs {
         return number
     }
 
-    /// The last owner of an NSEC that is not behind `name`, in canonical order.
+    /// The last NSEC owner name at or before `name`, in canonical order.
     private func findNSECCover(_ name: UnsafeRawBufferPointer) -> UInt32? {
         let count = denial.nsecCount
         guard count > 0 else { return nil }
@@ -120,10 +120,10 @@ struct ZoneProofs {
 
     // MARK: NSEC3
 
-    /// Writes the proof of the closest encloser: the longest ancestor from label `first` on that has an NSEC3, and the
-    /// span over the next closer name. Returns the encloser's label.
+    /// Writes the proof of the closest encloser: the longest ancestor, from label `first` on, that has an NSEC3; and
+    /// the NSEC3 that covers the next closer name. Returns the encloser's label.
     ///
-    /// Under opt-out a name that exists may have none, hence the search.
+    /// Under opt-out an existing name may have no NSEC3, hence the search.
     /// - RFC: 5155 7.2.1.
     private func writeClosestEncloser(
         _ name: borrowing LookupName, from first: Int, _ builder: inout ResponseBuilder
@@ -154,14 +154,14 @@ struct ZoneProofs {
         let node = view.nodes[Int(denial.nsec3[index].node)]
         guard let set = view.rrset(node, .nsec3) else { return }
         let name = view.name(node)
-        // One span may prove two things; it is sent once.
+        // One NSEC3 may prove two things; it is sent once.
         if builder.hasAuthority(owner: name, type: .nsec3) { return }
         let owner = ResponseBuilder.Owner.name(name.baseAddress.unsafelyUnwrapped, length: name.count)
         builder.append(owner: owner, type: .nsec3, ttl: set.ttl, rdata: view.rdata(view.records[Int(set.records)]))
         view.writeSignatures(node, of: .nsec3, owner, &builder)
     }
 
-    /// The last NSEC3 whose hash is not behind the name's, and whether it is the name's own.
+    /// The last NSEC3 whose hash is at or before the name's, and whether it matches exactly.
     private func search(_ name: UnsafeRawBufferPointer) -> (index: Int, isExact: Bool) {
         let parameters = view.rdata(view.records[Int(denial.parameters)])
         let hash = NSEC3Hash(of: name, parameters: parameters)

@@ -1,11 +1,11 @@
 internal import Glibc
 
-/// The bytes of one master file, read whole.
+/// The bytes of one master file, read completely.
 ///
-/// Not mapped: a file that is cut short while it is mapped ends the process with SIGBUS.
+/// Not mapped: truncating a mapped file would end the process with SIGBUS.
 struct ZoneFileBytes: ~Copyable {
     let bytes: UnsafeMutableRawBufferPointer
-    /// Which file it is, to find `$INCLUDE` loops.
+    /// Identifies the file, to find `$INCLUDE` loops.
     let identity: Identity
 
     struct Identity: Equatable {
@@ -19,7 +19,7 @@ struct ZoneFileBytes: ~Copyable {
 
     init(path: String, limit: Int) throws(OpenError) {
         guard !path.utf8.contains(0) else { throw OpenError(message: "the file name holds a zero byte") }
-        // A FIFO without a writer must not hold the reader up.
+        // A FIFO without a writer must not block the reader.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw OpenError(message: Self.reason()) }
         defer { close(descriptor) }

@@ -3,7 +3,7 @@ import Platform
 
 /// `$GENERATE RANGE OWNER [TTL] [CLASS] TYPE RDATA`: one record for each number of the range.
 ///
-/// BIND's extension: `$` is the number, `${offset,width,base}` shows it otherwise, `\$` and `$$` are a dollar.
+/// A BIND extension: `$` is the number, `${offset,width,base}` formats it, `\$` and `$$` are a dollar sign.
 extension ZoneReading {
     mutating func generate(_ tokenizer: borrowing ZoneTokenizer, place: Place) throws(ZoneProblem) {
         var parser = parser(tokenizer, at: 1)
@@ -11,7 +11,7 @@ extension ZoneReading {
         guard let range = Self.range(Array(parser.bytes(of: rangeToken))) else {
             throw parser.bad(rangeToken, "a range is START-STOP or START-STOP/STEP, below 2147483648")
         }
-        // The generated lines reuse the token storage: keep the template as text.
+        // Generated lines reuse the token storage, so the template is copied as text.
         var template: [UInt8] = []
         _ = try parser.next("an owner name")
         for token in tokenizer.tokens[2...] {
@@ -28,7 +28,7 @@ extension ZoneReading {
             do throws(ZoneProblem) {
                 try generatedLine(Self.fill(template, with: number), place: place, isFirst: position == 0)
             } catch {
-                // One report for the whole range: the next numbers would fail alike.
+                // One report for the whole range: the other numbers would fail the same way.
                 throw ZoneProblem("$GENERATE at \(number): \(error.message)")
             }
         }
@@ -88,7 +88,7 @@ extension ZoneReading {
         return line
     }
 
-    /// `OFFSET[,WIDTH[,BASE]]`; base is d, o, x, X, or n and N for reversed nibbles with dots.
+    /// `OFFSET[,WIDTH[,BASE]]`; base is d, o, x, X, or n or N for reversed nibbles with dots.
     private static func show(_ number: Int, _ modifier: ArraySlice<UInt8>) throws(ZoneProblem) -> [UInt8] {
         let bad = ZoneProblem("'${...}' holds OFFSET,WIDTH,BASE; the width is at most 255, the base d, o, x, X, n or N")
         let parts = modifier.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
@@ -118,7 +118,7 @@ extension ZoneReading {
         return Array(repeating: UInt8(ascii: "0"), count: max(0, width - text.utf8.count)) + text.utf8
     }
 
-    /// Hexadecimal digits from the lowest, with dots between; `width` counts the dots too.
+    /// Hexadecimal digits, lowest first, with dots between; `width` counts the dots too.
     private static func nibbles(_ value: Int, width: Int, uppercase: Bool) -> [UInt8] {
         var text: [UInt8] = []
         var rest = value

@@ -2,7 +2,7 @@ internal import DNSWire
 internal import LDNS
 import Platform
 
-/// Problems, bounded: beyond the limit they are only counted.
+/// A bounded list of problems: those beyond the limit are only counted.
 struct DiagnosticList {
     let limit: Int
     private(set) var listed: [Diagnostic] = []
@@ -12,7 +12,7 @@ struct DiagnosticList {
 
     init(limit: Int) { self.limit = limit }
 
-    /// Warnings get half of the room, so that errors always find some.
+    /// Warnings may use half of the list, so that there is always room for errors.
     mutating func add(_ diagnostic: Diagnostic) {
         let isError = diagnostic.severity == .error
         if listed.count < limit, isError || warnings < limit / 2 {
@@ -25,7 +25,7 @@ struct DiagnosticList {
         }
     }
 
-    /// In the order of the files, with a last line that counts what is not listed.
+    /// In file order, with a final line that counts the unlisted ones.
     func sorted() -> [Diagnostic] {
         var result = listed.sorted { ($0.place.file, $0.place.line) < ($1.place.file, $1.place.line) }
         if unlistedErrors + unlistedWarnings > 0 {
@@ -39,33 +39,33 @@ struct DiagnosticList {
     }
 }
 
-/// One reading of a master file and its includes: the state that entries leave to the entries after them.
+/// One reading of a master file and its includes: the state carried from entry to entry.
 struct ZoneReading: ~Copyable {
     let limits: ZoneReader.Limits
     private(set) var records = ZoneRecords()
     var diagnostics: DiagnosticList
     private(set) var files: [String] = []
 
-    /// The wire form that completes relative names; empty while there is none.
+    /// The wire form that completes relative names; empty if there is none.
     private(set) var origin: [UInt8]
-    /// `$TTL`, or the minimum of a SOA without a TTL.
+    /// `$TTL`, or the minimum of an SOA without a TTL.
     private var defaultTTL: UInt32?
-    /// The TTL that was stated last (RFC 1035 5.1), used where there is no `$TTL`.
+    /// The last explicit TTL (RFC 1035 5.1), used if there is no `$TTL`.
     private var lastTTL: UInt32?
-    /// 0 while no record has had an owner name.
+    /// 0 until a record has had an owner name.
     private var ownerLength = 0
-    /// The last owner name could not be read: entries without one are passed over, its problem is enough.
+    /// The last owner name was unreadable: entries that inherit it are skipped without another message.
     private var isOwnerUnreadable = false
 
     private var openFiles: [ZoneFileBytes.Identity] = []
     private var includes = 0
     private var bytesRead = 0
     var generated = 0
-    /// `$GENERATE` makes the lines that are read; the first of them, or a later one, which is like the first.
+    /// Set while lines come from `$GENERATE`; `isRepeating` after the first, so that only that one gets warnings.
     private var isGenerating = false
     private var isRepeating = false
 
-    // Lent to the tokenizer and parser of the entry at hand; released in deinit.
+    // Lent to the tokenizer and the parser of the current entry; freed in deinit.
     private let tokenStorage = UnsafeMutablePointer<ZoneToken>.allocate(capacity: ZoneTokenizer.maximumTokens + 1)
     private let owner = UnsafeMutablePointer<UInt8>.allocate(capacity: Name.maximumLength)
     private let rdata = UnsafeMutablePointer<UInt8>.allocate(capacity: RecordDataParser.maximumLength + 1)
@@ -84,7 +84,7 @@ struct ZoneReading: ~Copyable {
 
     // MARK: Files
 
-    /// Reads `path`; `place` is the `$INCLUDE` that names it.
+    /// Reads `path`; `place` is the `$INCLUDE` line that names it.
     mutating func readFile(_ path: String, from place: Place? = nil) {
         files.append(path)
         let place = place ?? Place(path: path)
@@ -99,13 +99,13 @@ struct ZoneReading: ~Copyable {
         }
         bytesRead += file.bytes.count
         if records.entries.isEmpty {
-            // Typical lines are 30 bytes and make about as many; growing by doubling would cost twice the peak.
+            // A typical line has 30 bytes and needs about as many; growing by doubling would double the peak.
             records.reserveCapacity(bytes: file.bytes.count, entries: file.bytes.count / 32)
         }
         openFiles.append(file.identity)
         var text = UnsafeBufferPointer(file.bytes.bindMemory(to: UInt8.self))
         if text.starts(with: [0xEF, 0xBB, 0xBF]) {
-            // nsd, knot and bind take it for the first owner name. Say so, and still check the rest.
+            // nsd, knot and bind read it as part of the first owner name. Report it, and check the rest.
             diagnostics.add(
                 Diagnostic(
                     Place(path: path, line: 1), .error, "the file starts with a byte order mark; save it without"))
@@ -135,12 +135,12 @@ struct ZoneReading: ~Copyable {
         diagnostics.add(Diagnostic(file.line(Int(line)), .warning, message))
     }
 
-    /// Warns of what `parser` read though a checker would refuse it.
-    private mutating func sayDoubts(_ parser: RecordDataParser, _ place: Place) {
-        guard !parser.doubts.isEmpty, !isRepeating else { return }
-        for doubt in parser.doubts {
-            let line = isGenerating ? place : place.line(Int(doubt.token.line))
-            diagnostics.add(Diagnostic(line, .warning, parser.bad(doubt.token, doubt.message).message))
+    /// Warns of constructs that `parser` accepted but a checker would refuse.
+    private mutating func reportCheckerWarnings(_ parser: RecordDataParser, _ place: Place) {
+        guard !parser.checkerWarnings.isEmpty, !isRepeating else { return }
+        for warning in parser.checkerWarnings {
+            let line = isGenerating ? place : place.line(Int(warning.token.line))
+            diagnostics.add(Diagnostic(line, .warning, parser.bad(warning.token, warning.message).message))
         }
     }
 
@@ -168,7 +168,7 @@ struct ZoneReading: ~Copyable {
         let first = tokenizer.tokens[0]
         let directive = String(decoding: parser.bytes(of: first).prefix(16), as: UTF8.self)
         let capitals = directive.uppercased()
-        if capitals != directive { parser.doubt(.nsd, first, "the directive is in small letters", "write \(capitals)") }
+        if capitals != directive { parser.warn(.nsd, first, "the directive is in small letters", "write \(capitals)") }
         switch capitals {
         case "$ORIGIN":
             try parser.newOrigin()
@@ -190,15 +190,15 @@ struct ZoneReading: ~Copyable {
             }
             try include(Self.path(name, beside: path), origin: inner, place: place)
         case "$GENERATE":
-            parser.doubt([.nsd, .knot], first, "the directive is BIND's own", "write the records out")
+            parser.warn([.nsd, .knot], first, "the directive is BIND's own", "write the records out")
             try generate(tokenizer, place: place)
         default:
             throw parser.bad(first, "this directive is unknown; known are $ORIGIN, $TTL, $INCLUDE and $GENERATE")
         }
-        sayDoubts(parser, place)
+        reportCheckerWarnings(parser, place)
     }
 
-    /// Origin and current owner come back behind an included file, `$TTL` stays (RFC 1035 5.1).
+    /// After an included file, origin and current owner are restored; `$TTL` stays (RFC 1035 5.1).
     private mutating func include(_ path: String, origin inner: [UInt8], place: Place) throws(ZoneProblem) {
         guard openFiles.count <= limits.includeDepth else {
             throw ZoneProblem("$INCLUDE is nested deeper than \(limits.includeDepth) files")
@@ -218,13 +218,13 @@ struct ZoneReading: ~Copyable {
         ownerLength = bytes.count
     }
 
-    /// A relative name is meant from the folder of the file that names it.
+    /// A relative path is relative to the folder of the file that contains it.
     private static func path(_ name: String, beside file: String) -> String {
         guard !name.hasPrefix("/"), let slash = file.lastIndex(of: "/") else { return name }
         return file[...slash] + name
     }
 
-    /// Reads one line that `$GENERATE` made, as if it stood at `place`.
+    /// Reads one line generated by `$GENERATE`, as if it were at `place`.
     mutating func generatedLine(_ line: [UInt8], place: Place, isFirst: Bool) throws(ZoneProblem) {
         let outerOwner = Array(UnsafeBufferPointer(start: owner, count: ownerLength))
         (isGenerating, isRepeating) = (true, !isFirst)
@@ -251,9 +251,9 @@ struct ZoneReading: ~Copyable {
             let token = try parser.next("an owner name")
             try parser.name(token)
             isOwnerUnreadable = false
-            if token.isQuoted { parser.doubt([.nsd, .knot], token, "the owner name is in quotes", "write it without") }
+            if token.isQuoted { parser.warn([.nsd, .knot], token, "the owner name is in quotes", "write it without") }
             if tokenizer.startsWithParenthesis {
-                parser.doubt(.knot, token, "a parenthesis stands before the owner name", "put it behind")
+                parser.warn(.knot, token, "a parenthesis stands before the owner name", "put it behind")
             }
             ownerLength = parser.length
             owner.update(from: rdata, count: ownerLength)
@@ -268,7 +268,7 @@ struct ZoneReading: ~Copyable {
         if let stated { lastTTL = stated }
         var ttl = stated ?? defaultTTL ?? lastTTL
         if ttl == nil, type == .soa {
-            // As named does: the minimum serves as $TTL.
+            // As in named, the minimum serves as `$TTL`.
             let minimum = parser.bytes.suffix(4).reduce(0 as UInt32) { $0 << 8 | UInt32($1) }
             ttl = minimum & 0x8000_0000 == 0 ? minimum : 0
             defaultTTL = ttl
@@ -278,7 +278,7 @@ struct ZoneReading: ~Copyable {
             owner: UnsafeBufferPointer(start: owner, count: ownerLength), type: type, ttl: ttl, rdata: parser.bytes,
             place: place)
         guard isKept else { throw ZoneProblem("the zone is larger than 4 GiB") }
-        sayDoubts(parser, place)
+        reportCheckerWarnings(parser, place)
     }
 
     /// `[TTL] [class]` in either order; the class must be IN.
@@ -295,7 +295,7 @@ struct ZoneReading: ~Copyable {
                 guard isIN else { throw parser.bad(token, "only class IN is served") }
                 hasClass = true
                 parser.index += 1
-                if bytes.count > 2 { parser.doubt(.knot, token, "the class has this name", "write IN") }
+                if bytes.count > 2 { parser.warn(.knot, token, "the class has this name", "write IN") }
             } else {
                 break
             }
@@ -303,11 +303,11 @@ struct ZoneReading: ~Copyable {
         return ttl
     }
 
-    /// nil when `bytes` are no class at all.
+    /// Nil if `bytes` name no class.
     private static func isClassIN(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool? {
         if bytes.count == 2, bytes[0] & 0xDF == UInt8(ascii: "I"), bytes[1] & 0xDF == UInt8(ascii: "N") { return true }
         switch bytes[0] & 0xDF {
-        // ANY and NONE are classes only in messages, and ANY is a type as well.
+        // ANY and NONE are classes only in messages, and ANY is also a type.
         case UInt8(ascii: "C"), UInt8(ascii: "H"):
             guard bytes.count <= 10 else { return nil }
             return RecordClass(mnemonic: String(decoding: bytes, as: UTF8.self)).map { $0 == .in }
@@ -322,8 +322,8 @@ struct ZoneReading: ~Copyable {
         let shape = RecordDataShape.of(type)
         let isNumbered = TypeMnemonic.isNumbered(parser.bytes(of: typeToken))
         let isGeneric = parser.isAtGeneric
-        // No checker knows the type by its number yet: to them its bytes are as good as any.
-        let isOpaque = isNumbered && ZoneCheckers.readingNoText(behindNumberOf: type) == .all
+        // No checker knows this type by number yet, so they accept any bytes.
+        let isOpaque = isNumbered && ZoneCheckers.refusingText(afterNumberOf: type) == .all
         if isGeneric {
             parser.index += 1
             try parser.generic()
@@ -337,12 +337,12 @@ struct ZoneReading: ~Copyable {
         }
         if let shape, isGeneric || shape.needsCheck, let problem = RecordDataCheck.problem(parser.bytes, shape) {
             guard isOpaque else { throw parser.bad(typeToken, problem) }
-            parser.doubt(typeToken, problem)
+            parser.warn(typeToken, problem)
         }
-        parser.doubtRecord(typeToken, isNumbered: isNumbered, isGeneric: isGeneric)
+        parser.warnAboutRecord(typeToken, isNumbered: isNumbered, isGeneric: isGeneric)
     }
 
-    /// What libldns reads, for the types that have no shape here.
+    /// Reads types without a shape here with libldns.
     private func fromLibrary(
         _ parser: inout RecordDataParser, type: RecordType, _ typeToken: ZoneToken
     ) throws(ZoneProblem) -> [UInt8] {

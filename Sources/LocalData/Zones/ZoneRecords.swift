@@ -1,19 +1,19 @@
 public import DNSWire
 public import Platform
 
-/// The records that were read for one zone, in file order: bytes in one arena, no object per record.
+/// The records read for one zone, in file order: bytes in one arena, no object per record.
 ///
-/// What `ZoneReader` hands to `Zone`. A million records are a normal day.
+/// `ZoneReader` passes it to `Zone`. It may hold a million records.
 public struct ZoneRecords: Sendable {
     /// One record; its owner and RDATA are byte ranges of `bytes`.
     public struct Entry: Sendable, BitwiseCopyable {
-        /// Where the owner name's wire form starts (uncompressed, case preserved); records of one owner may share it.
+        /// Offset of the owner name's wire form (uncompressed, case preserved); records of one owner name may share it.
         public var owner: UInt32
         public var ownerLength: UInt8
         public var type: RecordType
         /// Seconds.
         public var ttl: UInt32
-        /// Where the RDATA starts: wire form, names in it uncompressed.
+        /// Offset of the RDATA: wire form, with uncompressed names.
         public var rdata: UInt32
         public var rdataLength: UInt16
         public var place: Place
@@ -24,7 +24,7 @@ public struct ZoneRecords: Sendable {
 
     public init() {}
 
-    /// Appends one record; false, and nothing changed, when the arena would outgrow its 32-bit offsets.
+    /// Appends one record; returns false, changing nothing, if the arena would outgrow 32-bit offsets.
     @discardableResult
     public mutating func append(
         owner: some Collection<UInt8>, type: RecordType, ttl: UInt32, rdata: some Collection<UInt8>, place: Place
@@ -50,7 +50,7 @@ public struct ZoneRecords: Sendable {
         entries.reserveCapacity(entryCount)
     }
 
-    /// Drops the entries whose index is in `dropped`, which is sorted; their bytes stay where they are.
+    /// Removes the entries at the sorted indices in `dropped`; their bytes stay in the arena.
     mutating func remove(_ dropped: [Int]) {
         guard var to = dropped.first else { return }
         var next = 0

@@ -2,10 +2,10 @@ public import DNSWire
 public import Lookup
 public import Platform
 
-/// All loaded zones; the longest apex wins. Immutable.
+/// All loaded zones. The zone with the longest matching apex answers. Immutable.
 public final class ZoneSet: Sendable {
     public let zones: [Zone]
-    /// What a lookup reads instead of `zones`: reaching a zone through its object would count references.
+    /// What a lookup reads instead of `zones`: going through the zone objects would count references.
     private let apexes: ApexIndex
 
     public static let empty = ZoneSet([])
@@ -19,10 +19,11 @@ public final class ZoneSet: Sendable {
 
     public var isEmpty: Bool { zones.isEmpty }
 
-    /// Answers for the lookup's current name: one name, no chain. Beyond a zone cut, where more can be asked, it passes.
+    /// Answers for the lookup's current name, without following aliases. Passes below a zone cut if the query may be
+    /// forwarded.
     public func answer(_ lookup: inout Lookup) -> Outcome {
         guard var found = apexes.find(lookup.name) else { return .pass }
-        // DS at an apex is the parent's, where the parent is ours too (RFC 4035 3.1.4.1).
+        // DS at an apex belongs to the parent, if that zone is local too (RFC 4035 3.1.4.1).
         if lookup.question.type == .ds, found.label == 0, let parent = apexes.find(lookup.name, from: 1) {
             found = parent
         }
@@ -32,15 +33,16 @@ public final class ZoneSet: Sendable {
         ).answer(&lookup)
     }
 
-    /// Brings near what a lookup of `name` will look at, where zones are few: finding out which would be the lookup.
+    /// Prefetches the memory that a lookup of `name` will read, if zones are few; otherwise finding the zone costs a
+    /// lookup.
     public func prefetch(_ name: borrowing LookupName, step: Int) {
         guard apexes.count <= 4 else { return }
         for zone in 0..<apexes.count { apexes.views[zone].prefetch(name, step: step) }
     }
 
-    /// Writes what proves that a wildcard was right to answer for `name` in a chain, where one did.
+    /// Writes the proof for a wildcard that answered for `name` in a chain, if one did.
     ///
-    /// Once the chain has ended: its answers come before any proof. Does nothing behind additional records.
+    /// Call it when the chain is complete: answers come before proofs. Does nothing after additional records.
     /// - RFC: 4035 3.1.3.3; 5155 7.2.6.
     public func proveWildcard(_ name: borrowing LookupName, builder: inout ResponseBuilder) {
         guard builder.section != .additional, let found = apexes.find(name) else { return }
@@ -52,7 +54,7 @@ public final class ZoneSet: Sendable {
         ZoneProofs(view: view).noCloserMatch(name, position.encloserLabel, &builder)
     }
 
-    /// Whether a zone answers for `name`: at or below an apex, and not beyond a zone cut.
+    /// Whether a zone answers for `name`: at or below an apex, and not below a zone cut.
     public func owns(_ name: borrowing LookupName) -> Bool {
         guard let found = apexes.find(name) else { return false }
         return ZoneLookup.place(of: name, in: apexes.views[found.zone], apexLabel: found.label).cut == nil
@@ -67,9 +69,9 @@ public final class ZoneSet: Sendable {
     public func zone(apex: Name) -> Zone? { zones.first { $0.apex == apex } }
 }
 
-/// The apexes of a set: a hash table over plain copies of the zones' views, which their zones keep alive.
+/// The apexes of a set: a hash table over plain copies of the zones' views, whose memory the zones keep alive.
 ///
-/// `@unchecked`: written once, before the set is handed out.
+/// `@unchecked`: written once, before the set is shared.
 private struct ApexIndex: @unchecked Sendable, BitwiseCopyable {
     let views: UnsafeMutablePointer<ZoneView>
     let count: Int
@@ -123,9 +125,9 @@ private struct ApexIndex: @unchecked Sendable, BitwiseCopyable {
     }
 }
 
-/// For `why` and transfers: the records themselves.
+/// For `why` and transfers: reading the records.
 extension Zone {
-    /// One record, as a transfer or a person wants it.
+    /// One record, for a transfer or for display.
     public struct RecordView: Sendable {
         public let owner: [UInt8]
         public let type: RecordType
@@ -134,7 +136,7 @@ extension Zone {
         public let place: Place
     }
 
-    /// A position among the zone's records; starts at the first.
+    /// A position among the zone's records; starts at the first one.
     public struct Cursor: Sendable {
         var node = 0
         var set = 0
@@ -142,10 +144,10 @@ extension Zone {
         public init() {}
     }
 
-    /// Writes the records from `cursor` on, SOA left out, behind a question for the apex, until the message has `size`
-    /// bytes or no room for the next one. Returns whether that were all of them.
+    /// Writes records from `cursor` on, without the SOA, after a question for the apex, until the message has `size`
+    /// bytes or the next record does not fit. Returns whether the zone is complete.
     ///
-    /// What is written of an owner name is what stands before the apex, and that once for all its records.
+    /// Owner names are compressed: only the labels before the apex are written, and only once per owner name.
     public func write(from cursor: inout Cursor, to size: Int, _ builder: inout ResponseBuilder) -> Bool {
         let apexLength = Int(view.nodes[0].nameLength)
         while cursor.node < view.nodeCount {
@@ -184,7 +186,7 @@ extension Zone {
             owner: apex.wire, type: .soa, ttl: set.ttl, rdata: Array(view.rdata(record)), place: record.place)
     }
 
-    /// The records at exactly `name`, of all types.
+    /// All records at exactly `name`.
     public func records(at name: Name) -> [RecordView] {
         var lookup = LookupName()
         lookup.assign(name)

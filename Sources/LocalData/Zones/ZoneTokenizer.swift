@@ -1,13 +1,13 @@
 import Platform
 
-/// One word or quoted string of a master file, as a byte range of it.
+/// One word or quoted string of a master file, as a byte range.
 struct ZoneToken: BitwiseCopyable {
     var start: UInt32
     var end: UInt32
     var line: UInt32
-    /// Written in quotes; the range is what stands between them.
+    /// Written in quotes; the range is what is between them.
     var isQuoted: Bool
-    /// Holds at least one backslash.
+    /// Contains at least one backslash.
     var isEscaped: Bool
     /// Follows the token before it without a blank, as the value of `alpn="h2"` does.
     var isGlued: Bool
@@ -15,9 +15,9 @@ struct ZoneToken: BitwiseCopyable {
     var count: Int { Int(end - start) }
 }
 
-/// Something wrong with an entry; the entry is skipped and reading goes on behind it.
+/// A problem with an entry; the entry is skipped and reading continues after it.
 struct ZoneProblem: Error {
-    /// 0 when the line where the entry starts is meant.
+    /// 0 means the line where the entry starts.
     var line: UInt32 = 0
     var message: String
 
@@ -27,9 +27,9 @@ struct ZoneProblem: Error {
     }
 }
 
-/// Cuts a master file into entries, and entries into tokens: parentheses, quotes, escapes and comments end here.
+/// Splits a master file into entries and tokens: handles parentheses, quotes, escapes and comments.
 ///
-/// Looks at each byte once and makes no string. An entry ends at the first line end outside parentheses and quotes.
+/// Reads each byte once and makes no strings. An entry ends at the first line end outside parentheses and quotes.
 /// - RFC: 1035 5.1.
 struct ZoneTokenizer {
     /// The whole file. The owner of the bytes outlives the tokenizer (`ZoneReading.readFile`).
@@ -40,18 +40,18 @@ struct ZoneTokenizer {
 
     private let storage: UnsafeMutablePointer<ZoneToken>
     private var count = 0
-    /// The tokens of the entry that was read last; empty for a blank line.
+    /// The tokens of the last entry read; empty for a blank line.
     var tokens: UnsafeBufferPointer<ZoneToken> { UnsafeBufferPointer(start: storage, count: count) }
-    /// Its first line.
+    /// The entry's first line.
     private(set) var entryLine: UInt32 = 1
-    /// It starts with a blank, so that it has no owner name of its own.
+    /// The entry starts with a blank, so it has no owner name of its own.
     private(set) var startsWithBlank = false
-    /// It starts with a parenthesis.
+    /// The entry starts with a parenthesis.
     private(set) var startsWithParenthesis = false
     /// The first line that ends with CR LF; 0 while there is none.
     private(set) var carriageReturnLine: UInt32 = 0
 
-    /// More tokens than the longest RDATA can need (65,535 bytes as single hex digits, and a little).
+    /// More tokens than the longest RDATA can need (65,535 bytes as single hex digits, plus some).
     static let maximumTokens = 140_000
 
     /// `storage` has room for `maximumTokens`, and outlives the tokenizer.
@@ -62,7 +62,7 @@ struct ZoneTokenizer {
 
     /// Reads the next entry into `tokens`; false at the end of the file.
     ///
-    /// After a problem the tokenizer stands at the next entry.
+    /// After a problem the tokenizer is at the next entry.
     mutating func next() throws(ZoneProblem) -> Bool {
         count = 0
         guard position < text.count else { return false }
@@ -110,7 +110,7 @@ struct ZoneTokenizer {
             if count == Self.maximumTokens { throw skipLine("the entry has more parts than RDATA can hold") }
         }
         if let openParenthesis {
-            // Everything behind a forgotten ')' was swallowed: go back and read on at the next line that has an owner.
+            // The unclosed '(' swallowed the rest: go back and continue at the next line that has an owner name.
             position = openParenthesis.position
             line = openParenthesis.line
             throw skipLine("'(' is never closed")
@@ -133,7 +133,8 @@ struct ZoneTokenizer {
         }
     }
 
-    /// Gives the entry up: the next one starts on the next line, behind a '(' on the next that has an owner.
+    /// Gives up on the entry: the next one starts on the next line, or after an open '(' on the next that has an owner
+    /// name.
     private mutating func skipLine(_ message: String) -> ZoneProblem {
         let problem = ZoneProblem(message, line: line)
         repeat { skipToLineEnd() } while openParenthesis != nil && position < text.count && isBlank(text[position])

@@ -1,10 +1,10 @@
 internal import DNSWire
 import Platform
 
-/// Makes dnstap frames: a flat protobuf message, written by hand.
+/// Encodes dnstap frames: a flat protobuf message, encoded by hand.
 ///
-/// Every frame is `Dnstap { identity, version, message, type = MESSAGE }` with its length in front, as Frame Streams
-/// want it. See dnstap.proto, and "Encoding" of the protocol buffers' documentation.
+/// Each frame is `Dnstap { identity, version, message, type = MESSAGE }` with a length prefix, as Frame Streams
+/// requires. See dnstap.proto, and "Encoding" in the protocol buffers documentation.
 struct DnstapEncoder: ~Copyable {
     /// `SocketProtocol`.
     private enum SocketProtocol: UInt8 {
@@ -38,9 +38,9 @@ struct DnstapEncoder: ~Copyable {
         case forwarderResponse = 8
     }
 
-    /// `identity` and `version` as they stand in each frame.
+    /// `identity` and `version`, encoded as in each frame.
     private let head: [UInt8]
-    /// `Message` without the DNS message, which is its last field.
+    /// `Message` without its last field, the DNS message.
     private var fields = LineBuffer(capacity: 256)
     private var message = LineBuffer(capacity: 8192)
 
@@ -54,8 +54,8 @@ struct DnstapEncoder: ~Copyable {
         self.head = Array(head.bytes)
     }
 
-    /// Appends CLIENT_QUERY and CLIENT_RESPONSE; returns how many frames these are: none for what got no answer, since
-    /// nothing is left of it.
+    /// Appends CLIENT_QUERY and CLIENT_RESPONSE; returns the number of frames. A message that got no answer has none,
+    /// because its bytes are not kept.
     mutating func append(_ record: LookupRecord, to frames: inout LineBuffer) -> Int {
         guard !record.isDropped else { return 0 }
         let client = record.client.unmapped
@@ -119,7 +119,7 @@ struct DnstapEncoder: ~Copyable {
         for shift in [0, 8, 16, 24] as [UInt32] { fields.append(UInt8(truncatingIfNeeded: nanoseconds >> shift)) }
     }
 
-    /// Appends the frame: `query_message` or `response_message` are `bytes`.
+    /// Appends the frame with `bytes` as `query_message` or `response_message`.
     private mutating func finish(_ bytes: UnsafeRawBufferPointer, isQuery: Bool, to frames: inout LineBuffer) {
         fields.append(isQuery ? 0x52 : 0x72)
         fields.append(varint: UInt64(bytes.count))
@@ -137,7 +137,7 @@ struct DnstapEncoder: ~Copyable {
 }
 
 extension LineBuffer {
-    /// Seven bits a byte, the lowest first.
+    /// Seven bits per byte, lowest first.
     mutating func append(varint value: UInt64) {
         var rest = value
         while rest >= 0x80 {
@@ -149,7 +149,7 @@ extension LineBuffer {
 
     static func varintLength(_ value: UInt64) -> Int { max(1, (70 - value.leadingZeroBitCount) / 7) }
 
-    /// 4 or 16 bytes, in the network's order.
+    /// 4 or 16 bytes in network byte order.
     mutating func append(addressBytes address: SocketAddress) {
         if address.isIPv6 {
             append(long: UInt32(truncatingIfNeeded: address.high >> 32))

@@ -1,18 +1,18 @@
 public import Platform
 
-/// Where dnstap goes to.
+/// A destination of dnstap frames.
 public enum DnstapDestination: Hashable, Sendable, CustomStringConvertible {
-    /// A file that is begun anew, never appended to.
+    /// A file, always started empty, never appended to.
     case file(path: String)
-    /// A collector that listens on a Unix socket.
+    /// A collector listening on a Unix socket.
     case unix(path: String)
-    /// A collector that listens on a TCP port.
+    /// A collector listening on a TCP port.
     case tcp(SocketAddress)
 
-    /// Bytes that the path of a Unix socket may have.
+    /// The most bytes in the path of a Unix socket.
     public static let maximumSocketPath = 107
 
-    /// As it is configured: `PATH`, `unix:PATH` or `tcp:ADDR:PORT`.
+    /// As configured: `PATH`, `unix:PATH` or `tcp:ADDR:PORT`.
     public var description: String {
         switch self {
         case .file(let path): path

@@ -2,11 +2,11 @@ internal import Glibc
 internal import Platform
 internal import Synchronization
 
-/// One destination at work, on a thread of its own: takes frames from the queue and brings them to where they belong.
+/// Writes to one destination, on its own thread: takes frames from the queue and delivers them.
 ///
-/// Nobody waits for it. What can't be brought there is kept within the queue's bound, and lost and counted beyond it.
+/// Nothing waits for it. Frames that can't be delivered stay in the queue up to its limit; more are lost and counted.
 ///
-/// Unchecked: what is not in `queue` or atomic belongs to the thread alone once it runs.
+/// `@unchecked`: apart from `queue` and atomics, all state belongs to the thread once it runs.
 final class DnstapOutput: @unchecked Sendable {
     let queue: FrameQueue
     let destination: DnstapDestination
@@ -15,33 +15,33 @@ final class DnstapOutput: @unchecked Sendable {
     private let written = Atomic<UInt64>(0)
     private let isWorking = Atomic<Bool>(false)
 
-    /// The file, where it is one.
+    /// The file, if the destination is one.
     private var file: FrameFile?
     private var frames = FrameBuffer()
     private var condition = Condition()
 
-    /// What was reported, so that it is said once.
+    /// What has been reported already, so that it is reported once.
     private struct Condition {
-        /// Nothing can be brought there.
+        /// Delivery fails.
         var hasFailed = false
         /// Frames are being lost.
         var isLosing = false
-        /// Lost since it began.
+        /// Frames lost since `isLosing` was set.
         var lost: UInt64 = 0
-        /// When the last were, in milliseconds of the monotonic clock.
+        /// When frames were last lost, in milliseconds of the monotonic clock.
         var lostAt: UInt64 = 0
     }
 
-    /// How long until a file is written again, in milliseconds.
+    /// How long to wait before writing to a file again, in milliseconds.
     private static let retry: Int32 = 500
-    /// How long until a collector is tried again: doubled each time, up to the second; in milliseconds.
+    /// How long to wait before trying a collector again: doubles from the first to the longest, in milliseconds.
     private static let backOff: (first: Int32, longest: Int32) = (100, 2000)
-    /// It keeps up again when nothing was lost for this long, in milliseconds.
+    /// Losing counts as over after this time without loss, in milliseconds.
     private static let calm: UInt64 = 2000
-    /// How long the end may take, in milliseconds.
-    private static let lastWords: UInt64 = 1000
+    /// How long the shutdown may take, in milliseconds.
+    private static let drainTimeout: UInt64 = 1000
 
-    /// Opens the file; a collector is looked for later, as often as it takes.
+    /// Opens the file. A collector is connected to later, and as often as needed.
     init(
         _ destination: DnstapDestination, _ limits: FrameFile.Limits, report: @escaping @Sendable (String) -> Void
     ) throws(LookupSink.Failure) {
@@ -77,7 +77,7 @@ final class DnstapOutput: @unchecked Sendable {
     /// Waits to be woken, milliseconds at most (-1: for ever).
     private func rest(_ milliseconds: Int32) { queue.signal.wait(milliseconds: milliseconds) }
 
-    /// Waits, and takes no new frames meanwhile; ends early when it is to stop.
+    /// Waits without taking frames; ends early if the queue is stopping.
     private func pause(_ milliseconds: Int32) {
         let end = Self.now + UInt64(milliseconds)
         while !queue.isStopping {
@@ -88,12 +88,12 @@ final class DnstapOutput: @unchecked Sendable {
         }
     }
 
-    /// Waits for `events` on a descriptor, for so many milliseconds; while the daemon ends, only for the last second.
+    /// Waits for `events` on a descriptor, for at most `milliseconds`; during shutdown, only until its end.
     private func waits(_ descriptor: Int32, _ events: Int32, _ milliseconds: Int32) -> Bool {
         var end = Self.now + UInt64(milliseconds)
         while true {
             let now = Self.now
-            if queue.isStopping { end = min(end, now + Self.lastWords) }
+            if queue.isStopping { end = min(end, now + Self.drainTimeout) }
             var wait = [
                 pollfd(fd: descriptor, events: Int16(truncatingIfNeeded: events), revents: 0),
                 pollfd(fd: queue.signal.descriptor, events: Int16(POLLIN), revents: 0),
@@ -152,7 +152,7 @@ final class DnstapOutput: @unchecked Sendable {
                 noteFailing(error.description)
             }
             note(lost: queue.take(&frames).lost)
-            // Who hangs up at once is not called at once.
+            // A collector that hangs up at once is tried less often.
             if since < .max, Self.now >= since + UInt64(Self.backOff.longest) { pauses = Self.backOff.first }
             if isLast || (queue.isStopping && frames.isEmpty && queue.isEmpty) { return noteLeft() }
             pause(pauses)
@@ -160,7 +160,7 @@ final class DnstapOutput: @unchecked Sendable {
         }
     }
 
-    /// Sends frames until it is to stop; then ends the stream in order.
+    /// Sends frames until the queue stops, then ends the stream properly.
     private func feed(_ connection: inout FrameConnection) throws(FrameConnection.Failure) {
         var end = UInt64.max
         while true {
@@ -169,9 +169,9 @@ final class DnstapOutput: @unchecked Sendable {
             written.add(try connection.send(&frames), ordering: .relaxed)
             noteWorking()
             if orders.isStopping {
-                if end == .max { end = Self.now + Self.lastWords }
+                if end == .max { end = Self.now + Self.drainTimeout }
                 if (frames.isEmpty && queue.isEmpty) || Self.now >= end {
-                    // Half a frame would be none, and no STOP would be seen behind it.
+                    // The collector could not read an incomplete frame, nor a STOP after it.
                     guard frames.begun == 0 else { throw FrameConnection.Failure("takes nothing") }
                     return try connection.finish(waits)
                 }
@@ -189,7 +189,7 @@ final class DnstapOutput: @unchecked Sendable {
         }
     }
 
-    // MARK: What the operator is told
+    // MARK: Messages for the operator
 
     private func say(_ text: String) { report("dnstap \(destination): \(text)") }
 
@@ -209,7 +209,7 @@ final class DnstapOutput: @unchecked Sendable {
         say("\(condition.hasFailed ? "does not work yet" : "does not keep up"); frames are lost until it does")
     }
 
-    /// Something could be written.
+    /// Something was written.
     private func noteWorking() {
         isWorking.store(true, ordering: .relaxed)
         let isCalm = condition.hasFailed || Self.now >= condition.lostAt + Self.calm
@@ -218,7 +218,7 @@ final class DnstapOutput: @unchecked Sendable {
         condition = Condition()
     }
 
-    /// The end: what is left gets nowhere.
+    /// Shutdown: the remaining frames are lost.
     private func noteLeft() {
         let orders = queue.take(&frames)
         var left = frames.count

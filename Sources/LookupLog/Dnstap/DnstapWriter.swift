@@ -1,38 +1,38 @@
-/// Every lookup and every exchange with upstream as dnstap, to files and collectors.
+/// Writes every lookup and every exchange with upstream as dnstap, to files and collectors.
 ///
-/// CLIENT_QUERY and CLIENT_RESPONSE of each lookup that was answered, FORWARDER_QUERY and FORWARDER_RESPONSE of each
-/// message to and from upstream, retries among them. The log thread encodes, once for all destinations; each of them
-/// has a thread that writes, and a bound on what waits for it.
+/// CLIENT_QUERY and CLIENT_RESPONSE of each answered lookup; FORWARDER_QUERY and FORWARDER_RESPONSE of each message to
+/// and from upstream, including retries. The log thread encodes once for all destinations; each destination has its own
+/// thread, and a limit on waiting frames.
 ///
-/// Unchecked: `encoder` and `gathered` are the log thread's.
+/// `@unchecked`: `encoder` and `gathered` belong to the log thread.
 public final class DnstapWriter: LookupObserver, @unchecked Sendable {
-    /// How a destination does.
+    /// The state of one destination.
     public struct Statistics: Sendable {
         public var destination: DnstapDestination
         /// Written, since the start.
         public var frames: UInt64
-        /// Not written and never will be, since the start.
+        /// Lost since the start.
         public var lost: UInt64
-        /// The last attempt to write has succeeded.
+        /// The last write succeeded.
         public var isWorking: Bool
     }
 
     private let outputs: [DnstapOutput]
     private var encoder: DnstapEncoder
-    /// Encoded and not yet handed over.
+    /// Encoded frames not yet queued.
     private var gathered = LineBuffer()
 
-    /// Bytes that are handed over at once.
+    /// Frames are queued in pieces of this many bytes.
     private static let piece = 64 * 1024
 
-    /// Opens the files, so that what is wrong with one is known before serving starts. Collectors may come later.
+    /// Opens the files, so that errors are known before serving starts. Collectors may come later.
     ///
     /// - Parameters:
-    ///   - identity: of this server, in each frame; empty: left out.
-    ///   - version: of its software, the same.
-    ///   - maximumFileSize: bytes; a file that is full is moved to `PATH.1`, and so on.
-    ///   - keptFiles: how many of those there are at most.
-    ///   - report: told once when a destination fails and once when it works again; a sentence for the operator.
+    ///   - identity: the server's identity in each frame; empty: left out.
+    ///   - version: the software's version in each frame; empty: left out.
+    ///   - maximumFileSize: bytes; a full file is renamed to `PATH.1`, and so on.
+    ///   - keptFiles: the most renamed files.
+    ///   - report: called with a sentence for the operator when a destination fails, and when it works again.
     /// - Throws: a sentence that starts with the destination.
     public init(
         _ destinations: [DnstapDestination], identity: String, version: String, maximumFileSize: Int = 100 << 20,
@@ -52,7 +52,7 @@ public final class DnstapWriter: LookupObserver, @unchecked Sendable {
 
     deinit { finish() }
 
-    /// How each destination does, in their order. From any thread.
+    /// The destinations' states, in their order. From any thread.
     public var statistics: [Statistics] { outputs.map(\.statistics) }
 
     // MARK: On the log thread
@@ -68,7 +68,7 @@ public final class DnstapWriter: LookupObserver, @unchecked Sendable {
         if gathered.count >= Self.piece { flush() }
     }
 
-    /// Each of them would have been two frames.
+    /// Each lookup would have been two frames.
     public func note(lost count: UInt64, time: UInt64) { for output in outputs { output.queue.note(lost: 2 * count) } }
 
     public func noteExchanges(lost count: UInt64) { for output in outputs { output.queue.note(lost: count) } }

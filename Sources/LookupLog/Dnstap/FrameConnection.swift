@@ -1,9 +1,9 @@
 internal import Glibc
 import Platform
 
-/// A connection to a collector: the handshake, frames, and the end that it acknowledges.
+/// A connection to a collector: handshake, frames, and an acknowledged end.
 ///
-/// The socket never blocks; who opens a connection says how it is waited for.
+/// The socket never blocks; the caller of `open` provides the waiting.
 struct FrameConnection: ~Copyable {
     struct Failure: Error {
         /// "can't be reached: Connection refused".
@@ -13,16 +13,16 @@ struct FrameConnection: ~Copyable {
     }
 
     let descriptor: Int32
-    /// What came and is not yet a whole control frame.
+    /// Received bytes that are not yet a whole control frame.
     private var received: [UInt8] = []
 
-    /// How long the collector may take to accept the connection, and again to answer READY, in milliseconds.
+    /// How long the collector may take to accept the connection, and then to answer READY, in milliseconds.
     private static let patience: Int32 = 5000
 
     private init(_ descriptor: Int32) { self.descriptor = descriptor }
 
-    /// Connects and shakes hands. `waits` waits for `poll(2)`'s events on a descriptor, for so many milliseconds at most,
-    /// and tells whether they came.
+    /// Connects and does the handshake. `waits` waits for `poll(2)` events on a descriptor, up to a number of
+    /// milliseconds, and returns whether they came.
     static func open(
         _ destination: DnstapDestination, waits: (Int32, Int32, Int32) -> Bool
     ) throws(Failure) -> FrameConnection {
@@ -76,7 +76,7 @@ struct FrameConnection: ~Copyable {
         return descriptor
     }
 
-    /// The path fits: the configuration has seen to it.
+    /// The configuration has checked that the path fits.
     private static func unixAddress(_ path: String, _ storage: inout sockaddr_storage) -> socklen_t {
         let bytes = Array(path.utf8.prefix(DnstapDestination.maximumSocketPath))
         let start = MemoryLayout<sa_family_t>.size
@@ -87,7 +87,7 @@ struct FrameConnection: ~Copyable {
         return socklen_t(start + bytes.count + 1)
     }
 
-    /// A collector that is gone without a word is noticed.
+    /// Enables keepalive, to notice a collector that disappears silently.
     private static func watchOver(_ descriptor: Int32) {
         func set(_ level: Int32, _ option: Int32, _ value: Int32) {
             var value = value
@@ -100,12 +100,12 @@ struct FrameConnection: ~Copyable {
 
     // MARK: Frames
 
-    /// What `poll(2)` is to wait for while frames are left: room for them, or the collector's end.
+    /// The `poll(2)` events to wait for while frames are left: room to send, or the collector's end.
     static let full = Int32(POLLOUT) | idle
-    /// And while there are none. The last is POLLRDHUP, which Glibc's module hides.
+    /// And without frames. The last bit is POLLRDHUP, which the Glibc module hides.
     static let idle = Int32(POLLIN) | 0x2000
 
-    /// Sends what the collector takes now; returns how many frames are out by it.
+    /// Sends what the collector takes now; returns how many frames were completed.
     mutating func send(_ frames: inout FrameBuffer) throws(Failure) -> UInt64 {
         var whole: UInt64 = 0
         while !frames.isEmpty {
@@ -121,7 +121,7 @@ struct FrameConnection: ~Copyable {
         return whole
     }
 
-    /// Looks whether the collector has said something, which can only be its end.
+    /// Checks for input from the collector, which can only be its end.
     mutating func checkAlive() throws(Failure) {
         var byte: UInt8 = 0
         let count = recv(descriptor, &byte, 1, Int32(MSG_DONTWAIT))
@@ -130,7 +130,7 @@ struct FrameConnection: ~Copyable {
         throw Failure("has closed the connection")
     }
 
-    /// Says STOP and waits for FINISH: all frames have arrived then.
+    /// Sends STOP and waits for FINISH, which confirms that all frames arrived.
     mutating func finish(_ waits: (Int32, Int32, Int32) -> Bool) throws(Failure) {
         try write(FrameStream.stop, waits)
         guard case .finish = try control(waits) else { throw Failure("does not acknowledge the end") }

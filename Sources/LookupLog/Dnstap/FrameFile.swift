@@ -2,17 +2,17 @@ internal import Glibc
 
 /// A file of frames: START, frames, STOP.
 ///
-/// It is never appended to, since readers stop at a STOP and choke on half a frame: what is there when it is opened is
-/// moved to `PATH.1`, what was there to `PATH.2`, and so on. The same happens when it is full.
+/// It is never appended to, because readers stop at STOP and fail on a partial frame. On opening, and when the file is
+/// full, an existing file is renamed to `PATH.1`, that one to `PATH.2`, and so on.
 struct FrameFile: ~Copyable {
-    /// Bytes of a file, and how many old ones are kept.
+    /// The size limit in bytes, and how many old files are kept.
     struct Limits: Sendable {
         var size: Int
         var kept: Int
     }
 
     struct Failure: Error {
-        /// What can't be done and why, behind the path: "can't be written: No space left on device".
+        /// What failed and why, to follow the path: "can't be written: No space left on device".
         let description: String
         init(_ what: String, _ code: Int32) { description = "\(what): \(String(cString: strerror(code)))" }
         init(_ description: String) { self.description = description }
@@ -21,9 +21,9 @@ struct FrameFile: ~Copyable {
     private let path: String
     private let limits: Limits
     private var descriptor: Int32
-    /// Bytes in the file.
+    /// The file's size in bytes.
     private var size: Int
-    /// It could not be moved aside when it was full, and grows on.
+    /// It is full but could not be renamed, so it keeps growing.
     private(set) var isStuck = false
 
     init(_ path: String, _ limits: Limits) throws(Failure) {
@@ -52,7 +52,7 @@ struct FrameFile: ~Copyable {
     private static func open(_ path: String, _ limits: Limits) throws(Failure) -> Int32 {
         var hasRotated = false
         while true {
-            // A FIFO would hold us without O_NONBLOCK.
+            // Without O_NONBLOCK, opening a FIFO would block.
             let descriptor = Glibc.open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0o640)
             guard descriptor >= 0 else { throw Failure("can't be written", errno) }
             do throws(Failure) {
@@ -68,13 +68,13 @@ struct FrameFile: ~Copyable {
         }
     }
 
-    /// Whether nothing is in the file that anyone could miss; if so, it is empty now.
+    /// Whether the file has no frames, so that nothing is lost; if so, it is emptied.
     private static func isBlank(_ descriptor: Int32) throws(Failure) -> Bool {
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             throw Failure("is no regular file; a collector's socket is given as unix:PATH")
         }
-        // Two writers would move each other's file away.
+        // Two writers would rename each other's files.
         guard lock(descriptor) else { throw Failure("is written by another process already") }
         let blank = FrameStream.start + FrameStream.stop
         guard status.st_size <= blank.count else { return false }
@@ -85,7 +85,7 @@ struct FrameFile: ~Copyable {
         return true
     }
 
-    /// A program that is just being started holds on to all our files for a moment.
+    /// A child process being started briefly shares all our files, and so the lock.
     private static func lock(_ descriptor: Int32) -> Bool {
         for _ in 0..<40 {
             if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
@@ -95,14 +95,14 @@ struct FrameFile: ~Copyable {
         return false
     }
 
-    /// Moves the file to `PATH.1`, after making room for it there.
+    /// Renames the file to `PATH.1`, after shifting older ones.
     private static func rotate(_ path: String, _ limits: Limits) throws(Failure) {
         guard limits.kept > 0 else {
             guard unlink(path) == 0 || errno == ENOENT else { throw Failure("can't be removed", errno) }
             return
         }
         guard access(path, F_OK) == 0 else { return }
-        // Only as far as there are old ones in a row.
+        // Only as far as old files are numbered without a gap.
         var free = 1
         while free < limits.kept, access("\(path).\(free)", F_OK) == 0 { free += 1 }
         for number in stride(from: free, to: 1, by: -1) { rename("\(path).\(number - 1)", "\(path).\(number)") }
@@ -117,7 +117,7 @@ struct FrameFile: ~Copyable {
 
     // MARK: Writing
 
-    /// Writes all frames; returns how many. On failure, what is left stays in `frames`.
+    /// Writes all frames; returns their number. On failure the rest stays in `frames`.
     mutating func write(_ frames: inout FrameBuffer) throws(Failure) -> UInt64 {
         var whole: UInt64 = 0
         while !frames.isEmpty {
@@ -128,7 +128,7 @@ struct FrameFile: ~Copyable {
                     try startAnew(moving: true, &frames)
                     continue
                 }
-                // One frame that is larger than a file, or the rest of one.
+                // A single frame larger than a file, or the rest of one.
                 count = frames.restOfFirst
             }
             let written = Glibc.write(descriptor, frames.unwritten.baseAddress, count)
@@ -142,7 +142,7 @@ struct FrameFile: ~Copyable {
         return whole
     }
 
-    /// Ends the file and begins another; `moving`: the old one is moved aside first.
+    /// Ends the file and starts another; `moving`: the old one is renamed first.
     private mutating func startAnew(moving: Bool, _ frames: inout FrameBuffer) throws(Failure) {
         if moving {
             do { try Self.rotate(path, limits) } catch {
@@ -150,7 +150,7 @@ struct FrameFile: ~Copyable {
                 throw error
             }
         }
-        // The old one is ended only when there is a new one.
+        // The old file is ended only once there is a new one.
         let new = try Self.begin(path, limits)
         finish(&frames)
         descriptor = new
@@ -158,7 +158,7 @@ struct FrameFile: ~Copyable {
         isStuck = false
     }
 
-    /// The file may have been moved away by its path: if so, another is begun. One that still has its path stays.
+    /// Starts a new file if this one was renamed. A file that still has its path stays.
     mutating func reopen(_ frames: inout FrameBuffer) throws(Failure) {
         isStuck = false
         var ours = stat()
@@ -171,7 +171,7 @@ struct FrameFile: ~Copyable {
         try startAnew(moving: false, &frames)
     }
 
-    /// Ends the file with STOP, after taking out what was written of half a frame, which stays in `frames`.
+    /// Ends the file with STOP, after removing a partial frame, which stays in `frames`.
     mutating func finish(_ frames: inout FrameBuffer) {
         guard descriptor >= 0 else { return }
         if frames.begun > 0 {

@@ -2,24 +2,24 @@ internal import DNSWire
 internal import Platform
 internal import Synchronization
 
-/// Frames on their way from the log thread to one destination's thread, bounded.
+/// A bounded queue of frames from the log thread to one destination's thread.
 ///
-/// The log thread copies under a lock that the other holds for a swap only, and never waits for a write.
+/// The log thread copies under a lock, which the other thread holds only for a swap: it never waits for a write.
 final class FrameQueue: Sendable {
-    /// Bytes that wait here; as many may be in the hands of the destination's thread.
+    /// The most bytes in the queue; the destination's thread may hold as many again.
     static let maximumSize = 4 << 20
 
     private struct State: ~Copyable {
         var frames = LineBuffer()
-        /// Lost and not yet told.
+        /// Lost frames not yet reported.
         var lost: UInt64 = 0
         var isReopening = false
         var isStopping = false
     }
 
-    /// What the destination's thread is told beside the frames.
+    /// What the destination's thread must do, besides writing frames.
     struct Orders {
-        /// Frames lost since the last look.
+        /// Frames lost since the last `take`.
         var lost: UInt64
         var isReopening: Bool
         var isStopping: Bool
@@ -32,12 +32,12 @@ final class FrameQueue: Sendable {
 
     init() throws(SystemError) { signal = try WakeSignal() }
 
-    /// Frames that this destination did not get, since the start.
+    /// Frames that this destination lost since the start.
     var lost: UInt64 { allLost.load(ordering: .relaxed) }
 
     // MARK: The log thread's side
 
-    /// Takes as many whole frames as there is room for; the rest is counted as lost.
+    /// Appends as many whole frames as fit; the rest is counted as lost.
     func append(_ frames: UnsafeRawBufferPointer) {
         state.withLock { state in
             let wasEmpty = state.frames.count == 0
@@ -51,7 +51,7 @@ final class FrameQueue: Sendable {
         }
     }
 
-    /// Counts frames that were lost on their way here or behind it.
+    /// Counts frames lost before or after this queue.
     func note(lost count: UInt64) { state.withLock { note(lost: count, &$0) } }
 
     private func note(lost count: UInt64, _ state: inout State) {
@@ -73,7 +73,7 @@ final class FrameQueue: Sendable {
 
     // MARK: The destination's side
 
-    /// What there is to do; the frames move into `buffer` when it is empty.
+    /// Returns the orders; if `buffer` is empty, moves the frames into it.
     func take(_ buffer: inout FrameBuffer) -> Orders {
         hush()
         return state.withLock { state in
@@ -92,24 +92,24 @@ final class FrameQueue: Sendable {
     var isStopping: Bool { state.withLock { $0.isStopping } }
 }
 
-/// Whole frames that leave at the front, and how far the first of them has left.
+/// Whole frames that are written from the front; tracks how much of the first is written.
 struct FrameBuffer: ~Copyable {
     private var frames = LineBuffer()
-    /// Bytes of the first frame that were written already.
+    /// Bytes of the first frame already written.
     private(set) var begun = 0
 
     var isEmpty: Bool { frames.count == 0 }
 
-    /// What is to be written next.
+    /// The bytes to write next.
     var unwritten: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: frames.bytes[begun...]) }
 
-    /// How many frames there are, begun ones included.
+    /// The number of frames, including a partly written one.
     var count: UInt64 { Self.count(frames.bytes) }
 
-    /// Takes what is in `other`, which gets the empty buffer.
+    /// Takes the contents of `other`, which gets the empty buffer.
     mutating func exchange(_ other: inout LineBuffer) { swap(&frames, &other) }
 
-    /// So many bytes were written; returns how many frames are out by it.
+    /// Removes `count` written bytes; returns how many frames were completed.
     mutating func wrote(_ count: Int) -> UInt64 {
         begun += count
         var whole: UInt64 = 0
@@ -121,13 +121,13 @@ struct FrameBuffer: ~Copyable {
         return whole
     }
 
-    /// The first frame is to be written from its start again.
+    /// Restarts the first frame from its beginning.
     mutating func rewind() { begun = 0 }
 
-    /// Bytes of `unwritten` that belong to its first frame.
+    /// The bytes of `unwritten` that belong to the first frame.
     var restOfFirst: Int { (Self.length(frames.bytes, at: 0) ?? begun) - begun }
 
-    /// Bytes of `unwritten` up to the end of the last frame within `most`.
+    /// The bytes of `unwritten` up to the last frame end within `most`.
     func wholeFrames(atMost most: Int) -> Int { max(Self.wholeFrames(frames.bytes, atMost: most + begun) - begun, 0) }
 
     // MARK: Frames in memory
@@ -148,7 +148,7 @@ struct FrameBuffer: ~Copyable {
         return count
     }
 
-    /// Bytes of the frame at `offset` with its length in front; nil at the end.
+    /// The length of the frame at `offset`, including its prefix; nil at the end.
     private static func length(_ bytes: UnsafeRawBufferPointer, at offset: Int) -> Int? {
         guard offset + FrameStream.lengthSize <= bytes.count, let base = bytes.baseAddress else { return nil }
         let length = FrameStream.lengthSize + Int(base.readUInt32(offset))

@@ -1,7 +1,8 @@
-/// The framing that dnstap travels in: a length before each frame, and control frames around them.
+/// The framing of dnstap data: length-prefixed frames between control frames.
 ///
-/// A file has START, frames, STOP. Over a socket the collector is asked first: READY, its ACCEPT, START, frames, STOP,
-/// its FINISH. All numbers are 32 bits in the network's order. See "Frame Streams" of the fstrm library, `control.h`.
+/// A file has START, frames, STOP. A socket starts with a handshake: READY, the collector's ACCEPT, START, frames,
+/// STOP, the collector's FINISH. All numbers are 32 bits in network byte order. See "Frame Streams" in the fstrm
+/// library, `control.h`.
 enum FrameStream {
     static let contentType = Array("protobuf:dnstap.Dnstap".utf8)
 
@@ -10,9 +11,9 @@ enum FrameStream {
         case start, stop, ready, finish
     }
 
-    /// Bytes of the length in front of a frame.
+    /// Bytes of a frame's length prefix.
     static let lengthSize = 4
-    /// Bytes that a control frame may have behind its length.
+    /// The most bytes in a control frame after its length.
     static let maximumControlLength = 512
     private static let contentTypeField: UInt32 = 1
 
@@ -20,7 +21,7 @@ enum FrameStream {
     static let stop = control(.stop)
     static let ready = control(.ready, contentType)
 
-    /// A control frame with the escape (a frame of length 0) that opens it.
+    /// A control frame, introduced by its escape (a frame of length 0).
     private static func control(_ control: Control, _ type: [UInt8]? = nil) -> [UInt8] {
         var body = bytes(control.rawValue)
         if let type { body += bytes(contentTypeField) + bytes(UInt32(type.count)) + type }
@@ -31,13 +32,13 @@ enum FrameStream {
         (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) }
     }
 
-    /// What the bytes that came from a collector start with.
+    /// How bytes from a collector begin.
     enum Reading: Equatable {
-        /// A control frame of so many bytes; `takesDnstap`: it names our content type, or none at all.
+        /// A control frame of `length` bytes; `takesDnstap`: it names our content type, or none.
         case control(Control, length: Int, takesDnstap: Bool)
-        /// More is to come.
+        /// More bytes are needed.
         case incomplete
-        /// No control frame: who is there does not speak Frame Streams.
+        /// Not a control frame: the peer does not speak Frame Streams.
         case wrong
     }
 

@@ -4,22 +4,24 @@ public import Lookup
 import Platform
 import Synchronization
 
-/// What upstream has said, for as long as it may be repeated. Shared by all serving threads, bounded in bytes.
+/// Upstream's answers until their TTL runs out. Shared by all serving threads; its size in bytes is bounded.
 ///
 /// Shards keep threads apart: a lock is held for one probe and one copy. Each shard evicts by second chance (CLOCK), so
-/// that what is asked for stays. Overrides and zones are never in here.
-/// `@unchecked`: the pointer to the shards never changes, and each is touched under its own lock.
+/// that popular entries stay. Overrides and zones are never cached here.
+///
+/// `@unchecked`: the pointer to the shards never changes, and each shard is accessed under its own lock.
 /// - RFC: 2308 5; 8767; 9520; 2181 8.
 public final class AnswerCache: @unchecked Sendable {
     public struct Settings: Sendable, Hashable {
-        /// Bytes, all included.
+        /// Bytes, overhead included.
         public var capacity = 64 << 20
         public var ttls = UpstreamAnswer.TTLs()
         public var serveStale = true
-        /// How long after its end an answer may be given when upstream is silent, in seconds (RFC 8767 5: 1 to 3 days).
+        /// How long after its expiry an answer may be used while upstream is silent, in seconds (RFC 8767 5: 1 to 3
+        /// days).
         public var staleWindow: UInt32 = 86_400
         public var prefetch = true
-        /// Pass on upstream's AD bit: only where the path to it is trusted.
+        /// Passes on upstream's AD bit: only if the path to upstream is trusted.
         public var trustAuthenticData = false
         public init() {}
     }
@@ -36,11 +38,11 @@ public final class AnswerCache: @unchecked Sendable {
     }
 
     public let settings: Settings
-    // Not an array of objects: a hit would then count references, which threads that ask the same shard fight over.
+    // Not an array of objects: each hit would count references, and threads on one shard would contend for the counter.
     private let shards: UnsafeMutablePointer<Mutex<ShardState>>
     let shardCount: Int
     private static let mostShards = 64
-    /// Below this, in bytes, a shard would refuse answers of ordinary size.
+    /// A smaller shard, in bytes, would refuse answers of ordinary size.
     private static let leastShardCapacity = 256 << 10
 
     public init(_ settings: Settings = Settings()) {
@@ -59,14 +61,14 @@ public final class AnswerCache: @unchecked Sendable {
         shards.deallocate()
     }
 
-    /// One entry's memory: this head, then the name, the TTL offsets, the message.
+    /// An entry's memory: this head, then name, TTL offsets and message.
     struct Head: BitwiseCopyable {
         var hash: UInt64
         /// Microseconds.
         var inserted: UInt64
-        /// Microseconds; behind it the entry is stale.
+        /// Microseconds; afterwards the entry is stale.
         var expiry: UInt64
-        /// Microseconds; upstream failed, so a stale entry stands in until then without upstream being asked.
+        /// Microseconds; after a failure of upstream, a stale entry is used until then without asking again.
         var retry: UInt64
         var ttl: UInt32
         var hits: UInt32
@@ -80,7 +82,7 @@ public final class AnswerCache: @unchecked Sendable {
         var extendedError: UInt16
         var nameLength: UInt8
         var flags: Flags
-        // Where it came from: in what would be padding.
+        // The origin; these fields fit into padding.
         var upstream: Int16
         var roundTrip: ShortMicroseconds
         var transport: UpstreamTransport
@@ -106,7 +108,7 @@ public final class AnswerCache: @unchecked Sendable {
         var blockSize: Int { Self.size + (Int(nameLength) + 1) / 2 * 2 + Int(ttlCount) * 2 + Int(messageLength) }
     }
 
-    /// Under the lock of the shard that `hash` belongs to.
+    /// Runs `body` under the lock of the shard that `hash` belongs to.
     func withShard<R: Sendable>(_ hash: UInt64, _ body: (inout ShardState) -> R) -> R {
         shard(hash).pointee.withLock { body(&$0) }
     }
@@ -119,7 +121,7 @@ public final class AnswerCache: @unchecked Sendable {
         shards + (Int(truncatingIfNeeded: hash >> 58) & (shardCount - 1))
     }
 
-    /// Keeps `answer`, if it may be kept. `now` is monotonic time in microseconds; `origin` is for people.
+    /// Caches `answer` if its TTL allows. `now` is monotonic, in microseconds; `origin` is only for display.
     public func insert(_ answer: UpstreamAnswer, now: UInt64, from origin: UpstreamAnswer.Origin = .init()) {
         guard answer.ttl > 0 else { return }
         let key = answer.key
@@ -146,7 +148,7 @@ public final class AnswerCache: @unchecked Sendable {
             }
             if let old {
                 let existing = state.head(old)
-                // A failure is no reason to forget what can still be served (RFC 8767 5).
+                // A failure must not replace an answer that can still be served (RFC 8767 5).
                 if answer.responseCode == .serverFailure, existing.pointee.responseCode != .serverFailure,
                     now < existing.pointee.expiry + staleWindow
                 {
@@ -159,8 +161,8 @@ public final class AnswerCache: @unchecked Sendable {
         }
     }
 
-    /// Answers for the lookup's current name from a live entry (or a stale one, if allowed), up to an alias that leads
-    /// to a name that `isLocal` claims.
+    /// Answers for the lookup's current name from a live entry (or, if allowed, a stale one), up to an alias whose
+    /// target `isLocal` claims.
     public func answer(
         _ lookup: inout Lookup, allowStale: Bool, isLocal: (borrowing LookupName) -> Bool
     ) -> Outcome {
@@ -198,13 +200,13 @@ public final class AnswerCache: @unchecked Sendable {
     ) -> Outcome {
         head.pointee.flags.insert(.used)
         head.pointee.hits &+= 1
-        // Another thread may have put the answer in after this one has read its clock.
+        // Another thread may have inserted the entry after this one read the clock.
         let age = UInt32(clamping: (max(now, head.pointee.inserted) - head.pointee.inserted) / 1_000_000)
         lookup.decision.source = isStale ? .stale : .cache
         lookup.decision.place = .nowhere
         lookup.decision.authoritative = false
         lookup.decision.responseCode = head.pointee.responseCode
-        // AD speaks of the whole response (RFC 4035 3.2.3), and an alias of ours in front is not signed.
+        // AD covers the whole response (RFC 4035 3.2.3), and an alias of ours in front is not signed.
         lookup.decision.authenticData =
             settings.trustAuthenticData && head.pointee.flags.contains(.authenticData)
             && lookup.nameOffset == Header.length
@@ -220,7 +222,7 @@ public final class AnswerCache: @unchecked Sendable {
             } else if head.pointee.flags.contains(.hasError) {
                 lookup.decision.explain(ExtendedError(rawValue: head.pointee.extendedError), "as upstream said")
             }
-            // Near its end, and asked for again and again: fetched anew before anyone has to wait.
+            // Popular and about to expire: refreshed before a client has to wait.
             if settings.prefetch, head.pointee.hits >= 3, head.pointee.ttl >= 10,
                 !head.pointee.flags.contains(.prefetched), age >= head.pointee.ttl - head.pointee.ttl / 10
             {
@@ -244,11 +246,11 @@ public final class AnswerCache: @unchecked Sendable {
 
     // MARK: Flush, statistics
 
-    /// Forgets everything; returns how many entries there were.
+    /// Removes everything; returns the number of entries.
     @discardableResult
     public func flush() -> Int { flush { _ in true } }
 
-    /// Forgets all types of `name`, and with `tree` of every name below it.
+    /// Removes all types of `name`; with `tree`, of every name below it too.
     @discardableResult
     public func flush(_ name: Name, tree: Bool = false) -> Int {
         flush { tree ? $0.isAtOrBelow(name) : $0 == name }
@@ -293,9 +295,9 @@ public final class AnswerCache: @unchecked Sendable {
     }
 }
 
-/// One shard: blocks of memory, an open-addressed index over them, and the clock's hand.
+/// One shard: blocks of memory, an open-addressed index over them, and the CLOCK hand.
 ///
-/// `@unchecked`: the blocks are owned by the shard and touched under its lock only.
+/// `@unchecked`: the shard owns the blocks and accesses them under its lock only.
 struct ShardState: ~Copyable, @unchecked Sendable {
     typealias Head = AnswerCache.Head
 
@@ -309,7 +311,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
     private let capacity: Int
     var statistics = AnswerCache.Statistics()
 
-    /// Bytes that an entry takes beside its block and its slot: the allocator's, and its places in the two lists.
+    /// Bytes per entry besides its block and slot: the allocator's, and the entry's places in the two lists.
     private static let overhead = 40
 
     init(capacity: Int) {
@@ -325,11 +327,11 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         entries[entry].unsafelyUnwrapped.assumingMemoryBound(to: Head.self)
     }
 
-    // The tag's lower bits choose the slot (its upper ones have chosen the shard), so that where an entry belongs can be
-    // told without a look at its block.
+    // The tag's lower bits choose the slot (the upper ones chose the shard), so an entry's home is known without
+    // reading its block.
     private func slot(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 32) & (index.count - 1) }
 
-    /// The entry whose name, of so many bytes, `isName` knows.
+    /// The entry whose name satisfies `isName`, which gets the name's bytes and their number.
     @inline(__always)
     func find(
         _ hash: UInt64, type: RecordType, key: Head.Flags, isName: (UnsafeRawPointer, Int) -> Bool
@@ -355,7 +357,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
 
     mutating func insert(_ head: Head, _ answer: UpstreamAnswer) {
         let size = head.blockSize
-        // One answer must not push out a whole shard.
+        // One answer must not evict a whole shard.
         guard size <= capacity / 8 else { return }
         while true {
             let growth = needsGrowth ? (grownIndexCount - index.count) * 8 : 0
@@ -376,7 +378,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
             (offsets + Int(head.ttlCount) * 2).copyMemory(
                 from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count)
         }
-        // Before the new entry is listed: growing links all that are.
+        // Grow before the new entry is listed: growing links all listed entries.
         if needsGrowth { growIndex() }
         let entry: Int
         if let reused = free.popLast() {
@@ -397,7 +399,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         index[slot] = (hash & ~0xFFFF_FFFF) | UInt64(entry + 1)
     }
 
-    /// At most every other slot is taken, which keeps probes short.
+    /// Grow at half full, which keeps probes short.
     private var needsGrowth: Bool { (count + 1) * 2 > index.count }
     private var grownIndexCount: Int { max(16, index.count * 2) }
 
@@ -414,7 +416,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         var hole = slot(head.hash)
         while UInt32(truncatingIfNeeded: index[hole]) != UInt32(entry + 1) { hole = (hole + 1) & (index.count - 1) }
         index[hole] = 0
-        // What was displaced past the hole moves back, so that probes need no tombstones.
+        // Move entries displaced past the hole back, so that probes need no tombstones.
         var next = (hole + 1) & (index.count - 1)
         while index[next] != 0 {
             let home = slot(index[next])
@@ -433,7 +435,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         bytes -= head.blockSize + Self.overhead
     }
 
-    /// Second chance: the hand takes the first entry that was not asked for since it last came by.
+    /// Second chance: evicts the first entry that was not used since the hand last passed it.
     private mutating func evict() {
         for _ in 0..<(entries.count * 2) {
             hand = hand + 1 < entries.count ? hand + 1 : 0

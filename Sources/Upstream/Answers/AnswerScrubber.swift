@@ -2,30 +2,30 @@ public import DNSWire
 import LDNS
 public import Lookup
 
-/// The door for upstream's messages: checks one, takes from it what answers its question, in the order of the chain,
-/// and encodes that anew.
+/// Checks an upstream message, extracts the records that answer its question, in the order of the chain, and encodes
+/// them again. No upstream data gets in any other way.
 ///
-/// A thread owns one and reuses its memory, so that an answer costs no more than what is kept of it.
-/// - RFC: 2181 5 for RRsets; 2308 2 for negative answers; 6672 3 for DNAME; 4035 3.2 for what DO asks for.
+/// A thread owns one and reuses its buffers, so that an answer costs only the copy that is kept.
+/// - RFC: 2181 5 for RRsets; 2308 2 for negative answers; 6672 3 for DNAME; 4035 3.2 for the records that DO requests.
 public struct AnswerScrubber: ~Copyable {
     private typealias Record = MessageReader.Record
 
-    // What is read now.
+    // The message being read.
     private var message = UnsafeRawBufferPointer(start: nil, count: 0)
     private var summary = MessageReader.Summary()
     private var question = Question(type: .a, mayForward: true)
     private var ttls = UpstreamAnswer.TTLs()
-    /// Of the answer section and the authority section.
+    /// The records of the answer and authority sections.
     private var records: [Record] = []
-    /// The lowest TTL of all that was written.
+    /// The lowest TTL written.
     private var ttl = UInt32.max
     private var ttlOffsets: [UInt16] = []
     private var hasAlias = false
-    /// Complete, and known for how long: fit to be kept.
-    private var isLasting = true
+    /// Complete and with a known TTL: may be cached.
+    private var isCacheable = true
 
     private var name = LookupName()
-    /// The name that the chain has come to.
+    /// The name the chain has reached.
     private var current = LookupName()
     private var scratch = LookupName()
     private var owner: [UInt8] = []
@@ -36,10 +36,10 @@ public struct AnswerScrubber: ~Copyable {
 
     deinit { buffer.deallocate() }
 
-    /// Checks a message that was matched to its query by address, port and ID, and that has passed
-    /// `MessageReader.walk`, which gave the `summary`.
+    /// Checks a message that matches its query by address, port and ID and has passed `MessageReader.walk`, which
+    /// returned `summary`.
     ///
-    /// The strict walk comes before, since libldns is lenient where it reads and aborts where it asserts.
+    /// The strict walk must come first: libldns accepts some malformed input, and its assertions abort the process.
     public mutating func check(
         _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary, for key: FetchKey,
         ttls: UpstreamAnswer.TTLs
@@ -52,7 +52,7 @@ public struct AnswerScrubber: ~Copyable {
             base.readUInt16(summary.questionEnd - 4) == key.type.rawValue,
             base.readUInt16(summary.questionEnd - 2) == RecordClass.in.rawValue
         else { throw .otherQuestion }
-        // libldns judges the types that the walk takes as plain bytes; it has nothing to add about the rest.
+        // libldns checks the types that the walk takes as plain bytes; it adds nothing for the others.
         guard summary.isWhollyKnown || PacketCheck.accepts(message) else { throw .refusedByLibrary }
         self.message = message
         self.summary = summary
@@ -69,8 +69,8 @@ public struct AnswerScrubber: ~Copyable {
         ttl = .max
         ttlOffsets = []
         hasAlias = false
-        // What was cut off may be given to someone who waits, never to someone else (RFC 2181 9).
-        isLasting = !flags.contains(.truncated)
+        // A truncated answer may go to the client that waits, but not into the cache (RFC 2181 9).
+        isCacheable = !flags.contains(.truncated)
         var cursor = summary.records
         for _ in 0..<(summary.answers + summary.authority) {
             guard let record = MessageReader.record(message, at: cursor) else { throw .malformed }
@@ -80,7 +80,7 @@ public struct AnswerScrubber: ~Copyable {
         var query = Query()
         query.questionLength = summary.questionEnd - Header.length
         var builder = ResponseBuilder(buffer: buffer, query: query, message: message, reserved: 0)
-        // The question of the copy is in lower case, as the key is.
+        // The copy's question is in lower case, like the key.
         (builder.base + Header.length).copyMemory(from: name.bytes, byteCount: name.length)
 
         var code = flags.responseCode
@@ -94,7 +94,7 @@ public struct AnswerScrubber: ~Copyable {
 
         let kept: UInt32 =
             switch code {
-            case .noError, .nxDomain: isLasting ? min(ttl, isNegative ? ttls.mostNegative : ttls.most) : 0
+            case .noError, .nxDomain: isCacheable ? min(ttl, isNegative ? ttls.mostNegative : ttls.most) : 0
             case .serverFailure: ttls.failure
             default: 0
             }
@@ -108,22 +108,22 @@ public struct AnswerScrubber: ~Copyable {
 
     // MARK: The answer section
 
-    /// The aliases from the question on, and the RRset they lead to. Returns whether there was one.
+    /// Writes the aliases from the question on, and the RRset at their end. Returns whether there is one.
     private mutating func writeChain(_ builder: inout ResponseBuilder) throws(UpstreamAnswer.Rejection) -> Bool {
         var seen: [UInt64] = []
         while true {
             let type = question.type
             if try writeRRset(type, &builder) { return true }
-            // A loop, or a chain without end: what was found is passed on, and not kept.
+            // A loop or an endless chain: what was found is passed on but not cached.
             guard seen.count < Decision.maximumHops, !seen.contains(current.hash) else {
-                isLasting = false
+                isCacheable = false
                 return false
             }
             seen.append(current.hash)
             guard let alias = records[..<summary.answers].first(where: { $0.type == .cname && ownerIsCurrent($0) })
             else { return false }
             hasAlias = true
-            if let dname = dnameThatMakes(alias) {
+            if let dname = dnameImplying(alias) {
                 try write(dname, ttl: dname.ttl, &builder)
                 if question.dnssecOK, scratch.assign(message: message, at: dname.start) > 0 {
                     for record in records[..<summary.answers]
@@ -142,7 +142,8 @@ public struct AnswerScrubber: ~Copyable {
         }
     }
 
-    /// The RRset of `type` at the current name, each record once and all with the lowest TTL, and its signatures.
+    /// Writes the RRset of `type` at the current name without duplicates, with one TTL (the lowest), and its
+    /// signatures.
     private mutating func writeRRset(
         _ type: RecordType, _ builder: inout ResponseBuilder
     ) throws(UpstreamAnswer.Rejection) -> Bool {
@@ -154,12 +155,12 @@ public struct AnswerScrubber: ~Copyable {
             let isWanted = record.type == type || type == .any
             guard isWanted || signs(record, type) else { continue }
             if isWanted { isEmpty = false }
-            least = min(least, Self.sane(record.ttl))
+            least = min(least, Self.effectiveTTL(record.ttl))
             only = record
             count += 1
         }
         if isEmpty { return false }
-        // Most often there is one.
+        // The usual case.
         if count == 1, let only {
             try write(only, ttl: least, &builder)
             return true
@@ -177,8 +178,8 @@ public struct AnswerScrubber: ~Copyable {
         return true
     }
 
-    /// The DNAME above the current name from which `alias` follows. Any other has no business here.
-    private mutating func dnameThatMakes(_ alias: Record) -> Record? {
+    /// The DNAME above the current name that implies `alias`; other DNAMEs are ignored.
+    private mutating func dnameImplying(_ alias: Record) -> Record? {
         for record in records[..<summary.answers] where record.type == .dname && record.recordClass == .in {
             guard scratch.assign(message: message, at: record.start) > 0 else { continue }
             let front = current.labelCount - scratch.labelCount
@@ -204,8 +205,8 @@ public struct AnswerScrubber: ~Copyable {
 
     // MARK: The authority section
 
-    /// For "no", the SOA above the name, whose TTL says how long it holds. With DO, the proofs: of "no", or that no
-    /// closer name than a wildcard exists (RFC 4035 3.1.3.3).
+    /// For a negative answer, writes the SOA above the name, whose TTL says how long it holds. With DO, writes the
+    /// proofs: of the negative answer, or that no closer match than a wildcard exists (RFC 4035 3.1.3.3).
     private mutating func writeAuthority(
         isNegative: Bool, _ builder: inout ResponseBuilder
     ) throws(UpstreamAnswer.Rejection) {
@@ -221,8 +222,8 @@ public struct AnswerScrubber: ~Copyable {
                 else { continue }
                 soa = record
                 let minimum = message.baseAddress.unsafelyUnwrapped.readUInt32(record.end - 4)
-                try write(
-                    record, ttl: min(Self.sane(record.ttl), Self.sane(minimum), ttls.mostNegative), &builder)
+                let ttl = min(Self.effectiveTTL(record.ttl), Self.effectiveTTL(minimum), ttls.mostNegative)
+                try write(record, ttl: ttl, &builder)
             case .nsec, .nsec3:
                 if question.dnssecOK { try write(record, ttl: record.ttl, &builder) }
             case .rrsig:
@@ -231,14 +232,14 @@ public struct AnswerScrubber: ~Copyable {
             default: continue
             }
         }
-        // Without an SOA nobody knows for how long (RFC 2308 5).
-        if isNegative && soa == nil { isLasting = false }
+        // Without an SOA the negative TTL is unknown (RFC 2308 5).
+        if isNegative && soa == nil { isCacheable = false }
     }
 
     // MARK: One record
 
-    /// A TTL with its highest bit set means 0 (RFC 2181 8).
-    private static func sane(_ ttl: UInt32) -> UInt32 { ttl > UInt32(Int32.max) ? 0 : ttl }
+    /// A TTL with its highest bit set counts as 0 (RFC 2181 8).
+    private static func effectiveTTL(_ ttl: UInt32) -> UInt32 { ttl > UInt32(Int32.max) ? 0 : ttl }
 
     private mutating func write(
         _ record: Record, ttl: UInt32, _ builder: inout ResponseBuilder
@@ -248,7 +249,7 @@ public struct AnswerScrubber: ~Copyable {
         guard MessageReader.expandName(message, at: record.start, into: &owner),
             MessageReader.expandRDATA(message, record, into: &rdata)
         else { throw .malformed }
-        let bounded = min(max(Self.sane(ttl), ttls.least), ttls.most)
+        let bounded = min(max(Self.effectiveTTL(ttl), ttls.least), ttls.most)
         let start = builder.length
         let fitted = owner.withUnsafeBytes { owner in
             rdata.withUnsafeBytes { rdata in
@@ -279,7 +280,7 @@ public struct AnswerScrubber: ~Copyable {
 }
 
 extension UpstreamAnswer {
-    /// Checks a message as it came, with memory of its own. Whoever reads many keeps an `AnswerScrubber`.
+    /// Checks a raw message, with buffers of its own. To check many, keep an `AnswerScrubber`.
     public static func check(
         _ message: UnsafeRawBufferPointer, for key: FetchKey, ttls: TTLs = TTLs()
     ) throws(Rejection) -> UpstreamAnswer {

@@ -2,36 +2,36 @@ public import DNSWire
 import Glibc
 public import Lookup
 
-/// What the cache holds for one question, for people: a copy, taken without a trace.
+/// The cache's entry for one question, for display: a copy that leaves no trace in the cache.
 public struct CachedAnswer: Sendable, Hashable {
     public let name: Name
     public let type: RecordType
-    /// Asked with DO=1, and with CD=1.
+    /// Whether it was asked with DO=1, and with CD=1.
     public let dnssecOK: Bool
     public let checkingDisabled: Bool
     public let responseCode: ResponseCode
     /// Records in the answer section.
     public let answers: Int
-    /// As it was kept, in seconds.
+    /// The original TTL, in seconds.
     public let ttl: UInt32
-    /// Seconds since it came, and until it is stale.
+    /// Seconds since it arrived, and until it is stale.
     public let age: UInt32
     public let remaining: UInt32
-    /// Its time is over: it stands in where upstream is silent.
+    /// Expired: used only while upstream is silent.
     public let isStale: Bool
-    /// A lookup that comes now gets it without upstream being asked.
+    /// A lookup now would get it without asking upstream.
     public let isUsable: Bool
-    /// It has been fetched anew ahead of its end, or that is under way.
+    /// It was refreshed before its expiry, or is being refreshed.
     public let isPrefetched: Bool
     public let hits: UInt32
-    /// Of memory.
+    /// Bytes of memory.
     public let bytes: Int
-    /// Where it came from, and how long that took (to a thousandth).
+    /// The server it came from, and how long that took (to a thousandth).
     public let origin: UpstreamAnswer.Origin
 }
 
 extension AnswerCache {
-    /// What is held for `key`, however old, and the answer as it would be given now. Counts as no hit.
+    /// The entry for `key`, however old, and the answer as it would be given now. Does not count as a hit.
     public func peek(_ key: FetchKey, now: UInt64) -> (entry: CachedAnswer, answer: UpstreamAnswer)? {
         var flags: Head.Flags = []
         if key.dnssecOK { flags.insert(.dnssecOK) }
@@ -48,9 +48,9 @@ extension AnswerCache {
         }
     }
 
-    /// The entries whose names `isWanted` picks, `limit` at most, and whether there are more; in no order.
+    /// The entries whose names `isWanted` accepts, in no order, `limit` at most; and whether there are more.
     ///
-    /// The locks are held for a few entries at a time, so that no lookup waits for a page.
+    /// Locks are held for a few entries at a time, so that a page delays no lookup.
     public func entries(
         limit: Int, now: UInt64, where isWanted: (UnsafeRawBufferPointer) -> Bool
     ) -> (entries: [CachedAnswer], hasMore: Bool) {
@@ -98,7 +98,7 @@ extension AnswerCache {
             origin: head.origin)
     }
 
-    /// The answer with the time taken off its TTLs.
+    /// The answer with TTLs reduced by its age.
     private static func answer(
         _ pointer: UnsafeMutablePointer<Head>, _ key: FetchKey, _ entry: CachedAnswer
     ) -> UpstreamAnswer {
@@ -123,7 +123,7 @@ extension AnswerCache {
     }
 }
 
-/// A time span in two bytes: 12 bits and how often they are doubled. Exact below 4 ms, then to a four-thousandth.
+/// A time span in two bytes: a 12-bit mantissa and an exponent. Exact below 4 ms, then to a four-thousandth.
 struct ShortMicroseconds: BitwiseCopyable {
     private let bits: UInt16
 

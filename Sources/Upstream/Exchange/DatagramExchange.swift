@@ -2,23 +2,23 @@ import CLinux
 import Glibc
 import Platform
 
-/// Messages as UDP datagrams, from sockets that are connected to one server each, many in one system call.
+/// UDP exchange: sockets connected to one server each; many datagrams per system call.
 struct DatagramExchange: Exchange, ~Copyable {
     /// By port number; -1: not open.
     private var sockets: [Int32] = []
-    /// Ports that have something to read.
+    /// Ports with something to read.
     private var ready: [Int] = []
     private var failures = ChannelFailures()
-    /// The epoll that sees what comes; the owner's.
+    /// The owner's epoll, which watches the sockets.
     private let events: Int32
     private let headers: UnsafeMutablePointer<clinux_mmsghdr>
     private let vectors: UnsafeMutablePointer<iovec>
     private let buffers: UnsafeMutableRawPointer
 
     private static let batch = 32
-    /// More than we ever announce, so that nothing in use is cut, in bytes.
+    /// Larger than any size we announce, in bytes, so that nothing is truncated.
     private static let capacity = 4_096
-    /// Of one port and round, so that a flood there does not keep the others waiting.
+    /// Per port and round, so that a flood on one port does not starve the others.
     private static let batchesPerRound = 8
 
     init(events: Int32) {
@@ -37,11 +37,11 @@ struct DatagramExchange: Exchange, ~Copyable {
         buffers.deallocate()
     }
 
-    /// The epoll says that `port` has something to read.
+    /// The epoll reports `port` as readable.
     mutating func note(_ port: Int) { ready.append(port) }
 
-    /// The kernel picks the source port, at random from its ephemeral range: a port outside of it might be one that a
-    /// service on this machine is about to listen on.
+    /// The kernel picks the source port, at random from its ephemeral range: a port outside it might be needed by a
+    /// service on this machine.
     mutating func open(_ channel: UpstreamChannel, to server: SocketAddress) {
         guard case .port(let port) = channel else { return }
         while sockets.count <= port { sockets.append(-1) }
@@ -50,7 +50,7 @@ struct DatagramExchange: Exchange, ~Copyable {
             Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
         sockets[port] = descriptor
         guard descriptor >= 0 else { return failures.note(channel) }
-        // A burst of answers has to fit.
+        // Must hold a burst of answers.
         ReceiveBuffer.enlarge(of: descriptor, to: 1 << 20)
         server.forbidFragments(of: descriptor)
         guard server.withSockaddr({ connect(descriptor, $0, $1) }) == 0,
@@ -118,7 +118,7 @@ struct DatagramExchange: Exchange, ~Copyable {
         ready.removeAll(keepingCapacity: true)
     }
 
-    /// Returns how many messages there were.
+    /// Returns the number of messages.
     private mutating func receiveBatch(
         _ channel: UpstreamChannel, _ handle: (UpstreamChannel, UnsafeRawBufferPointer) -> Void
     ) -> Int {

@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import Platform
 
-/// An epoll: which descriptors are ready, told by the tags that they were given.
+/// An epoll: reports ready descriptors by the tags they were added with.
 struct EventQueue: ~Copyable {
     let descriptor: Int32
     private let events: UnsafeMutablePointer<epoll_event>
@@ -21,14 +21,14 @@ struct EventQueue: ~Copyable {
         events.deallocate()
     }
 
-    /// Waits `milliseconds` at most (-1: for ever); returns how many events there are.
+    /// Waits `milliseconds` at most (-1: for ever); returns the number of events.
     func wait(milliseconds: Int32) -> Int {
         max(0, Int(epoll_wait(descriptor, events, Int32(Self.capacity), milliseconds)))
     }
 
     subscript(index: Int) -> (tag: UInt64, bits: UInt32) { (events[index].data.u64, events[index].events) }
 
-    /// Has `queue` tell when `target` is ready for what `bits` say. False when the system refuses.
+    /// Watches `target` for the events in `bits`, reported as `tag`. False if the system refuses.
     static func watch(_ target: Int32, for bits: UInt32, as tag: UInt64, on queue: Int32, isKnown: Bool = false) -> Bool
     {
         var event = epoll_event()

@@ -1,21 +1,21 @@
-/// The UDP sockets to each server: a small pool with random source ports, each shared by many queries for a while.
+/// The UDP sockets to each server: a small pool with random source ports, each used for many queries.
 ///
-/// A forger has to guess port and ID, so ports are many, change often, and are never chosen by anything he can see.
+/// A forger has to guess port and ID, so ports are many, change often, and don't depend on anything a forger can see.
 struct SourcePorts {
     private struct Port {
         var server: Int
         var outstanding = 0
         var queries = 0
         var opened: UInt64
-        /// No more queries; closed when nothing is outstanding.
+        /// Takes no more queries; closed when none is outstanding.
         var isRetired = false
         var isOpen = true
     }
 
     private struct Pool {
-        /// Those that new queries may use.
+        /// Ports open to new queries.
         var ports: [Int] = []
-        /// The one that queries of this burst use, so that they leave in one system call.
+        /// The port for the current burst, so that its queries leave in one system call.
         var current = -1
     }
 
@@ -23,10 +23,10 @@ struct SourcePorts {
     private var ports: [Port] = []
     private var pools: [Pool]
     private var free: [Int] = []
-    /// Free once the outbox, which may still name them, is empty.
+    /// Free once the outbox, which may still refer to them, is empty.
     private var closed: [Int] = []
 
-    /// More than this on one socket would leave too few unused IDs.
+    /// More on one socket would leave too few unused IDs.
     private static let maximumOutstanding = 8_192
 
     init(_ settings: ForwardSettings) {
@@ -34,8 +34,8 @@ struct SourcePorts {
         pools = Array(repeating: Pool(), count: settings.servers.count)
     }
 
-    /// A port for the next query to `server`: any of its pool, the same for all of a burst, and not `avoided`, where an
-    /// answer has failed to come. `random` is drawn for this call.
+    /// A port for the next query to `server`: any of its pool, the same for a whole burst, and not `avoided`, where an
+    /// answer did not come. `random` is drawn for this call.
     mutating func take(
         for server: Int, avoiding avoided: Int, random: UInt64, now: UInt64, _ actions: inout [ForwardCore.Action]
     ) -> Int {
@@ -58,7 +58,7 @@ struct SourcePorts {
         if slot < pool.count, pool[slot] != avoided { return pool[slot] }
         if pool.count >= size {
             if let other = pool.first(where: { $0 != avoided }) { return other }
-            // A pool of one still gives a retry another port.
+            // Even a pool of one gives a retry another port.
             retire(avoided, &actions)
         }
         return open(server, now, &actions)
@@ -83,13 +83,13 @@ struct SourcePorts {
         return number
     }
 
-    /// A query that was sent from `port` is no longer waited for.
+    /// A query sent from `port` is no longer outstanding.
     mutating func release(_ port: Int, _ actions: inout [ForwardCore.Action]) {
         ports[port].outstanding -= 1
         closeIfDone(port, &actions)
     }
 
-    /// `port` is used no more; it is closed once nothing is waited for on it.
+    /// Takes `port` out of use; it is closed once nothing is outstanding.
     mutating func retire(_ port: Int, _ actions: inout [ForwardCore.Action]) {
         guard !ports[port].isRetired else { return }
         ports[port].isRetired = true
@@ -106,17 +106,17 @@ struct SourcePorts {
         closed.append(port)
     }
 
-    /// The server whose queries wait on `port`; nil when none do.
+    /// The server whose queries are outstanding on `port`; nil if there are none.
     func waitingServer(on port: Int) -> Int? {
         port < ports.count && ports[port].isOpen && ports[port].outstanding > 0 ? ports[port].server : nil
     }
 
-    /// Retires `port` after a network error, where it is still open.
+    /// Retires `port` after a network error if it is still open.
     mutating func fail(_ port: Int, _ actions: inout [ForwardCore.Action]) {
         if port < ports.count, ports[port].isOpen { retire(port, &actions) }
     }
 
-    /// The burst has left: the next one goes out on other ports.
+    /// The burst was sent: the next one uses other ports.
     mutating func endBurst() {
         for server in pools.indices { pools[server].current = -1 }
         free += closed

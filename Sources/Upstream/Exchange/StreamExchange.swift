@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 import Platform
 
-/// Messages over TCP, each behind its length: one connection to each server, with many questions on it at once.
+/// TCP exchange: messages with length prefixes; one connection per server, with many queries on it at once.
 ///
 /// - RFC: 1035 4.2.2; 7766 6.2.1.
 struct StreamExchange: Exchange, ~Copyable {
@@ -15,14 +15,14 @@ struct StreamExchange: Exchange, ~Copyable {
 
     /// By server.
     private var connections: [Connection?] = []
-    /// Servers whose connections can be read from or written to.
+    /// Servers whose connections are readable or writable.
     private var ready: [(server: Int, readable: Bool, writable: Bool)] = []
     private var failures = ChannelFailures()
-    /// The epoll that sees what comes; the owner's.
+    /// The owner's epoll, which watches the connections.
     private let events: Int32
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 131_072, alignment: 16)
 
-    /// A server that does not read is not written to without end, in bytes.
+    /// The most to buffer for a server that does not read, in bytes.
     private static let longestBacklog = 1 << 20
 
     init(events: Int32) { self.events = events }
@@ -32,7 +32,7 @@ struct StreamExchange: Exchange, ~Copyable {
         buffer.deallocate()
     }
 
-    /// The epoll says that the connection to `server` is ready, for what `bits` tell.
+    /// The epoll reports the connection to `server` as ready; `bits` says for what.
     mutating func note(_ server: Int, _ bits: UInt32) {
         let failed = bits & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0
         ready.append(
@@ -107,7 +107,7 @@ struct StreamExchange: Exchange, ~Copyable {
         ready.removeAll(keepingCapacity: true)
     }
 
-    /// The connection is open, or has failed to open.
+    /// The connection has opened, or has failed to.
     private mutating func noteWritable(_ server: Int) {
         guard let connection = connection(to: server) else { return }
         if !connection.isConnected {
@@ -137,11 +137,11 @@ struct StreamExchange: Exchange, ~Copyable {
             as: channel.number, on: events, isKnown: true)
     }
 
-    /// Reads what has come from `server` and hands over each whole message.
+    /// Reads what `server` has sent and passes on each whole message.
     private mutating func read(_ server: Int, _ handle: (UpstreamChannel, UnsafeRawBufferPointer) -> Void) {
         guard var connection = connection(to: server) else { return }
         let channel = UpstreamChannel.stream(server: server)
-        // Taken out, so that its buffer is not copied while messages are read from it.
+        // Taken out of the array, so that its buffer is not copied while messages are read from it.
         connections[server] = nil
         let count = recv(connection.descriptor, buffer.baseAddress, buffer.count, 0)
         let failed = count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR)

@@ -2,7 +2,7 @@ import CLinux
 import Glibc
 public import Platform
 
-/// The network of the machine: each message travels by the exchange of its channel, and one epoll waits for all.
+/// The machine's network: each message goes through its channel's exchange; one epoll waits for all of them.
 public struct SystemNetwork: UpstreamNetwork, ~Copyable {
     private let events: EventQueue
     private let wake: WakeSignal
@@ -11,7 +11,7 @@ public struct SystemNetwork: UpstreamNetwork, ~Copyable {
 
     private static let wakeTag = UInt64.max
 
-    /// `wake` calls the lane.
+    /// `wake` wakes the lane.
     public init(wake: WakeSignal) throws(SystemError) {
         let events = try EventQueue()
         guard EventQueue.watch(wake.descriptor, for: EPOLLIN.rawValue, as: Self.wakeTag, on: events.descriptor) else {
@@ -29,7 +29,7 @@ public struct SystemNetwork: UpstreamNetwork, ~Copyable {
         for index in 0..<events.wait(milliseconds: milliseconds) {
             let event = events[index]
             if event.tag == Self.wakeTag {
-                // Before the mailbox is looked into: who calls from now on is heard by the next wait.
+                // Consumed before the mailbox is read: a later call wakes the next wait.
                 _ = wake.consume()
                 continue
             }
@@ -82,7 +82,7 @@ public struct SystemNetwork: UpstreamNetwork, ~Copyable {
     }
 }
 
-/// Channels that have failed, each noted once: what is opened again after it is another.
+/// Channels that failed, each noted once: a channel opened again after that is another one.
 struct ChannelFailures {
     private var channels: [UpstreamChannel] = []
 

@@ -1,16 +1,16 @@
 public import Platform
 
-/// A message to or from upstream, for whoever watches what is said there; good until the call returns.
+/// A message to or from upstream, as shown to an observer; valid during the call.
 public struct UpstreamMessage {
     public var server: SocketAddress
-    /// Our end of it; nil where the system does not tell.
+    /// Our end of the exchange; nil if unknown.
     public var local: SocketAddress?
     public var transport: UpstreamTransport
-    /// When the query left, in microseconds of the engine's clock.
+    /// When the query was sent, in microseconds of the engine's clock.
     public var sent: UInt64
-    /// When the response came; nil: this is the query.
+    /// When the response arrived; nil for a query.
     public var received: UInt64?
-    /// What was sent or received, without TCP's length.
+    /// The message without TCP's length prefix.
     public var bytes: UnsafeRawBufferPointer
 
     public init(

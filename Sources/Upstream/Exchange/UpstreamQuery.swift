@@ -11,13 +11,13 @@ enum UpstreamQuery {
 
     /// Writes the query to `base`, which has `maximumLength` bytes; returns its length.
     ///
-    /// `caseMask` says which letters go out as capitals; nil cookies and `edns` false leave out what they speak of.
+    /// `caseMask` marks the letters to send as capitals. Without `cookie` or `edns`, that part is left out.
     static func write(
         _ key: FetchKey, id: UInt16, caseMask: UInt64, edns: Bool, cookie: CookieJar?,
         to base: UnsafeMutableRawPointer
     ) -> Int {
         base.write(id, at: 0)
-        // AD says that we understand it in the answer, also where the client does not want the signatures (RFC 6840 5.7).
+        // AD=1 says that we understand AD in the response, even if the client wants no signatures (RFC 6840 5.7).
         var flags = Header.Flags.recursionDesired.rawValue | Header.Flags.authenticData.rawValue
         if key.checkingDisabled { flags |= Header.Flags.checkingDisabled.rawValue }
         base.write(flags, at: 2)
@@ -58,10 +58,10 @@ enum UpstreamQuery {
         return cursor + 4 + length
     }
 
-    /// A length byte is below 0x40, so it is never taken for a letter.
+    /// A label's length byte is below 0x40, so it never counts as a letter.
     private static func isLetter(_ byte: UInt8) -> Bool { byte &- 0x61 < 26 }
 
-    /// Whether the question of `message` is, byte for byte, the one that was sent.
+    /// Whether the question of `message` equals the one sent, byte for byte.
     static func echoes(_ message: UnsafeRawBufferPointer, _ key: FetchKey, caseMask: UInt64) -> Bool {
         let count = key.name.count
         guard message.count >= Header.length + count + 4, let base = message.baseAddress,
@@ -81,7 +81,7 @@ enum UpstreamQuery {
         return true
     }
 
-    /// The data of the first option `code` in an OPT record's RDATA; nil when there is none or the options do not fit.
+    /// The data of the first option `code` in an OPT record's RDATA; nil if it is missing or the options are malformed.
     static func option(_ code: UInt16, _ opt: MessageReader.Record, _ message: UnsafeRawBufferPointer)
         -> UnsafeRawBufferPointer?
     {
@@ -98,7 +98,7 @@ enum UpstreamQuery {
     }
 }
 
-/// Random numbers that no one can predict, fetched from the kernel many at a time.
+/// Unpredictable random numbers, fetched from the kernel in blocks.
 struct RandomPool {
     private var words = [UInt64](repeating: 0, count: 32)
     private var used = 32
@@ -106,7 +106,7 @@ struct RandomPool {
     mutating func next() -> UInt64 {
         if used == words.count {
             words.withUnsafeMutableBytes { bytes in
-                // Fails only where the kernel has no random numbers at all; then Swift's own source has the say.
+                // Fails only if the kernel has no random numbers at all; Swift's own source is used then.
                 guard getentropy(bytes.baseAddress.unsafelyUnwrapped, bytes.count) != 0 else { return }
                 var system = SystemRandomNumberGenerator()
                 for offset in stride(from: 0, to: bytes.count, by: 8) {
@@ -116,7 +116,7 @@ struct RandomPool {
             used = 0
         }
         defer { used += 1 }
-        // A number is used once and not kept.
+        // Each number is used once and then erased.
         let word = words[used]
         words[used] = 0
         return word

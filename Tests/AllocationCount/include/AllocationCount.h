@@ -3,8 +3,8 @@
 
 #include <stdint.h>
 
-/// Heap allocations that the calling thread has made since it started, by whichever function of the C library: Swift's
-/// are among them. Always 0 where `allocation_count_works` is 0.
+/// The number of heap allocations by the calling thread so far, by any function of the C library, including Swift's.
+/// Always 0 if `allocation_count_works` is 0.
 uint64_t allocation_count(void);
 
 /// Whether allocations are counted: not under a sanitizer, which has its own allocator.

@@ -5,12 +5,12 @@ import Testing
 @testable import Lookup
 @testable import Upstream
 
-@Suite("Forwarding decides")
+@Suite("Decisions of forwarding")
 struct ForwardCoreTests {
     private let one = ["10.0.0.1"]
     private let two = ["10.0.0.1", "10.0.0.2"]
 
-    /// Two servers that have answered before: the first in 10 ms, the second in 20 ms.
+    /// Two servers that have answered: the first in 10 ms, the second in 20 ms.
     private func twoKnown(_ adjust: (inout ForwardSettings) -> Void = { _ in }) throws -> ForwardNetwork {
         let network = try ForwardNetwork(two, adjust)
         network.fetch("warm.example")
@@ -24,7 +24,7 @@ struct ForwardCoreTests {
         return network
     }
 
-    // MARK: What a query looks like
+    // MARK: Queries
 
     @Test("a query has RD and AD, one question, EDNS with 1232 bytes and a client cookie")
     func queryBytes() throws {
@@ -38,7 +38,7 @@ struct ForwardCoreTests {
         #expect(query.cookie.count == 8)
     }
 
-    @Test("DO and CD are passed on, and make another question")
+    @Test("DO and CD are passed on, and make the question a different one")
     func flags() throws {
         let network = try ForwardNetwork(one)
         let plain = FetchKey(Name("a.example")!, Question(type: .a))
@@ -64,7 +64,7 @@ struct ForwardCoreTests {
         #expect(Set(queries.map(\.channel)).count == 4)
     }
 
-    @Test("a port is given up after its share of queries and closed once all have been answered")
+    @Test("a port is retired after its share of queries, and closed once all are answered")
     func portsRetire() throws {
         let network = try ForwardNetwork(one) { $0.queriesPerPort = 10 }
         for index in 0..<400 {
@@ -76,13 +76,13 @@ struct ForwardCoreTests {
         #expect(network.answered.count == 400)
     }
 
-    // MARK: What is no answer
+    // MARK: Messages that are no answer
 
     enum Forgery: String, CaseIterable {
         case wrongID, otherName, otherType, otherClass, isQuery, otherOpcode, otherPort, garbage, header, empty
     }
 
-    @Test("what does not fit the query is as if it had not come", arguments: Forgery.allCases)
+    @Test("messages that don't match the query are ignored", arguments: Forgery.allCases)
     func forged(_ forgery: Forgery) throws {
         let network = try ForwardNetwork(one)
         network.fetch("a.example")
@@ -107,7 +107,7 @@ struct ForwardCoreTests {
         #expect(network.answered.count == 1)
     }
 
-    @Test("no prefix and no single changed byte of an answer breaks anything")
+    @Test("prefixes of an answer and single changed bytes do no harm")
     func mutations() throws {
         let network = try ForwardNetwork(one)
         for cut in 0..<60 {
@@ -126,7 +126,7 @@ struct ForwardCoreTests {
         #expect(network.core.flightCount == 0)
     }
 
-    @Test("with random case, only an answer in the very same case counts")
+    @Test("with random case, only an answer in exactly that case counts")
     func caseIsCompared() throws {
         let network = try ForwardNetwork(one) { $0.randomizesCase = true }
         let name = "abcdefghijklmnopqrstuvwxyz.abcdefghijklmnopqrstuvwxyz"
@@ -142,7 +142,7 @@ struct ForwardCoreTests {
         #expect(network.answered.count == 1)
     }
 
-    @Test("an answer that can't be used is asked for elsewhere; with nowhere to go it fails as invalid data")
+    @Test("after an unusable answer the next server is asked; without one, the failure is invalid data")
     func unusable() throws {
         let network = try twoKnown()
         network.acceptsAnswers = false
@@ -156,7 +156,7 @@ struct ForwardCoreTests {
 
     // MARK: Joining and limits
 
-    @Test("equal questions in flight are one, whatever their case")
+    @Test("equal questions in flight are joined, whatever their case")
     func joins() throws {
         let network = try ForwardNetwork(one)
         let first = network.fetch("a.example")
@@ -185,7 +185,7 @@ struct ForwardCoreTests {
     // MARK: Routes
 
     @Test(
-        "the longest route that fits is taken",
+        "the longest matching route is used",
         arguments: [
             ("www.example.org", 0), ("corp.example", 1), ("host.CORP.example", 1), ("notcorp.example", 0),
             ("x.lab.corp.example", 2), ("example", 0),
@@ -205,7 +205,7 @@ struct ForwardCoreTests {
 
     // MARK: Choice and failover
 
-    @Test("the faster server is asked, and a server that was never heard gets a copy of the first question")
+    @Test("the fastest server is asked, and one not yet heard of gets a copy of the first question")
     func fastest() throws {
         let network = try ForwardNetwork(two)
         network.fetch("a.example")
@@ -222,7 +222,7 @@ struct ForwardCoreTests {
     }
 
     @Test(
-        "an error of one server sends the question to the next",
+        "an error from one server sends the question to the next",
         arguments: [ResponseCode.serverFailure, .refused, .notImplemented, .formatError, .notAuth])
     func failover(_ code: ResponseCode) throws {
         let network = try twoKnown()
@@ -236,7 +236,7 @@ struct ForwardCoreTests {
         #expect(network.answered.count == 1)
     }
 
-    @Test("when all fail, a SERVFAIL is passed on and a REFUSED becomes a failure")
+    @Test("if all fail, SERVFAIL is passed on and REFUSED becomes a failure")
     func allFail() throws {
         for (codes, passes) in [
             ([ResponseCode.serverFailure, .refused], true), ([.refused, .serverFailure], true),
@@ -251,7 +251,7 @@ struct ForwardCoreTests {
         }
     }
 
-    @Test("a late server is overtaken by the next, and still listened to")
+    @Test("if a server is late, the next is asked too, and the late answer still counts")
     func hedge() throws {
         let network = try twoKnown()
         network.fetch("a.example")
@@ -298,7 +298,7 @@ struct ForwardCoreTests {
         #expect(network.closedStreams == [0])
     }
 
-    @Test("questions are sent again over a new connection when the server has closed the old one")
+    @Test("questions are sent again over a new connection if the server has closed the old one")
     func streamReopens() throws {
         let network = try ForwardNetwork(["tcp://10.0.0.1"])
         network.fetch("a.example")
@@ -311,7 +311,7 @@ struct ForwardCoreTests {
         #expect(network.answered.count == 2)
     }
 
-    @Test("a connection that has gone dead is given up after 3 s, and its questions are sent over a new one")
+    @Test("a dead connection is dropped after 3 s, and its questions are sent over a new one")
     func deadStream() throws {
         let network = try ForwardNetwork(["tcp://10.0.0.1"])
         network.fetch("a.example")
@@ -327,7 +327,7 @@ struct ForwardCoreTests {
         #expect(network.answered.count == 2)
     }
 
-    @Test("a question is not repeated on a connection that it is already on")
+    @Test("a question is not repeated on its own connection")
     func streamIsReliable() throws {
         let network = try ForwardNetwork(["tcp://10.0.0.1"])
         network.fetch("a.example")
@@ -336,7 +336,7 @@ struct ForwardCoreTests {
         #expect(network.answered.count == 1)
     }
 
-    @Test("settings without measure do no harm")
+    @Test("extreme settings do no harm")
     func extremes() throws {
         let network = try ForwardNetwork(one) {
             $0.staleAfter = .max
@@ -355,7 +355,7 @@ struct ForwardCoreTests {
 
     // MARK: EDNS and cookies
 
-    @Test("FORMERR without OPT to a query with EDNS: once more without, and remembered")
+    @Test("FORMERR without OPT: EDNS is turned off for the server, and the query repeated")
     func plainServer() throws {
         let network = try ForwardNetwork(one)
         network.fetch("a.example")
@@ -368,7 +368,7 @@ struct ForwardCoreTests {
         #expect(try #require(network.query()).hasEDNS == false)
     }
 
-    @Test("a server cookie is remembered; an answer with another client cookie is not one")
+    @Test("a server cookie is remembered; an answer with a wrong client cookie is ignored")
     func cookies() throws {
         let network = try ForwardNetwork(one)
         network.fetch("a.example")
@@ -382,7 +382,7 @@ struct ForwardCoreTests {
         #expect(try #require(network.query()).cookie == first.cookie + server)
     }
 
-    @Test("BADCOOKIE: once more with the new cookie, then over TCP")
+    @Test("BADCOOKIE: repeated with the new cookie, then over TCP")
     func badCookie() throws {
         let network = try ForwardNetwork(one)
         network.fetch("a.example")
@@ -397,7 +397,7 @@ struct ForwardCoreTests {
 
     // MARK: Silence
 
-    @Test("nobody answers: a failure within the deadline, and word at 1.8 s for those with stale answers")
+    @Test("without any answer, the query fails by its deadline, and waiters with stale answers are told after 1.8 s")
     func deadline() throws {
         let network = try ForwardNetwork(two)
         network.fetch("a.example")
@@ -416,7 +416,7 @@ struct ForwardCoreTests {
         #expect(network.core.nextTimer == nil)
     }
 
-    @Test("once all are known to be down, questions fail at once, but one at a time is let through to see")
+    @Test("once all servers are down, questions fail at once, but one at a time is sent as a probe")
     func failFast() throws {
         let network = try ForwardNetwork(one)
         network.fetch("a.example")
@@ -434,7 +434,7 @@ struct ForwardCoreTests {
         #expect(network.fetch("d.example") != nil)
     }
 
-    @Test("a silence of two seconds costs nobody an answer, and does not make the server slow afterwards")
+    @Test("a silence of two seconds loses no answer, and does not make the server count as slow")
     func shortStall() throws {
         let network = try ForwardNetwork(one)
         network.fetch("warm.example")
@@ -456,7 +456,7 @@ struct ForwardCoreTests {
         #expect(network.core.status()[0].smoothedRTT == 10_000)
     }
 
-    @Test("a server that was late once is tried again soon by a copy, and used again once it is fast")
+    @Test("a server that was late once is soon probed with a copy, and used again once it is fast")
     func lateOnce() throws {
         let network = try twoKnown()
         network.fetch("a.example")
@@ -478,12 +478,12 @@ struct ForwardCoreTests {
         #expect(network.query()?.server == 0)
     }
 
-    @Test("a server that comes back is used again within a second, without others' help")
+    @Test("a server that comes back is used again within a second, even without other servers")
     func recovery() throws {
         let network = try ForwardNetwork(one)
         network.fetch("a.example")
         network.pass(5_000)
-        // Nobody answers for ten minutes, while questions keep coming.
+        // No server answers for ten minutes, while questions keep coming.
         for index in 0..<600 {
             network.fetch("n\(index).example")
             network.pass(1_000)
@@ -500,7 +500,7 @@ struct ForwardCoreTests {
         #expect(answered)
     }
 
-    @Test("a silent server is left out while another answers, and probed with copies, ever more rarely")
+    @Test("a silent server is skipped while another answers, and probed with copies ever more rarely")
     func silentServer() throws {
         let network = try twoKnown()
         var toDead = 0
@@ -515,7 +515,7 @@ struct ForwardCoreTests {
         #expect(network.answered.count >= 999)
         #expect(network.state == [.down, .up])
         #expect(toDead < 40)
-        // It is back: a copy finds out.
+        // It is back: a probe notices.
         for index in 0..<400 where network.state[0] == .down {
             network.fetch("m\(index).example")
             for query in network.queries() { network.answer(query) }
@@ -524,7 +524,7 @@ struct ForwardCoreTests {
         #expect(network.state == [.up, .up])
     }
 
-    @Test("a network error fails over at once")
+    @Test("after a network error the next server is asked at once")
     func refusedPort() throws {
         let network = try twoKnown()
         network.fetch("a.example")
@@ -535,7 +535,7 @@ struct ForwardCoreTests {
         #expect(network.answered.count == 1)
     }
 
-    @Test("a network error of the only server: once more after a moment, then failure, with the reason")
+    @Test("a network error of the only server: one retry after a short time, then failure with the reason")
     func refusedOnly() throws {
         let network = try ForwardNetwork(one)
         network.fetch("a.example")
@@ -557,7 +557,7 @@ struct ForwardCoreTests {
         }
     }
 
-    @Test("many questions with random fates all come to an end", arguments: [1, 2, 3, UInt64.random(in: 4...(.max))])
+    @Test("many questions with random fates all end", arguments: [1, 2, 3, UInt64.random(in: 4...(.max))])
     func soak(seed: UInt64) throws {
         var random = Seeded(state: seed)
         let network = try ForwardNetwork(["10.0.0.1", "10.0.0.2", "tcp://10.0.0.3", "corp.example=10.0.0.4"]) {

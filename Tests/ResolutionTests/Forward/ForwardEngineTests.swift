@@ -26,7 +26,7 @@ struct ForwardEngineTests {
         _ body: (ForwardEngine<Int, Int>, inout AsyncStream<Event>.Iterator) async throws -> Void
     ) async throws {
         var settings = ForwardSettings(servers: try servers.map { try UpstreamServer(parsing: $0) })
-        // However busy the machine is, no deadline comes in between.
+        // So long that no deadline passes even on a busy machine.
         settings.patience = 60_000_000
         adjust(&settings)
         let (events, continuation) = AsyncStream.makeStream(of: Event.self)
@@ -63,7 +63,7 @@ struct ForwardEngineTests {
         return ForwardNetwork.response(query, code, truncated: truncated)
     }
 
-    @Test("a thousand questions are answered, each to who asked it")
+    @Test("a thousand questions are answered, each to its asker")
     func many() async throws {
         let upstream = ScriptedUpstream { query, _ in Self.response(query) }
         try await withEngine(["127.0.0.1:\(upstream.port)"]) { engine, events in
@@ -81,7 +81,7 @@ struct ForwardEngineTests {
         }
     }
 
-    @Test("what is truncated comes over TCP, pipelined on one connection")
+    @Test("truncated answers are fetched over TCP, pipelined on one connection")
     func truncated() async throws {
         let upstream = ScriptedUpstream { query, overTCP in Self.response(query, truncated: !overTCP) }
         try await withEngine(["127.0.0.1:\(upstream.port)"]) { engine, events in
@@ -93,7 +93,7 @@ struct ForwardEngineTests {
         }
     }
 
-    /// A message that a watcher was told of.
+    /// A message that the observer was shown.
     private struct Told: Sendable {
         var port: UInt16
         var local: SocketAddress?
@@ -103,7 +103,7 @@ struct ForwardEngineTests {
         var bytes: [UInt8]
     }
 
-    @Test("who watches is told of each query and each response: of the hedged, the truncated and the one over TCP")
+    @Test("the observer sees each query and response: hedged, truncated, and over TCP")
     func watched() async throws {
         let silent = ScriptedUpstream { _, _ in nil }
         let upstream = ScriptedUpstream { query, overTCP in Self.response(query, truncated: !overTCP) }
@@ -123,14 +123,14 @@ struct ForwardEngineTests {
         let all = told.withLock { $0 }
         let queries = all.filter { $0.received == nil }
         #expect(queries.contains { $0.port == silent.port && $0.transport == .udp })
-        // A question whose answer is late is sent once more.
+        // A question whose answer is late is sent again.
         let asked = queries.filter { $0.port == upstream.port }.map(\.transport)
         #expect(asked.first == .udp && Set(asked) == [.udp, .tcp])
         let responses = all.filter { $0.received != nil }
         #expect(responses.first?.transport == .udp && Set(responses.map(\.transport)) == [.udp, .tcp])
         #expect(responses.allSatisfy { $0.port == upstream.port })
         for response in responses {
-            // Its query has the same ID, left at the time that it tells, and from the same end.
+            // Its query has the same ID, send time and local end.
             let query = try #require(queries.first { $0.bytes.prefix(2) == response.bytes.prefix(2) })
             #expect(query.sent == response.sent && query.local == response.local && query.local?.isLoopback == true)
             #expect((response.received ?? 0) >= response.sent && query.transport == response.transport)
@@ -152,7 +152,7 @@ struct ForwardEngineTests {
         }
     }
 
-    @Test("a closed port is known at once: the next server answers, and alone it is a network error")
+    @Test("a closed port is noticed at once: the next server answers; without one it is a network error")
     func closedPort() async throws {
         let upstream = ScriptedUpstream { query, _ in Self.response(query) }
         var gone: ScriptedUpstream? = ScriptedUpstream { _, _ in nil }
@@ -170,7 +170,7 @@ struct ForwardEngineTests {
         }
     }
 
-    @Test("who can be served a stale answer leaves when it is late; the others get the failure")
+    @Test("waiters that can be served a stale answer leave when it is late; the others get the failure")
     func late() async throws {
         let upstream = ScriptedUpstream { _, _ in nil }
         func hurry(_ settings: inout ForwardSettings) {
@@ -189,7 +189,7 @@ struct ForwardEngineTests {
         }
     }
 
-    @Test("stopping fails what is in flight and refuses what comes later")
+    @Test("stopping fails questions in flight and refuses later ones")
     func stopping() async throws {
         let upstream = ScriptedUpstream { _, _ in nil }
         try await withEngine(["127.0.0.1:\(upstream.port)"]) { engine, events in
@@ -204,7 +204,7 @@ struct ForwardEngineTests {
 }
 
 extension ForwardEngine {
-    /// Asks for as long as the settings say.
+    /// Asks with the deadline of the settings.
     fileprivate func fetch(_ key: FetchKey, for waiter: Waiter) -> Bool {
         fetch(key, for: waiter, deadline: Moment.monotonicMicroseconds() + patience)
     }

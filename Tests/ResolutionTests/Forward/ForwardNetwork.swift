@@ -3,9 +3,9 @@ import DNSWire
 @testable import Lookup
 @testable import Upstream
 
-/// A `ForwardCore` on a clock and a network that the test plays.
+/// A `ForwardCore` with a simulated clock and network.
 final class ForwardNetwork {
-    /// A query that has left.
+    /// A query that was sent.
     struct Sent {
         let server: Int
         let channel: UpstreamChannel
@@ -26,7 +26,7 @@ final class ForwardNetwork {
 
     var core: ForwardCore
     var now: UInt64 = 1_000_000
-    /// What has left and was not looked at.
+    /// Sent queries that the test has not taken yet.
     var sent: [Sent] = []
     var ended: [(flight: Int, conclusion: ForwardCore.Conclusion)] = []
     var late: [Int] = []
@@ -45,7 +45,7 @@ final class ForwardNetwork {
         FetchKey(Name(name)!, Question(type: type, dnssecOK: dnssecOK))
     }
 
-    /// The flight, or nil when the fetch failed on the spot.
+    /// The flight; nil if the fetch failed at once.
     @discardableResult
     func fetch(_ name: String, _ type: RecordType = .a, waits: Bool = true) -> Int? {
         defer { pump() }
@@ -75,7 +75,7 @@ final class ForwardNetwork {
         core.clearOutbox()
     }
 
-    /// Takes the one query that has left since the last look; nil unless it is exactly one.
+    /// Takes the one query sent since the last call; nil unless there is exactly one.
     func query() -> Sent? {
         defer { sent.removeAll() }
         return sent.count == 1 ? sent[0] : nil
@@ -86,7 +86,7 @@ final class ForwardNetwork {
         return sent
     }
 
-    /// Lets time pass, timer by timer, as the engine would.
+    /// Advances the time, timer by timer, as the engine would.
     func pass(_ milliseconds: UInt64) {
         let end = now + milliseconds * 1_000
         while let next = core.nextTimer, next <= end {

@@ -4,13 +4,13 @@ import Testing
 
 @Suite("The index of questions in flight")
 struct NumberIndexTests {
-    @Test("finds what was put in and not taken out, as a dictionary does, also where keys are equal or close")
+    @Test("finds exactly what was inserted and not removed, even with equal or similar keys")
     func likeADictionary() {
         var random = SystemRandomNumberGenerator()
         let seed = UInt64.random(in: 0...UInt64.max, using: &random)
         var generator = SplitMix(state: seed)
         var index = NumberIndex()
-        // Several numbers under one key: keys are few, so that they meet.
+        // Several numbers per key: few keys, so that they collide.
         var model: [UInt64: Set<Int>] = [:]
         for step in 0..<20_000 {
             let key = generator.next() % 300

@@ -3,7 +3,7 @@ import Glibc
 
 @testable import Platform
 
-/// A name server on 127.0.0.1 that answers as its script says, over UDP and TCP, on a thread of its own.
+/// A name server on 127.0.0.1 that answers by a script, over UDP and TCP, on its own thread.
 final class ScriptedUpstream: Sendable {
     /// The query, and whether it came over TCP; nil: no answer.
     typealias Script = @Sendable ([UInt8], Bool) -> [UInt8]?
@@ -26,7 +26,7 @@ final class ScriptedUpstream: Sendable {
             }
             return (descriptor, UInt16(bigEndian: storage.sin_port))
         }
-        // A TCP port that is free as a UDP port too.
+        // A TCP port that is also free for UDP.
         var pair: (Int32, Int32, UInt16) = (-1, -1, 0)
         while pair.1 < 0 {
             let (tcp, port) = bound(SOCK_STREAM, 0)
@@ -71,7 +71,7 @@ final class ScriptedUpstream: Sendable {
                         guard cursor + 2 + length <= count else { break }
                         if let answer = script(Array(buffer[(cursor + 2)..<(cursor + 2 + length)]), true) {
                             let framed = [UInt8(answer.count >> 8), UInt8(answer.count & 255)] + answer
-                            // In two pieces, as a network may.
+                            // In two pieces, as a network may deliver it.
                             send(entry.fd, framed, 3, 0)
                             framed.withUnsafeBytes {
                                 _ = send(entry.fd, $0.baseAddress.unsafelyUnwrapped + 3, framed.count - 3, 0)

@@ -5,7 +5,7 @@ import Testing
 @testable import Platform
 @testable import Upstream
 
-@Suite("Upstream servers are read")
+@Suite("Upstream servers are parsed")
 struct UpstreamServerTests {
     @Test(
         "from the command line",
@@ -21,7 +21,7 @@ struct UpstreamServerTests {
     }
 
     @Test(
-        "and refused with the reason",
+        "and rejected with the reason",
         arguments: [
             ("", "not an IP address"), ("dns.example", "not an IP address"), ("10.0.0.1:0", "not a port"),
             ("10.0.0.1:65536", "not a port"), ("10.0.0.1:", "not a port"), ("10.0.0.1:+53", "not a port"),
@@ -40,7 +40,7 @@ struct UpstreamServerTests {
         }
     }
 
-    @Test("what is wrong is told without control characters, whatever was given")
+    @Test("messages contain no control characters, whatever the input")
     func escapes() {
         for text in [
             "\u{1B}[31m", "a\nb=10.0.0.x", "\u{1B}://10.0.0.1", "[\u{7}", "10.0.0.1:\u{8}", "\u{202E}=x\u{1B}",
@@ -70,7 +70,7 @@ struct UpstreamServerTests {
         try body("\(folder)/main", "\(folder)/resolved")
     }
 
-    @Test("from resolv.conf, in order, without doubles")
+    @Test("from resolv.conf, in order, without duplicates")
     func resolvConf() throws {
         let text = """
             # made by hand
@@ -94,7 +94,7 @@ struct UpstreamServerTests {
         }
     }
 
-    @Test("our own addresses are left out, also where we listen on all of them")
+    @Test("our own addresses are skipped, also if we listen on a wildcard address")
     func ownAddresses() throws {
         let text = "nameserver 127.0.0.1\nnameserver 10.0.0.1\nnameserver ::1\nnameserver 0.0.0.0\n"
         try withFiles(text, nil) { main, resolved in
@@ -111,7 +111,7 @@ struct UpstreamServerTests {
         }
     }
 
-    @Test("where only systemd-resolved's stub is named, the servers behind it are taken")
+    @Test("if only systemd-resolved's stub is listed, the servers behind it are used")
     func stub() throws {
         try withFiles("nameserver 127.0.0.53\n", "nameserver 192.0.2.1\nnameserver 192.0.2.2\n") { main, resolved in
             let own = SocketAddress(ip: "127.0.0.53", port: 53)!
@@ -128,7 +128,7 @@ struct UpstreamServerTests {
         }
     }
 
-    @Test("a missing file is said, with the mend")
+    @Test("a missing file is reported with a fix")
     func missing() {
         let read = ResolvConf.read("/nonexistent/resolv.conf")
         #expect(read.servers.isEmpty)

@@ -2,19 +2,20 @@ import CHarness
 import Foundation
 import Synchronization
 
-/// A sentence about what went wrong, and with what.
+/// What failed and why, in a sentence.
 struct Failure: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }
 }
 
-/// A program that the harness started, and that the harness stops.
+/// A program started and stopped by the harness.
 struct Child {
     let pid: pid_t
-    /// File that holds its standard output and standard error.
+    /// The file with its standard output and standard error.
     let output: String
 
-    /// Starts `command` on the cores of the mask. From the main thread only: the child dies with the calling thread.
+    /// Starts `command` on the cores of the mask. Call it on the main thread only: the child dies with the calling
+    /// thread.
     init(_ command: [String], cores: UInt, output: String) throws {
         self.output = output
         var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
@@ -35,7 +36,7 @@ struct Child {
         return true
     }
 
-    /// Waits for its end; its exit code, or 128 and the signal.
+    /// Waits for it to end: its exit code, or 128 plus the signal.
     func wait() -> Int32 {
         var status: Int32 = 0
         while waitpid(pid, &status, 0) < 0, errno == EINTR {}
@@ -43,7 +44,7 @@ struct Child {
         return status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F
     }
 
-    /// Asks it to end, and makes it end when it does not within three seconds.
+    /// Asks it to end, and kills it after three seconds.
     func stop() {
         let descendants = Self.tree(pid).dropFirst()
         kill(pid, SIGTERM)
@@ -56,22 +57,22 @@ struct Child {
             }
             usleep(2000)
         }
-        // A server that was killed may leave its own children behind: they are still in its process group.
+        // A killed server may leave children behind, which are still in its process group.
         for descendant in descendants where getpgid(descendant) == pid { kill(descendant, SIGKILL) }
     }
 
-    /// The last lines it wrote.
-    var lastWords: String {
+    /// The last lines of its output.
+    var lastLines: String {
         let text = (try? String(contentsOfFile: output, encoding: .utf8)) ?? ""
         return text.split(separator: "\n").suffix(5).joined(separator: "\n")
     }
 
-    /// Whole-process CPU time in seconds: all threads of it and of its children.
+    /// CPU time of the process, its threads and its children, in seconds.
     var processorTime: Double {
         Self.tree(pid).reduce(0) { $0 + Self.processorTime($1) }
     }
 
-    /// Resident memory in bytes; where there are several processes, what they share is counted once.
+    /// Resident memory in bytes; memory shared by several processes counts once.
     var memory: Double {
         let tree = Self.tree(pid)
         let key = tree.count == 1 ? "Rss:" : "Pss:"
@@ -89,7 +90,7 @@ struct Child {
         }
     }
 
-    /// A process and all below it, itself first.
+    /// A process and all its descendants, itself first.
     private static func tree(_ pid: pid_t) -> [pid_t] {
         let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
         let children = tasks.flatMap { task in
@@ -106,11 +107,11 @@ struct Child {
         return String(decoding: bytes[..<count], as: UTF8.self).split(separator: "\n")
     }
 
-    // MARK: An end before the end
+    // MARK: Early end
 
     private static let running = Mutex<[pid_t]>([])
 
-    /// From now on SIGINT, SIGTERM and SIGHUP stop what runs, call `cleanUp`, and end the harness.
+    /// Makes SIGINT, SIGTERM and SIGHUP stop all children, call `cleanUp`, and end the harness.
     static func stopAllOnSignals(_ cleanUp: @escaping @Sendable () -> Void) {
         var signals = sigset_t()
         sigemptyset(&signals)
@@ -121,7 +122,7 @@ struct Child {
             var signals = waiting
             var signal: Int32 = 0
             guard sigwait(&signals, &signal) == 0 else { return }
-            // The lock stays held: nothing new may start any more.
+            // The lock stays held, so that nothing new starts.
             running.withLock { pids in
                 for pid in pids { kill(pid, SIGTERM) }
                 usleep(300_000)
@@ -134,7 +135,7 @@ struct Child {
 }
 
 enum Clock {
-    /// Seconds of the monotonic clock.
+    /// The monotonic clock in seconds.
     static func now() -> Double {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)

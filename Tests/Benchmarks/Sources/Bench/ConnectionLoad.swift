@@ -1,8 +1,8 @@
 import Foundation
 
 extension FullLoad {
-    /// A connection for each query, one after the other: with more at once knot 3.2 leaves some of them waiting for its
-    /// next sweep. (dnsperf can do it too, but waits 100 ms before each connection.)
+    /// One connection per query, sequentially: with several at once, knot 3.2 leaves some waiting for its next sweep.
+    /// (dnsperf can do this too, but waits 100 ms before each connection.)
     init(connectionEach port: UInt16, questions: String, seconds: Int) throws {
         let text = try String(contentsOfFile: questions, encoding: .utf8)
         let messages = text.split(separator: "\n").prefix(20_000).map { line in
@@ -27,7 +27,7 @@ extension FullLoad {
             guard send(socket.descriptor, message, message.count, Int32(MSG_NOSIGNAL)) == message.count,
                 socket.isReadable(within: 2000)
             else { continue }
-            // Answers are small: one that does not come in one piece counts as lost.
+            // Answers are small: one that arrives in parts counts as lost.
             let length = recv(socket.descriptor, &buffer, buffer.count, 0)
             guard length > 14, length == 2 + Int(buffer[0]) << 8 + Int(buffer[1]) else { continue }
             answered += 1

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A generator with a fixed seed: every run asks the same.
+/// A generator with a fixed seed, so that every run asks the same questions.
 /// - Source: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014 (SplitMix64).
 struct SplitMix: RandomNumberGenerator {
     private var state: UInt64 = 53
@@ -14,7 +14,7 @@ struct SplitMix: RandomNumberGenerator {
     }
 }
 
-/// The data that servers serve and the questions that are asked, written once per run.
+/// The servers' data and the questions, written once per run.
 final class DataFiles {
     let folder: String
 
@@ -22,20 +22,20 @@ final class DataFiles {
 
     static let apex = "zone.example."
 
-    /// Ten hosts to a site: what overrides look like, and block lists too.
+    /// Ten hosts per site, as in typical overrides and block lists.
     static func host(_ index: Int) -> String { "host\(index).site\(index / 10).example." }
     static func owner(_ index: Int) -> String { "host\(index).\(apex)" }
     static func address(_ index: Int) -> String { "10.\(index >> 16 & 255).\(index >> 8 & 255).\(index & 255)" }
 
-    /// The hosts of a file share so many addresses; beyond 100,000 lines it is a block list, with 0.0.0.0 for all: so
-    /// are the files that get that long. (dnsmasq takes minutes for a million addresses that differ.)
+    /// The hosts share 1000 addresses. Beyond 100,000 lines all have 0.0.0.0, as in block lists, which are the files of
+    /// that length. (dnsmasq takes minutes for a million distinct addresses.)
     static func hostAddress(_ index: Int, of count: Int) -> String {
         count > 100_000 ? "0.0.0.0" : address(index % 1000)
     }
 
     // MARK: Data
 
-    /// A certificate for servers of encrypted transports, and its key.
+    /// A certificate for encrypted transports, and its key.
     func certificate() throws -> (chain: String, key: String) {
         let (chain, key) = (folder + "/server.pem", folder + "/server.key")
         if access(chain, F_OK) == 0 { return (chain, key) }
@@ -44,21 +44,21 @@ final class DataFiles {
             "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", chain,
         ]
         let child = try Child(words, cores: 0b11, output: folder + "/openssl")
-        guard child.wait() == 0 else { throw Failure("openssl made no certificate:\n\(child.lastWords)") }
+        guard child.wait() == 0 else { throw Failure("openssl made no certificate:\n\(child.lastLines)") }
         return (chain, key)
     }
 
-    /// A hosts file of so many lines.
+    /// A hosts file with `count` lines.
     func hosts(_ count: Int) throws -> String {
         try file("hosts-\(count)") { add in
             for index in 0..<count { add("\(Self.hostAddress(index, of: count)) \(Self.host(index).dropLast())\n") }
         }
     }
 
-    /// The same as unbound's local data.
+    /// The same as local data of unbound.
     func localData(_ count: Int) throws -> String {
         try file("local-data-\(count)") { add in
-            // One zone for all names: without it each would get one of its own, at a price in memory.
+            // One zone for all names: otherwise each would get its own, which costs memory.
             add("local-zone: \"example.\" static\n")
             for index in 0..<count {
                 add("local-data: \"\(Self.host(index)) 0 IN A \(Self.hostAddress(index, of: count))\"\n")
@@ -66,7 +66,7 @@ final class DataFiles {
         }
     }
 
-    /// A zone of so many names, with a wildcard for every hundred of them.
+    /// A zone with `count` names, and a wildcard for every hundred.
     func zone(_ count: Int) throws -> String {
         try file("zone-\(count)") { add in
             add("$ORIGIN \(Self.apex)\n$TTL 300\n@ IN SOA ns hostmaster 1 7200 900 1209600 300\n@ IN NS ns\n")
@@ -76,10 +76,10 @@ final class DataFiles {
         }
     }
 
-    /// How many records `zone` has.
+    /// The number of records in `zone`.
     static func recordCount(_ count: Int) -> Int { 3 + count + count / 100 }
 
-    // MARK: Questions: a name and a type on each line, in an order without order
+    // MARK: Questions: a name and a type per line, in random order
 
     func hostQuestions(_ count: Int) throws -> String {
         try file("ask-hosts-\(count)") { add in
@@ -88,10 +88,10 @@ final class DataFiles {
         }
     }
 
-    /// Of the questions to a zone.
+    /// The share of questions to a zone that have an answer.
     static let existingShare = 0.85
 
-    /// Seven of ten exist, half of the rest are a wildcard's, the others nobody's.
+    /// Seven of ten names exist; of the rest, half match a wildcard and half don't exist.
     func zoneQuestions(_ count: Int) throws -> String {
         try file("ask-zone-\(count)") { add in
             var random = SplitMix()
@@ -106,7 +106,7 @@ final class DataFiles {
         }
     }
 
-    /// Names that upstream knows, each of them often.
+    /// Names known upstream, each repeated often.
     func remoteQuestions(_ count: Int) throws -> String {
         try file("ask-remote-\(count)") { add in
             var random = SplitMix()

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A DNS message to ask with, and what has to be known of an answer. IPv4 loopback only.
+/// A question, and how to check an answer. IPv4 loopback only.
 struct Question {
     var name: String
     var type: UInt16 = 1
@@ -13,7 +13,7 @@ struct Question {
     }
 }
 
-/// A socket towards a server on 127.0.0.1.
+/// A socket to a server on 127.0.0.1.
 struct LoopbackSocket: ~Copyable {
     let descriptor: Int32
 
@@ -39,8 +39,8 @@ struct LoopbackSocket: ~Copyable {
         }
     }
 
-    /// Room for answers that come while this process is not running, so that none of them counts as lost by the server;
-    /// root gets all of it, others as much as the system allows.
+    /// Enlarges the receive buffer, so that answers that arrive while this process does not run don't count as lost by
+    /// the server. Root gets the full size, others as much as the system allows.
     func enlargeBuffer() {
         var size: Int32 = 8 << 20
         let length = socklen_t(MemoryLayout<Int32>.size)
@@ -49,13 +49,13 @@ struct LoopbackSocket: ~Copyable {
         }
     }
 
-    /// Whether something can be read within the time.
+    /// Whether it becomes readable within the time.
     func isReadable(within milliseconds: Int32) -> Bool {
         var poll = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         return Glibc.poll(&poll, 1, milliseconds) == 1
     }
 
-    /// A port that nobody has, neither for UDP nor for TCP.
+    /// A port that is free for UDP and TCP.
     static func freePort() throws -> UInt16 {
         for _ in 0..<50 {
             let stream = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)

@@ -1,31 +1,31 @@
 import Foundation
 
-/// How questions arrive.
+/// How queries arrive.
 enum Load: Sendable, Hashable {
     case udp
-    /// Over so many connections that stay open, pipelined.
+    /// Pipelined over persistent connections.
     case tcp(connections: Int)
-    /// Over ten connections that stay open, encrypted.
+    /// Over ten persistent encrypted connections.
     case dot, doh
-    /// A connection for each query.
+    /// One connection per query.
     case tcpEach
 
 }
 
-/// Load at full speed: the next question is asked when an answer comes. By dnsperf, where it can.
+/// Load at full speed: the next question is sent when an answer arrives. Uses dnsperf where possible.
 struct FullLoad {
     var completed: Double
     var lost: Double
     /// Queries per second.
     var rate: Double
-    /// Share of the answers that say NOERROR.
+    /// The share of NOERROR answers.
     var noError: Double
-    /// Bytes of a query and of an answer, on average.
+    /// The average size of queries and answers, in bytes.
     var querySize: Double
     var answerSize: Double
 
-    /// Asks the questions of a file, over and over for `seconds`, or each of them once. Over UDP, ten clients with
-    /// ten queries on their way each for every one of the server's `workers`.
+    /// Asks the questions in a file repeatedly for `seconds`, or each of them once. Over UDP there are ten clients with
+    /// ten queries in flight for each of the server's `workers`.
     init(
         _ load: Load, workers: Int = 1, port: UInt16, questions: String, seconds: Int?, settings: Settings,
         folder: String
@@ -57,7 +57,7 @@ struct FullLoad {
         let child = try Child(command, cores: settings.loadCores, output: "\(folder)/dnsperf")
         let code = child.wait()
         let text = (try? String(contentsOfFile: child.output, encoding: .utf8)) ?? ""
-        /// The number that follows `word` on the line that begins with `label`.
+        /// The number after `word` on the line that begins with `label`.
         func figure(_ label: String, after word: String? = nil) throws -> Double {
             for line in text.split(separator: "\n") {
                 let parts = line.split(separator: ":", maxSplits: 1)
@@ -66,7 +66,7 @@ struct FullLoad {
                 guard let word else { return words.first.flatMap { Double($0) } ?? 0 }
                 return words.drop { $0 != word }.dropFirst().first.flatMap { Double($0) } ?? 0
             }
-            throw Failure("dnsperf ended with code \(code) and without a figure for '\(label)':\n\(child.lastWords)")
+            throw Failure("dnsperf ended with code \(code) and without a figure for '\(label)':\n\(child.lastLines)")
         }
         completed = try figure("Queries completed")
         lost = try figure("Queries lost")
@@ -74,32 +74,32 @@ struct FullLoad {
         noError = try figure("Response codes", after: "NOERROR") / max(completed, 1)
         querySize = try figure("Average packet size", after: "request")
         answerSize = try figure("Average packet size", after: "response")
-        guard completed > 0 else { throw Failure("dnsperf: no query was answered\n\(child.lastWords)") }
+        guard completed > 0 else { throw Failure("dnsperf: no query was answered\n\(child.lastLines)") }
     }
 }
 
-/// Queries at a fixed rate, whether answered or not: latency counts from when a query was due, so that a server that
-/// pauses is not spared the queries of its pause.
+/// Queries at a fixed rate, whether answered or not. Latency counts from when a query was due, so that a server's pause
+/// counts for all queries during it.
 struct SteadyLoad {
-    /// Seconds, sorted.
+    /// In seconds, sorted.
     var latencies: [Double] = []
-    /// Queries without an answer a second after they were due.
+    /// Queries unanswered a second after they were due.
     var lost = 0
-    /// Answers to the watched question that hold the watched address: when the first came, seconds since the start.
+    /// When the first answer to the watched question had the watched address, in seconds since the start.
     var watchedAt: Double?
 
-    /// A question that is asked now and then between the others, until the answer holds this address.
+    /// A question asked between the others until its answer has this address.
     struct Watch {
         var question: Question
         var address: [UInt8]
-        /// One in so many queries.
+        /// One in this many queries.
         var every = 8
     }
 
-    /// Seconds that a watched answer may take.
+    /// How long to wait for the watched answer, in seconds.
     private static let patience = 30.0
 
-    /// Asks for `seconds`, or longer where the watched answer has not come by then.
+    /// Asks for `seconds`, or longer until the watched answer has come.
     ///
     /// - Parameters:
     ///   - rate: queries per second.
@@ -113,7 +113,7 @@ struct SteadyLoad {
         socket.enlargeBuffer()
         let messages = questions.map { $0.message(id: 0) }
         let watched = watch?.question.message(id: 0) ?? []
-        // When the query of each ID was due; infinite where none is out.
+        // When the query with each ID was due; infinite if none is outstanding.
         var due = [Double](repeating: .infinity, count: 65_536)
         var isWatched = [Bool](repeating: false, count: 65_536)
         var buffer = [UInt8](repeating: 0, count: 4096)
@@ -123,8 +123,8 @@ struct SteadyLoad {
 
         let start = Clock.now()
         var end = start + seconds
-        // When the next query is due. It waits for nothing but the clock: where it is far behind, this process was kept
-        // from running, and a burst to make up for that would blame the server for it.
+        // When the next query is due. It depends on nothing but the clock: if it is far behind, this process was not
+        // running, and the server must not be charged with a burst to catch up.
         var next = start
         while true {
             let now = Clock.now()
@@ -135,7 +135,7 @@ struct SteadyLoad {
                 isEventOver = true
                 try event()
             }
-            // A few at a time, so that answers do not wait for a burst of questions.
+            // A few at a time, so that answers don't wait for a burst of queries.
             var burst = 0
             while burst < 8, next <= min(now, end) {
                 let id = sent & 65_535
@@ -158,7 +158,7 @@ struct SteadyLoad {
                 guard due[id] != .infinity else { continue }
                 latencies.append(received - due[id])
                 due[id] = .infinity
-                // Without EDNS, the address is what an answer ends with.
+                // Without EDNS, an answer ends with the address.
                 if let watch, isWatched[id], watchedAt == nil, Array(buffer[(length - 4)..<length]) == watch.address {
                     watchedAt = received - start
                 }
@@ -169,16 +169,16 @@ struct SteadyLoad {
         latencies.sort()
     }
 
-    /// Seconds within which this share of the answers came.
+    /// The latency that this share of the answers did not exceed, in seconds.
     func quantile(_ share: Double) -> Double {
         latencies.isEmpty ? .infinity : latencies[min(latencies.count - 1, Int(Double(latencies.count) * share))]
     }
 }
 
-/// A zone transfer, read to its end.
+/// A complete zone transfer.
 struct Transfer {
     private(set) var seconds = 0.0
-    /// Records, the SOA at both ends among them.
+    /// Records, including both SOAs.
     private(set) var records = 0
 
     init(port: UInt16, apex: String) throws {
@@ -213,7 +213,7 @@ struct Transfer {
         seconds = Clock.now() - begin
     }
 
-    /// Counts a message's records; whether its last one is the SOA that ends the transfer.
+    /// Counts a message's records; returns whether the last one is the final SOA.
     private mutating func read(_ message: ArraySlice<UInt8>) throws -> Bool {
         let base = message.startIndex
         func word(_ offset: Int) throws -> Int {

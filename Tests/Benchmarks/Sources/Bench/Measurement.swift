@@ -1,9 +1,9 @@
 import Foundation
 
-/// One measurement of one server: what it came to.
+/// The result of one measurement of one server.
 typealias Sample = [Metric: Double]
 
-/// Measures one server at one work, from its start to its end.
+/// Measures one server at one task, from its start to its end.
 struct Measurement {
     let settings: Settings
     let data: DataFiles
@@ -20,7 +20,7 @@ struct Measurement {
     func measure(_ work: Work, _ peer: Peer) throws -> Sample {
         switch work.kind {
         case .answers(let content, let load):
-            // The yardstick is one datagram in and one out, whatever the others do.
+            // The baseline is always one datagram in and one out.
             return try withServer(peer, content) { server in
                 try answers(server, peer, content, peer == .echo ? .udp : load, missing: work.id == "misses")
             }
@@ -54,12 +54,12 @@ struct Measurement {
                 seconds: seconds,
                 settings: settings, folder: folder)
         }
-        // What is to be hit in a cache has to be there; and all code and data has been used once.
+        // Fills the cache for hits, and uses all code and data once.
         if !missing { _ = try full(content == .forwarded ? nil : 1) }
 
         let before = server.child.processorTime
         let result = try full(settings.seconds)
-        // What is still to be done for these queries, as writing the last lines of a log, counts too.
+        // Includes remaining work for these queries, such as writing the last lines of a log.
         usleep(50_000)
         let spent = server.child.processorTime - before
         if peer != .echo { try check(result, content) }
@@ -79,25 +79,25 @@ struct Measurement {
         return sample
     }
 
-    /// An error is soon answered: what is not the data is no figure.
+    /// Errors are cheap to answer: figures count only if the answers are the data.
     private func check(_ result: FullLoad, _ content: Content) throws {
         var expected = 1.0
         switch content {
         case .zone, .encryptedZone: expected = DataFiles.existingShare
         default: break
         }
-        // Chance is four standard deviations at most; the questions of a short run are few.
+        // Allow four standard deviations: a short run has few questions.
         let chance = 4 * (expected * (1 - expected) / result.completed).squareRoot()
         guard abs(result.noError - expected) < 0.01 + chance else {
             throw Failure("\(result.noError) of the answers are NOERROR instead of \(expected)")
         }
-        // An A record behind the question takes 16 bytes.
+        // An A record after the question takes 16 bytes.
         guard result.answerSize >= result.querySize + 15 * expected else {
             throw Failure("answers of \(result.answerSize) bytes to queries of \(result.querySize) hold no addresses")
         }
     }
 
-    /// Lines that a known number of queries adds to the lookup log: who loses lines has it easier.
+    /// Lines in the lookup log per query: losing lines would be an advantage.
     private func linesPerQuery(_ server: Server, questions: String) throws -> Double {
         let path =
             server.setup.folder + "/" + (server.setup.command[0] == "unbound" ? "unbound.log" : Starter.lookupLog)
@@ -125,7 +125,7 @@ struct Measurement {
         case .nothing: throw Failure("nothing to ask")
         case .hosts(let count), .loggedHosts(let count), .keptHosts(let count): try data.hostQuestions(count)
         case .zone(let count), .encryptedZone(let count, _): try data.zoneQuestions(count)
-        // As many as nobody gets through.
+        // More than any server gets through.
         case .forwarded: try data.remoteQuestions(missing ? 300_000 * max(settings.seconds, 1) : 2000)
         }
     }
@@ -155,7 +155,7 @@ struct Measurement {
         return [.transfer: transfer.seconds, .transferCPU: spent]
     }
 
-    /// A file that is replaced under load, as editors do it; a server that watches no files gets its signal.
+    /// Replaces a file under load, as editors do; a server that does not watch files gets a signal.
     private func edit(_ peer: Peer, _ lines: Int) throws -> Sample {
         let original = try data.hosts(lines)
         let kept = original + ".kept"
@@ -190,6 +190,6 @@ struct Measurement {
         }
     }
 
-    /// Queries per second during an edit.
+    /// Queries per second during the edit.
     private static let editRate = 10_000.0
 }

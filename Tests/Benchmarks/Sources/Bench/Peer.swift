@@ -1,11 +1,11 @@
 import Foundation
 
-/// Who is measured.
+/// The servers measured.
 enum Peer: String, CaseIterable, Codable, Sendable {
-    /// A loop around `recvmmsg` and `sendmmsg`: the limit.
+    /// A loop of `recvmmsg` and `sendmmsg`: the lower bound.
     case echo
     case stub53
-    /// stub53 with two workers, on two cores.
+    /// stub53 with two workers on two cores.
     case stub53Two = "stub53 x2"
     case unbound, nsd, knot, dnsdist, recursor, dnsmasq
 
@@ -19,33 +19,33 @@ enum Peer: String, CaseIterable, Codable, Sendable {
     }
 }
 
-/// What a server serves.
+/// The data that a server serves.
 enum Content: Sendable, Hashable {
-    /// Nothing but its defaults.
+    /// Only its defaults.
     case nothing
-    /// Overrides: so many lines of a hosts file.
+    /// Overrides: a hosts file with this many lines.
     case hosts(Int)
-    /// The same, every lookup logged to a file.
+    /// The same, with every lookup logged to a file.
     case loggedHosts(Int)
-    /// And, of stub53, in its history, too.
+    /// The same, and in stub53's history too.
     case keptHosts(Int)
     case zone(Int)
-    /// The same over TLS, or HTTPS.
+    /// The same over TLS or HTTPS.
     case encryptedZone(Int, https: Bool)
-    /// An upstream's answers.
+    /// Answers from upstream.
     case forwarded
 }
 
-/// Writes configurations and starts servers, each in a folder of its own.
+/// Writes configurations and starts servers, each in its own folder.
 struct Starter {
     let settings: Settings
     let data: DataFiles
     let folder: String
 
-    /// Where a server logs its lookups to.
+    /// The file to which a server logs lookups.
     static let lookupLog = "lookups.log"
 
-    /// Starts `peer` with `content`, and what it needs behind it; the last one is the server itself.
+    /// Starts `peer` with `content` and the servers it depends on; the last one is the server itself.
     func start(_ peer: Peer, _ content: Content) throws -> [Server] {
         var servers: [Server] = []
         do {
@@ -58,7 +58,7 @@ struct Starter {
         }
     }
 
-    /// What stands behind a forwarder: it shares the core of the load.
+    /// The upstream of a forwarder: it shares the core of the load.
     private func upstream(_ peer: Peer, _ content: Content) throws -> Setup? {
         guard peer != .echo else { return nil }
         switch (content, peer) {
@@ -131,7 +131,7 @@ struct Starter {
 
     private func stub53Options(_ content: Content, _ setup: Setup, _ upstream: UInt16?) throws -> [String] {
         switch content {
-        // The default configuration, but for the log's place: /etc/hosts, the system's upstreams, text.
+        // The default configuration except for the log's path: /etc/hosts, the system's upstreams, text.
         case .nothing: return ["--log-file", "/dev/null"]
         case .hosts(let count):
             return ["--hosts", try data.hosts(count), "--no-upstream", "--log", "none", "--history", "off"]
@@ -190,7 +190,7 @@ struct Starter {
         }
     }
 
-    /// The last name of the data: when it is there, all is.
+    /// The last name of the data: once it is served, everything is.
     private func probe(_ content: Content) -> Question {
         switch content {
         case .nothing: Question(name: "localhost.")

@@ -1,6 +1,6 @@
 import Foundation
 
-/// The CPU time per query of every server as a dot on a logarithmic axis, in echoes: one line for each work.
+/// Plots CPU time per query of each server, in echoes, as dots on a logarithmic axis: one line per task.
 struct Plot {
     let works: [Work]
     let results: Results
@@ -11,7 +11,7 @@ struct Plot {
     private static let top = 62.0
     private static let rowHeight = 30.0
 
-    /// What is shown: queries with an echo beside them, but not how they grow.
+    /// Shows tasks with an echo to compare with, except series of growing size.
     private var shown: [Work] {
         works.filter { work in
             results.median(work, .echo, .cpu) != nil && results.median(work, .stub53, .cpu) != nil
@@ -56,7 +56,7 @@ struct Plot {
                 let place = Self.round(x(limit))
                 svg += "<line class=\"bar\" x1=\"\(place)\" x2=\"\(place)\" y1=\"\(y - 10)\" y2=\"\(y + 10)\"/>\n"
             }
-            // stub53 last, so that nothing covers it.
+            // stub53 last, so that it is on top.
             for peer in work.servers.filter({ $0 != .stub53 }) + [.stub53] {
                 guard let ratio = ratio(work, peer) else { continue }
                 svg += """

@@ -1,6 +1,6 @@
 import Foundation
 
-/// What people and programs read: the table, the details, JSON.
+/// The results as table, details and JSON.
 struct Report {
     let works: [Work]
     let results: Results
@@ -10,7 +10,7 @@ struct Report {
         .echo, .stub53, .stub53Two, .unbound, .nsd, .knot, .dnsdist, .recursor, .dnsmasq,
     ]
 
-    /// Three digits that say something.
+    /// Three significant digits.
     static func number(_ value: Double) -> String {
         if !value.isFinite { return "-" }
         if value == value.rounded(), abs(value) < 1000 { return String(Int(value)) }
@@ -19,7 +19,7 @@ struct Report {
 
     // MARK: Tables
 
-    /// A row for each work and figure: who needs how much, and whether the bar holds.
+    /// A row for each task and figure: what each server needs, and whether the bar holds.
     var table: String {
         let peers = Self.columns.filter { peer in works.contains { $0.servers.contains(peer) } }
         var rows = [["work", "figure"] + peers.map(\.rawValue) + ["x echo", "bar", "holds"]]
@@ -38,7 +38,7 @@ struct Report {
         return Self.aligned(rows)
     }
 
-    /// Everything else that was measured beside it.
+    /// All other metrics.
     var details: String {
         let metrics = Metric.allCases.filter { metric in
             works.contains { work in work.servers.contains { results.statistic(work, $0, metric) != nil } }
@@ -58,7 +58,7 @@ struct Report {
         return statistic.samples.count > 1 ? "\(median) ±\(Self.number(statistic.spread))" : median
     }
 
-    /// A table that reads well as text and is Markdown too.
+    /// An aligned table in Markdown.
     private static func aligned(_ rows: [[String]]) -> String {
         guard let head = rows.first else { return "" }
         let widths = head.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
@@ -131,7 +131,7 @@ struct Report {
     }
 }
 
-/// What the figures depend on.
+/// The properties of the machine that figures depend on.
 enum Machine {
     static var processor: String {
         let text = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""

@@ -1,7 +1,7 @@
 import CHarness
 import Foundation
 
-/// All rounds of all works.
+/// All rounds of all tasks.
 struct Run {
     private let settings: Settings
     private let works: [Work]
@@ -15,7 +15,7 @@ struct Run {
         guard let path = mkdtemp(&template) else { throw Failure("\(parent): \(String(cString: strerror(errno)))") }
         folder = String(cString: path)
         try FileManager.default.createDirectory(atPath: settings.output, withIntermediateDirectories: true)
-        // Servers that look for files beside them find none.
+        // Keeps servers from finding files in the current folder.
         guard FileManager.default.changeCurrentDirectoryPath(folder) else {
             throw Failure("\(folder): not to be entered")
         }
@@ -29,7 +29,7 @@ struct Run {
 
         let measurement = Measurement(settings: settings, folder: folder)
         var results = Results()
-        // All servers in each round, so that a noisy minute meets them alike.
+        // All servers in each round, so that noise affects them alike.
         for work in works {
             for round in 1...settings.rounds {
                 for peer in work.servers where peer == .echo || isInstalled(peer) {
@@ -66,5 +66,5 @@ struct Run {
     }
 }
 
-/// A line at once, also into a pipe.
+/// Prints a line unbuffered, also into a pipe.
 private func say(_ text: String) { FileHandle.standardOutput.write(Data("\(text)\n".utf8)) }

@@ -1,32 +1,32 @@
 import Foundation
 
-/// How a server is started, and how one sees that it serves.
+/// How to start a server and to tell that it is ready.
 struct Setup {
     var command: [String]
     var port: UInt16
-    /// Of TLS or HTTPS, where the load goes there.
+    /// The port for TLS or HTTPS, if the load uses it.
     var encryptedPort: UInt16?
-    /// Asked until it is answered.
+    /// Repeated until it is answered.
     var probe: Question
-    /// The answer must hold a record: some servers answer before they have their data.
+    /// The answer must have a record: some servers answer before they have loaded their data.
     var needsRecord = true
-    /// Where it runs.
+    /// The mask of its cores.
     var cores: UInt
     var folder: String
 }
 
-/// A server that answers.
+/// A server that is ready.
 struct Server {
     let setup: Setup
     let child: Child
     /// Seconds from exec to the first answer.
     let startTime: Double
-    /// Bytes, as soon as it answered.
+    /// Bytes when it was ready.
     let memory: Double
 
     var port: UInt16 { setup.port }
 
-    /// Starts it and waits for its first answer, two minutes at most.
+    /// Starts it and waits for its first answer, at most two minutes.
     init(_ setup: Setup) throws {
         self.setup = setup
         let begin = Clock.now()
@@ -49,7 +49,7 @@ struct Server {
         while Clock.now() < deadline {
             id &+= 1
             let query = setup.probe.message(id: id)
-            // Refused as long as nobody listens: the error is the socket's, and the next try clears it.
+            // Refused until the server listens: the error is reported on the socket, and the next try clears it.
             send(socket.descriptor, query, query.count, 0)
             while socket.isReadable(within: 1) {
                 let length = recv(socket.descriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT))
@@ -60,9 +60,9 @@ struct Server {
                 let isAnswered = buffer[3] & 15 == 0 && buffer[6] | buffer[7] != 0
                 if isAnswered || !setup.needsRecord { return }
             }
-            if child.hasEnded { throw Failure("\(setup.command[0]) ended:\n\(child.lastWords)") }
+            if child.hasEnded { throw Failure("\(setup.command[0]) ended:\n\(child.lastLines)") }
         }
-        throw Failure("\(setup.command[0]) did not answer for \(setup.probe.name) in two minutes\n\(child.lastWords)")
+        throw Failure("\(setup.command[0]) did not answer for \(setup.probe.name) in two minutes\n\(child.lastLines)")
     }
 
     func stop() { child.stop() }

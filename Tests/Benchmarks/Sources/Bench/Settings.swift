@@ -1,22 +1,22 @@
 import Foundation
 
-/// What a run is to do: from the environment, so that `make bench ROWS=zone` says it all.
+/// The settings of a run, from the environment, as in `make bench ROWS=zone`.
 struct Settings: Sendable {
-    /// Works to measure, by id or the beginning of ids; empty: all.
+    /// IDs, or their prefixes, of the tasks to measure; empty: all.
     var rows: [String]
     /// How often each pair is measured.
     var rounds: Int
-    /// Length of one measurement in seconds.
+    /// The length of one measurement in seconds.
     var seconds: Int
-    /// Folder for the results.
+    /// The folder for the results.
     var output: String
-    /// The server that is measured, and what it is measured by.
+    /// The measured program, and the baseline.
     var stub53: String
     var echo: String
     /// Templates of the peers' configurations.
     var templates: String
 
-    /// Where servers run: one core; and where load comes from: another one.
+    /// The mask of the servers' core, and that of the load's, which is another one.
     let serverCores: UInt
     let loadCores: UInt
     let allCores: UInt

@@ -1,4 +1,4 @@
-/// The samples of several rounds: their middle, and how far apart they are.
+/// The samples of several rounds: their median and spread.
 struct Statistic: Sendable {
     private(set) var samples: [Double] = []
 
@@ -11,11 +11,11 @@ struct Statistic: Sendable {
         return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
     }
 
-    /// Half the way from the lowest to the highest.
+    /// Half the distance from the lowest to the highest.
     var spread: Double { ((samples.max() ?? .nan) - (samples.min() ?? .nan)) / 2 }
 }
 
-/// All that was measured: by work, server and metric.
+/// All results, by task, server and metric.
 struct Results: Sendable {
     private var statistics: [String: [Peer: [Metric: Statistic]]] = [:]
 
@@ -31,22 +31,22 @@ struct Results: Sendable {
 
     func median(_ work: Work, _ peer: Peer, _ metric: Metric) -> Double? { statistic(work, peer, metric)?.median }
 
-    /// stub53 against the echo.
+    /// The ratio of stub53 to the echo.
     func echoes(_ work: Work, _ metric: Metric) -> Double? { ratio(work, metric, to: .echo) }
 
-    /// stub53 against a peer: the median of the rounds' ratios, since a noisy round is noisy for both.
+    /// The ratio of stub53 to a peer: the median of the rounds' ratios, because a noisy round affects both.
     func ratio(_ work: Work, _ metric: Metric, to peer: Peer) -> Double? {
         guard let own = statistic(work, .stub53, metric), let other = statistic(work, peer, metric),
             !other.samples.contains(where: { $0 <= 0 })
         else { return nil }
-        // A round that failed for one of them leaves no pairs.
+        // If a round failed for one of them, there are no pairs.
         guard own.samples.count == other.samples.count else { return own.median / other.median }
         var ratios = Statistic()
         for (mine, theirs) in zip(own.samples, other.samples) { ratios.add(mine / theirs) }
         return ratios.median
     }
 
-    /// Whether stub53 reaches the bar; nil when something that it is compared with was not measured.
+    /// Whether stub53 reaches the bar; nil if something to compare with was not measured.
     func holds(_ bar: Bar, _ work: Work, _ metric: Metric) -> Bool? {
         guard let own = median(work, .stub53, metric) else { return nil }
         var holds = true

@@ -1,28 +1,28 @@
 import Foundation
 
-/// What is measured of a server.
+/// The metrics of a server.
 enum Metric: String, Codable, CaseIterable, Sendable {
-    /// Microseconds of whole-process CPU time per answered query, all threads.
+    /// CPU time of the whole process per answered query, all threads, in microseconds.
     case cpu
-    /// Queries per second, as many as one core of load asks for.
+    /// Queries per second with one core of load.
     case rate
-    /// Microseconds to the answer at half that rate: median, and what 99 of 100 stay below.
+    /// Latency at half that rate in microseconds: median and 99th percentile.
     case p50, p99
-    /// Bytes of an answer, on average.
+    /// Average size of an answer in bytes.
     case size
-    /// Queries of the full load without an answer.
+    /// Unanswered queries under full load.
     case lost
-    /// Lines of the lookup log for each answered query.
+    /// Lines in the lookup log per answered query.
     case lines
     /// Seconds from exec to the first answer.
     case start
-    /// Resident megabytes (10^6 bytes) when it first answers.
+    /// Resident memory at the first answer, in megabytes (10^6 bytes).
     case memory
-    /// Seconds of CPU time until then.
+    /// CPU time until the first answer, in seconds.
     case startCPU
-    /// Seconds from the change of a file to the first answer from it.
+    /// Seconds from the change of a file to the first answer that shows it.
     case edit
-    /// Seconds of a zone transfer, and of CPU time for it.
+    /// Seconds of a zone transfer, and its CPU time.
     case transfer, transferCPU
 
     var unit: String {
@@ -55,15 +55,15 @@ enum Metric: String, Codable, CaseIterable, Sendable {
     }
 }
 
-/// What stub53 has to reach.
+/// What stub53 must reach.
 struct Bar: Sendable {
-    /// At most so many times the echo of the same run.
+    /// At most this many times the echo of the same run.
     var echoes: Double?
     /// Below these in the same run.
     var below: [Peer] = []
     /// At most this, in the metric's unit.
     var most: Double?
-    /// Two workers carry at least so many times what one carries.
+    /// Two workers achieve at least this many times the rate of one.
     var scale: Double?
 
     var text: String {
@@ -76,16 +76,16 @@ struct Bar: Sendable {
     }
 }
 
-/// One thing that servers do, and who does it.
+/// One task, and the servers measured at it.
 struct Work: Sendable {
     enum Kind: Sendable {
-        /// Answers of `content` under full load, then under half of it.
+        /// Answers from `content` under full load, then under half of it.
         case answers(Content, Load)
         /// From exec to the first answer.
         case start(Content)
-        /// An edit of a hosts file of so many lines, under a steady load.
+        /// An edit of a hosts file with this many lines, under a steady load.
         case edit(lines: Int)
-        /// A transfer of a zone of so many names.
+        /// A transfer of a zone with this many names.
         case transfer(names: Int)
     }
 
@@ -98,7 +98,7 @@ struct Work: Sendable {
     var title: String
     var kind: Kind
     var servers: [Peer]
-    /// The figures of the table, each with what it has to be.
+    /// The figures in the table, each with its bar.
     var lines: [Line]
 
     static let all: [Work] = answers + encrypted + files + growth + [workers]
@@ -196,7 +196,7 @@ struct Work: Sendable {
         id: "workers", title: "overrides, two workers", kind: .answers(.hosts(100_000), .udp),
         servers: [.echo, .stub53, .stub53Two], lines: [Line(metric: .cpu, bar: Bar(scale: 1.8))])
 
-    /// The works that `rows` name: by id, or else by the beginning of ids.
+    /// The tasks that `rows` select: by ID, or else by a prefix of it.
     static func chosen(_ rows: [String]) throws -> [Work] {
         if rows.isEmpty { return all }
         var chosen = Set<String>()

@@ -1,7 +1,7 @@
 import Foundation
 
-// Runs stub53 and its peers, one after the other, with the same data under the same load, and says what each of them
-// needs. It measures and judges nothing: a bar that does not hold is a word in a table, not a failure.
+// Runs stub53 and its peers one after the other, with the same data and load, and reports what each needs. It only
+// measures: a missed bar is a word in a table, not a failure.
 
 do {
     let settings = try Settings(ProcessInfo.processInfo.environment)

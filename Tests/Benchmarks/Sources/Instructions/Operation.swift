@@ -7,22 +7,22 @@ import Pipeline
 import Platform
 import Upstream
 
-/// The steps of a query's way that are counted.
+/// The steps of a query whose instructions are counted.
 enum Operation: String, CaseIterable {
-    /// A query of the wire, read.
+    /// Parses a query.
     case parse
-    /// From a query's bytes to its answer's bytes, by what answers it.
+    /// From a query's bytes to its answer's bytes, by source.
     case hosts
     case zone
     case wildcard
     case nxdomain
     case cache
-    /// A lookup noted in a ring.
+    /// Appends a lookup to a ring.
     case record
-    /// The same, and its line of JSON written to a file.
+    /// The same, and writes its JSON line to a file.
     case json
 
-    /// Does it `count` times over a thousand different names; returns how often the outcome was the expected one.
+    /// Does it `count` times for a thousand different names; returns how often the outcome was as expected.
     func run(_ count: Int) throws -> Int {
         let queries = QuerySet(names: (0..<1000).map(name))
         switch self {
@@ -56,7 +56,7 @@ enum Operation: String, CaseIterable {
         }
     }
 
-    /// Queries are logged as they come; the lines go to /dev/null, so that no disk has a say.
+    /// Logs queries as they arrive; lines go to /dev/null, so that no disk matters.
     private func logLookups(_ count: Int, _ queries: QuerySet, writing: Bool) throws -> Int {
         let log = try LookupLog(
             sinks: [LookupSink(.json, to: .file(path: "/dev/null"))], ringCapacity: max(count, 1) * 256)
@@ -113,7 +113,7 @@ struct Lane {
             special: SpecialNames(without: [], routed: []), cache: cache)
     }
 
-    /// What upstream would have said: one address.
+    /// Puts an upstream answer with one address into the cache.
     private static func fill(_ cache: AnswerCache, _ text: String) throws {
         var message = QuerySet.query(text)
         message[2] = 0x81

@@ -4,7 +4,7 @@ import LookupLog
 import Pipeline
 import Platform
 
-/// Queries as they come from the wire, back to back in memory.
+/// Queries in wire form, adjacent in memory.
 struct QuerySet {
     private var bytes: [UInt8] = []
     private var ranges: [Range<Int>] = []
@@ -40,7 +40,7 @@ struct QuerySet {
         return forEach(count) { query.parse($0, name: &name) == .resolve }
     }
 
-    /// The way of a query through all sources, as `QueryHandler` goes it, without its transport's part.
+    /// Takes queries through all sources like `QueryHandler`, without the transport's part.
     func repeatAnswering(_ count: Int, _ pipeline: Pipeline, _ isExpected: (borrowing Decision) -> Bool) -> Int {
         let client = SocketAddress(high: 0, low: 0x7F00_0001, port: 54321, isIPv6: false)
         let request = Lookup.Request(
@@ -60,7 +60,7 @@ struct QuerySet {
         }
     }
 
-    /// Notes an override's lookup `count` times; queries and answers are ready before.
+    /// Logs an override's lookup `count` times; queries and answers are prepared.
     func repeatLogging(_ count: Int, _ ring: LookupRing) {
         var decision = Decision()
         decision.source = .hosts
@@ -79,7 +79,7 @@ struct QuerySet {
         }
     }
 
-    /// Each query as it was read, with an answer of one address.
+    /// Each parsed query, with an answer of one address.
     private func answeredQueries() -> [(Query, [UInt8])] {
         var lookups: [(Query, [UInt8])] = []
         var name = LookupName()

@@ -1,8 +1,8 @@
-// Does one operation many times and nothing else, for a counter of instructions to watch:
+// Repeats one operation and does nothing else, for an instruction counter:
 //
 //   Instructions KIND COUNT
 //
-// The difference of two counts is the operation's price, without what preparing costs: see `instructions.sh`.
+// The difference of two counts is the operation's cost, without preparation; see `instructions.sh`.
 
 import CFixedSeed
 import Glibc

@@ -4,7 +4,7 @@ import Upstream
 
 @testable import Lookup
 
-/// Whatever an upstream server answers: the strict walk, the scrubber, the cache, and what clients get of it.
+/// Any answer of an upstream server: strict walk, scrubber, cache, and what clients get.
 enum AnswerTarget {
     static let target = FuzzTarget(
         name: "answer", longest: 2048,
@@ -18,7 +18,7 @@ enum AnswerTarget {
         })
 }
 
-/// Answers of all kinds, as a server would send them.
+/// Answers of all kinds, as a server might send them.
 private enum AnswerSeeds {
     static let all: [[UInt8]] = [
         message(.a, answers: [record(12, 1, [192, 0, 2, 1]), record(12, 1, [192, 0, 2, 2])]),
@@ -77,7 +77,7 @@ private final class AnswerTrial {
         let message = reader.rest
         guard let summary = MessageReader.walk(message) else { return }
         expect(summary.questionEnd <= message.count, "the walk ends within the message")
-        // What the walk passes does not harm libldns either.
+        // libldns can handle whatever the walk accepts.
         if let read = try? Message(wire: Array(message)) {
             for section in Message.Section.allCases {
                 for record in read.records(section) { _ = Presentation.text(rdata: record.rdata, type: record.type) }
@@ -95,7 +95,7 @@ private final class AnswerTrial {
         serve(answer, isLocal: choice & 0x80 != 0)
     }
 
-    /// What is kept: a message of its own, about nothing but the chain from the question on.
+    /// Checks the kept answer: a message of its own, only about the chain from the question on.
     private func check(_ answer: UpstreamAnswer) {
         let key = answer.key
         let ttls = UpstreamAnswer.TTLs()
@@ -138,7 +138,7 @@ private final class AnswerTrial {
         }
     }
 
-    /// What has been scrubbed once is clean.
+    /// Scrubbing a clean answer changes nothing.
     private func checkAgain(_ answer: UpstreamAnswer) {
         guard answer.responseCode.rawValue < 16 else { return }
         var message = answer.message
@@ -154,7 +154,7 @@ private final class AnswerTrial {
         }
     }
 
-    /// The same for who waited for it and for who comes later, as it is and behind an alias of ours.
+    /// Serves it to the waiting lookup and to a later one, directly and after a local alias.
     private func serve(_ answer: UpstreamAnswer, isLocal: Bool) {
         cache.insert(answer, now: 0)
         for limit in [512, 65_535] {
@@ -175,7 +175,7 @@ private final class AnswerTrial {
         cache.flush()
     }
 
-    /// The response; nil when the source had none.
+    /// The response; nil if the source had none.
     private func ask(
         _ key: FetchKey, _ limit: Int, _ hasAlias: Bool, _ source: (inout Lookup) -> Outcome
     ) -> [UInt8]? {

@@ -1,14 +1,14 @@
 import DNSWire
 import Lookup
 
-/// Asks sources as a serving thread does: one lookup and one buffer, used again and again.
+/// Asks sources like a serving thread, with one reused lookup and buffer.
 final class Asker {
     private var lookup = Lookup()
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_535, alignment: 8)
 
     deinit { buffer.deallocate() }
 
-    /// Begins a lookup of `name`, an uncompressed one, and hands it to `body`; the response has room for `limit` bytes.
+    /// Begins a lookup of `name` (uncompressed), and passes it to `body`; the response may have `limit` bytes.
     func ask<Result>(
         _ name: [UInt8], _ question: Question, limit: Int = 65_535, _ body: (inout Lookup) -> Result
     ) -> Result {
@@ -29,14 +29,14 @@ final class Asker {
         }
     }
 
-    /// Apart, since both are parts of the one value that a class holds.
+    /// A separate function, because both arguments are parts of one value in a class.
     private static func parse(_ message: UnsafeRawBufferPointer, _ lookup: inout Lookup) {
         _ = lookup.query.parse(message, name: &lookup.name)
     }
 }
 
 extension Lookup {
-    /// Makes the response whole, and checks it.
+    /// Completes the response and checks it.
     mutating func finished(_ what: @autoclosure () -> String) -> ResponseRules.Sections {
         if builder.truncated { builder.truncate() }
         builder.finish(flags: .response, questions: 1)

@@ -5,7 +5,7 @@ import Upstream
 @testable import Daemon
 @testable import Transports
 
-/// Whatever stands in a configuration file, and behind an option of the command line.
+/// Any configuration file, and any value of an option.
 enum ConfigurationTarget {
     static let target = FuzzTarget(
         name: "configuration", longest: 2000,
@@ -35,7 +35,7 @@ enum ConfigurationTarget {
                 file.write(input)
                 check(
                     Configuration.read(file: file.path, options: []),
-                    // The end of the file is behind its last line.
+                    // The end of the file may be one line after its last.
                     lines: input.count { $0 == 0x0A || $0 == 0x0D || $0 == 0x85 || $0 == 0xA8 || $0 == 0xA9 } + 2)
             }
         })

@@ -1,7 +1,7 @@
 import DNSWire
 import Foundation
 
-/// Seeds that other tests keep: read where they are.
+/// Seeds from other tests' files.
 enum Corpus {
     private static let tests = "Tests"
 
@@ -16,7 +16,7 @@ enum Corpus {
         }
     }
 
-    /// Queries that are wrong on the wire.
+    /// Malformed queries.
     static func malformed() throws -> [[UInt8]] {
         try files(below: "ServerTests/Malformed", ".hex").map { path in
             try text(path).split(separator: "\n").filter { line in
@@ -30,7 +30,7 @@ enum Corpus {
         }
     }
 
-    /// Whole master files, good and bad.
+    /// Complete master files, good and bad.
     static func zones() throws -> [String] {
         try text("ResolutionTests/Corpus/files.txt").split(separator: "\n=== ").dropFirst().map { part in
             String(part.drop { $0 != "\n" }.dropFirst()).replacing("\\r", with: "\r")
@@ -38,7 +38,7 @@ enum Corpus {
         } + scenarios("zone")
     }
 
-    /// Records as text, good and bad, each with the RDATA that it stands for, where it stands for one.
+    /// Records as text, good and bad, with their RDATA if it is known.
     static func records() throws -> [(text: String, type: RecordType?, rdata: [UInt8])] {
         try text("ResolutionTests/Corpus/records.txt").split(separator: "\n").filter { !$0.hasPrefix("#") }.compactMap {
             let columns = $0.split(separator: "\t", omittingEmptySubsequences: false)
@@ -52,7 +52,7 @@ enum Corpus {
         }
     }
 
-    /// What stands in the sections of scenario files that start with `keyword`.
+    /// The contents of sections in scenario files that start with `keyword`.
     static func scenarios(_ keyword: String) throws -> [String] {
         var found: [String] = []
         for path in files(below: "", ".scenario") {
@@ -72,7 +72,7 @@ enum Corpus {
         return found
     }
 
-    /// Code blocks of the documentation that are in `language`.
+    /// Code blocks in `language` from the documentation.
     static func examples(_ language: String) throws -> [String] {
         var found: [String] = []
         for path in files(below: "../Sources/stub53/Documentation.docc", ".md") {

@@ -4,7 +4,7 @@ import Platform
 
 @testable import LookupLog
 
-/// Whatever is given as a filter of lookups.
+/// Any filter of lookups.
 enum FilterTarget {
     static let target = FuzzTarget(
         name: "filter", longest: 600,
@@ -32,7 +32,7 @@ enum FilterTarget {
     private static func trial(_ words: String, _ lookups: Lookups) {
         let filter: LookupFilter
         do { filter = try LookupFilter(words: words, now: now) } catch { return checkSentence(error.description) }
-        // Words may stand in any order, but for the times, of which the last counts.
+        // The order of words does not matter, except for times, of which the last counts.
         let parts = words.split(whereSeparator: \.isWhitespace)
         guard let back = try? LookupFilter(words: parts.reversed().joined(separator: " "), now: now) else {
             broken("backwards, \(words) is no filter")
@@ -42,7 +42,7 @@ enum FilterTarget {
         for (record, name) in lookups.records {
             let matches = filter.matches(record)
             if !hasTimes { expect(matches == back.matches(record), "backwards, \(words) means something else") }
-            // Each word by itself matches what all together match.
+            // Each word alone matches whatever all together match.
             guard matches, !filter.names.isEmpty else { continue }
             expect(
                 filter.names.contains { pattern in
@@ -50,13 +50,13 @@ enum FilterTarget {
                 }, "\(words) matches \(name) by no name")
         }
         for pattern in filter.names {
-            // What only holds a text, or ends with a second dot, has no form to be read back from.
+            // A pattern that just contains a text, or ends with a second dot, has no text form to parse.
             if case .glob = pattern { continue }
             expect((try? NamePattern(pattern.description)) == pattern, "\(pattern) is read as another")
         }
     }
 
-    /// A few lookups to ask the filter about.
+    /// Some lookups to apply the filter to.
     private final class Lookups {
         private let bell = try! Bell()
         private let ring: LookupRing
@@ -77,7 +77,7 @@ enum FilterTarget {
                         time: now - UInt64(number) * 60_000_000, client: ServedWorld.client, transport: .udp,
                         query: query, decision: decision, response: $0, answers: 0, durationMicroseconds: 1)
                 }
-                // As patterns see it: without the dot at its end.
+                // As patterns see it: without the trailing dot.
                 let text = lookup.labelCount == 0 ? "." : String(lookup.name.description.dropLast())
                 records.append((LookupRecord(base: UnsafeRawPointer(bitPattern: 8).unsafelyUnwrapped), text))
             }

@@ -1,8 +1,8 @@
 import CFuzzer
 import Foundation
 
-/// `Fuzz` lists the targets; `Fuzz TARGET [OPTION...]` runs one until libFuzzer's options say that it is enough;
-/// `Fuzz TARGET FILE...` runs it on files alone, such as those that a crash left. Started from the top of the repository.
+/// `Fuzz` lists the targets; `Fuzz TARGET [OPTION...]` runs one until libFuzzer's options end it; `Fuzz TARGET FILE...`
+/// runs it on files only, such as those left by a crash. Run it in the top folder of the repository.
 @main
 enum Fuzz {
     static let targets = [
@@ -28,7 +28,7 @@ enum Fuzz {
 
     struct Failure: Error, CustomStringConvertible { let description: String }
 
-    /// Writes seeds and dictionary to the target's folder in `.build`; returns the options that name them.
+    /// Writes seeds and dictionary to the target's folder in `.build`; returns the options for them.
     private static func folders(of target: FuzzTarget) throws -> [String] {
         let folder = ".build/fuzz/\(target.name)"
         let files = FileManager.default

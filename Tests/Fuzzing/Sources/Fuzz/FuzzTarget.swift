@@ -1,17 +1,17 @@
-/// Something that reads bytes from outside, and the rules that hold whatever they are.
+/// Code that reads untrusted bytes, and the rules that hold for any input.
 struct FuzzTarget: Sendable {
     let name: String
     /// The longest input, in bytes.
     var longest = 4096
-    /// What to begin with, beside the files in `Seeds`.
+    /// Seeds, besides the files in `Seeds`.
     var seeds: @Sendable () throws -> [[UInt8]] = { [] }
-    /// What means something to the reader: libFuzzer puts it in.
+    /// Words with a meaning, which libFuzzer inserts.
     var words: @Sendable () -> [[UInt8]] = { [] }
-    /// Makes what inputs are tried on; the result takes one after the other, and ends the process where a rule is broken.
+    /// Prepares the trial of inputs; the result takes one input at a time, and ends the process if a rule is broken.
     let prepare: @Sendable () -> (UnsafeRawBufferPointer) -> Void
 }
 
-/// Ends the process when a rule is broken: libFuzzer then keeps the input.
+/// Ends the process if a rule is broken: libFuzzer then keeps the input.
 func expect(
     _ holds: Bool, _ rule: @autoclosure () -> String, file: StaticString = #fileID, line: UInt = #line
 ) {
@@ -22,7 +22,7 @@ func broken(_ rule: String, file: StaticString = #fileID, line: UInt = #line) ->
     fatalError(rule.debugDescription, file: file, line: line)
 }
 
-/// Reads an input from its front: what a target takes to choose how it goes about the rest.
+/// Reads an input from the front: bytes that choose how a target uses the rest.
 struct InputReader {
     private(set) var rest: UnsafeRawBufferPointer
 

@@ -3,7 +3,7 @@ import DNSWire
 @testable import Inspector
 @testable import Transports
 
-/// Whatever is asked over HTTP: DNS messages in GET and POST, and parameters of the control API and the inspector.
+/// Any HTTP request: DNS messages in GET and POST, and parameters of the control API and the inspector.
 enum HTTPTarget {
     static let target = FuzzTarget(
         name: "http", longest: 2000,
@@ -41,7 +41,7 @@ enum HTTPTarget {
         request.target = target
         guard case .success(let message) = request.message() else { return }
         expect((Header.length...DoHRequest.longestMessage).contains(message.count), "\(message.count) bytes")
-        // Sent in another way, it is the same.
+        // Sent by the other method, it is the same.
         var again = DoHRequest()
         again.setMethod("GET")
         again.target = DoHRequest.path + "?dns=" + encoded(message)

@@ -4,7 +4,7 @@ import Platform
 
 @testable import LocalData
 
-/// Whatever stands in a hosts file.
+/// Any hosts file.
 enum HostsTarget {
     static let target = FuzzTarget(
         name: "hosts", longest: 3000,
@@ -37,7 +37,7 @@ private final class HostsTrial {
         var settings = HostsSettings()
         settings.https = HostsSettings.HTTPS.allCases[input.count % HostsSettings.HTTPS.allCases.count]
         let read = HostsReader.load(paths: [file.path], settings: settings)
-        // LF, CR and CRLF end a line, in UTF-16 too.
+        // LF, CR and CRLF end a line, also in UTF-16.
         let last = input.count { $0 == 0x0A || $0 == 0x0D } + 1
         expect(read.diagnostics.list.count <= 1000, "\(read.diagnostics.list.count) problems")
         for diagnostic in read.diagnostics.list {
@@ -54,7 +54,7 @@ private final class HostsTrial {
         readBack(all, settings)
     }
 
-    /// Each address that a line gives is answered, and each address has a name.
+    /// Each address on a line is answered, and each address has a name.
     private func answer(_ table: HostsTable, _ line: HostsTable.Line) {
         guard let address = SocketAddress(ip: line.address, port: 0) else { broken("no address: \(line.address)") }
         let isNull = address.isUnspecified
@@ -82,7 +82,7 @@ private final class HostsTrial {
         return nibbles.map { String($0, radix: 16) }.joined(separator: ".") + ".ip6.arpa."
     }
 
-    /// What was read, written out line by line, reads as the same.
+    /// The overrides, written as lines, read back the same.
     private func readBack(_ lines: [HostsTable.Line], _ settings: HostsSettings) {
         file.write(lines.map { "\($0.address) \($0.name)\n" }.joined())
         let again = HostsReader.load(paths: [file.path], settings: settings)

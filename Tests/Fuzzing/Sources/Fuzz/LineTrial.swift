@@ -1,6 +1,6 @@
 import LookupLog
 
-/// Writes lookups in all forms, each of which is one line of clean text.
+/// Writes lookups in all forms; each must be one line of clean text.
 struct LineTrial: ~Copyable {
     private var json = LookupFormatter(.json)
     private var plain = LookupFormatter(.text)

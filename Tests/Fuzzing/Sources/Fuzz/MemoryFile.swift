@@ -1,12 +1,12 @@
 import CFuzzer
 import Glibc
 
-/// A file that exists in memory only, for what is read by path.
+/// A file in memory, for code that reads paths.
 struct MemoryFile {
     let descriptor: Int32
     var path: String { "/proc/self/fd/\(descriptor)" }
 
-    /// At a number that does not change from run to run, so that inputs can name it.
+    /// With a fixed number, so that inputs can name it.
     init(number: Int32) {
         let descriptor = cfuzzer_memory_file()
         precondition(descriptor >= 0 && dup2(descriptor, number) == number, "no file can be had")

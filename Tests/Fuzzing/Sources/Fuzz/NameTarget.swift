@@ -3,7 +3,7 @@ import LocalData
 import LookupLog
 import Platform
 
-/// Names as people write them, and as the wire has them.
+/// Names in presentation and wire form.
 enum NameTarget {
     static let target = FuzzTarget(
         name: "name", longest: 1200,
@@ -40,7 +40,7 @@ enum NameTarget {
         expect(parent.isRoot && name.isAtOrBelow(.root), "all ends at the root")
     }
 
-    /// Written and read, a name is the same.
+    /// A name survives writing and reading.
     private static func round(_ name: Name) {
         let text = name.description
         expect(text.utf8.allSatisfy { (0x21...0x7E).contains($0) }, "not printable: \(text)")

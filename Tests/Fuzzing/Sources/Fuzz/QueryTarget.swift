@@ -1,7 +1,7 @@
 import DNSWire
 import Platform
 
-/// Whatever a client sends as a query, over any transport.
+/// Any query, over any transport.
 enum QueryTarget {
     static let target = FuzzTarget(
         name: "query", longest: 1500,

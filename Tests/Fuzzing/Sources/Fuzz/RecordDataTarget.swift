@@ -3,7 +3,7 @@ import LDNS
 
 @testable import LocalData
 
-/// RDATA of any type as text, and that text read back.
+/// RDATA of any type as text, parsed again.
 enum RecordDataTarget {
     static let target = FuzzTarget(
         name: "rdata", longest: 600,
@@ -29,7 +29,7 @@ enum RecordDataTarget {
         guard !type.isMeta, type != .soa else { return }
         file.write("$TTL 1\n@ SOA . . 1 1 1 1 1\n@ NS ns.test.\nx.example. \(type) \(text)\n")
         let read = ZoneReader.read(path: file.path, name: Name("example."))
-        // Bytes that are no such record are printed, and not read.
+        // Malformed RDATA is printed but not parsed.
         let isRecord =
             RecordDataShape.of(type).map { shape in
                 rdata.withUnsafeBufferPointer { RecordDataCheck.isWellFormed($0, shape) }

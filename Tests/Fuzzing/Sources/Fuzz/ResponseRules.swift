@@ -1,9 +1,9 @@
 import DNSWire
 import LDNS
 
-/// What holds for each message that we write.
+/// Rules for every message that we write.
 enum ResponseRules {
-    /// One record as it stands in a message, names written out.
+    /// One record of a message, with uncompressed names.
     struct Record: Hashable {
         var owner: [UInt8]
         var type: RecordType
@@ -21,7 +21,7 @@ enum ResponseRules {
         var additional: [Record] = []
     }
 
-    /// A message that passes our strict walk, and that libldns reads alike.
+    /// Checks that a message passes our strict walk and that libldns parses it alike.
     static func sections(_ message: UnsafeRawBufferPointer, _ what: @autoclosure () -> String) -> Sections {
         guard let summary = MessageReader.walk(message) else { broken("\(what()): no message: \(hex(message))") }
         var sections = Sections(summary: summary)

@@ -8,7 +8,7 @@ import Upstream
 @testable import LookupLog
 @testable import Transports
 
-/// A `QueryHandler` over overrides, zones, a cache and special names.
+/// A `QueryHandler` with overrides, zones, a cache and special-use names.
 final class ServedWorld {
     static let client = SocketAddress(high: 0, low: 0x7F00_0001, port: 40_000, isIPv6: false)
     static let stranger = SocketAddress(high: 0, low: 0xC000_0201, port: 40_000, isIPv6: false)
@@ -45,7 +45,7 @@ final class ServedWorld {
         medium IN TXT "\(String(repeating: "m", count: 250))" "\(String(repeating: "n", count: 250))"
 
         """
-    /// Its signatures are no good, but they are there.
+    /// Its signatures are invalid, but present.
     private static let signed: String = {
         let signature = "13 2 300 20300101000000 20200101000000 1 signed.test. AAAA"
         let records = [
@@ -67,7 +67,7 @@ final class ServedWorld {
     private var lines = LineTrial()
     private let room = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_535, alignment: 8)
     private let other = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_535, alignment: 8)
-    /// What a datagram gets, and not a byte more.
+    /// A buffer of exactly the size for a datagram.
     private let datagram = UnsafeMutableRawBufferPointer.allocate(
         byteCount: DatagramBatch.answerCapacity, alignment: 8)
 
@@ -76,7 +76,7 @@ final class ServedWorld {
         handler = QueryHandler(ring: ring)
     }
 
-    /// What is served.
+    /// The data served.
     static func data(recursionAvailable: Bool = true) -> ServedData {
         let file = MemoryFile(number: 1000)
         func read(_ text: String) -> Zone {
@@ -133,7 +133,7 @@ final class ServedWorld {
         readLog()
     }
 
-    /// Read ahead of its answer, as in a batch, a query gets the same.
+    /// Parsed ahead of its answer, as in a batch, a query gets the same answer.
     private func readAhead(
         _ message: UnsafeRawBufferPointer, _ request: Lookup.Request, _ result: QueryHandler.Result,
         _ room: UnsafeMutableRawBufferPointer

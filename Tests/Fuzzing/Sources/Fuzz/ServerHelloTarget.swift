@@ -1,6 +1,6 @@
 @testable import Flow
 
-/// Whatever a server sends as the first bytes of TLS.
+/// Any first bytes of a TLS server.
 enum ServerHelloTarget {
     static let target = FuzzTarget(
         name: "server-hello", longest: 1000,
@@ -16,7 +16,7 @@ enum ServerHelloTarget {
         },
         prepare: { { input in trial(Array(input)) } })
 
-    /// However the bytes come, what is once known stays so.
+    /// However the bytes arrive, a result once known does not change.
     private static func trial(_ bytes: [UInt8]) {
         let whole = ServerHello.read(bytes)
         var known: ServerHello.Reading?

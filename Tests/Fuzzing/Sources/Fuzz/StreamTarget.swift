@@ -5,7 +5,7 @@ import Upstream
 
 @testable import Transports
 
-/// Whatever a client sends over a stream, in whatever pieces it comes.
+/// Any bytes of a client on a stream, in any pieces.
 enum StreamTarget {
     static let target = FuzzTarget(
         name: "stream", longest: 2000,
@@ -33,13 +33,13 @@ enum StreamTarget {
                     )
                 }
                 var (pieces, whole) = both()
-                // A server cookie holds the time, which may have gone on by a second in between.
+                // A server cookie contains the time, which may have advanced by a second in between.
                 if pieces != whole { (pieces, whole) = both() }
                 expect(pieces == whole, "in pieces of \(step): \(hex(pieces)), and not \(hex(whole))")
             }
         })
 
-    /// Brings `bytes` in pieces of `step`, and returns all that comes back.
+    /// Receives `bytes` in pieces of `step`, and returns the output.
     private static func trial(_ bytes: UnsafeRawBufferPointer, step: Int, _ responder: StreamResponder) -> [UInt8] {
         var session = StreamSession(client: ServedWorld.client, transport: .tcp)
         var sent: [UInt8] = []

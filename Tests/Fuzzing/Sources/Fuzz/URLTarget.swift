@@ -2,7 +2,7 @@ import DNSWire
 
 @testable import Flow
 
-/// What a page's way is followed by: URLs of people and of Location, Strict-Transport-Security, HTTPS records.
+/// Inputs of a flow: typed URLs and Locations, Strict-Transport-Security, HTTPS records.
 enum URLTarget {
     static let target = FuzzTarget(
         name: "url", longest: 9000,
@@ -46,7 +46,7 @@ enum URLTarget {
         }
     }
 
-    /// In clean ASCII, and the same when it is read again.
+    /// The result is clean ASCII, and parses to the same URL.
     private static func check(_ url: FlowURL) {
         let text = url.description
         expect(text.utf8.allSatisfy { (0x21...0x7E).contains($0) }, "not clean: \(text)")

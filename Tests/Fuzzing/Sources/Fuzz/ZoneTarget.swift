@@ -5,9 +5,9 @@ import Platform
 
 @testable import LocalData
 
-/// Whatever stands in a zone file, and in one that it includes.
+/// Any zone file, and one that it includes.
 enum ZoneTarget {
-    /// Parts an input into the zone file and the one that its `$INCLUDE 1001` names.
+    /// Divides an input into the zone file and the file that `$INCLUDE 1001` names.
     private static let divider = Array("\n===\n".utf8)
 
     static let target = FuzzTarget(
@@ -63,12 +63,12 @@ final class ZoneTrial {
         checkText(read)
     }
 
-    /// Problems are bounded, each has its line, and what they quote is escaped.
+    /// Problems are bounded, each has a line, and quoted text is escaped.
     private func check(_ diagnostics: [Diagnostic], _ files: [String: [UInt8]]) {
         expect(diagnostics.count <= limits.diagnostics + 1, "\(diagnostics.count) problems")
         let lines = files.mapValues { text in text.count { $0 == 0x0A } + 1 }
         for diagnostic in diagnostics {
-            // It may include any other file of this machine.
+            // The zone may include any other file of this machine.
             let last = lines[diagnostic.place.path] ?? .max
             expect(!diagnostic.place.isNowhere && diagnostic.place.line <= last, "in no line: \(diagnostic)")
             let message = diagnostic.message
@@ -78,7 +78,7 @@ final class ZoneTrial {
         }
     }
 
-    /// It has one SOA and an NS at its apex, and answers for each of its names.
+    /// The zone has one SOA, an NS at its apex, and an answer for each of its names.
     private func checkZone(_ read: ZoneReadResult) {
         let apex = read.apex ?? .root
         var names: Set<Name> = []
@@ -111,7 +111,7 @@ final class ZoneTrial {
             let outcome = zones.answer(&lookup)
             expect(outcome != .pass || lookup.isBelowCut, "\(owner) is not found")
             _ = lookup.finished("an answer for \(owner) \(question.type)")
-            // NSEC3 records are at no names, and a DNAME may make names too long.
+            // NSEC3 owner names are not names of the zone, and a DNAME may make names too long.
             let codes: [ResponseCode] = [.noError, .yxDomain, .nxDomain]
             let code = lookup.decision.responseCode
             expect(codes.contains(code), "\(owner) \(question.type): \(code)")
@@ -134,7 +134,7 @@ final class ZoneTrial {
         expect(sent == count, "\(sent) records were transferred, not \(count)")
     }
 
-    /// Its records as text make the same zone.
+    /// The zone's records as text make the same zone.
     private func checkText(_ read: ZoneReadResult) {
         let records = read.records
         let text = records.entries.map { entry in
@@ -157,7 +157,7 @@ final class ZoneTrial {
     }
 }
 
-/// One line of printable ASCII, bounded: what a person is told of bytes from outside.
+/// Checks one message: a line of printable ASCII, bounded.
 func checkSentence(_ text: String) {
     expect(!text.isEmpty && text.utf8.allSatisfy { (0x20...0x7E).contains($0) }, "not printable: \(text)")
     expect(text.utf8.count < 1500, "\(text.utf8.count) bytes long: \(text)")

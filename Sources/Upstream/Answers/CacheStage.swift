@@ -1,10 +1,10 @@
 public import DNSWire
 public import Lookup
 
-/// The stage of what upstream has said: just now for this very lookup, or earlier.
+/// The stage of upstream's answers: those just given to this lookup, then the cache.
 ///
-/// `local` are the sources before it: an alias that leads to one of their names is followed there.
-public struct RememberedStage<Local: Stage>: Stage {
+/// `local` are the sources before it: they answer for an alias's target if it is theirs.
+public struct CacheStage<Local: Stage>: Stage {
     public let cache: AnswerCache
     private let local: Local
 
@@ -33,7 +33,7 @@ public struct RememberedStage<Local: Stage>: Stage {
         guard outcome == .answered, lookup.decision.responseCode == .serverFailure, cache.settings.serveStale else {
             return outcome
         }
-        // A failure is no better than silence: what is held, however old, comes before it (RFC 8767 4).
+        // A failure is no better than silence: a cached answer, however old, is preferred (RFC 8767 4).
         let failure = lookup.decision
         lookup.builder.rollback(to: mark)
         let held = cache.answer(&lookup, allowStale: true) { local.owns($0) }

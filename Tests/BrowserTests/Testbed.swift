@@ -2,10 +2,10 @@ import DNSWire
 import Foundation
 import TestSupport
 
-/// All who take part when a browser opens a page: the override's web server, a decoy that others' records lead to, an
+/// The participants when a browser opens a page: the override's web server, a decoy that other records lead to, an
 /// upstream server, and the daemon.
-final class Stage: Sendable {
-    /// Who has records of the name besides the override.
+final class Testbed: Sendable {
+    /// Where records of the name exist besides the override.
     enum Holder: String, Sendable, CaseIterable { case upstream, zone }
 
     static let isPossible = WebServer.isInstalled && TestAuthority.isAvailable && Namespace.isAvailable
@@ -13,9 +13,9 @@ final class Stage: Sendable {
 
     let folder: TemporaryFolder
     let authority: TestAuthority
-    /// Where the override leads to.
+    /// The override's target.
     let server: WebServer
-    /// Where everybody else's records lead to: a CDN, as it were.
+    /// The target of all other records, such as a CDN.
     let decoy: WebServer
     let upstream: ScriptedServer
     let daemon: DaemonProcess
@@ -25,12 +25,12 @@ final class Stage: Sendable {
         folder = try TemporaryFolder()
         authority = try await TestAuthority()
         server = try await WebServer("the test server", certificate: try await authority.certificate(for: [Self.name]))
-        // A CDN has a certificate for the public name of its ECH, too; a test server has not.
+        // A CDN would also have a certificate for the public name of its ECH; a test server does not.
         decoy = try await WebServer(
             "the decoy", certificate: try await authority.certificate(for: [Encrypted.publicName, Self.name]))
         try folder.write("# mine\n\(server.address) \(Self.name)\n", to: "hosts")
         let decoyAddress = decoy.address.split(separator: ".").compactMap { UInt8($0) }
-        // A browser asks for names of its maker's, too: they lead nowhere.
+        // A browser also asks for its maker's names, which lead nowhere.
         let asked = Data(Packet.name(Self.name + "."))
         upstream = try ScriptedServer { query, _ in
             Data(query).range(of: asked) == nil
@@ -63,11 +63,11 @@ final class Stage: Sendable {
             behind: ["/usr/bin/env", "STATE_DIRECTORY=\(folder.file("state"))"], listens: false)
     }
 
-    /// Where the daemon, and `stub53 trust`, keep the local CA of this test.
+    /// The state folder with the local CA of this test, for the daemon and `stub53 trust`.
     var state: String { "STATE_DIRECTORY=\(folder.file("state"))" }
 
-    /// By the daemon's own DNS over HTTPS, with its local CA installed as a user does it.
-    var doh: Browser.Way {
+    /// The daemon's own DNS over HTTPS, with its local CA installed as a user would.
+    var doh: Browser.Resolver {
         let state = state
         return .doh("https://\(daemon.address)/dns-query") { database in
             let result = try await Command.run(
@@ -77,7 +77,7 @@ final class Stage: Sendable {
         }
     }
 
-    /// Whether this machine has a way to IPv6 addresses elsewhere: a browser without one asks for none.
+    /// Whether this machine has a route to IPv6 addresses: without one, a browser asks for none.
     static let hasIPv6 = {
         let probe = socket(AF_INET6, Int32(SOCK_DGRAM.rawValue), 0)
         defer { close(probe) }
@@ -92,12 +92,12 @@ final class Stage: Sendable {
         }
     }()
 
-    /// Opens the page with a browser that is new.
-    func open(_ browser: Browser, _ way: Browser.Way) async throws -> String {
-        try await browser.open("http://\(Self.name)/", way, server: daemon.address, trusting: authority)
+    /// Opens the page with a new browser.
+    func open(_ browser: Browser, _ resolver: Browser.Resolver) async throws -> String {
+        try await browser.open("http://\(Self.name)/", resolver, server: daemon.address, trusting: authority)
     }
 
-    /// Ends the daemon, so that its log is complete; returns the lookups of the name, in their order.
+    /// Ends the daemon, so that its log is complete; returns the lookups of the name in order.
     func lookups() async throws -> [Lookup] {
         _ = try await daemon.stop()
         return seen
@@ -117,7 +117,7 @@ final class Stage: Sendable {
     }
 }
 
-/// Keys for Encrypted Client Hello, as a CDN publishes them.
+/// Keys for Encrypted ClientHello, as a CDN would publish.
 enum Encrypted {
     static let publicName = "public.cdn.test"
 
@@ -133,7 +133,7 @@ enum Encrypted {
     }()
 }
 
-/// A line of the log, as far as it matters here.
+/// A line of the log, with the members needed here.
 struct Lookup: Sendable, Hashable, CustomStringConvertible {
     let name: String
     let type: String
@@ -143,7 +143,7 @@ struct Lookup: Sendable, Hashable, CustomStringConvertible {
     let code: String
     let answers: [String]
 
-    /// Nil for lines that are no lookups.
+    /// Nil for lines that are not lookups.
     init?(_ line: String) {
         guard line.hasPrefix("{"),
             let fields = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any],

@@ -4,26 +4,26 @@ package import LocalData
 package import Platform
 package import Upstream
 
-/// What a configuration's files hold, read and compiled: overrides, zones, special-use names, upstream servers.
-package struct ConfigurationSources: Sendable {
+/// The contents of a configuration's files, compiled: overrides, zones, special-use names, upstream servers.
+package struct LoadedSources: Sendable {
     package var hosts: HostsTable
-    /// The hosts files that were read, in their order.
+    /// The hosts files that were read, in order.
     package var hostsFiles: [String]
-    /// The files and folders that they were looked for in.
+    /// The configured files and folders.
     var hostsPaths: [String]?
     package var zones: ZoneSet
-    /// Zone files that could not be loaded; their last good zone is in `zones`, where there was one.
+    /// Zone files that failed to load; `zones` has their last good version, if there is one.
     package var failedZones: [String]
     package var special: SpecialNames
     package var upstream: [UpstreamServer]
-    /// The file that `upstream` comes from; nil when it was configured.
+    /// The file that lists `upstream`; nil if the servers are configured.
     package var upstreamOrigin: String?
-    /// Everything that is wrong, by file.
+    /// All problems, by file.
     package var diagnostics: Diagnostics
-    /// Files and folders whose change asks for another load.
+    /// Files and folders to watch for changes.
     package var watched: [String]
 
-    /// Whether the file as a whole, and not a line of it, is what is wrong.
+    /// Whether the file as a whole failed, not just a line.
     func isUnreadable(_ path: String) -> Bool {
         diagnostics.list.contains { $0.place.path == path && $0.place.line == 0 }
     }
@@ -34,11 +34,11 @@ extension Configuration {
     static let defaultZoneFolders = ["zones", "/etc/stub53/zones"]
 
     /// Reads all files.
-    package func load(asksSystem: Bool = true) -> ConfigurationSources { load(last: nil, asksSystem: asksSystem) }
+    package func load(asksSystem: Bool = true) -> LoadedSources { load(last: nil, asksSystem: asksSystem) }
 
-    /// Reads all files again. A zone that can't be loaded keeps the one of `last` that came from the same file; what came
-    /// through a pipe is gone from there, and stays too.
-    func load(last: ConfigurationSources?, asksSystem: Bool = true) -> ConfigurationSources {
+    /// Reads all files again. A zone that can't be loaded keeps its version in `last`, if that came from the same file.
+    /// Data that came through a pipe can't be read again and is kept too.
+    func load(last: LoadedSources?, asksSystem: Bool = true) -> LoadedSources {
         var diagnostics = Diagnostics()
         var watched: [String] = origin.file.map { [$0] } ?? []
         if !listen.encrypted.isEmpty { watched += [certificatePath, keyPath].compactMap { $0 } }
@@ -81,14 +81,14 @@ extension Configuration {
         }
 
         let (servers, origin) = upstreamServers(asksSystem: asksSystem, &diagnostics, &watched)
-        return ConfigurationSources(
+        return LoadedSources(
             hosts: hosts, hostsFiles: hostsFiles, hostsPaths: hostsPaths, zones: ZoneSet(zones), failedZones: failed,
             special: SpecialNames(without: withoutSpecialNames, routed: servers.map(\.domain).filter { !$0.isRoot }),
             upstream: servers, upstreamOrigin: origin, diagnostics: diagnostics, watched: watched)
     }
 
-    /// The zone files to read: those of the folders, sorted, then those named one by one. A folder that can't be read
-    /// has failed, and with it the files that it had, so that each keeps its last good zone.
+    /// The zone files to read: those of folders, sorted, then those named individually. If a folder can't be read, it
+    /// and its files count as failed, so that each keeps its last good zone.
     private func listZoneFiles(
         _ last: ZoneSet?, _ failed: inout [String], _ diagnostics: inout Diagnostics, _ watched: inout [String]
     ) -> [ZoneFile] {
@@ -136,7 +136,7 @@ extension Configuration {
 
     private static func existing(_ path: String) -> [String] { Glibc.access(path, F_OK) == 0 ? [path] : [] }
 
-    /// What is read from it can't be read again.
+    /// A pipe can't be read twice.
     private static func isPipe(_ path: String) -> Bool {
         var status = stat()
         guard stat(path, &status) == 0 else { return false }
