@@ -85,7 +85,7 @@ extension HistoryStore {
 
     /// The lookups of one navigation: what the same client asked at nearly the same time (`window`, microseconds) about
     /// the name of lookup `id`, the names of its chain, and their `_PORT._https` names; the oldest first.
-    package func family(
+    package func navigation(
         around id: Int64, window: UInt64 = 2_000_000, limit: Int = 100, _ budget: SearchBudget? = nil
     ) throws(Problem) -> HistoryPage {
         try read(within: budget) { database in

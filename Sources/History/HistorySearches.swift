@@ -68,10 +68,10 @@ package final class HistorySearches: Sendable {
         }
     }
 
-    package func family(
+    package func navigation(
         around id: Int64, while isWanted: @escaping @Sendable () -> Bool = { true }
     ) async throws(HistoryStore.Problem) -> HistoryPage {
-        try await run(while: isWanted) { try $0.family(around: id, $1) }
+        try await run(while: isWanted) { try $0.navigation(around: id, $1) }
     }
 
     package func names(

@@ -289,7 +289,7 @@ extension APIFailure {
 }
 
 /// An override that is to be leased.
-package struct OverrideWish: Codable, Sendable {
+package struct OverrideRequest: Codable, Sendable {
     package var name: String
     package var addresses: [String]
     /// Nil: until the daemon ends.

@@ -119,7 +119,7 @@ struct InspectorPages: Sendable {
         let id = client.parameters.get("id").flatMap { Int64($0) }
         var found: HistoryPage?
         do throws(HistoryStore.Problem) {
-            if let id { found = try await api.history?.searches.family(around: id, while: await client.presence) }
+            if let id { found = try await api.history?.searches.navigation(around: id, while: await client.presence) }
         } catch  where error.isOfLoad {
             return page(nil, title: "Busy", status: .serviceUnavailable, Self.complaint(error))
         } catch {}
@@ -273,7 +273,7 @@ struct InspectorPages: Sendable {
                 ("File", kept.store.path),
                 (
                     "Kept",
-                    store.map { "\($0.lookups) lookups, \(Words.size($0.bytes))" } ?? "too many searches to count them"
+                    store.map { "\($0.lookups) lookups, \(Format.size($0.bytes))" } ?? "too many searches to count them"
                 ),
                 ("Written since the start", "\(numbers.written)"),
                 (

@@ -91,7 +91,7 @@ final class ZoneTrial {
             expect(
                 RecordDataShape.of(entry.type).map { shape in
                     Array(read.records.rdata(of: entry)).withUnsafeBufferPointer {
-                        RecordDataCheck.isWellFormed($0, shape)
+                        RecordDataCheck.problem($0, shape) == nil
                     }
                 } ?? true, "a \(entry.type) with \(hex(read.records.rdata(of: entry)))")
         }
