@@ -21,6 +21,20 @@ struct ZoneReaderRecordTests {
         }
     }
 
+    @Test("a second SOA is the first again only with the same numbers, though their bytes may be letters of either case")
+    func secondSOA() {
+        let folder = TemporaryFolder()
+        func read(_ second: String) -> ZoneReadResult {
+            let zone = "$TTL 1h\n@ SOA ns a 65 1 1 1 1\n\(second)\n@ NS ns\nns A 192.0.2.1\n"
+            return ZoneReader.read(path: folder.write(zone.utf8, to: "zone"), name: example)
+        }
+        #expect(read("@ SOA NS A 65 1 1 1 1").isLoadable)
+        for second in ["@ SOA ns a 97 1 1 1 1", "@ SOA ns a 65 1 1 1 2", "@ SOA ns b 65 1 1 1 1"] {
+            let messages = read(second).diagnostics.map { "\($0.place.line): \($0.message)" }
+            #expect(messages == ["3: a second SOA; the first is at line 2"])
+        }
+    }
+
     @Test("the corpus has enough lines that the checkers agree on, and enough that they don't")
     func corpus() {
         #expect(RecordCase.all.count { $0.verdicts.agreed == true } > 1000)
