@@ -92,7 +92,8 @@ struct StartTests {
     @Test(
         "for want of any of its threads says which one and what to raise, and exits 1",
         arguments: [
-            "lookup-log", "who-asked", "history", "dnstap", "udp", "tcp", "reload", "leases", "end-with-input",
+            "lookup-log", "who-asked", "history", "search", "dnstap", "udp", "tcp", "reload", "leases",
+            "end-with-input",
         ])
     func thread(_ name: String) async throws {
         let library = try await Preload.library(Preload.noThread, in: folder)
