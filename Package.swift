@@ -26,7 +26,7 @@ let package = Package(
         .systemLibrary(name: "CLdns", pkgConfig: "ldns", providers: [.apt(["libldns-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "CLinux"),
-        .target(name: "Certificates", dependencies: ["COpenSSL"], swiftSettings: settings),
+        .target(name: "Certificates", dependencies: ["COpenSSL", "Platform"], swiftSettings: settings),
         .target(name: "DNSWire", swiftSettings: settings),
         .target(name: "LDNS", dependencies: ["CLdns", "DNSWire"], swiftSettings: settings),
         .target(name: "Platform", dependencies: ["CLinux"], swiftSettings: settings),

@@ -18,6 +18,9 @@ package struct Certificate: ~Copyable {
         EVP_PKEY_free(key)
     }
 
+    /// The largest file of certificates or keys that is read, in bytes.
+    package static let largestFile = 1 << 20
+
     /// Reads the PEM of a certificate and of its unencrypted key.
     package init(pem: [UInt8], keyPEM: [UInt8]? = nil) throws(CertificateError) {
         guard let x509 = Self.read(pem, { PEM_read_bio_X509($0, nil, nil, nil) }) else {

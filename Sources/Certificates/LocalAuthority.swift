@@ -1,4 +1,5 @@
 import Glibc
+import Platform
 
 /// The certificate authority of this machine: created once, kept in the state directory, trusted only where the user
 /// installs it.
@@ -88,7 +89,7 @@ package struct LocalAuthority: Sendable {
     }
 
     private func read(_ path: String) throws(LocalAuthorityError) -> [UInt8] {
-        do { return try SmallFile.read(path) } catch { throw LocalAuthorityError(path, "\(error)") }
+        do { return try FileText.bytes(of: path, limit: Certificate.largestFile) } catch { throw LocalAuthorityError(path, "\(error)") }
     }
 
     private var reason: String { String(cString: strerror(errno)) }
@@ -105,25 +106,4 @@ package struct LocalAuthorityError: Error, CustomStringConvertible, Sendable {
     }
 
     package var description: String { "\(path): \(why)" }
-}
-
-/// Reads and writes files of a few kilobytes, such as certificates.
-package enum SmallFile {
-    /// The largest file that is read, in bytes.
-    static let longest = 1 << 20
-
-    package static func read(_ path: String) throws(CertificateError) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw CertificateError(String(cString: strerror(errno))) }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var piece = [UInt8](repeating: 0, count: 16_384)
-        while true {
-            let count = Glibc.read(descriptor, &piece, piece.count)
-            guard count >= 0 else { throw CertificateError(String(cString: strerror(errno))) }
-            if count == 0 { return bytes }
-            bytes += piece[..<count]
-            guard bytes.count <= longest else { throw CertificateError("is longer than a certificate or key can be") }
-        }
-    }
 }

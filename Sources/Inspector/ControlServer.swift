@@ -69,8 +69,8 @@ package final class ControlServer: DaemonCompanion {
 
     /// Creates the folder and removes an abandoned socket; returns why that fails.
     private func prepare() -> String? {
-        guard path.utf8.count < 108 else {
-            return "the path is longer than the 107 bytes of a socket's; name a shorter one"
+        guard path.utf8.count <= UnixSocket.longestPath else {
+            return "the path is longer than the \(UnixSocket.longestPath) bytes of a socket's; name a shorter one"
         }
         if let slash = path.lastIndex(of: "/"), slash > path.startIndex {
             if let reason = Self.makeFolder(String(path[..<slash])) { return reason }
@@ -147,29 +147,5 @@ final class Readiness: Sendable {
             }
             if let ended { continuation.resume(returning: ended) }
         }
-    }
-}
-
-/// Connects to a Unix socket without blocking, except for the listen queue.
-package enum UnixSocket {
-    /// The descriptor, or -1 and errno.
-    package static func connect(_ path: String) -> Int32 {
-        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { return -1 }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        let bytes = Array(path.utf8.prefix(107))
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        let length = socklen_t(MemoryLayout<sockaddr_un>.size)
-        let code = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { Glibc.connect(descriptor, $0, length) }
-        }
-        guard code == 0 else {
-            let reason = errno
-            close(descriptor)
-            errno = reason
-            return -1
-        }
-        return descriptor
     }
 }

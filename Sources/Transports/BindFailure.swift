@@ -53,7 +53,7 @@ package enum BindFailure {
                 guard readlink("/proc/\(process)/fd/\(number)", &target, 63) > 0,
                     String(decoding: target.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self) == wanted
                 else { continue }
-                guard let command = try? SourceText(path: "/proc/\(process)/comm") else { return "process \(process)" }
+                guard let command = try? FileText(path: "/proc/\(process)/comm") else { return "process \(process)" }
                 return "\(String(decoding: command.bytes.prefix { $0 != 0x0A }, as: UTF8.self)) (process \(process))"
             }
         }
@@ -64,7 +64,7 @@ package enum BindFailure {
     private static func inode(of address: SocketAddress) -> String? {
         let suffix = address.isIPv6 ? "6" : ""
         for table in ["udp", "tcp"] {
-            guard let text = try? SourceText(path: "/proc/net/\(table)\(suffix)") else { continue }
+            guard let text = try? FileText(path: "/proc/net/\(table)\(suffix)") else { continue }
             let hexPort = String(address.port, radix: 16, uppercase: true)
             let port = String(repeating: "0", count: 4 - hexPort.count) + hexPort
             for line in String(decoding: text.bytes, as: UTF8.self).split(separator: "\n").dropFirst() {

@@ -114,7 +114,7 @@ package final class ServerCertificate: Sendable {
     }
 
     private static func read(_ path: String) throws(ServiceFailure) -> [UInt8] {
-        do { return try SmallFile.read(path) } catch {
+        do { return try FileText.bytes(of: path, limit: Certificate.largestFile) } catch {
             throw ServiceFailure(.configuration, "\(path): \(error); name a PEM file that this user may read")
         }
     }

@@ -22,17 +22,15 @@ public struct ResolvConf: Sendable {
         _ path: String = systemPath, ownAddresses: [SocketAddress] = [], resolvedPath: String = Self.resolvedPath
     ) -> ResolvConf {
         let text: [UInt8]
-        switch contents(of: path) {
-        case .success(let bytes): text = bytes
-        case .failure(let error):
-            let why = "can't be read: \(error); name the servers with --upstream, or use --no-upstream"
+        do { text = try FileText.bytes(of: path, limit: largest) } catch {
+            let why = "\(error); name the servers with --upstream, or use --no-upstream"
             return ResolvConf(servers: [], diagnostics: [Diagnostic(Place(path: path), .error, why)], path: path)
         }
         let listed = nameServers(text, path: path, ownAddresses: [])
         // The stub only forwards to the servers in the other file, and we may be about to replace it.
         let namesStub = !listed.servers.isEmpty && listed.servers.allSatisfy { isResolvedStub($0.address) }
         if namesStub || isResolvedLink(path), path != resolvedPath,
-            case .success(let behind) = contents(of: resolvedPath)
+            let behind = try? FileText.bytes(of: resolvedPath, limit: largest)
         {
             let real = nameServers(behind, path: resolvedPath, ownAddresses: ownAddresses)
             if !real.servers.isEmpty { return real }
@@ -99,26 +97,5 @@ public struct ResolvConf: Sendable {
         }
         guard length > 0 else { return false }
         return String(decoding: target[..<length], as: UTF8.self).hasSuffix("/systemd/resolve/stub-resolv.conf")
-    }
-
-    private struct ReadError: Error, CustomStringConvertible {
-        let description: String
-    }
-
-    private static func contents(of path: String) -> Result<[UInt8], ReadError> {
-        // Without O_NONBLOCK, opening a FIFO would block.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { return .failure(ReadError(description: String(cString: strerror(errno)))) }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65_536)
-        while true {
-            let count = Glibc.read(descriptor, &chunk, chunk.count)
-            if count < 0 && errno == EINTR { continue }
-            guard count >= 0 else { return .failure(ReadError(description: String(cString: strerror(errno)))) }
-            if count == 0 { return .success(bytes) }
-            bytes += chunk[..<count]
-            guard bytes.count <= largest else { return .failure(ReadError(description: "it is larger than 1 MiB")) }
-        }
     }
 }

@@ -72,7 +72,7 @@ struct CoveredCommand {
 
     private static func text(_ path: String) throws(ServiceFailure) -> String {
         do {
-            let source = try SourceText(path: path)
+            let source = try FileText(path: path)
             // The bytes are valid only as long as `source`.
             return withExtendedLifetime(source) { String(decoding: $0.bytes, as: UTF8.self) }
         } catch {
@@ -122,7 +122,7 @@ enum NamespaceRefusal {
     }
 
     private static func setting(_ name: String) -> Int? {
-        guard let source = try? SourceText(path: "/proc/sys/\(name)") else { return nil }
+        guard let source = try? FileText(path: "/proc/sys/\(name)") else { return nil }
         let text = withExtendedLifetime(source) { String(decoding: $0.bytes, as: UTF8.self) }
         return Int(text.filter { !$0.isWhitespace })
     }

@@ -24,11 +24,11 @@ struct TrustStore {
     }
 
     /// Whether it has this very certificate, not an earlier one.
-    func holds(_ pem: [UInt8]) -> Bool { (try? SmallFile.read(file)) == pem }
+    func holds(_ pem: [UInt8]) -> Bool { (try? FileText.bytes(of: file, limit: Certificate.largestFile)) == pem }
 
     func install(_ path: String) throws {
         let pem: [UInt8]
-        do { pem = try SmallFile.read(path) } catch { throw ServiceFailure(.problem, "\(path): \(error)") }
+        do { pem = try FileText.bytes(of: path, limit: Certificate.largestFile) } catch { throw ServiceFailure(.problem, "\(path): \(error)") }
         let descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw denied() }
         let written = write(descriptor, pem, pem.count)

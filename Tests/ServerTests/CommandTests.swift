@@ -248,7 +248,7 @@ struct CommandTests {
             (["--listen", "tls://127.0.0.1:0", "--key", "a"], "certificate and key belong together"),
             (
                 ["--listen", "tls://127.0.0.1:0", "--certificate", "/nowhere/a.pem", "--key", "/nowhere/a.key"],
-                "/nowhere/a.pem: No such file or directory"
+                "/nowhere/a.pem: can't be read: No such file or directory"
             ),
             (["--listen", "tls://127.0.0.1:x"], "is no port"),
         ])

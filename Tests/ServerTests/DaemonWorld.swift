@@ -18,18 +18,24 @@ final class DaemonWorld: ScenarioWorld {
     var isExact: Bool { false }
     var now: UInt64 { 0 }
 
+    /// How much farther away each server is than the one before, in milliseconds: more than a busy machine adds.
+    private static let distance: UInt32 = 150
+
     init(_ scenario: Scenario) async throws {
         let folder = try TemporaryFolder()
         self.folder = folder
         control = folder.file("control.sock")
         let log = upstreamQueries
-        servers = try scenario.servers.map { description in
+        servers = try scenario.servers.enumerated().map { place, description in
+            // The daemon asks the fastest first, and scenarios expect that to be the one that they name first.
+            let distance = UInt32(place) * Self.distance
             let server = try ScenarioServer(description, of: scenario, folder: folder, log: log)
             let listener = try TestSupport.ScriptedServer { query, transport in
                 switch server.react(query, transport == .udp ? .udp : .tcp) {
                 case .silence: .silence
-                case .send(let bytes): .send(bytes)
-                case .sendAfter(let milliseconds, let bytes): .sendAfter(milliseconds: milliseconds, bytes)
+                case .send(let bytes): distance == 0 ? .send(bytes) : .sendAfter(milliseconds: distance, bytes)
+                case .sendAfter(let milliseconds, let bytes):
+                    .sendAfter(milliseconds: milliseconds + distance, bytes)
                 case .hangUp: .hangUp
                 }
             }

@@ -20,7 +20,7 @@ enum ConfigurationFile {
         let file = Place(path: path)
         let text: String
         do {
-            let source = try SourceText(path: path)
+            let source = try FileText(path: path)
             guard source.bytes.count <= maximumSize else {
                 diagnostics.error(file, "is larger than 1 MiB, which no configuration needs")
                 return

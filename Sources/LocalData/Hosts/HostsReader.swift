@@ -34,7 +34,7 @@ public struct HostsReader {
         var size = 0
         for file in files {
             var status = stat()
-            if stat(file, &status) == 0 { size += min(Int(status.st_size), SourceText.maximumSize) }
+            if stat(file, &status) == 0 { size += min(Int(status.st_size), FileText.maximumSize) }
         }
         var builder = HostsBuilder(settings: settings, expectedBytes: min(size, 1 << 28))
         for file in files {
@@ -49,9 +49,9 @@ public struct HostsReader {
             diagnostics.error(place, "is not read: there are more than 65534 hosts files; join some of them")
             return
         }
-        let text: SourceText
+        let text: FileText
         do {
-            text = try SourceText(path: path)
+            text = try FileText(path: path)
         } catch {
             diagnostics.error(place, "\(error); check the path and its permissions")
             return

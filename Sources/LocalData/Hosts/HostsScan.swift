@@ -18,7 +18,7 @@ extension HostsReader {
         let lengths = Set(wanted.flatMap { [$0.count - 2, $0.count - 1] })
         var lines: [HostsTable.Line] = []
         for path in files where lines.count < limit && isRegular(path) {
-            guard let text = try? SourceText(path: path) else { continue }
+            guard let text = try? FileText(path: path) else { continue }
             let place = Place(path: path)
             _ = decode(text.bytes) { bytes in
                 withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { wire in

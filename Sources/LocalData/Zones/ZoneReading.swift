@@ -57,7 +57,7 @@ struct ZoneReading: ~Copyable {
     /// The last owner name was unreadable: entries that inherit it are skipped without another message.
     private var isOwnerUnreadable = false
 
-    private var openFiles: [ZoneFileBytes.Identity] = []
+    private var openFiles: [FileText.Identity] = []
     private var includes = 0
     private var bytesRead = 0
     var generated = 0
@@ -88,11 +88,12 @@ struct ZoneReading: ~Copyable {
     mutating func readFile(_ path: String, from place: Place? = nil) {
         files.append(path)
         let place = place ?? Place(path: path)
-        let file: ZoneFileBytes
-        do throws(ZoneFileBytes.OpenError) {
-            file = try ZoneFileBytes(path: path, limit: limits.bytes - bytesRead)
+        let file: FileText
+        do throws(FileText.Failure) {
+            // Each included file has what those before it left. A pipe could not be read again.
+            file = try FileText(path: path, limit: limits.bytes - bytesRead, acceptsPipes: false)
         } catch {
-            return diagnostics.add(Diagnostic(place, .error, "can't read \(quoted(path.utf8)): \(error.message)"))
+            return diagnostics.add(Diagnostic(place, .error, "\(quoted(path.utf8)) \(error)"))
         }
         guard !openFiles.contains(file.identity) else {
             return diagnostics.add(Diagnostic(place, .error, "\(quoted(path.utf8)) includes itself"))
@@ -103,7 +104,7 @@ struct ZoneReading: ~Copyable {
             records.reserveCapacity(bytes: file.bytes.count, entries: file.bytes.count / 32)
         }
         openFiles.append(file.identity)
-        var text = UnsafeBufferPointer(file.bytes.bindMemory(to: UInt8.self))
+        var text = file.bytes.bindMemory(to: UInt8.self)
         if text.starts(with: [0xEF, 0xBB, 0xBF]) {
             // nsd, knot and bind read it as part of the first owner name. Report it, and check the rest.
             diagnostics.add(

@@ -10,7 +10,7 @@ public enum DnstapDestination: Hashable, Sendable, CustomStringConvertible {
     case tcp(SocketAddress)
 
     /// The most bytes in the path of a Unix socket.
-    public static let maximumSocketPath = 107
+    public static let maximumSocketPath = UnixSocket.longestPath
 
     /// As configured: `PATH`, `unix:PATH` or `tcp:ADDR:PORT`.
     public var description: String {

@@ -51,7 +51,10 @@ struct FrameConnection: ~Copyable {
             length = withUnsafeMutableBytes(of: &storage) { address.write(to: $0.baseAddress.unsafelyUnwrapped) }
         case .unix(let path):
             family = AF_UNIX
-            length = unixAddress(path, &storage)
+            // The configuration has checked that the path fits.
+            length = withUnsafeMutableBytes(of: &storage) {
+                UnixSocket.write(path, to: $0.baseAddress.unsafelyUnwrapped)
+            }
         case .file: throw Failure("is no socket")
         }
         let descriptor = socket(
@@ -74,17 +77,6 @@ struct FrameConnection: ~Copyable {
             throw Failure("can't be reached", code)
         }
         return descriptor
-    }
-
-    /// The configuration has checked that the path fits.
-    private static func unixAddress(_ path: String, _ storage: inout sockaddr_storage) -> socklen_t {
-        let bytes = Array(path.utf8.prefix(DnstapDestination.maximumSocketPath))
-        let start = MemoryLayout<sa_family_t>.size
-        withUnsafeMutableBytes(of: &storage) { target in
-            target.storeBytes(of: sa_family_t(AF_UNIX), as: sa_family_t.self)
-            target[start..<(start + bytes.count)].copyBytes(from: bytes)
-        }
-        return socklen_t(start + bytes.count + 1)
     }
 
     /// Enables keepalive, to notice a collector that disappears silently.
