@@ -38,7 +38,7 @@ extension RecordDataParser {
         var raw: [UInt8]?
         var isQuoted = false
         if let equals {
-            if equals == whole.endIndex - 1, !isAtEnd, tokens[index].isQuoted, tokens[index].isGlued {
+            if equals == whole.endIndex - 1, !isAtEnd, tokens[index].isQuoted, tokens[index].followsDirectly {
                 index += 1
                 isQuoted = true
                 raw = try value(tokens[index - 1])
@@ -48,7 +48,7 @@ extension RecordDataParser {
                 raw = try value(rest)
             }
         }
-        if !isAtEnd, tokens[index].isGlued { throw bad(tokens[index], "a blank must separate parameters") }
+        if !isAtEnd, tokens[index].followsDirectly { throw bad(tokens[index], "a blank must separate parameters") }
         let isNumbered = ASCII.lowercased(whole[0]) == UInt8(ascii: "k")  // no name starts so
         warnAboutParameter(key, raw, token, isNumbered: isNumbered, isQuoted: isQuoted)
         let value = isNumbered ? raw ?? [] : try wireValue(key, raw, token)

@@ -104,7 +104,7 @@ struct RecordDataParser {
         }
         index += 1
         let token = tokens[index - 1]
-        if token.isGlued { warn(.knot, token, "no blank parts this from the text before", "part them") }
+        if token.followsDirectly { warn(.knot, token, "no blank parts this from the text before", "part them") }
         return token
     }
 

@@ -259,7 +259,7 @@ struct ZoneChecks {
             let sorted = entries(of: node).sorted { precedes($0, $1) }
             var start = 0
             var sets = 0
-            for end in 1...sorted.count where end == sorted.count || !isOneSet(sorted[start], sorted[end]) {
+            for end in 1...sorted.count where end == sorted.count || !isSameRRset(sorted[start], sorted[end]) {
                 checkSet(sorted[start..<end], duplicates: &duplicates)
                 start = end
                 sets += 1
@@ -317,7 +317,7 @@ struct ZoneChecks {
 
     /// Whether two records of one name are in one RRset; signatures are grouped by the type they cover (RFC 2181 5,
     /// 4035 2.2).
-    private func isOneSet(_ left: Int, _ right: Int) -> Bool {
+    private func isSameRRset(_ left: Int, _ right: Int) -> Bool {
         let (one, other) = (records.entries[left], records.entries[right])
         guard one.type == other.type else { return false }
         return one.type != .rrsig || records.rdata(of: one).prefix(2) == records.rdata(of: other).prefix(2)

@@ -117,7 +117,7 @@ struct ZoneReading: ~Copyable {
 
     private mutating func read(_ text: UnsafeBufferPointer<UInt8>, path: String, file: Place) {
         var tokenizer = ZoneTokenizer(text, storage: tokenStorage)
-        defer { sayCarriageReturn(tokenizer.carriageReturnLine, file) }
+        defer { warnAboutCarriageReturn(tokenizer.carriageReturnLine, file) }
         while true {
             do throws(ZoneProblem) {
                 guard try tokenizer.next() else { return }
@@ -129,7 +129,7 @@ struct ZoneReading: ~Copyable {
         }
     }
 
-    private mutating func sayCarriageReturn(_ line: UInt32, _ file: Place) {
+    private mutating func warnAboutCarriageReturn(_ line: UInt32, _ file: Place) {
         guard line > 0 else { return }
         let message = "lines end with CR LF, which \(ZoneCheckers.knot.refuse); save the file with LF alone"
         diagnostics.add(Diagnostic(file.line(Int(line)), .warning, message))
