@@ -492,7 +492,7 @@ struct ForwardCore: ~Copyable {
     private mutating func noteReply(_ attempt: Attempt, rtt: Bool, _ now: UInt64) {
         lastReply = (attempt.sent, attempt.server)
         servers[attempt.server].answers += 1
-        servers[attempt.server].health.noteHeard(now)
+        servers[attempt.server].health.noteArrival(now)
         if rtt, !attempt.isStream { servers[attempt.server].health.noteRTT(sent: attempt.sent, now) }
         if attempt.isStream {
             servers[attempt.server].streamHasAnswered = true

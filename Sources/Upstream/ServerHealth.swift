@@ -67,7 +67,7 @@ struct ServerHealth: Sendable {
     }
 
     /// A message that matches a query arrived.
-    mutating func noteHeard(_ now: UInt64) {
+    mutating func noteArrival(_ now: UInt64) {
         probeInterval = Self.longestProbe
         if isDown {
             // How long a queued answer took says how long the server was away, not how fast it is.

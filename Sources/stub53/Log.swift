@@ -139,7 +139,7 @@ struct Log: AsyncParsableCommand {
                 isEmpty = isEmpty && $0.isEmpty
                 Terminal.write($0, to: output)
             }
-            if isEmpty { sayNone() }
+            if isEmpty { reportNoLookups() }
         }
     }
 
@@ -157,11 +157,11 @@ struct Log: AsyncParsableCommand {
             isEmpty = isEmpty && $0.isEmpty
             Terminal.write($0, to: output)
         }
-        if isEmpty { sayNone() }
+        if isEmpty { reportNoLookups() }
     }
 
     /// Explains empty output, which would look like a fault.
-    private func sayNone() {
+    private func reportNoLookups() {
         if limit != 0 { Terminal.error("stub53: no lookup fits\(filter.isEmpty ? ": none is kept yet" : "")") }
     }
 }
