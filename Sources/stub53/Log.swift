@@ -146,7 +146,7 @@ struct Log: AsyncParsableCommand {
     private func read(_ path: String, to output: Int32) async throws {
         let searches: HistorySearches
         do {
-            // Nobody else is held up here, however long it takes.
+            // This process does nothing else, so its searches need no time limit.
             searches = try HistorySearches(try HistoryStore(reading: path), threads: 1, seconds: nil)
         } catch { throw ServiceFailure(.problem, "\(error)") }
         let export = LookupExport(
