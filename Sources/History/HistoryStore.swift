@@ -187,7 +187,7 @@ package final class HistoryStore: Sendable {
         Problem(description: "history \(path): \(error); raise the limit of open files (ulimit -n, LimitNOFILE=)")
     }
 
-    /// Somebody has taken the file away, or put another in its place: what is written now, nobody will read.
+    /// The file was removed or replaced: further writes would be lost.
     var isReplaced: Bool { file.withLock { $0 } != Self.identity(path) }
 
     private static func identity(_ path: String) -> FileIdentity? {

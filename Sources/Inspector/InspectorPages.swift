@@ -54,7 +54,7 @@ struct InspectorPages: Sendable {
         let before = parameters["before"].flatMap { Int64($0) }
         var problem: APIFailure?
         var found: HistoryPage?
-        // Looked at first: what comes in between is told again, not never.
+        // Read before the search: a lookup in between is announced twice rather than never.
         let newest = await newestKey(client)
         do throws(APIFailure) {
             found = try await search(query, before: before, client)

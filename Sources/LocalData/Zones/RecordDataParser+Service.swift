@@ -62,7 +62,7 @@ extension RecordDataParser {
             var checkers: ZoneCheckers = isQuoted ? [] : .knot
             if key == 2 || key == 8 { checkers.insert(.nsd) }
             if key == 2, !isNumbered { checkers.insert(.knot) }
-            return warn(checkers, token, "an equals sign stands before no value", "leave it out")
+            return warn(checkers, token, "no value follows the equals sign", "leave it out")
         }
         switch key {
         case 0, 1, 3, 4, 5, 6, 9:

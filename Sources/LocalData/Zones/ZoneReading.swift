@@ -253,7 +253,7 @@ struct ZoneReading: ~Copyable {
             isOwnerUnreadable = false
             if token.isQuoted { parser.warn([.nsd, .knot], token, "the owner name is in quotes", "write it without") }
             if tokenizer.startsWithParenthesis {
-                parser.warn(.knot, token, "a parenthesis stands before the owner name", "put it behind")
+                parser.warn(.knot, token, "a parenthesis precedes the owner name", "put it after the name")
             }
             ownerLength = parser.length
             owner.update(from: rdata, count: ownerLength)
@@ -329,7 +329,7 @@ struct ZoneReading: ~Copyable {
             try parser.generic()
         } else if let shape {
             guard !isOpaque else {
-                throw parser.bad(typeToken, "behind this number RDATA is written as \\# LENGTH HEX")
+                throw parser.bad(typeToken, "after this number, RDATA is written as \\# LENGTH HEX")
             }
             try parser.parse(shape)
         } else {

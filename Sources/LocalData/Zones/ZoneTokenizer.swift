@@ -85,7 +85,7 @@ struct ZoneTokenizer {
                 position += 1
                 glued = false
                 guard position == text.count || text[position] == UInt8(ascii: "\n") else {
-                    throw skipLine("a carriage return stands inside the line; lines end with LF or CRLF")
+                    throw skipLine("a carriage return is inside the line; lines end with LF or CRLF")
                 }
                 if carriageReturnLine == 0 { carriageReturnLine = line }
             case UInt8(ascii: ";"):

@@ -55,7 +55,7 @@ final class FrameQueue: Sendable {
     func note(lost count: UInt64) { state.withLock { note(lost: count, &$0) } }
 
     private func note(lost count: UInt64, _ state: inout State) {
-        // Once, until it has been seen: somebody is to say so.
+        // Only for the first loss since the last `take`: the writer then reports it.
         if state.lost == 0, count > 0 { signal.wake() }
         state.lost += count
         allLost.add(count, ordering: .relaxed)
