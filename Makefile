@@ -5,44 +5,44 @@ APT := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get
 PREFIX ?= /usr/local
 ARGS ?=
 
-# What building needs, and what the tests use as clients and peers.
+# Packages for building, and those that the tests use as clients and peers.
 BUILD_PACKAGES := libldns-dev libssl-dev libsqlite3-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) openssl curl libnss3-tools bind9-dnsutils knot-dnsutils ldnsutils nsd unbound \
 	python3-dnspython libc-bin util-linux iproute2 procps nginx-light fstrm-bin dnstap-ldns tshark prometheus sqlite3
-# Real browsers and other clients, and what their tests serve them with.
+# Real browsers and other clients, and the servers for their tests.
 BROWSER_PACKAGES := $(BUILD_PACKAGES) chromium chromium-driver firefox-esr nginx-light libnss3-tools openssl curl util-linux \
 	python3 nodejs default-jdk-headless musl-tools golang-go
-# Who is measured beside stub53, and what with.
+# The servers that stub53 is compared with, and the load generators.
 BENCH_PACKAGES := $(BUILD_PACKAGES) openssl dnsperf dnsmasq-base unbound nsd knot dnsdist pdns-recursor
 
-# All tests but those of the whole program and of browsers.
+# All tests except end-to-end tests and browser tests.
 UNIT_TESTS := --skip BrowserTests --skip EndToEndTests --skip DaemonScenarioTests
-# Each end-to-end test has daemons of its own, and a user has 128 inotify instances for all of them.
+# Each end-to-end test starts its own daemons, and a user has only 128 inotify instances.
 PROGRAM_TESTS := --filter EndToEndTests --experimental-maximum-parallelization-width 24
-# Of `make sanitize`: address, thread, or both.
+# For `make sanitize`: address, thread, or both.
 SANITIZERS ?= address thread
 DOCS := .build/docs
 
 BENCH_BUILD := swift build -c release --package-path Tests/Benchmarks --scratch-path .build/benchmarks
 BENCH_PROGRAMS := .build/benchmarks/release
 FUZZ_BUILD := swift build -c release --sanitize=address --package-path Tests/Fuzzing --scratch-path .build/fuzzing
-# Of `make fuzz`: seconds for each of the targets.
+# For `make fuzz`: seconds for each of the targets.
 FUZZ_TIME ?= 300
 TARGETS ?=
-# Of `make bench`: ROWS=zone,tcp (all), ROUNDS=5, SECONDS=5, and where results.json and results.svg go.
+# For `make bench`, next to ROWS=zone,tcp (default: all), ROUNDS=5 and SECONDS=5: where results.json and results.svg go.
 OUT ?= .build/bench
 
 .PHONY: build run check test test-scenarios test-release test-browsers lint links structure reference docs coverage \
 	sanitize fuzz install clean bench bench-instructions build-tools test-tools browser-tools bench-tools instruction-tools script-tools
 
-# With Swift's libraries inside: it starts four times as fast, and runs where Swift is not.
+# Swift's libraries are linked statically: the program starts four times as fast, and runs without Swift installed.
 build: build-tools
 	swift build -c release --product stub53 --static-swift-stdlib
 
 run: build
 	$(if $(ARGS),,$(SUDO)) .build/release/stub53 serve $(ARGS)
 
-# What one runs before a commit.
+# Run this before a commit.
 check: lint links test-tools
 	swift build --build-tests
 	swift test --skip-build $(UNIT_TESTS)
@@ -52,15 +52,15 @@ test: test-tools
 	swift test --skip-build $(UNIT_TESTS)
 	swift test --skip-build $(PROGRAM_TESTS)
 
-# The tests of the whole program once more, on the optimized build that people run.
+# The end-to-end tests on the optimized build, which is what people run.
 test-release: test-tools build
 	STUB53=$(CURDIR)/.build/release/stub53 swift test $(PROGRAM_TESTS)
 
-# The scenarios against the daemon, which starts anew for each of them; in process they are part of `make test`.
+# The scenarios against a new daemon each; `make test` runs them in process.
 test-scenarios: test-tools build
 	STUB53=$(CURDIR)/.build/release/stub53 swift test --filter DaemonScenarioTests
 
-# What real browsers do with our answers, without a screen; as root, for a resolv.conf of their own.
+# What real browsers do with our answers, headless; needs root, to give them a resolv.conf of their own.
 test-browsers: browser-tools
 	swift build --build-tests
 	swift test --skip-build --filter BrowserTests
@@ -68,15 +68,15 @@ test-browsers: browser-tools
 lint:
 	swift format lint --strict --parallel --recursive Sources Tests Package.swift
 
-# Whether the documents name files, articles, types and targets that are there.
+# Checks that the files, articles, types and targets named in the documents exist.
 links: script-tools
 	@Tests/links.py
 
-# Which module imports which, and circles: of modules none, of files none of more than three.
+# Shows which module imports which, and import cycles: none of modules, and none of more than three files.
 structure: script-tools
 	@Tests/imports.py --most 3
 
-# Writes the table of keys into the article on configuration; the tests hold it against the program.
+# Writes the table of keys into the article on configuration; a test checks that it matches the program.
 reference: build-tools
 	WRITE_REFERENCE=1 swift test --filter DocumentationTests
 
@@ -87,7 +87,7 @@ docs: links
 		--fallback-bundle-identifier stub53 --warnings-as-errors
 	@echo "python3 -m http.server --directory $(DOCS) serves them: http://localhost:8000/documentation/stub53"
 
-# How many lines of each module the tests run, those of started daemons among them; in a build of its own.
+# How many lines of each module the tests run, including daemons that they start; in a separate build.
 coverage: test-tools script-tools
 	swift build --build-tests --enable-code-coverage --scratch-path .build-coverage
 	rm -rf .build-coverage/profiles
@@ -96,7 +96,7 @@ coverage: test-tools script-tools
 	swift test --skip-build --scratch-path .build-coverage $(PROGRAM_TESTS)
 	Tests/coverage.py .build-coverage
 
-# Unit tests on builds that watch memory or threads; each has a folder of its own.
+# Unit tests with the address or thread sanitizer; each build has its own folder.
 sanitize: test-tools
 	export LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/leaks.txt:print_suppressions=0; \
 	for kind in $(SANITIZERS); do \
@@ -104,7 +104,7 @@ sanitize: test-tools
 		swift test --skip-build --sanitize=$$kind --scratch-path .build-$$kind $(UNIT_TESTS) || exit 1; \
 	done
 
-# Feeds what reads from outside with what libFuzzer thinks of: TARGETS="zone query" (all), FUZZ_TIME=300 seconds each.
+# Fuzzes the parsers of untrusted input with libFuzzer: TARGETS="zone query" (default: all), FUZZ_TIME=300 seconds each.
 fuzz: build-tools
 	$(FUZZ_BUILD) --product Fuzz
 	Tests/Fuzzing/fuzz.sh .build/fuzzing/release/Fuzz $(FUZZ_TIME) $(TARGETS)
@@ -119,14 +119,14 @@ clean:
 	swift package clean
 	rm -rf .build-coverage .build-address .build-thread $(DOCS)
 
-# Measures stub53 and its peers with the same data and load, one after the other; takes an hour for all rows.
+# Measures stub53 and its peers with the same data and load, one after the other; about an hour for all rows.
 bench: bench-tools build
 	$(BENCH_BUILD) --product Echo
 	$(BENCH_BUILD) --product Bench
 	env ROWS="$(ROWS)" ROUNDS="$(ROUNDS)" SECONDS="$(SECONDS)" OUT="$(OUT)" STUB53=.build/release/stub53 \
 		ECHO=$(BENCH_PROGRAMS)/Echo PEERS=Tests/Benchmarks/Peers $(BENCH_PROGRAMS)/Bench
 
-# Instructions per operation against the checked-in baseline; BASELINE=update writes it anew.
+# Instructions per operation against the checked-in baseline; BASELINE=update rewrites it.
 bench-instructions: instruction-tools
 	$(BENCH_BUILD) --product Instructions
 	Tests/Benchmarks/instructions.sh $(BENCH_PROGRAMS)/Instructions Tests/Benchmarks/instructions.txt $(BASELINE)
@@ -149,7 +149,7 @@ bench-tools:
 instruction-tools:
 	@$(call install_missing,$(BUILD_PACKAGES) binutils valgrind)
 
-# Asks apt only for what is not there, so that a second run needs neither network nor rights.
+# Asks apt only for missing packages, so that a second run needs neither the network nor root.
 define install_missing
 missing=""; for package in $(1); do \
 	dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \

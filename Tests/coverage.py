@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The share of lines that tests have run: a line for each module under Sources, and the total.
+"""The share of lines that the tests have run: a line for each module under Sources, and the total.
 
-    coverage.py FOLDER    FOLDER is the scratch path of a build with --enable-code-coverage; FOLDER/profiles holds what
-                          the tests and the programs that they started have left (LLVM_PROFILE_FILE)
+    coverage.py FOLDER    FOLDER is the scratch path of a build with --enable-code-coverage; FOLDER/profiles holds the
+                          profiles of the tests and of the programs that they started (LLVM_PROFILE_FILE)
 """
 
 import json
@@ -15,7 +15,7 @@ built = Path(sys.argv[1])
 target = json.loads(subprocess.run(["swift", "-print-target-info"], check=True, capture_output=True).stdout)
 tools = Path(target["paths"]["runtimeResourcePath"]).parent.parent / "bin"
 
-# A program that was killed may leave half a profile: that one counts for nothing.
+# A killed program may leave an incomplete profile, which is ignored.
 profiles = sorted((built / "profiles").glob("*.profraw"))
 (built / "profiles.txt").write_text("\n".join(map(str, profiles)))
 subprocess.run([tools / "llvm-profdata", "merge", "-sparse", "-failure-mode=all", "-o", built / "all.profdata",

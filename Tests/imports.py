@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
-"""The import graph of the modules, and circles of files inside them.
+"""The import graph of the modules, and cycles of files inside them.
 
-    imports.py             one line for each module, then the circles of its files; exit code 1 where modules form a
-                           circle or are not in the order that Architecture.md gives them, where a module or a test
-                           imports what Package.swift does not name for it, or a module less than it names, and
-                           where two modules have a type of the same name
-    imports.py --most 3    exit code 1 also where a circle has more than three files
-    imports.py --arrows    for each circle which file needs which other, and for what
+    imports.py             one line for each module, then the cycles of its files; exit code 1 if modules form a cycle
+                           or break the order given in Architecture.md, if a module or a test imports a module that
+                           Package.swift does not list for it, if a module does not import all that are listed, or if
+                           two modules have a type of the same name
+    imports.py --most 3    exit code 1 also if a cycle has more than three files
+    imports.py --arrows    for each cycle, which file needs which other, and for what
 
-A file needs another one when it names a type or a function that the other declares at its top level. This is a scan of
-identifiers, no compiler: members that an extension in another file adds are not seen, and neither is a value whose type
-is inferred. A name that a file declares itself, at any depth, counts as its own. So a circle that is shown is there; a
-few may be larger than they seem.
+A file needs another one if it names a type or a function that the other declares at top level. This scans identifiers
+and is no compiler: it does not see members added by an extension in another file, or values of inferred type. A name
+that a file declares itself, at any depth, counts as its own. So every cycle shown exists; a few may be larger.
 """
 
 import argparse
@@ -27,12 +26,12 @@ WORD = re.compile(r"(?:(\w+)\s*\.\s*|(\.)\s*)?\b([A-Za-z_]\w*)\b(\s*\()?")
 
 
 def bare(text):
-    """`text` without comments and without what string literals say; code inside of interpolations stays."""
+    """`text` without comments and the contents of string literals; code inside interpolations stays."""
     out, at, end = [], 0, len(text)
     strings, depths = [], []  # open literals as (delimiter, hashes); open parentheses of each open interpolation
 
     def literal(at):
-        """The literal that begins at `at`, as (where its text begins, delimiter, hashes)."""
+        """The literal that begins at `at`, as (start of its text, delimiter, hashes)."""
         found = re.compile(r'(#*)("""|")').match(text, at)
         return (found.end(), found[2], found[1]) if found else None
 
@@ -130,7 +129,7 @@ class File:
                 self.top.add(name)
         self.words = set()
         for before, dot, name, call in WORD.findall(code):
-            # `Zone.Record` is Zone's own; `Module.Record` is not.
+            # `Zone.Record` is a member of Zone; `Module.Record` is not.
             self.words.add((before or dot, name, bool(call)))
             if before:
                 self.words.add(("", before, False))
@@ -142,7 +141,7 @@ class File:
         return (free & other.top) - self.declared
 
 
-def circles(arrows):
+def cycles(arrows):
     """The strongly connected components of more than one node, largest first (Tarjan)."""
     index, low, stack, on_stack, found = {}, {}, [], set(), []
 
@@ -171,14 +170,14 @@ def circles(arrows):
 
 
 def documented():
-    """The groups of modules in Architecture.md, in their order: each uses only what stands to its left."""
+    """The groups of modules in Architecture.md, in order: each uses only those to its left."""
     text = (TOP / "Sources/stub53/Documentation.docc/Architecture.md").read_text()
     order, = (part for part in text.split("\n\n") if part.startswith("`") and " · " in part)
     return [re.findall(r"`(\w+)`", group) for group in order.split(" · ")]
 
 
 def layers(arrows):
-    """The modules from the ground up: each line uses only those above it."""
+    """The modules from the bottom up: each line uses only those above it."""
     left, done = dict(arrows), []
     while left:
         ready = sorted(name for name in left if all(to not in left for to in left[name]))
@@ -191,9 +190,9 @@ def layers(arrows):
 
 
 def main():
-    options = argparse.ArgumentParser(description="The import graph of the modules, and circles of their files.")
-    options.add_argument("--most", type=int, help="how many files a circle may have")
-    options.add_argument("--arrows", action="store_true", help="which file of a circle needs which, and for what")
+    options = argparse.ArgumentParser(description="The import graph of the modules, and cycles of their files.")
+    options.add_argument("--most", type=int, help="how many files a cycle may have")
+    options.add_argument("--arrows", action="store_true", help="which file of a cycle needs which, and for what")
     options = options.parse_args()
     sys.setrecursionlimit(10_000)
     faults = []
@@ -228,24 +227,24 @@ def main():
         for other in sorted(used):
             if place.get(other, -1) >= place.get(name, len(place)):
                 faults.append(f"{name} imports {other}, which does not stand to its left in Architecture.md")
-    for circle in circles(arrows):
-        faults.append("circle of modules: " + " ".join(circle))
+    for cycle in cycles(arrows):
+        faults.append("cycle of modules: " + " ".join(cycle))
 
-    print("Circles of files:\n")
+    print("Cycles of files:\n")
     for name, files in modules.items():
         needs = {file.path: {other.path for other in files if other is not file and file.needs(other, name)}
                  for file in files}
-        found = circles(needs)
+        found = cycles(needs)
         if not found:
             continue
-        print(f"  {name}: {len(found)}, of {', '.join(str(len(circle)) for circle in found)} files")
+        print(f"  {name}: {len(found)}, of {', '.join(str(len(cycle)) for cycle in found)} files")
         by_path = {file.path: file for file in files}
-        for circle in found:
-            print("    " + " ".join(str(path.relative_to(TOP / "Sources" / name))[:-6] for path in circle))
-            if options.most is not None and len(circle) > options.most:
-                faults.append(f"{name}: a circle of {len(circle)} files, more than {options.most}")
-            for path in circle if options.arrows else []:
-                for target in sorted(needs[path] & set(circle)):
+        for cycle in found:
+            print("    " + " ".join(str(path.relative_to(TOP / "Sources" / name))[:-6] for path in cycle))
+            if options.most is not None and len(cycle) > options.most:
+                faults.append(f"{name}: a cycle of {len(cycle)} files, more than {options.most}")
+            for path in cycle if options.arrows else []:
+                for target in sorted(needs[path] & set(cycle)):
                     names = " ".join(sorted(by_path[path].needs(by_path[target], name)))
                     print(f"      {path.stem} -> {target.stem}: {names}")
     where = {}

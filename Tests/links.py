@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Holds what the documents name against what is there. Prints `FILE:LINE: what`; exit code 1 where something is not.
+"""Checks that everything the documents name exists. Prints `FILE:LINE: what`; exit code 1 if something does not.
 
-Read are README.md, the documents under .github and Tests, and the articles of Documentation.docc:
+In README.md, the documents under .github and Tests, and the articles of Documentation.docc:
 
-- relative links and pictures, with their anchors; DocC itself checks `<doc:...>`
+- relative links and images, with their anchors; DocC itself checks `<doc:...>`
 - paths in backticks (`Sources/DNSWire`, `Daemon/Reload/Reloading.swift`), from the top, from Sources, Tests, or the document's folder
-- names of source files in backticks (`Query.swift`), wherever the file is
-- names of types in backticks (`QueryHandler.handle`): some source has that word
+- names of source files in backticks (`Query.swift`), in any folder
+- names of types in backticks (`QueryHandler.handle`): a source contains that word
 - targets of `make`
 
 In all files: articles, named as Documentation.docc/NAME.md.
@@ -37,19 +37,19 @@ problems = []
 
 
 def anchors(document):
-    """The anchors that a document's headings make."""
+    """The anchors of a document's headings."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def is_there(path, document):
-    """Whether `path`, which may hold wildcards, is somewhere that a reader would look."""
+    """Whether `path`, which may hold wildcards, exists where a reader would look."""
     places = [TOP, TOP / "Sources", TOP / "Tests", TOP / "Sources/stub53", document.parent]
     return any(any(place.glob(path)) if "*" in path else (place / path).exists() for place in places)
 
 
 def check_ticked(text, document):
-    """What is wrong with a text in backticks, or None."""
+    """The problem with a text in backticks, or None."""
     path = re.sub(r":\d+$", "", text).rstrip("/")
     if re.fullmatch(r"[\w.+*-]+(/[\w.+*-]+)+", path):
         parts = path.split("/")

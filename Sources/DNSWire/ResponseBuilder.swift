@@ -65,7 +65,7 @@ public struct ResponseBuilder {
     }
 
     /// A placeholder that accepts no record.
-    public static var nowhere: ResponseBuilder { ResponseBuilder() }
+    public static var withoutBuffer: ResponseBuilder { ResponseBuilder() }
 
     /// Memory for the header that `finish` would write; never read.
     private nonisolated(unsafe) static let blank = UnsafeMutableRawPointer.allocate(

@@ -42,7 +42,7 @@ package struct Daemon: Sendable {
         guard loaded.failedZones.isEmpty || configuration.keepsGoing else {
             throw ServiceFailure(
                 .configuration,
-                "\(loaded.failedZones.joined(separator: ", ")) can't be loaded; mend what is listed above, "
+                "\(loaded.failedZones.joined(separator: ", ")) can't be loaded; fix the problems listed above, "
                     + "or start with --keep-going to serve the rest")
         }
         let running: RunningDaemon

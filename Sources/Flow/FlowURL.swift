@@ -159,7 +159,7 @@ package struct FlowURL: Hashable, Sendable {
         if rest.first == "[" {
             guard rest.last == "]", !rest.contains("%"),
                 let address = SocketAddress(ip: String(rest.dropFirst().dropLast()), port: 0), address.isIPv6
-            else { throw Problem(description: "what stands in brackets is no IPv6 address") }
+            else { throw Problem(description: "the text in brackets is not an IPv6 address") }
             return (address.ip, port)
         }
         return (try host(rest), port)

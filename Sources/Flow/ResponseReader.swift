@@ -76,7 +76,7 @@ final class ResponseReader: ChannelInboundHandler {
         timer = context.eventLoop.scheduleTask(in: TimeAmount(limit)) { [limit] in
             let (reader, context) = bound.value
             reader.finish(
-                context, .timedOut, "no response within \(limit.words): the connection stands, the server is silent")
+                context, .timedOut, "no response within \(limit.words): connected, but the server is silent")
         }
     }
 

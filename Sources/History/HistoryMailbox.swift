@@ -2,11 +2,11 @@ internal import LookupLog
 internal import Platform
 internal import Synchronization
 
-/// Between the log thread and the history's thread: one batch that waits, and what was lost.
+/// Between the log thread and the history thread: one waiting batch, and the counts of lost lookups.
 final class HistoryMailbox: Sendable {
     private struct Contents {
         var batch = HistoryBatch()
-        /// By reason, not written yet.
+        /// By reason, not yet written.
         var losses: [HistoryLoss.Reason: HistoryLoss] = [:]
         /// Since the start.
         var lost: [HistoryLoss.Reason: Int] = [:]
@@ -18,14 +18,14 @@ final class HistoryMailbox: Sendable {
     private let stopping = Atomic<Bool>(false)
     private let bell: Bell
 
-    /// Bytes that are worth a transaction before its time.
-    private static let much = 1 << 20
+    /// A batch of this size is written early.
+    private static let urgentSize = 1 << 20
 
     init() throws(SystemError) { bell = try Bell() }
 
     // MARK: The log thread's side
 
-    /// Takes what is in `batch`, which is blank then; returns how many lookups there was no room for.
+    /// Takes what is in `batch`, which is blank afterwards; returns the number of lookups for which there was no room.
     func handOver(_ batch: inout HistoryBatch, most: Int) -> Int {
         let (size, lost) = contents.withLock { contents in
             var lost = 0
@@ -37,7 +37,7 @@ final class HistoryMailbox: Sendable {
             }
             return (contents.batch.count, lost)
         }
-        bell.ring(urgent: size >= Self.much)
+        bell.ring(urgent: size >= Self.urgentSize)
         return lost
     }
 
@@ -58,7 +58,7 @@ final class HistoryMailbox: Sendable {
 
     var isStopping: Bool { stopping.load(ordering: .acquiring) }
 
-    /// Exchanges an empty batch for the one that waits.
+    /// Exchanges an empty batch for the waiting one.
     func take(_ batch: inout HistoryBatch) { contents.withLock { swap(&$0.batch, &batch) } }
 
     func takeLosses() -> [HistoryLoss] {
@@ -68,7 +68,7 @@ final class HistoryMailbox: Sendable {
         }
     }
 
-    /// Losses that could not be written: they are told later.
+    /// Puts back losses that could not be written, to be reported later.
     func putBack(_ losses: [HistoryLoss]) {
         contents.withLock { contents in
             for loss in losses {
@@ -84,14 +84,14 @@ final class HistoryMailbox: Sendable {
     func noteWritten(_ lookups: Int) { writtenCount.add(lookups, ordering: .relaxed) }
     func setFailing(_ isFailing: Bool) { failing.store(isFailing, ordering: .relaxed) }
 
-    /// Lets lookups gather: only many of them, or the end, are worth being woken for.
+    /// Lets lookups accumulate: only many of them, or the end, wake the thread.
     func nap(milliseconds: Int32) {
         bell.prepareToNap()
         if !isStopping { bell.wait(milliseconds: milliseconds) }
         bell.riseAfterWait()
     }
 
-    /// Waits for a lookup; not as long where there are losses to be told (`withLosses`).
+    /// Waits for a lookup; not as long while there are losses to report (`withLosses`).
     func sleep(milliseconds: Int32, withLosses: Int32) {
         bell.prepareToSleep()
         let waiting = waiting

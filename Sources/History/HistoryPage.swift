@@ -40,7 +40,7 @@ extension HistoryStore {
     ///   - before: only lookups with a smaller `id`: `next` of the page before, going back in time.
     ///   - after: only lookups with a larger `id`: `next` of the page before, going forward.
     ///   - limit: lookups of the page.
-    ///   - budget: nil: as long as it takes.
+    ///   - budget: nil: no limit.
     package func search(
         _ filter: LookupFilter, before: Int64? = nil, after: Int64? = nil, limit: Int, newestFirst: Bool = true,
         _ budget: SearchBudget? = nil

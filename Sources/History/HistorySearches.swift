@@ -2,20 +2,20 @@ package import LookupLog
 internal import Platform
 internal import Synchronization
 
-/// Searches of the history, on threads of their own and few at a time: a heavy one holds up other searches, and nothing
-/// else.
+/// Searches of the history, on threads of their own and few at a time, so that a long search delays only other
+/// searches.
 ///
-/// Each has a bound on its time, and ends when nobody waits for it any more.
+/// Each has a time limit, and ends early when its client no longer waits.
 package final class HistorySearches: Sendable {
     package let store: HistoryStore
     private let queue: SearchQueue
     private let seconds: Int?
 
     /// - Parameters:
-    ///   - threads: how many search at once.
-    ///   - waiting: how many more may wait for that.
-    ///   - seconds: how long each may take, and wait; nil: as long as it takes.
-    /// - Throws: why there are none; what they take of the system is missing.
+    ///   - threads: how many searches run at once.
+    ///   - waiting: how many more may wait.
+    ///   - seconds: how long each may run, and how long it may wait before; nil: no limit.
+    /// - Throws: if the system has no descriptor left.
     package init(
         _ store: HistoryStore, threads: Int = 2, waiting: Int = 32, seconds: Int? = 5
     ) throws(HistoryStore.Problem) {
@@ -27,14 +27,14 @@ package final class HistorySearches: Sendable {
 
     deinit { queue.end() }
 
-    /// The daemon ends: so do searches, and there are no more.
+    /// Ends all searches and refuses new ones. For shutdown.
     package func end() { queue.end() }
 
     /// Runs `body` on one of the threads.
     ///
     /// - Parameters:
-    ///   - isWanted: whether the client is still there; asked again and again, on that thread.
-    ///   - body: may look at its budget where it is busy with other things than the database.
+    ///   - isWanted: whether the client is still there; called repeatedly, on that thread.
+    ///   - body: should check its budget during long work outside the database.
     package func run<Value: Sendable>(
         while isWanted: @escaping @Sendable () -> Bool = { true },
         _ body: @escaping @Sendable (HistoryStore, SearchBudget) throws -> Value
@@ -87,13 +87,13 @@ package final class HistorySearches: Sendable {
     }
 }
 
-/// What the threads of `HistorySearches` have to do, in the order it came.
+/// The searches that wait and run, in order of arrival, and the work of the threads.
 private final class SearchQueue: Sendable {
     final class Search: Sendable {
         let budget: SearchBudget
-        /// Nanoseconds of the monotonic clock.
+        /// When the search was requested, in nanoseconds of the monotonic clock.
         let asked = HistoryClock.monotonic
-        /// Searches, or tells why not.
+        /// Searches, or reports the problem.
         let run: @Sendable (HistoryStore.Problem?) -> Void
 
         init(_ budget: SearchBudget, _ run: @escaping @Sendable (HistoryStore.Problem?) -> Void) {
@@ -101,7 +101,7 @@ private final class SearchQueue: Sendable {
             self.run = run
         }
 
-        /// Why it is not to begin.
+        /// Why the search must not start; nil if it may.
         var refusal: HistoryStore.Problem? {
             if let seconds = budget.seconds, HistoryClock.monotonic - asked > UInt64(seconds) * 1_000_000_000 {
                 return SearchQueue.tooMany
@@ -132,7 +132,7 @@ private final class SearchQueue: Sendable {
     func add(_ search: Search) {
         let refusal = contents.withLock { contents -> HistoryStore.Problem? in
             if contents.hasEnded { return Self.ended }
-            // It may have been given up before it came here.
+            // The client may have gone before the search was queued.
             if let end = search.budget.end { return end }
             guard contents.waiting.count + contents.running.count < most else { return Self.tooMany }
             contents.waiting.append(search)
@@ -171,7 +171,7 @@ private final class SearchQueue: Sendable {
                 contents.running.append(next)
                 return (next, !contents.waiting.isEmpty, false)
             }
-            // What one thread was woken for may be for others, too: the signal is the same.
+            // All threads share the signal: this one may have consumed a wake-up that was for others too.
             if isMore || hasEnded { signal.wake() }
             if let next {
                 let refusal = next.refusal

@@ -18,7 +18,7 @@ package final class HistoryStore: Sendable {
     /// Why there is no history: what, why, and how to fix it.
     package struct Problem: Error, Sendable, CustomStringConvertible {
         package let description: String
-        /// Of a search that was too much, or one too many: the history is fine.
+        /// A search was refused or ended because of load; the history itself is fine.
         package var isOfLoad = false
     }
 
@@ -187,7 +187,7 @@ package final class HistoryStore: Sendable {
         Problem(description: "history \(path): \(error); raise the limit of open files (ulimit -n, LimitNOFILE=)")
     }
 
-    /// Somebody has taken the file away, or put another in its place: what is written now, nobody will read.
+    /// The file was removed or replaced: further writes would be lost.
     var isReplaced: Bool { file.withLock { $0 } != Self.identity(path) }
 
     private static func identity(_ path: String) -> FileIdentity? {
@@ -227,7 +227,7 @@ package final class HistoryStore: Sendable {
 
     private var current: DatabasePool { pool.withLock { $0 } }
 
-    /// Runs `body` on a state of the database that does not change meanwhile, within the budget.
+    /// Runs `body` on a consistent snapshot of the database, within the budget.
     func read<Value>(
         within budget: SearchBudget? = nil, _ body: (Database) throws -> Value
     ) throws(Problem) -> Value {

@@ -115,7 +115,7 @@ final class HistoryWork: @unchecked Sendable {
         insertion = nil
         try store.openAgain()
         try store.writeWithoutTransaction(retention.prepare)
-        report("history \(store.path): the file was taken away or replaced; what is there now is written to")
+        report("history \(store.path): the file was taken away or replaced; lookups go to the new file")
     }
 
     private func fail(_ error: any Error) {

@@ -14,11 +14,11 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
     private let mailbox: HistoryMailbox
     /// Behind a pointer, so that skipping a lookup costs no more than counting it.
     private let intake: UnsafeMutablePointer<Intake>
-    /// Nil: it has ended, or nobody waits for it.
+    /// Nil once the thread has been joined, or given up on.
     private let thread: Mutex<WorkerThread?>
 
     /// - Parameter report: told once when writing fails and once when it works again; a sentence for the operator.
-    /// - Throws: why there is none; what it takes of the system is missing.
+    /// - Throws: if the system has no descriptor left.
     package init(
         store: HistoryStore, limits: HistoryLimits = HistoryLimits(),
         report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError

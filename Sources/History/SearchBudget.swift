@@ -2,17 +2,17 @@ internal import GRDB
 internal import GRDBSQLite
 internal import Synchronization
 
-/// What a search may take: it ends when its time is up, or when nobody wants to know any more.
+/// The limit of a search: it must end when its time is up or its client no longer waits.
 package final class SearchBudget: Sendable {
-    /// Nil: as long as it takes.
+    /// Nil: no time limit.
     let seconds: Int?
-    /// Whoever asked is still there.
+    /// Whether the client is still there.
     private let isWanted: @Sendable () -> Bool
     /// Nanoseconds of the monotonic clock.
     private let deadline = Atomic<UInt64>(.max)
     private let isGivenUp = Atomic<Bool>(false)
 
-    /// Steps of SQLite's machine between two looks: a few rows' worth.
+    /// Steps of SQLite's virtual machine between two checks: about a few rows.
     private static let steps: Int32 = 1000
 
     init(seconds: Int?, isWanted: @escaping @Sendable () -> Bool = { true }) {
@@ -20,7 +20,7 @@ package final class SearchBudget: Sendable {
         self.isWanted = isWanted
     }
 
-    /// Its time runs from now on.
+    /// Starts the time limit.
     func begin() {
         guard let seconds else { return }
         deadline.store(HistoryClock.monotonic + UInt64(seconds) * 1_000_000_000, ordering: .relaxed)
@@ -28,7 +28,7 @@ package final class SearchBudget: Sendable {
 
     func giveUp() { isGivenUp.store(true, ordering: .relaxed) }
 
-    /// Why it is to end; nil: it may go on.
+    /// Why the search must end; nil: it may continue.
     package var end: HistoryStore.Problem? {
         if isGivenUp.load(ordering: .relaxed) || !isWanted() { return Self.unwanted }
         guard let seconds, HistoryClock.monotonic > deadline.load(ordering: .relaxed) else { return nil }
@@ -41,7 +41,7 @@ package final class SearchBudget: Sendable {
     private static let unwanted = HistoryStore.Problem(
         description: "nobody waits for the search any more", isOfLoad: true)
 
-    /// Has SQLite interrupt what `body` does there once it is to end.
+    /// Runs `body`; SQLite interrupts its statements once the search must end.
     func limit<Value>(_ database: Database, _ body: () throws -> Value) throws -> Value {
         let connection = database.sqliteConnection
         sqlite3_progress_handler(
@@ -50,7 +50,7 @@ package final class SearchBudget: Sendable {
                 guard let budget else { return 0 }
                 return Unmanaged<SearchBudget>.fromOpaque(budget).takeUnretainedValue().end == nil ? 0 : 1
             }, Unmanaged.passUnretained(self).toOpaque())
-        // The end of the transaction is not to be interrupted.
+        // The end of the transaction must not be interrupted.
         defer { sqlite3_progress_handler(connection, 0, nil, nil) }
         return try body()
     }

@@ -3,7 +3,7 @@ import HummingbirdCore
 import NIOCore
 import Synchronization
 
-/// What is known of a request beside itself: whether whoever sent it is still there.
+/// The context of a request: knows whether the client is still connected.
 struct ClientContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     private let channel: any Channel
@@ -13,27 +13,27 @@ struct ClientContext: RequestContext {
         channel = source.channel
     }
 
-    /// Gives false once the client has hung up: nobody would read what is found for it.
+    /// Returns false once the client has disconnected: then nobody would read the result.
     var presence: @Sendable () -> Bool {
         get async {
             let channel = channel
             let watch = try? await channel.eventLoop.submit {
                 try channel.pipeline.syncOperations.handler(type: ClientWatch.self).presence
             }.get()
-            // A channel that has no handlers any more is closed.
+            // A channel without handlers is closed.
             return { watch?.isThere ?? false }
         }
     }
 
-    /// HTTP/1.1 with what that takes.
+    /// HTTP/1.1, with a `ClientWatch` on each connection.
     static let server = HTTPServerBuilder.http1(
         configuration: .init(additionalChannelHandlers: [ClientWatch()], idleTimeout: idleTimeout))
 
-    /// A connection without a request is closed after this, so that nobody is kept out by those who say nothing.
+    /// A connection without a request is closed after this time, so that idle clients can't keep others out.
     private static let idleTimeout = TimeAmount.seconds(30)
 }
 
-/// Notices that a client has hung up while its request is at work: a server that does not read is not told.
+/// Notices when a client disconnects during a request: a server that does not read would not be notified.
 private final class ClientWatch: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = Never
 

@@ -148,7 +148,7 @@ package struct ControlAPI: Sendable {
         let limit = parameters["limit"] == nil ? nil : number
         let export = LookupExport(
             form: form, colors: parameters.flag("colors"), filter: try Self.filter(parameters), limit: limit)
-        // What came before the request is in it.
+        // Includes all lookups made before the request.
         await history.catchUp(with: control)
         let beginning = try await history.begin(export, client)
         return Response(

@@ -54,7 +54,7 @@ struct InspectorPages: Sendable {
         let before = parameters["before"].flatMap { Int64($0) }
         var problem: APIFailure?
         var found: HistoryPage?
-        // Looked at first: what comes in between is told again, not never.
+        // Read before the search: a lookup in between is announced twice rather than never.
         let newest = await newestKey(client)
         do throws(APIFailure) {
             found = try await search(query, before: before, client)
@@ -78,7 +78,8 @@ struct InspectorPages: Sendable {
         return page(.lookups, title: query.isEmpty ? "Lookups" : query, status: status, body)
     }
 
-    /// Of a page that shows what is left: what was typed wrong is part of the page.
+    /// The status of a page that is shown in spite of `problem`: a mistyped filter is reported on the page, with status
+    /// 200.
     private static func status(_ problem: APIFailure?) -> HTTPResponse.Status {
         problem?.status == .serviceUnavailable ? .serviceUnavailable : .ok
     }
@@ -340,7 +341,7 @@ struct InspectorPages: Sendable {
                         let end = await newestKey(client)
                         let found = try? await history.searches.search(
                             filter, after: newest, limit: 500, newestFirst: true, while: await client.presence)
-                        // What could not be searched is looked at again the next time.
+                        // A failed search is repeated the next time.
                         if found != nil { settled = now }
                         if let found, let first = found.lookups.first {
                             newest = first.id

@@ -22,13 +22,13 @@ package struct LookupExport: Sendable {
 
     private static let pageSize = 1000
 
-    /// The first page of what is found.
+    /// The first page of results.
     package struct Beginning: Sendable {
-        /// Nil: nothing is wanted.
+        /// Nil: nothing to export.
         fileprivate var page: HistoryPage?
     }
 
-    /// Searches as far as it takes to know that it can be done: nothing was written yet.
+    /// Runs the first search before anything is written, so that its failure can still set the response's status.
     package func begin(
         in searches: HistorySearches, while isWanted: @escaping @Sendable () -> Bool = { true }
     ) async throws(HistoryStore.Problem) -> Beginning {

@@ -38,7 +38,7 @@ enum Metrics {
         for (name, help, value) in [
             ("queries", "Queries sent to upstream servers.", \.queries),
             ("answers", "Answers of theirs that were used.", \.answers),
-            ("timeouts", "Queries that nobody answered in time.", \.timeouts),
+            ("timeouts", "Queries that were not answered in time.", \.timeouts),
         ] as [(String, String, KeyPath<UpstreamReport, UInt64>)] {
             page.begin("stub53_upstream_\(name)_total", "counter", help)
             for server in servers {
@@ -70,7 +70,7 @@ enum Metrics {
             ("misses", "Lookups that it could not answer.", statistics.cache.misses),
             ("stale_answers", "Answers that had run out and were given all the same.", statistics.cache.stale),
             ("evictions", "Answers that made room for others.", statistics.cache.evictions),
-            ("prefetches", "Answers that were fetched anew before they ran out.", statistics.cache.prefetches),
+            ("prefetches", "Answers that were renewed before they expired.", statistics.cache.prefetches),
         ] {
             page.begin("stub53_cache_\(name)_total", "counter", help)
             page.sample("stub53_cache_\(name)_total", [], value)

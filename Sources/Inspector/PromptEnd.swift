@@ -2,8 +2,8 @@ import Hummingbird
 import ServiceLifecycle
 
 extension Application {
-    /// Runs until the service ends, calls `end`, and ends then: who does not read its answer does not hold the service
-    /// up.
+    /// Runs until the service shuts down, calls `end`, and stops soon after: a client that does not read its response
+    /// can't delay the shutdown.
     func runUntilShutdown(_ end: @escaping @Sendable () -> Void) async throws {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await run() }

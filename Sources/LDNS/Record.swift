@@ -104,7 +104,7 @@ public enum Presentation {
     }
 
     private static func known(_ rdata: [UInt8], _ type: RecordType) -> String? {
-        guard ZoneEntry.knows(type), !isPrintingWrong(type), !rdata.isEmpty,
+        guard ZoneEntry.knows(type), !printsWrongly(type), !rdata.isEmpty,
             let record = try? OwnedRecord(type: type, rdata: rdata),
             record.rdata == rdata
         else { return nil }
@@ -123,7 +123,7 @@ public enum Presentation {
         if type == .svcb || type == .https, !isFaithful(parameters: text) { return nil }
         // libldns does not escape quotes in names.
         if hasNamesAlone(type), text.utf8.contains(UInt8(ascii: "\"")) { return nil }
-        if isPrintingDoubtful(type) {
+        if mayPrintWrongly(type) {
             let read = try? ZoneEntry.rdata(type: type, text: Array(text.utf8), origin: [])
             guard read == rdata else { return nil }
         }
@@ -148,11 +148,11 @@ public enum Presentation {
 
     /// WKS, because service names differ between machines, and ATMA, whose first byte libldns takes for part of the
     /// address.
-    private static func isPrintingWrong(_ type: RecordType) -> Bool { type.rawValue == 11 || type.rawValue == 34 }
+    private static func printsWrongly(_ type: RecordType) -> Bool { type.rawValue == 11 || type.rawValue == 34 }
 
     /// Types for which libldns 1.8.3 may print text with another meaning (a DOA without data, a LOC of another version,
     /// a truncated NSEC bitmap): the text is used only if it parses to the same bytes.
-    private static func isPrintingDoubtful(_ type: RecordType) -> Bool {
+    private static func mayPrintWrongly(_ type: RecordType) -> Bool {
         switch type {
         case .a, .aaaa, .ns, .cname, .dname, .ptr, .mx, .soa, .srv, .txt, .hinfo: false
         case .ds, .dnskey, .rrsig, .nsec3param: false

@@ -49,14 +49,14 @@ public struct Lookup: ~Copyable {
     // MARK: What has been found
 
     /// The response.
-    public var builder = ResponseBuilder.nowhere
+    public var builder = ResponseBuilder.withoutBuffer
     /// Why the response is as it is.
     public var decision = Decision()
     public var reach = Reach.everything
     /// The name lies below a zone cut of a local zone: only upstream knows it.
     public var isBelowCut = false
     /// Where the answer for `name` begins in the response; set while `reach` is not `.everything`.
-    public var mark = ResponseBuilder.nowhere.mark
+    public var mark = ResponseBuilder.withoutBuffer.mark
     /// Scratch space for alias names.
     public var scratch = LookupName()
 

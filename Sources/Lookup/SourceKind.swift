@@ -22,11 +22,11 @@ public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable
         /// SGR parameters for a terminal (ECMA-48 8.3.117).
         let terminal: StaticString
         /// Its colours on the page, in a light and a dark theme.
-        let light, dark: Ink
+        let light, dark: ColorPair
     }
 
     /// CSS colours of a text and its background.
-    public struct Ink: Sendable, BitwiseCopyable {
+    public struct ColorPair: Sendable, BitwiseCopyable {
         public let text, tint: StaticString
     }
 
@@ -35,39 +35,39 @@ public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable
         case .hosts:
             Appearance(
                 word: "hosts", heading: "hosts", terminal: "32",
-                light: Ink(text: "#0a6637", tint: "#e2f4ea"), dark: Ink(text: "#7fdca5", tint: "#12321f"))
+                light: ColorPair(text: "#0a6637", tint: "#e2f4ea"), dark: ColorPair(text: "#7fdca5", tint: "#12321f"))
         case .zone:
             Appearance(
                 word: "zone", heading: "zones", terminal: "34",
-                light: Ink(text: "#0b4fb3", tint: "#e5eefb"), dark: Ink(text: "#9dc3ff", tint: "#15294a"))
+                light: ColorPair(text: "#0b4fb3", tint: "#e5eefb"), dark: ColorPair(text: "#9dc3ff", tint: "#15294a"))
         case .special:
             Appearance(
                 word: "special", heading: "special", terminal: "35",
-                light: Ink(text: "#5a2da3", tint: "#efe7fb"), dark: Ink(text: "#ccb2ff", tint: "#2d1f4b"))
+                light: ColorPair(text: "#5a2da3", tint: "#efe7fb"), dark: ColorPair(text: "#ccb2ff", tint: "#2d1f4b"))
         case .cache:
             Appearance(
                 word: "cache", heading: "cache", terminal: "90",
-                light: Ink(text: "#474e57", tint: "#eceef1"), dark: Ink(text: "#c2c9d1", tint: "#2a2f36"))
+                light: ColorPair(text: "#474e57", tint: "#eceef1"), dark: ColorPair(text: "#c2c9d1", tint: "#2a2f36"))
         case .stale:
             Appearance(
                 word: "stale", heading: "stale", terminal: "2;33",
-                light: Ink(text: "#6b3f1d", tint: "#f3e6da"), dark: Ink(text: "#e1b190", tint: "#392618"))
+                light: ColorPair(text: "#6b3f1d", tint: "#f3e6da"), dark: ColorPair(text: "#e1b190", tint: "#392618"))
         case .upstream:
             Appearance(
                 word: "upstream", heading: "upstream", terminal: "33",
-                light: Ink(text: "#774900", tint: "#fcefd3"), dark: Ink(text: "#f2c46d", tint: "#38290b"))
+                light: ColorPair(text: "#774900", tint: "#fcefd3"), dark: ColorPair(text: "#f2c46d", tint: "#38290b"))
         case .none:
             Appearance(
                 word: "none", heading: "none", terminal: "31",
-                light: Ink(text: "#a1121e", tint: "#fce5e6"), dark: Ink(text: "#ff9ca4", tint: "#471a1e"))
+                light: ColorPair(text: "#a1121e", tint: "#fce5e6"), dark: ColorPair(text: "#ff9ca4", tint: "#471a1e"))
         }
     }
 
     public var word: StaticString { appearance.word }
     public var heading: StaticString { appearance.heading }
     public var terminalColor: StaticString { appearance.terminal }
-    public var lightInk: Ink { appearance.light }
-    public var darkInk: Ink { appearance.dark }
+    public var lightColors: ColorPair { appearance.light }
+    public var darkColors: ColorPair { appearance.dark }
     public var description: String { "\(appearance.word)" }
 
     /// The source with this word, in any case.

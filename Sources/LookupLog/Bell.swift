@@ -1,11 +1,11 @@
 public import Platform
 internal import Synchronization
 
-/// Wakes a thread that gathers what others bring it, and only when it needs to be woken: never a system call per lookup
-/// under load.
+/// Wakes a thread that collects the output of other threads, and only when needed: no system call per lookup under
+/// load.
 ///
-/// The thread sleeps when nothing comes: then the first that does wakes it, and is dealt with at once. After work it naps
-/// a while, so that more gathers: then only what is urgent wakes it, as a ring that is half full.
+/// The thread sleeps while nothing comes; then the first output wakes it and is handled at once. After work it naps for
+/// a while, so that output accumulates; then only urgent output wakes it, such as a half-full ring buffer.
 public final class Bell: Sendable {
     private let signal: WakeSignal
     private let state = Atomic<UInt8>(awake)
@@ -16,14 +16,14 @@ public final class Bell: Sendable {
 
     public init() throws(SystemError) { signal = try WakeSignal() }
 
-    /// Readable when it has rung.
+    /// Readable when the bell has rung.
     var descriptor: Int32 { signal.descriptor }
 
-    /// Something was published.
+    /// Call after publishing something.
     @inline(__always)
     public func ring(urgent: Bool, _ isUrgent: () -> Bool = { true }) {
-        // What was published first, then the look at the state: the sleeper writes its state first and then looks for
-        // what there is, so that one of the two sees the other.
+        // Publish first, then read the state; the sleeper writes its state first, then checks for output. So at least
+        // one of the two sees the other's write.
         atomicMemoryFence(ordering: .sequentiallyConsistent)
         let state = state.load(ordering: .relaxed)
         if state == Self.awake { return }
@@ -35,18 +35,18 @@ public final class Bell: Sendable {
         poke()
     }
 
-    /// Makes the next wait end at once, whatever the state.
+    /// Ends the current or next wait, whatever the state.
     public func poke() { signal.wake() }
 
     public func prepareToNap() { state.store(Self.napping, ordering: .relaxed) }
 
-    /// After this, what there is has to be looked for once more before waiting.
+    /// The caller must check for output once more before it waits.
     public func prepareToSleep() {
         state.store(Self.sleeping, ordering: .relaxed)
         atomicMemoryFence(ordering: .sequentiallyConsistent)
     }
 
-    /// Waits until it rings, so many milliseconds at most; -1: for ever.
+    /// Waits until the bell rings, `milliseconds` at most (-1: for ever).
     public func wait(milliseconds: Int32) { signal.wait(milliseconds: milliseconds) }
 
     public func riseAfterWait() {

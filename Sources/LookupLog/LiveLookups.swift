@@ -144,7 +144,7 @@ public final class LiveLookups: LookupObserver {
                     subscriber.lost += 1
                     continue
                 }
-                if subscriber.lost > 0 { Self.tellLost(subscriber, time: record.time) }
+                if subscriber.lost > 0 { Self.reportLost(subscriber, time: record.time) }
                 subscriber.lines.append(record, id: id)
                 subscriber.ids.append(id)
                 if subscriber.lines.count >= Self.pieceSize { Self.send(subscriber) }
@@ -157,7 +157,7 @@ public final class LiveLookups: LookupObserver {
         state.withLock { state in
             for subscriber in state.subscribers.values {
                 subscriber.lost += count
-                Self.tellLost(subscriber, time: time)
+                Self.reportLost(subscriber, time: time)
             }
         }
     }
@@ -181,7 +181,7 @@ public final class LiveLookups: LookupObserver {
         for subscriber in state.withLock({ Array($0.subscribers.values) }) { subscriber.continuation.finish() }
     }
 
-    private static func tellLost(_ subscriber: Subscriber, time: UInt64) {
+    private static func reportLost(_ subscriber: Subscriber, time: UInt64) {
         subscriber.lines.append(lost: subscriber.lost, time: time)
         if subscriber.lines.form != .csv { subscriber.ids.append(0) }
         subscriber.told += subscriber.lost

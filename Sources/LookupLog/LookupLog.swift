@@ -15,7 +15,7 @@ public final class LookupLog: Sendable {
 
     private struct ThreadState: ~Copyable {
         var isReady = true
-        /// Nil: before the start, and after the end.
+        /// Nil before the start and after the end.
         var running: WorkerThread?
     }
 

@@ -49,7 +49,7 @@ final class ProcessAttribution: @unchecked Sendable {
 
     deinit { if diagnosis >= 0 { close(diagnosis) } }
 
-    /// Nil where the kernel tells nobody of sockets.
+    /// Nil if the kernel offers no socket diagnostics.
     init?() throws(SystemError) {
         bell = try Bell()
         if diagnosis < 0 { return nil }

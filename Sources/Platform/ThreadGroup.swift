@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Threads that are started together and waited for together.
+/// Threads that are started and joined together.
 public final class ThreadGroup: Sendable {
     private struct Waiting {
         var running = 0

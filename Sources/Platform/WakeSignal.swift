@@ -24,7 +24,7 @@ public final class WakeSignal: Sendable {
         wake()
     }
 
-    /// Waits until it is woken, so many milliseconds at most; -1: for ever.
+    /// Waits until woken, `milliseconds` at most (-1: for ever).
     public func wait(milliseconds: Int32 = -1) {
         var wait = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         _ = poll(&wait, 1, milliseconds)

@@ -1,23 +1,23 @@
 import CLinux
 import Glibc
 
-/// A thread of this program. It blocks, so it can't be a task. One that nobody joins goes on by itself.
+/// A thread that may block, which a task must not. Detached unless joined.
 ///
-/// A daemon without one of its threads would not do what it says: where one can't be started, it says so and ends.
-/// Signals are for the main thread: here only those of a fault arrive.
+/// The daemon needs every one of its threads: if one can't be started, the process reports it and exits. Only signals
+/// for faults are delivered here; the main thread handles all others.
 public struct WorkerThread: ~Copyable, Sendable {
-    /// When the scheduler runs it.
+    /// How the scheduler treats the thread.
     public enum Pace: Sendable {
         case usual
-        /// As a batch job: when it is woken, it does not push a serving thread aside.
+        /// As a batch job: waking it does not preempt a serving thread.
         case batch
-        /// Soon after it was woken, for a short time each.
+        /// Soon after waking, for short periods.
         case hurried
     }
 
     private let thread: pthread_t
 
-    /// What it does, boxed for the C call that starts it.
+    /// The thread's arguments, boxed for `pthread_create`.
     private final class Start: Sendable {
         let name: String
         let pace: Pace
@@ -30,9 +30,9 @@ public struct WorkerThread: ~Copyable, Sendable {
         }
     }
 
-    /// Starts it.
+    /// Starts the thread.
     ///
-    /// - Parameter name: what `top -H` shows, 15 bytes at most.
+    /// - Parameter name: shown by `top -H`; 15 bytes at most.
     public init(_ name: String, _ pace: Pace = .usual, _ body: @escaping @Sendable () -> Void) {
         var thread = pthread_t()
         let start = Unmanaged.passRetained(Start(name, pace, body))
@@ -66,10 +66,10 @@ public struct WorkerThread: ~Copyable, Sendable {
         return nil
     }
 
-    /// SCHED_BATCH, which Glibc's module hides.
+    /// SCHED_BATCH, which the Glibc module hides.
     private static let batch: Int32 = 3
 
-    /// A new thread has the mask of the one that starts it, from its first instruction on.
+    /// A new thread inherits the signal mask of its creator, so the mask holds from its first instruction.
     private static func blockSignals() -> sigset_t {
         var all = sigset_t()
         var before = sigset_t()
@@ -84,13 +84,13 @@ public struct WorkerThread: ~Copyable, Sendable {
         pthread_sigmask(SIG_SETMASK, &before, nil)
     }
 
-    /// Waits for its end.
+    /// Waits until the thread has ended.
     public consuming func join() {
         pthread_join(thread, nil)
         discard self
     }
 
-    /// Waits for its end so many milliseconds at most; one that takes longer goes on by itself.
+    /// Waits until the thread has ended, `milliseconds` at most; a thread that takes longer is detached.
     public consuming func join(milliseconds: Int) {
         if clinux_join_thread(thread, milliseconds) == 0 { discard self } else { _ = consume self }
     }

@@ -84,7 +84,7 @@ package final class Forwarding: Sendable {
         _ message: UnsafeRawBufferPointer, _ request: Lookup.Request, reply: ParkedQuery.Reply,
         key: FetchKey, lane: Lane? = nil, deadline: UInt64? = nil
     ) {
-        let deadline = deadline ?? request.now + engine.patience
+        let deadline = deadline ?? request.now + engine.clientTimeout
         let query = ParkedQuery(message, request, key: key, reply: reply, deadline: deadline, in: memory)
         if memory.isFull { return responder.refuse(query) }
         if let lane {
@@ -111,7 +111,7 @@ package final class Forwarding: Sendable {
     }
 
     /// How long a client is kept waiting, in microseconds.
-    package var patience: UInt64 { engine.patience }
+    package var clientTimeout: UInt64 { engine.clientTimeout }
 
     /// Each server's health.
     package var status: [UpstreamStatus] { engine.status }

@@ -33,12 +33,12 @@ struct StreamSession {
 
     /// Whether `proceed` has something to do.
     func canProceed(_ responder: StreamResponder) -> Bool {
-        transfer != nil || hasMessage && mayTakeUp(responder)
+        transfer != nil || hasMessage && acceptsQueries(responder)
     }
 
     /// Whether to read more. Not while messages wait, so that their number is bounded.
     func wantsInput(_ responder: StreamResponder) -> Bool {
-        !inputEnded && !hasMessage && mayTakeUp(responder)
+        !inputEnded && !hasMessage && acceptsQueries(responder)
     }
 
     /// No answer is outstanding, apart from bytes not yet sent.
@@ -47,7 +47,7 @@ struct StreamSession {
     /// Everything is answered, and no more queries will come.
     var isFinished: Bool { inputEnded && !hasMessage && isIdle }
 
-    private func mayTakeUp(_ responder: StreamResponder) -> Bool {
+    private func acceptsQueries(_ responder: StreamResponder) -> Bool {
         !responder.isEnding && transfer == nil && parked < responder.limits.maximumPipelined
     }
 
@@ -117,7 +117,7 @@ struct StreamSession {
                 return bytes.count
             }
             guard bytes.count - done >= 2 + length else { break }
-            guard mayTakeUp(responder), responder.output.hasRoom else {
+            guard acceptsQueries(responder), responder.output.hasRoom else {
                 hasMessage = true
                 break
             }

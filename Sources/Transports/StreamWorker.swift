@@ -179,8 +179,8 @@ package struct StreamWorker: ~Copyable {
         Glibc.close(listener.descriptor)
     }
 
-    /// Accepts as many as there were events: a short round makes no second call in vain, and a long one leaves no new
-    /// clients waiting.
+    /// Accepts up to as many connections as there were events: a short round makes no useless call, and a long one leaves
+    /// no new clients waiting.
     private mutating func accept(from listener: ListeningSocket, atMost count: Int) {
         for _ in 0..<count {
             switch listener.accept() {
@@ -218,7 +218,7 @@ package struct StreamWorker: ~Copyable {
         guard events & (EPOLLHUP.rawValue | EPOLLERR.rawValue) == 0 else { return close(connection) }
         if events & EPOLLOUT.rawValue != 0 {
             guard let taken = connection.sendUnsent() else { return close(connection) }
-            // The system tells of room only when there is much: nobody stays by taking a byte now and then.
+            // The system reports room only once there is much: a client can't stay connected by reading a byte now and then.
             if taken > 0 { touch(connection) }
             advance(connection)
         }

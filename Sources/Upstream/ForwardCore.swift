@@ -41,7 +41,7 @@ struct ForwardCore: ~Copyable {
     private static let longestFallback = 4_096
     private static let longestRetry: UInt64 = 2_000_000
     private static let afterRefusal: UInt64 = 150_000
-    private static let streamPatience: UInt64 = 1_000_000
+    private static let streamRetransmitTimeout: UInt64 = 1_000_000
     private static let streamSilence: UInt64 = 3_000_000
     private static let orphanLifetime: UInt64 = 2_000_000
     private static let maximumOrphans = 10_000
@@ -148,7 +148,7 @@ struct ForwardCore: ~Copyable {
             // A truncated answer is fetched over TCP from the same server.
             flights[flight].latest = send(
                 flight, attempt.server, over: .tcp, edns: attempt.edns, isSecondTry: attempt.isSecondTry, now)
-            flights[flight].retryAt = now + Self.streamPatience
+            flights[flight].retryAt = now + Self.streamRetransmitTimeout
             schedule(flight)
             return
         }
@@ -472,8 +472,8 @@ struct ForwardCore: ~Copyable {
         let transport = settings.servers[server].transport
         let edns = servers[server].health.usesEDNS(now)
         flights[flight].latest = send(flight, server, over: transport, edns: edns, isSecondTry: false, now)
-        let patience = servers[server].health.patience
-        let base = transport == .tcp ? max(patience, Self.streamPatience) : patience
+        let retransmitTimeout = servers[server].health.retransmitTimeout
+        let base = transport == .tcp ? max(retransmitTimeout, Self.streamRetransmitTimeout) : retransmitTimeout
         flights[flight].retryAt = now + min(base << UInt64(min(flights[flight].round, 5)), Self.longestRetry)
     }
 
@@ -492,7 +492,7 @@ struct ForwardCore: ~Copyable {
     private mutating func noteReply(_ attempt: Attempt, rtt: Bool, _ now: UInt64) {
         lastReply = (attempt.sent, attempt.server)
         servers[attempt.server].answers += 1
-        servers[attempt.server].health.noteHeard(now)
+        servers[attempt.server].health.noteArrival(now)
         if rtt, !attempt.isStream { servers[attempt.server].health.noteRTT(sent: attempt.sent, now) }
         if attempt.isStream {
             servers[attempt.server].streamHasAnswered = true

@@ -65,7 +65,7 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     public var settings: ForwardSettings { mailbox.withLock { $0.settings } }
 
     /// How long a client is kept waiting, in microseconds.
-    public var patience: UInt64 { mailbox.withLock { $0.settings.patience } }
+    public var clientTimeout: UInt64 { mailbox.withLock { $0.settings.clientTimeout } }
 
     /// Replaces servers and settings. Questions in flight are asked again. From any thread.
     public func replace(_ settings: ForwardSettings) {
@@ -86,7 +86,7 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     /// Asks on behalf of the cache: the completion gets the answer and no waiters. From any thread.
     @discardableResult
     public func prefetch(_ key: FetchKey, now: UInt64) -> Bool {
-        post(Request(key: key, waiter: nil, deadline: now + patience))
+        post(Request(key: key, waiter: nil, deadline: now + clientTimeout))
     }
 
     private func post(_ request: Request) -> Bool {

@@ -27,7 +27,7 @@ public struct ForwardSettings: Sendable, Hashable {
     /// At most 64.
     public var servers: [UpstreamServer]
     /// How long a client is kept waiting.
-    public var patience: UInt64 = 5_000_000
+    public var clientTimeout: UInt64 = 5_000_000
     /// When stale answers may be used (RFC 8767 5).
     public var staleAfter: UInt64 = 1_800_000
     /// Questions in flight; more fail.
@@ -56,7 +56,7 @@ public struct ForwardSettings: Sendable, Hashable {
         var settings = self
         let longest: UInt64 = 86_400_000_000
         settings.servers = Array(servers.prefix(Self.maximumServers))
-        settings.patience = min(patience, longest)
+        settings.clientTimeout = min(clientTimeout, longest)
         settings.staleAfter = min(staleAfter, longest)
         settings.portLifetime = min(portLifetime, longest)
         settings.streamIdle = min(streamIdle, longest)

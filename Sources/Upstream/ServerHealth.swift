@@ -33,7 +33,7 @@ struct ServerHealth: Sendable {
     private static let unmeasuredRTT: UInt64 = 400_000
 
     /// How long to wait before the next server is asked too.
-    var patience: UInt64 {
+    var retransmitTimeout: UInt64 {
         smoothedRTT == 0 ? Self.unmeasuredRTT : min(max(smoothedRTT + 4 * deviation, 50_000), 1_000_000)
     }
 
@@ -67,7 +67,7 @@ struct ServerHealth: Sendable {
     }
 
     /// A message that matches a query arrived.
-    mutating func noteHeard(_ now: UInt64) {
+    mutating func noteArrival(_ now: UInt64) {
         probeInterval = Self.longestProbe
         if isDown {
             // How long a queued answer took says how long the server was away, not how fast it is.

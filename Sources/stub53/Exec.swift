@@ -61,7 +61,7 @@ struct Exec: ParsableCommand {
         // ArgumentParser passes these through like the command's own words.
         if words.first == "--help" || words.first == "-h" { throw CleanExit.helpRequest(self) }
         if let first = words.first, first.hasPrefix("-"), first != "--" {
-            throw ValidationError("Unknown option '\(first)'; what is the command's goes behind '--'.")
+            throw ValidationError("Unknown option '\(first)'; the command's own options go after '--'.")
         }
         guard let first = command.first, !first.isEmpty else {
             throw ValidationError(

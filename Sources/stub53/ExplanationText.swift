@@ -91,7 +91,7 @@ struct ExplanationText {
                 let time = entry.upstreamMicroseconds.map { " in \(Self.milliseconds(UInt64($0)))" } ?? ""
                 parts.append("from \(entry.upstreamTransport == "tcp" ? "tcp://" : "")\(server)\(time)")
             }
-            if entry.isPrefetched { parts.append("fetched anew ahead of its end") }
+            if entry.isPrefetched { parts.append("renewed before it expired") }
             lines.append("  cache    \(entry.name) \(entry.type)\(bits): " + parts.joined(separator: ", "))
         }
         for server in explanation.upstreams {

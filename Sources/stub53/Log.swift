@@ -139,14 +139,14 @@ struct Log: AsyncParsableCommand {
                 isEmpty = isEmpty && $0.isEmpty
                 Terminal.write($0, to: output)
             }
-            if isEmpty { sayNone() }
+            if isEmpty { reportNoLookups() }
         }
     }
 
     private func read(_ path: String, to output: Int32) async throws {
         let searches: HistorySearches
         do {
-            // Nobody else is held up here, however long it takes.
+            // This process does nothing else, so its searches need no time limit.
             searches = try HistorySearches(try HistoryStore(reading: path), threads: 1, seconds: nil)
         } catch { throw ServiceFailure(.problem, "\(error)") }
         let export = LookupExport(
@@ -157,11 +157,11 @@ struct Log: AsyncParsableCommand {
             isEmpty = isEmpty && $0.isEmpty
             Terminal.write($0, to: output)
         }
-        if isEmpty { sayNone() }
+        if isEmpty { reportNoLookups() }
     }
 
     /// Explains empty output, which would look like a fault.
-    private func sayNone() {
+    private func reportNoLookups() {
         if limit != 0 { Terminal.error("stub53: no lookup fits\(filter.isEmpty ? ": none is kept yet" : "")") }
     }
 }

@@ -27,7 +27,7 @@ struct Override: AsyncParsableCommand {
 
         @OptionGroup var control: ControlOptions
 
-        @Argument(help: "The name; '*.' in front stands for all names below.")
+        @Argument(help: "The name; '*.' in front means all names below.")
         var name: String
 
         @Argument(help: "Its addresses.")

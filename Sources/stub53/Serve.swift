@@ -59,9 +59,9 @@ struct Serve: AsyncParsableCommand {
         }.run()
     }
 
-    /// Has SIGTERM sent to this process when its standard input ends: who holds the other end of that pipe can't be
-    /// gone without us noticing. PR_SET_PDEATHSIG would be lost where the program has file capabilities, or with the
-    /// parent's thread.
+    /// Sends SIGTERM to this process when its standard input ends, that is, when the process at the other end of the
+    /// pipe is gone. PR_SET_PDEATHSIG would not do: file capabilities reset it, and it also fires when only the
+    /// parent's thread ends.
     private static func endWithInput() {
         _ = WorkerThread("end-with-input") {
             var byte: UInt8 = 0

@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# Instructions for each operation of a query's way, by callgrind: the same on every machine, however busy it is.
+# Counts the instructions of each step of a query with callgrind: the same on every machine, however busy it is.
 #
 #   instructions.sh PROGRAM BASELINE           compares with the baseline; exit code 1 where one costs over 5 % more
-#   instructions.sh PROGRAM BASELINE update    writes the baseline anew
+#   instructions.sh PROGRAM BASELINE update    rewrites the baseline
 #
-# The price of one is what two runs differ by, so that what they prepare does not count. `json` is `record` and its
-# line together.
+# The cost of an operation is the difference of two runs, so that setup does not count. `json` is `record` plus
+# formatting its line.
 set -euo pipefail
 program=$1 baseline=$2 update=${3:-}
 margin=5 few=20000 many=100000
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# Valgrind 3.19 can't read what Clang writes about C, and gives up.
+# Valgrind 3.19 can't read Clang's debug information for C, and gives up.
 strip --strip-debug -o "$folder/program" "$program"
 
 count() {
-    # Swift's own hashing is the other source of chance, beside the one that CFixedSeed takes away; and the C library
-    # copies memory by what the processor offers, which is to be the same everywhere.
+    # Two sources of variation are left besides the one that CFixedSeed removes: Swift's hashing is seeded randomly, and
+    # the C library picks its memory routines by processor.
     if ! GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512VL,-AVX2,-AVX_Fast_Unaligned_Load,-ERMS,-FSRM \
         SWIFT_DETERMINISTIC_HASHING=1 valgrind --tool=callgrind --callgrind-out-file=/dev/null \
         "$folder/program" "$@" >"$folder/output" 2>&1; then

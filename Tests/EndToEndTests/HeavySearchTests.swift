@@ -2,10 +2,10 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Searches that would never end hold up other searches alone.
+/// Endless searches delay only other searches.
 @Suite("Heavy searches of the history")
 struct HeavySearchTests {
-    /// A daemon whose searches of names have no end.
+    /// A daemon whose searches for names never end.
     private final class World: Sendable {
         let folder: TemporaryFolder
         let daemon: DaemonProcess
@@ -40,7 +40,7 @@ struct HeavySearchTests {
                 executable: URL(filePath: "/usr/bin/curl"))
         }
 
-        /// Lines of `Preload.heavySearches` that start so.
+        /// The lines written by `Preload.heavySearches` that start with `start`.
         func lines(_ start: String) -> [String] {
             let data = FileManager.default.contents(atPath: folder.file("searches")) ?? Data()
             return String(decoding: data, as: UTF8.self).split(separator: "\n").map(String.init)
@@ -48,10 +48,10 @@ struct HeavySearchTests {
         }
     }
 
-    @Test("leave metrics, statistics, reload and the end to others")
+    @Test("do not delay metrics, statistics, reload or shutdown")
     func others() async throws {
         let world = try await World()
-        // As many as there are threads for tasks, and more than may search at once.
+        // As many as there are threads for tasks, and more than may run at once.
         let browsers = try (0..<max(2, ProcessInfo.processInfo.activeProcessorCount)).map { _ in
             try ProgramProcess("/usr/bin/curl", ["-s", "\(world.page)/names?q=x"])
         }
@@ -64,7 +64,7 @@ struct HeavySearchTests {
         _ = browsers
     }
 
-    @Test("end after their time, and those that find no place are told so, on the page and over the control socket")
+    @Test("end when their time is up; searches beyond the limit are refused, on the page and over the control socket")
     func refused() async throws {
         let world = try await World()
         let codes = ["-w", "\n%{http_code}"]
@@ -82,10 +82,11 @@ struct HeavySearchTests {
         #expect(try await world.daemon.stop() == 0)
     }
 
-    @Test("end with whoever asked")
+    @Test("end when the client disconnects")
     func gone() async throws {
         let world = try await World()
-        // Without that, none ends before its five seconds are over. A machine that is too busy may take as long.
+        // Otherwise each would run for five seconds. On a machine that is too busy, ending one may take as long, hence
+        // the retries.
         var shortest = Int.max
         for count in 1...10 where shortest > 4000 {
             let browser = try ProgramProcess("/usr/bin/curl", ["-s", "\(world.page)/names?q=x"])

@@ -1,12 +1,12 @@
 import Foundation
 import TestSupport
 
-/// A library that is loaded in front of a program's own, so that the system behaves as it rarely does.
+/// A library for LD_PRELOAD that makes the system behave in a rare way.
 enum Preload {
-    /// Starts no thread of the name that FAILING_THREAD has.
+    /// Fails to start the thread whose name is in FAILING_THREAD.
     ///
-    /// The argument of a `WorkerThread` is an object: a header of 16 bytes, then its name, in place, as Swift keeps what
-    /// has 15 bytes at most; the last byte tells the length.
+    /// The argument of a `WorkerThread` is a Swift object: a header of 16 bytes, then its name. Swift stores strings of
+    /// up to 15 bytes inline; the last byte holds the length.
     static let noThread = """
         #define _GNU_SOURCE
         #include <dlfcn.h>
@@ -29,8 +29,8 @@ enum Preload {
         }
         """
 
-    /// Searches among the texts of names have no end, until whoever watches over them wants it. Each adds a line to the
-    /// file that HEAVY_SEARCHES names when it begins, and another one, with its milliseconds, when it ends.
+    /// Makes searches in the texts of names endless, until their progress handler ends them. Each adds a line to the file
+    /// named by HEAVY_SEARCHES when it begins, and another with its duration in milliseconds when it ends.
     static let heavySearches = #"""
         #define _GNU_SOURCE
         #include <dlfcn.h>
@@ -71,14 +71,14 @@ enum Preload {
                     file, "ended %ld\n",
                     (end.tv_sec - start.tv_sec) * 1000 + (end.tv_nsec - start.tv_nsec) / 1000000);
                 close(file);
-                // At the next step of SQLite's machine.
+                // At the next step of SQLite's virtual machine.
                 watch(database, 1, watcher, watched);
             }
             return ((int (*)(void *))dlsym(RTLD_NEXT, "sqlite3_step"))(statement);
         }
         """#
 
-    /// Compiles it; returns the path.
+    /// Compiles the library; returns its path.
     static func library(_ source: String, in folder: TemporaryFolder) async throws -> String {
         let library = folder.file("preload.so")
         let file = try folder.write(source, to: "preload.c")

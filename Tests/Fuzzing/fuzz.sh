@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# fuzz.sh PROGRAM SECONDS [TARGET...]: runs each target (all of them) for that long, as many at a time as there are
-# cores. What was learned stays in .build/fuzz/TARGET, and so does the input that broke a rule.
+# fuzz.sh PROGRAM SECONDS [TARGET...]: runs each target (default: all) for that time, one per core at once. The corpus
+# stays in .build/fuzz/TARGET, and so does an input that fails.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 program=$1 seconds=$2
@@ -9,7 +9,7 @@ shift 2
 [ $# -eq 0 ] || targets=("$@")
 mkdir -p .build/fuzz
 
-# The backtracer of Swift would wait for a debugger's data; libFuzzer has a stack of its own.
+# Swift's backtracer would wait for debug data; libFuzzer prints its own stack trace.
 export SWIFT_BACKTRACE=enable=no SWIFT_DETERMINISTIC_HASHING=1 ASAN_OPTIONS=quarantine_size_mb=32
 
 run() {

@@ -7,14 +7,14 @@ import Testing
 
 @Suite("A heavy search of the history")
 struct HeavySearchTests {
-    /// Searches that run until they are released.
+    /// Blocks searches until it is opened.
     private final class Gate: Sendable {
         private let isOpen = Atomic(false)
         private let begun = Atomic(0)
 
         func open() { isOpen.store(true, ordering: .releasing) }
 
-        /// Blocks the thread that searches.
+        /// Blocks the searching thread.
         func pass() {
             begun.add(1, ordering: .releasing)
             while !isOpen.load(ordering: .acquiring) { usleep(1000) }
@@ -32,13 +32,13 @@ struct HeavySearchTests {
         return feed
     }
 
-    @Test("lets others wait, so many and no more, and they get what they asked for after it")
+    @Test("lets a limited number of others wait, which then get their results")
     func bounded() async throws {
         let searches = try HistorySearches(try some(3).store, threads: 2, waiting: 1, seconds: nil)
         let gate = Gate()
         let heavy = (0..<2).map { _ in Task { try await searches.run { _, _ in gate.pass() } } }
         try await gate.wait(for: 2)
-        // One of these has a place to wait, whichever comes first; the other is told that it has none.
+        // Only one of these may wait, whichever comes first; the other is refused.
         let light = (0..<2).map { _ in
             Task { () -> Result<Int, HistoryStore.Problem> in
                 do throws(HistoryStore.Problem) {
@@ -56,7 +56,7 @@ struct HeavySearchTests {
         for task in heavy { try await task.value }
     }
 
-    @Test("does not outlive the interest in it, whether it waits or runs")
+    @Test("ends when its client no longer waits for it, whether it is queued or running")
     func cancelled() async throws {
         let searches = try HistorySearches(try some(1).store, threads: 1, seconds: nil)
         let gate = Gate()
@@ -70,7 +70,7 @@ struct HeavySearchTests {
         try await gate.wait(for: 1)
         let waiting = Task { try await searches.search(LookupFilter(), limit: 9) }
         waiting.cancel()
-        // While the only thread is taken.
+        // The only thread is still busy.
         await #expect(throws: HistoryStore.Problem.self) { try await waiting.value }
         gate.open()
         isThere.store(false, ordering: .relaxed)
@@ -85,7 +85,7 @@ struct HeavySearchTests {
         #expect(try await searches.search(LookupFilter(), limit: 9).lookups.count == 1)
     }
 
-    @Test("ends with the daemon, and so do those that wait for it")
+    @Test("ends with the daemon, and so do the searches that wait behind it")
     func end() async throws {
         let searches = try HistorySearches(try some(1).store, threads: 1, seconds: nil)
         let gate = Gate()
@@ -104,7 +104,7 @@ struct HeavySearchTests {
         await #expect(throws: HistoryStore.Problem.self) { try await searches.search(LookupFilter(), limit: 9) }
     }
 
-    @Test("ends where its time is up: of lookups, of names, and of the sums of all")
+    @Test("ends when its time is up: a search for lookups, for names, and one that reads everything")
     func deadline() async throws {
         let store = try some(9000).store
         let searches = try HistorySearches(store, threads: 3, seconds: 1)
@@ -115,7 +115,7 @@ struct HeavySearchTests {
             { _ = try $0.search(LookupFilter(), limit: 9000, $1) },
         ]
         for body in bodies {
-            // It is begun when the time is up: how long it takes is the machine's affair.
+            // The time is up before `body` starts, so the result does not depend on the machine's speed.
             let problem = await #expect(throws: HistoryStore.Problem.self) {
                 try await searches.run { store, budget in
                     while budget.end == nil { usleep(1000) }
@@ -127,7 +127,7 @@ struct HeavySearchTests {
                 "\(String(describing: problem))")
             #expect(problem?.isOfLoad == true)
         }
-        // The connections are none the worse for it.
+        // The connections still work.
         #expect(try store.search(LookupFilter(), limit: 9000).lookups.count == 9000)
     }
 }

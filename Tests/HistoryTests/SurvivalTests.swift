@@ -43,7 +43,7 @@ struct SurvivalTests {
         let count = try store.statistics().lookups
         #expect(count >= written)
         #expect(reports.all == [])
-        // It goes on behind them.
+        // New lookups are appended after them.
         let writer = try HistoryWriter(store: store, limits: .ample)
         StoredLookup(id: 0, number: 1, RandomLookups.masked("after.example.")).withRecord { writer.note($0, id: 1) }
         writer.finish()

@@ -181,7 +181,7 @@ struct PageTests {
     @Test(
         "The text of every source stands out from what is behind it (WCAG 2.2, 1.4.3)", arguments: SourceKind.allCases)
     func contrast(_ source: SourceKind) throws {
-        for (ink, page) in [(source.lightInk, "#ffffff"), (source.darkInk, "#121417")] {
+        for (ink, page) in [(source.lightColors, "#ffffff"), (source.darkColors, "#121417")] {
             let text = try Self.luminance("\(ink.text)")
             for behind in [try Self.luminance("\(ink.tint)"), try Self.luminance(page)] {
                 #expect((max(text, behind) + 0.05) / (min(text, behind) + 0.05) >= 4.5)

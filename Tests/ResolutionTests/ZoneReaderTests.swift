@@ -21,7 +21,7 @@ struct ZoneReaderRecordTests {
         }
     }
 
-    @Test("a second SOA is the first again only with the same numbers, though their bytes may be letters of either case")
+    @Test("a second SOA must repeat the numbers of the first exactly, even if their bytes are letters")
     func secondSOA() {
         let folder = TemporaryFolder()
         func read(_ second: String) -> ZoneReadResult {

@@ -33,7 +33,7 @@ struct ConfigurationTests {
         #expect(configuration.cache.capacity == 64 << 20)
         #expect(configuration.access == nil)
         #expect(configuration.logFormat == .text)
-        #expect(configuration.forwarding.patience == 5_000_000)
+        #expect(configuration.forwarding.clientTimeout == 5_000_000)
         #expect(!configuration.keepsGoing)
     }
 
@@ -99,7 +99,7 @@ struct ConfigurationTests {
             guard case .servers(let servers) = $0.upstream else { return "" }
             return servers.map(\.description).joined(separator: " ")
         },
-        Case("upstream.timeout", "1500ms", "1500000") { "\($0.forwarding.patience)" },
+        Case("upstream.timeout", "1500ms", "1500000") { "\($0.forwarding.clientTimeout)" },
         Case("upstream.stale-after", "2", "2000000") { "\($0.forwarding.staleAfter)" },
         Case("upstream.max-in-flight", "7", "7") { "\($0.forwarding.maximumFlights)" },
         Case("upstream.cookies", "no", "false") { "\($0.forwarding.usesCookies)" },

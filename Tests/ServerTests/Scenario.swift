@@ -139,8 +139,8 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         FileManager.default.enumerator(atPath: folder.path)?.compactMap { $0 as? String }
         .filter { $0.hasSuffix(".scenario") }.sorted() ?? []
 
-    /// The readable ones; another test requires that all are. SCENARIOS=RFC2308 in the environment leaves those whose path
-    /// begins so.
+    /// The readable scenarios; another test requires that all are. With SCENARIOS=RFC2308 in the environment, only those
+    /// whose path starts with it.
     static let all: [Scenario] = paths.filter { $0.hasPrefix(ProcessInfo.processInfo.environment["SCENARIOS"] ?? "") }
         .compactMap { try? Scenario(path: $0) }
 

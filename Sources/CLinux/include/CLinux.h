@@ -39,7 +39,7 @@ static inline void clinux_prefetch(const void *address) { __builtin_prefetch(add
 /// pthread_setname_np(3): the name in `top -H`, at most 15 bytes.
 void clinux_name_thread(unsigned long thread, const char *name);
 
-/// pthread_timedjoin_np(3) with a time to wait; returns 0, or ETIMEDOUT for one that runs on.
+/// pthread_timedjoin_np(3) with a relative timeout; returns 0, or ETIMEDOUT if the thread still runs.
 int clinux_join_thread(unsigned long thread, long milliseconds);
 
 /// pipe2(2) with O_CLOEXEC.

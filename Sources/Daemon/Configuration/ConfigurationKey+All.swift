@@ -120,7 +120,7 @@ extension ConfigurationKey {
                 .sources("no-upstream", sets: "none", "forward nothing: only local data is served"),
             ]),
         .init(
-            "upstream.timeout", \.forwarding.patience, .time(in: .microseconds, 100...60_000),
+            "upstream.timeout", \.forwarding.clientTimeout, .time(in: .microseconds, 100...60_000),
             "how long a client waits for upstream"),
         .init(
             "upstream.stale-after", \.forwarding.staleAfter, .time(in: .microseconds, 0...60_000),

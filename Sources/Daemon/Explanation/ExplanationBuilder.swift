@@ -162,7 +162,7 @@ struct ExplanationBuilder {
         let age = "\(held.entry.age) s old"
         if held.entry.isStale {
             row.comment =
-                "\(held.entry.isUsable ? "answers: stale" : "stale: stands in where upstream is silent"), \(age)"
+                "\(held.entry.isUsable ? "answers: stale" : "stale: used if upstream does not answer"), \(age)"
         } else {
             row.comment = "answers, \(age), \(held.entry.remaining) s left"
         }

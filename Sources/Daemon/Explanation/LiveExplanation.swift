@@ -28,7 +28,7 @@ extension DaemonControl {
         var asked: AskedReply?
         var builder = ExplanationBuilder(sources(knownAnswers), name, type)
         if asks, type != .any {
-            let deadline = knownAnswers.now + daemon.forwarding.patience
+            let deadline = knownAnswers.now + daemon.forwarding.clientTimeout
             // With `asks`, the first question goes to upstream even if it is cached: the user wants to know the answer
             // now.
             for _ in 0..<Decision.maximumHops where asked == nil || builder.needsUpstream {

@@ -1,10 +1,10 @@
-// The page works without this: here is what is live, and the keyboard.
+// The page works without this script, which adds live updates and the keyboard.
 "use strict";
 const $ = (selector, root = document) => root.querySelector(selector);
 const list = $("#lookups"), pill = $("#new"), filter = $("input[name=q]");
 let waiting = 0, loading = false, again = false;
 
-// What the server has drawn is put in place as it is: all text in it has been escaped there.
+// HTML from the server is inserted as it is: the server has escaped all text in it.
 async function fragment(url) {
   const answer = await fetch(url, { headers: { "X-Fragment": "1" } });
   if (!answer.ok) throw new Error(answer.status);
@@ -13,7 +13,7 @@ async function fragment(url) {
   return holder.content;
 }
 
-// Live: the server says that there is more; it is shown at once, or counted while somebody reads.
+// Live updates: the server announces new lookups; they are shown at once, or counted while the user reads.
 const reading = () => scrollY > 60 || $("tr.detail") || document.hidden;
 async function refresh() {
   again = true;
@@ -34,7 +34,7 @@ if (list && list.dataset.newest) pill.addEventListener("click", () => { scrollTo
 
 const query = new URLSearchParams(list ? location.search : "");
 if (list?.dataset.newest) query.set("after", list.dataset.newest);
-// A browser has six connections for a server: pages that nobody looks at leave theirs to others.
+// A browser opens at most six connections to a server: hidden pages give theirs up.
 let events;
 function listen() {
   events?.close();
@@ -109,7 +109,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "Enter" && at >= 0 && !event.target.closest("a, button")) toggle(all[at]);
 });
 
-// Completion of the word that is being typed.
+// Completion of the word being typed.
 const words = $("#words");
 filter?.addEventListener("input", async () => {
   const before = filter.value.replace(/\S*$/, ""), word = filter.value.slice(before.length);

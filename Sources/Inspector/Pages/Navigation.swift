@@ -30,16 +30,16 @@ struct Navigation {
 
     /// Groups lookups that come newest first, or nearly so; so do the groups.
     static func group(_ newestFirst: [LoggedLookup]) -> [Navigation] {
-        struct Who: Hashable {
+        struct ClientAndName: Hashable {
             var address: SocketAddress
             var name: String
         }
         var groups: [[LoggedLookup]] = []
-        var open: [Who: [Int]] = [:]
+        var open: [ClientAndName: [Int]] = [:]
         for lookup in newestFirst {
-            let who = Who(address: lookup.client.withPort(0), name: lookup.name)
+            let key = ClientAndName(address: lookup.client.withPort(0), name: lookup.name)
             // The process is known for some lookups only: known ones must not differ.
-            let fitting = open[who, default: []].last { index in
+            let fitting = open[key, default: []].last { index in
                 groups[index].count < 32
                     && groups[index].contains { distance($0, lookup) <= gap }
                     && groups[index].allSatisfy {
@@ -49,7 +49,7 @@ struct Navigation {
             if let fitting {
                 groups[fitting].append(lookup)
             } else {
-                open[who, default: []].append(groups.count)
+                open[key, default: []].append(groups.count)
                 groups.append([lookup])
             }
         }

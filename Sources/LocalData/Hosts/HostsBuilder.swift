@@ -16,7 +16,7 @@ struct HostsBuilder: ~Copyable {
     private var addresses = AddressTable()
     /// The number of the address added last.
     private var lastAddress: UInt32 = 0
-    private var multi: [[HostsTable.Use]] = []
+    private var multi: [[HostsTable.AddressUse]] = []
     /// Canonical names form a linked list per address: the index of the last one here, by address.
     private var lastReverse: [Int32] = []
     private var reverse: [(address: UInt32, entry: UInt32, previous: Int32)] = []
@@ -65,7 +65,7 @@ struct HostsBuilder: ~Copyable {
         let offset: UInt32
         if let existing = probe(label: 0) {
             offset = existing
-            let use = HostsTable.Use(address: number, line: line, file: file, more: false)
+            let use = HostsTable.AddressUse(address: number, line: line, file: file, more: false)
             guard addUse(use, to: existing) else { return false }
         } else {
             names += 1
@@ -102,12 +102,14 @@ struct HostsBuilder: ~Copyable {
     }
 
     /// False if the name has too many addresses.
-    private mutating func addUse(_ use: HostsTable.Use, to offset: UInt32) -> Bool {
+    private mutating func addUse(_ use: HostsTable.AddressUse, to offset: UInt32) -> Bool {
         var entry = arena.loadUnaligned(fromByteOffset: Int(offset), as: HostsTable.Entry.self)
         if entry.kind == .single {
             // The same address again adds nothing.
             guard entry.value != use.address else { return true }
-            multi.append([HostsTable.Use(address: entry.value, line: entry.line, file: entry.file, more: true), use])
+            multi.append([
+                HostsTable.AddressUse(address: entry.value, line: entry.line, file: entry.file, more: true), use,
+            ])
             entry.kind = .multi
             entry.value = UInt32(multi.count - 1)
             arena.storeBytes(of: entry, toByteOffset: Int(offset), as: HostsTable.Entry.self)
@@ -239,7 +241,7 @@ struct HostsBuilder: ~Copyable {
     consuming func build() -> HostsTable {
         addEmptyNonTerminals()
         // All lists of uses, concatenated.
-        var uses: [HostsTable.Use] = []
+        var uses: [HostsTable.AddressUse] = []
         var starts: [UInt32] = []
         for list in multi {
             starts.append(UInt32(uses.count))

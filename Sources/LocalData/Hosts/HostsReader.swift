@@ -162,7 +162,7 @@ public struct HostsReader {
         }
         if text.contains(UInt8(ascii: "%")) {
             return .wrong(
-                "\(quoted(text)) names an interface behind %, which the DNS can't carry; write the address alone")
+                "\(quoted(text)) names an interface after %, which DNS can't carry; write the address alone")
         }
         if text.contains(UInt8(ascii: ":")), text.count <= 45 {
             var six = in6_addr()

@@ -112,9 +112,9 @@ extension HostsTable {
         return result
     }
 
-    func forEachUse(_ entry: Entry, _ body: (Use) -> Void) {
+    func forEachUse(_ entry: Entry, _ body: (AddressUse) -> Void) {
         switch entry.kind {
-        case .single: body(Use(address: entry.value, line: entry.line, file: entry.file, more: false))
+        case .single: body(AddressUse(address: entry.value, line: entry.line, file: entry.file, more: false))
         case .multi:
             var index = Int(entry.value)
             while true {

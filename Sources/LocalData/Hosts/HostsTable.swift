@@ -9,7 +9,7 @@ import Platform
 /// `HostsBuilder` builds it, `HostsSource.swift` answers from it.
 public final class HostsTable: Sendable {
     /// One line that gives a name an address.
-    struct Use: Sendable, BitwiseCopyable {
+    struct AddressUse: Sendable, BitwiseCopyable {
         var address: UInt32
         var line: UInt32
         var file: UInt16
@@ -49,7 +49,7 @@ public final class HostsTable: Sendable {
     nonisolated(unsafe) private let index: UnsafeMutablePointer<UInt64>
     private let slotCount: UInt64
     let addresses: AddressTable
-    let uses: [Use]
+    let uses: [AddressUse]
     /// Canonical names (entry offsets) by address: those of address `a` are `reverse[reverseStart[a]..<reverseStart[a + 1]]`.
     let reverse: [UInt32]
     let reverseStart: [UInt32]
@@ -60,7 +60,7 @@ public final class HostsTable: Sendable {
 
     init(
         settings: HostsSettings, arena: UnsafeMutableRawPointer, arenaLength: Int, index: UnsafeMutablePointer<UInt64>,
-        slotCount: UInt64, names: Int, wildcards: Int, addresses: AddressTable, uses: [Use],
+        slotCount: UInt64, names: Int, wildcards: Int, addresses: AddressTable, uses: [AddressUse],
         reverse: [UInt32], reverseStart: [UInt32], files: [UInt32]
     ) {
         self.settings = settings

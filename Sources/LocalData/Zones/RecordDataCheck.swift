@@ -277,7 +277,7 @@ extension RecordDataCheck {
             switch key {
             case 0: mandatory = value
             case 1: hasProtocols = true
-            case 2: guard hasProtocols else { return fail("no-default-alpn needs alpn beside it") }
+            case 2: guard hasProtocols else { return fail("no-default-alpn needs alpn") }
             default: break
             }
             position += length

@@ -13,7 +13,7 @@ extension RecordDataParser {
                 []
             }
         if !checkers.isEmpty {
-            let why = isNumbered ? "text stands behind the number of a type" : "the type has this name"
+            let why = isNumbered ? "RDATA as text follows a numbered type" : "the type has this name"
             warn(checkers, token, why, "write \(genericForm)")
         }
         warnAboutData(token, isNumbered: isNumbered, isGeneric: isGeneric)
@@ -80,7 +80,7 @@ extension RecordDataParser {
         var start = 4
         for _ in 0..<2 { start += Int(output[start]) + 1 }
         let rule = UnsafeBufferPointer(rebasing: bytes[(start + 1)..<(start + 1 + Int(output[start]))])
-        if !SubstitutionRule.isValid(rule) { warn(.bind, token, SubstitutionRule.form, "mend the rule") }
+        if !SubstitutionRule.isValid(rule) { warn(.bind, token, SubstitutionRule.form, "correct the rule") }
     }
 
     /// The key of the last, and so highest, parameter of SVCB or HTTPS.

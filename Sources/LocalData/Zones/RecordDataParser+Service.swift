@@ -38,7 +38,7 @@ extension RecordDataParser {
         var raw: [UInt8]?
         var isQuoted = false
         if let equals {
-            if equals == whole.endIndex - 1, !isAtEnd, tokens[index].isQuoted, tokens[index].isGlued {
+            if equals == whole.endIndex - 1, !isAtEnd, tokens[index].isQuoted, tokens[index].followsDirectly {
                 index += 1
                 isQuoted = true
                 raw = try value(tokens[index - 1])
@@ -48,7 +48,7 @@ extension RecordDataParser {
                 raw = try value(rest)
             }
         }
-        if !isAtEnd, tokens[index].isGlued { throw bad(tokens[index], "a blank must separate parameters") }
+        if !isAtEnd, tokens[index].followsDirectly { throw bad(tokens[index], "a blank must separate parameters") }
         let isNumbered = ASCII.lowercased(whole[0]) == UInt8(ascii: "k")  // no name starts so
         warnAboutParameter(key, raw, token, isNumbered: isNumbered, isQuoted: isQuoted)
         let value = isNumbered ? raw ?? [] : try wireValue(key, raw, token)
@@ -62,7 +62,7 @@ extension RecordDataParser {
             var checkers: ZoneCheckers = isQuoted ? [] : .knot
             if key == 2 || key == 8 { checkers.insert(.nsd) }
             if key == 2, !isNumbered { checkers.insert(.knot) }
-            return warn(checkers, token, "an equals sign stands before no value", "leave it out")
+            return warn(checkers, token, "no value follows the equals sign", "leave it out")
         }
         switch key {
         case 0, 1, 3, 4, 5, 6, 9:

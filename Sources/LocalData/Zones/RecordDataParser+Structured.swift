@@ -62,7 +62,7 @@ extension RecordDataParser {
                 guard let value = Self.decimal(bytes), value <= (part == 0 ? limit : 59) else {
                     throw bad(token, part == 0 ? "degrees are 0 to \(limit)" : "minutes are 0 to 59")
                 }
-                if bytes.count > (part == 0 ? 3 : 2) { warn(.nsd, token, "zeros stand in front", "leave them out") }
+                if bytes.count > (part == 0 ? 3 : 2) { warn(.nsd, token, "there are leading zeros", "leave them out") }
                 thousandths += value * (part == 0 ? 3_600_000 : 60_000)
             case 2:
                 guard let value = fixedPoint(bytes, decimals: 3), value < 60_000 else {
@@ -70,8 +70,8 @@ extension RecordDataParser {
                 }
                 let whole = bytes.firstIndex(of: UInt8(ascii: ".")) ?? bytes.count
                 if whole == 0 { warn([.nsd, .knot], token, Self.noDigit, "write 0.") }
-                if whole > 2 { warn(.nsd, token, "zeros stand in front", "leave them out") }
-                if whole == bytes.count - 1 { warn(.nsd, token, "no digit stands behind the point", "leave it out") }
+                if whole > 2 { warn(.nsd, token, "there are leading zeros", "leave them out") }
+                if whole == bytes.count - 1 { warn(.nsd, token, "no digit follows the point", "leave the point out") }
                 thousandths += value
             default: throw bad(token, "a direction is expected")
             }
@@ -79,7 +79,7 @@ extension RecordDataParser {
         }
     }
 
-    private static let noDigit = "no digit stands before the point"
+    private static let noDigit = "no digit precedes the point"
 
     /// `12.34m` as centimetres.
     private func centimetres(_ token: ZoneToken) -> Int? {
@@ -126,7 +126,7 @@ extension RecordDataParser {
                 let prefix = Self.decimal(UnsafeBufferPointer(rebasing: rest[(slash + 1)...])),
                 family == 1 || family == 2, prefix <= (family == 1 ? 32 : 128)
             else { throw bad(token, "an address prefix is [!]1:192.0.2.0/24 or [!]2:2001:db8::/32") }
-            if colon - rest.startIndex > 1 { warn([.nsd, .knot], token, "a zero stands in front", "leave it out") }
+            if colon - rest.startIndex > 1 { warn([.nsd, .knot], token, "there is a leading zero", "leave it out") }
             if rest.count - slash > 2, rest[slash + 1] == UInt8(ascii: "0") {
                 warn(.nsd, token, "the length of the prefix starts with 0", "leave it out")
             }

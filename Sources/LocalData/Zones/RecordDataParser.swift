@@ -104,7 +104,7 @@ struct RecordDataParser {
         }
         index += 1
         let token = tokens[index - 1]
-        if token.isGlued { warn(.knot, token, "no blank parts this from the text before", "part them") }
+        if token.followsDirectly { warn(.knot, token, "no blank separates this from the text before", "add one") }
         return token
     }
 
@@ -263,7 +263,7 @@ struct RecordDataParser {
         guard !origin.isEmpty else { throw bad(token, Self.noOrigin) }
         target[labelStart] = UInt8(used - labelStart - 1)
         guard used + origin.count <= Name.maximumLength else {
-            throw bad(token, "the name is longer than 255 bytes with the origin behind it")
+            throw bad(token, "the name is longer than 255 bytes with the origin appended")
         }
         (target + used).update(from: origin, count: origin.count)
         return used + origin.count

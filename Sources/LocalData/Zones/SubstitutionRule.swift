@@ -2,7 +2,7 @@
 ///
 /// - RFC: 3402 3.2.
 enum SubstitutionRule {
-    static let form = "this is no rule of the form !pattern!replacement! with 'i' or nothing behind"
+    static let form = "this is not a rule of the form !pattern!replacement! or !pattern!replacement!i"
 
     /// Whether `text` is a valid rule, or empty.
     static func isValid(_ text: UnsafeBufferPointer<UInt8>) -> Bool {

@@ -119,7 +119,7 @@ struct ZoneChecks {
         }
     }
 
-    /// Case makes no difference in its two names, but in the bytes of its five numbers it does.
+    /// Its two names are compared case-insensitively, its five numbers byte by byte.
     private func isSameSOA(_ left: ArraySlice<UInt8>, _ right: ArraySlice<UInt8>) -> Bool {
         let numbers = 20
         return left.suffix(numbers) == right.suffix(numbers) && same(left.dropLast(numbers), right.dropLast(numbers))
@@ -259,7 +259,7 @@ struct ZoneChecks {
             let sorted = entries(of: node).sorted { precedes($0, $1) }
             var start = 0
             var sets = 0
-            for end in 1...sorted.count where end == sorted.count || !isOneSet(sorted[start], sorted[end]) {
+            for end in 1...sorted.count where end == sorted.count || !isSameRRset(sorted[start], sorted[end]) {
                 checkSet(sorted[start..<end], duplicates: &duplicates)
                 start = end
                 sets += 1
@@ -317,7 +317,7 @@ struct ZoneChecks {
 
     /// Whether two records of one name are in one RRset; signatures are grouped by the type they cover (RFC 2181 5,
     /// 4035 2.2).
-    private func isOneSet(_ left: Int, _ right: Int) -> Bool {
+    private func isSameRRset(_ left: Int, _ right: Int) -> Bool {
         let (one, other) = (records.entries[left], records.entries[right])
         guard one.type == other.type else { return false }
         return one.type != .rrsig || records.rdata(of: one).prefix(2) == records.rdata(of: other).prefix(2)
@@ -365,7 +365,7 @@ struct ZoneChecks {
             if types.contains(.cname), types.contains(.data) {
                 let alias = place(of: .cname, at: node) ?? .nowhere
                 let other = place(of: .data, at: node) ?? .nowhere
-                error(max(alias, other), "\(name(owner)) has a CNAME and other records; a CNAME stands alone")
+                error(max(alias, other), "\(name(owner)) has a CNAME and other records; a CNAME must be alone")
             }
             if types.contains(.dname), types.contains(.ns), !same(owner, apex.wire[...]) {
                 error(place(of: node), "\(name(owner)) has a DNAME and is a zone cut (NS)")
@@ -386,19 +386,19 @@ struct ZoneChecks {
         }
         if types.contains(.ds) {
             if isApex {
-                refuse([.knot, .bind], .ds, "a DS stands at the zone's apex", "its place is the parent zone")
+                refuse([.knot, .bind], .ds, "a DS is at the zone's apex", "it belongs in the parent zone")
             } else if !types.contains(.ns) {
-                let fix = "put NS records beside it, or leave it out"
-                refuse(.bind, .ds, "a DS stands where no zone is delegated", fix)
+                let fix = "add NS records, or leave it out"
+                refuse(.bind, .ds, "a DS is at a name without a delegation", fix)
             }
         }
         if types.contains(.cname), !types.isDisjoint(with: [.key, .nxt]) {
             let checkers: ZoneCheckers = types.contains(.key) ? [.nsd, .knot] : .knot
-            refuse(checkers, [.key, .nxt], "a KEY or NXT stands beside a CNAME", "leave it out")
+            refuse(checkers, [.key, .nxt], "a KEY or NXT is next to a CNAME", "leave it out")
         }
         let owner = records.owner(of: records.entries[Int(nodes[node].first)])
         if types.contains(.ns), owner.starts(with: [1, UInt8(ascii: "*")]) {
-            refuse(.bind, .ns, "NS records stand at a wildcard", "delegate names one by one")
+            refuse(.bind, .ns, "NS records are at a wildcard", "delegate names one by one")
         }
         if types.contains(.nsec3), !isHash(owner.dropFirst().prefix(Int(owner.first ?? 0))) {
             refuse(.bind, .nsec3, "the name of an NSEC3 is no hash", "leave it out")

@@ -15,7 +15,7 @@ extension ZoneReading {
         var template: [UInt8] = []
         _ = try parser.next("an owner name")
         for token in tokenizer.tokens[2...] {
-            if !template.isEmpty, !token.isGlued { template.append(UInt8(ascii: " ")) }
+            if !template.isEmpty, !token.followsDirectly { template.append(UInt8(ascii: " ")) }
             if token.isQuoted { template.append(UInt8(ascii: "\"")) }
             template += parser.bytes(of: token)
             if token.isQuoted { template.append(UInt8(ascii: "\"")) }

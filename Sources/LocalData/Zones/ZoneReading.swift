@@ -118,7 +118,7 @@ struct ZoneReading: ~Copyable {
 
     private mutating func read(_ text: UnsafeBufferPointer<UInt8>, path: String, file: Place) {
         var tokenizer = ZoneTokenizer(text, storage: tokenStorage)
-        defer { sayCarriageReturn(tokenizer.carriageReturnLine, file) }
+        defer { warnAboutCarriageReturn(tokenizer.carriageReturnLine, file) }
         while true {
             do throws(ZoneProblem) {
                 guard try tokenizer.next() else { return }
@@ -130,7 +130,7 @@ struct ZoneReading: ~Copyable {
         }
     }
 
-    private mutating func sayCarriageReturn(_ line: UInt32, _ file: Place) {
+    private mutating func warnAboutCarriageReturn(_ line: UInt32, _ file: Place) {
         guard line > 0 else { return }
         let message = "lines end with CR LF, which \(ZoneCheckers.knot.refuse); save the file with LF alone"
         diagnostics.add(Diagnostic(file.line(Int(line)), .warning, message))
@@ -254,7 +254,7 @@ struct ZoneReading: ~Copyable {
             isOwnerUnreadable = false
             if token.isQuoted { parser.warn([.nsd, .knot], token, "the owner name is in quotes", "write it without") }
             if tokenizer.startsWithParenthesis {
-                parser.warn(.knot, token, "a parenthesis stands before the owner name", "put it behind")
+                parser.warn(.knot, token, "a parenthesis precedes the owner name", "put it after the name")
             }
             ownerLength = parser.length
             owner.update(from: rdata, count: ownerLength)
@@ -330,7 +330,7 @@ struct ZoneReading: ~Copyable {
             try parser.generic()
         } else if let shape {
             guard !isOpaque else {
-                throw parser.bad(typeToken, "behind this number RDATA is written as \\# LENGTH HEX")
+                throw parser.bad(typeToken, "after this number, RDATA is written as \\# LENGTH HEX")
             }
             try parser.parse(shape)
         } else {

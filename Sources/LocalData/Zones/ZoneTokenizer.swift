@@ -10,7 +10,7 @@ struct ZoneToken: BitwiseCopyable {
     /// Contains at least one backslash.
     var isEscaped: Bool
     /// Follows the token before it without a blank, as the value of `alpn="h2"` does.
-    var isGlued: Bool
+    var followsDirectly: Bool
 
     var count: Int { Int(end - start) }
 }
@@ -85,7 +85,7 @@ struct ZoneTokenizer {
                 position += 1
                 glued = false
                 guard position == text.count || text[position] == UInt8(ascii: "\n") else {
-                    throw skipLine("a carriage return stands inside the line; lines end with LF or CRLF")
+                    throw skipLine("a carriage return is inside the line; lines end with LF or CRLF")
                 }
                 if carriageReturnLine == 0 { carriageReturnLine = line }
             case UInt8(ascii: ";"):
@@ -192,7 +192,8 @@ struct ZoneTokenizer {
         // The file's size is bounded far below 4 GiB (ZoneReader.Limits), so the offsets fit.
         // `next` stops before `count` reaches the end of `storage`.
         storage[count] = ZoneToken(
-            start: UInt32(start), end: UInt32(end), line: line, isQuoted: quoted, isEscaped: escaped, isGlued: glued)
+            start: UInt32(start), end: UInt32(end), line: line, isQuoted: quoted, isEscaped: escaped,
+            followsDirectly: glued)
         count += 1
     }
 }

@@ -74,7 +74,7 @@ final class DnstapOutput: @unchecked Sendable {
         thread.withLock { $0.take() }?.join()
     }
 
-    /// Waits to be woken, milliseconds at most (-1: for ever).
+    /// Waits to be woken, `milliseconds` at most (-1: for ever).
     private func rest(_ milliseconds: Int32) { queue.signal.wait(milliseconds: milliseconds) }
 
     /// Waits without taking frames; ends early if the queue is stopping.
@@ -84,7 +84,7 @@ final class DnstapOutput: @unchecked Sendable {
             let now = Self.now
             guard now < end else { return }
             rest(Int32(clamping: end - now))
-            queue.hush()
+            queue.clearSignal()
         }
     }
 
@@ -101,7 +101,7 @@ final class DnstapOutput: @unchecked Sendable {
             _ = poll(&wait, 2, now < end ? Int32(clamping: end - now) : 0)
             if wait[0].revents != 0 { return true }
             if now >= end { return false }
-            queue.hush()
+            queue.clearSignal()
         }
     }
 
@@ -129,7 +129,7 @@ final class DnstapOutput: @unchecked Sendable {
                 return noteLeft()
             }
             if frames.isEmpty, !queue.isEmpty { continue }
-            // Not the signal, when writing fails: it comes for each frame.
+            // After a failed write, don't wait for the signal: each new frame sets it.
             if condition.hasFailed { pause(Self.retry) } else { rest(condition.isLosing ? Int32(Self.calm) : -1) }
         }
     }
@@ -182,7 +182,7 @@ final class DnstapOutput: @unchecked Sendable {
                 pollfd(fd: queue.signal.descriptor, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: connection.descriptor, events: Int16(truncatingIfNeeded: events), revents: 0),
             ]
-            // With frames in hand the signal has nothing to say that can be done now, but to stop.
+            // While frames are left to send, only a stop order matters, and the signal is not waited for.
             let milliseconds: Int32 = orders.isStopping ? 20 : condition.isLosing ? Int32(Self.calm) : -1
             _ = poll(&wait, 2, milliseconds)
             if Int32(wait[1].revents) & ~Int32(POLLOUT) != 0 { try connection.checkAlive() }

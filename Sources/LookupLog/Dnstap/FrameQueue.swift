@@ -25,7 +25,7 @@ final class FrameQueue: Sendable {
         var isStopping: Bool
     }
 
-    /// Wakes the destination's thread when there is something new.
+    /// Wakes the destination's thread when a frame or an order is new.
     let signal: WakeSignal
     private let state = Mutex(State())
     private let allLost = Atomic<UInt64>(0)
@@ -55,7 +55,7 @@ final class FrameQueue: Sendable {
     func note(lost count: UInt64) { state.withLock { note(lost: count, &$0) } }
 
     private func note(lost count: UInt64, _ state: inout State) {
-        // Once, until it has been seen: somebody is to say so.
+        // Only for the first loss since the last `take`: the writer then reports it.
         if state.lost == 0, count > 0 { signal.wake() }
         state.lost += count
         allLost.add(count, ordering: .relaxed)
@@ -75,7 +75,7 @@ final class FrameQueue: Sendable {
 
     /// Returns the orders; if `buffer` is empty, moves the frames into it.
     func take(_ buffer: inout FrameBuffer) -> Orders {
-        hush()
+        clearSignal()
         return state.withLock { state in
             if buffer.isEmpty { buffer.exchange(&state.frames) }
             let orders = Orders(lost: state.lost, isReopening: state.isReopening, isStopping: state.isStopping)
@@ -85,8 +85,8 @@ final class FrameQueue: Sendable {
         }
     }
 
-    /// What it was woken for so far is known; `take` comes later.
-    func hush() { _ = signal.consume() }
+    /// Resets the signal without taking anything; `take` follows later.
+    func clearSignal() { _ = signal.consume() }
 
     var isEmpty: Bool { state.withLock { $0.frames.count == 0 } }
     var isStopping: Bool { state.withLock { $0.isStopping } }

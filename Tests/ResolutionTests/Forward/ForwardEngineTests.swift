@@ -27,7 +27,7 @@ struct ForwardEngineTests {
     ) async throws {
         var settings = ForwardSettings(servers: try servers.map { try UpstreamServer(parsing: $0) })
         // So long that no deadline passes even on a busy machine.
-        settings.patience = 60_000_000
+        settings.clientTimeout = 60_000_000
         adjust(&settings)
         let (events, continuation) = AsyncStream.makeStream(of: Event.self)
         let engine = try ForwardEngine<Int, Int>(
@@ -206,6 +206,6 @@ struct ForwardEngineTests {
 extension ForwardEngine {
     /// Asks with the deadline of the settings.
     fileprivate func fetch(_ key: FetchKey, for waiter: Waiter) -> Bool {
-        fetch(key, for: waiter, deadline: Moment.monotonicMicroseconds() + patience)
+        fetch(key, for: waiter, deadline: Moment.monotonicMicroseconds() + clientTimeout)
     }
 }

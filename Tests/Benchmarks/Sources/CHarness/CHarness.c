@@ -19,7 +19,7 @@ pid_t harness_start(char *const arguments[], unsigned long cores, const char *ou
     pid_t parent = getpid();
     pid_t child = fork();
     if (child != 0) return child;
-    // The harness waits for its signals with them blocked; a server wants to get them.
+    // The harness blocks signals and waits for them; a server must receive them.
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

@@ -1,7 +1,7 @@
 // The yardstick of the benchmarks: a datagram server that does nothing, and an upstream that always answers.
 //
-//   Echo PORT              sends every query back with QR set: what the kernel's part of an answer costs
-//   Echo PORT TTL          answers every A query with 192.0.2.1 and this TTL, everything else with no data
+//   Echo PORT              sends every query back with QR set: the kernel's share of the cost of an answer
+//   Echo PORT TTL          answers every A query with 192.0.2.1 and this TTL, NODATA for everything else
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,7 +20,7 @@ static struct iovec vectors[BATCH];
 static struct sockaddr_in peers[BATCH];
 static uint8_t buffers[BATCH][SIZE];
 
-// Turns a query into its answer in place; returns the new length, or 0 when it is no query.
+// Turns a query into its answer in place; returns the new length, or 0 if it is not a query.
 static size_t answer(uint8_t *message, size_t length, uint32_t ttl) {
     size_t end = HEADER;
     while (end < length && message[end] != 0) {
@@ -84,7 +84,7 @@ int main(int count, char **arguments) {
         for (int i = 0; i < received; i++) {
             size_t length = messages[i].msg_len;
             uint8_t *message = vectors[i].iov_base;
-            // Answering an answer would let two servers talk to each other for ever.
+            // Answering an answer would let two servers talk to each other forever.
             if (length < HEADER || message[2] & 0x80) continue;
             if (count == 3) length = answer(message, length, ttl);
             else message[2] |= 0x80;
@@ -96,7 +96,7 @@ int main(int count, char **arguments) {
         }
         for (int sent = 0; sent < ready;) {
             int some = sendmmsg(descriptor, messages + sent, ready - sent, 0);
-            // A client that has gone refuses its datagram: the rest goes on.
+            // The socket of a client that has gone refuses its datagram; the others are still sent.
             sent += some > 0 ? some : 1;
         }
     }

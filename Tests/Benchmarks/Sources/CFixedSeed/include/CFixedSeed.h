@@ -3,8 +3,8 @@
 
 #include <stddef.h>
 
-/// Takes the place of the Swift runtime's source of random numbers in a program that links this: the key of the name
-/// hash is then the same in each run, and so is the number of probes that a table needs.
+/// Replaces the Swift runtime's source of random numbers in a program that links this, so that the key of the name hash,
+/// and with it the number of probes in a table, is the same in each run.
 void swift_stdlib_random(void *bytes, size_t count);
 
 #endif

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// libFuzzer with a main of one's own: calls `run` with input after input until the arguments say that it is enough.
+/// libFuzzer with its own main: calls `run` with one input after another until the limits in the arguments are reached.
 int LLVMFuzzerRunDriver(int *argc, char ***argv, int (*run)(const uint8_t *bytes, size_t count));
 
 /// memfd_create(2): a file in memory, which Glibc's Swift module hides.
