@@ -89,7 +89,9 @@ package struct LocalAuthority: Sendable {
     }
 
     private func read(_ path: String) throws(LocalAuthorityError) -> [UInt8] {
-        do { return try FileText.bytes(of: path, limit: Certificate.largestFile) } catch { throw LocalAuthorityError(path, "\(error)") }
+        do { return try FileText.bytes(of: path, limit: Certificate.largestFile) } catch {
+            throw LocalAuthorityError(path, "\(error)")
+        }
     }
 
     private var reason: String { String(cString: strerror(errno)) }

@@ -42,7 +42,8 @@ public enum UnixSocket {
         let isAbstract = path.utf8.first == UInt8(ascii: "@")
         withAddress(of: isAbstract ? "\0" + path.dropFirst() : path) { address, length in
             // The name of an abstract socket has no zero byte at its end.
-            _ = sendto(descriptor, message, message.count, Int32(MSG_NOSIGNAL), address, isAbstract ? length - 1 : length)
+            _ = sendto(
+                descriptor, message, message.count, Int32(MSG_NOSIGNAL), address, isAbstract ? length - 1 : length)
         }
     }
 

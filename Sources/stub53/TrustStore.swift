@@ -28,7 +28,9 @@ struct TrustStore {
 
     func install(_ path: String) throws {
         let pem: [UInt8]
-        do { pem = try FileText.bytes(of: path, limit: Certificate.largestFile) } catch { throw ServiceFailure(.problem, "\(path): \(error)") }
+        do { pem = try FileText.bytes(of: path, limit: Certificate.largestFile) } catch {
+            throw ServiceFailure(.problem, "\(path): \(error)")
+        }
         let descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw denied() }
         let written = write(descriptor, pem, pem.count)
