@@ -85,7 +85,7 @@ let package = Package(
         .target(
             name: "History",
             dependencies: [
-                "CLinux", "DNSWire", "Lookup", "LookupLog", "Platform",
+                "DNSWire", "Lookup", "LookupLog", "Platform",
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ],
