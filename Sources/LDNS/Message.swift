@@ -70,7 +70,7 @@ public struct Message: ~Copyable {
 }
 
 /// Builds queries to send.
-public enum Query {
+public enum QueryTemplate {
     /// Builds a query with one question.
     ///
     /// - Parameters:

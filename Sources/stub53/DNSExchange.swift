@@ -44,7 +44,7 @@ struct DNSExchange {
         let id = UInt16.random(in: 0...UInt16.max)
         let query: [UInt8]
         do {
-            query = try LDNS.Query.wire(
+            query = try QueryTemplate.wire(
                 name: name, type: type, recordClass: recordClass, id: id, isRecursionDesired: options.recursionDesired,
                 isCheckingDisabled: options.checkingDisabled,
                 payloadSize: options.usesEDNS || options.wantsSignatures ? UInt16(EDNS.payloadSize) : nil,

@@ -18,9 +18,9 @@ struct Stub53: AsyncParsableCommand {
             """,
         version: Release.description,
         subcommands: [
-            Serve.self, Check.self, Query.self, Why.self, Log.self, Stats.self, Flush.self, Override.self, Reload.self,
-            Exec.self,
-            Trace.self, Trust.self,
+            ServeCommand.self, CheckCommand.self, QueryCommand.self, WhyCommand.self, LogCommand.self,
+            StatsCommand.self, FlushCommand.self, OverrideCommand.self, ReloadCommand.self, ExecCommand.self,
+            TraceCommand.self, TrustCommand.self,
         ])
 
     /// Exit codes: 0 fine, 1 a problem that was reported, 64 usage, 77 no permission, 78 configuration.

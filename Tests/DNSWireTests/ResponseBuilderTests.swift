@@ -32,7 +32,7 @@ private func build(
     _ name: String, limit: Int = 65_535, reserved: Int = 0, _ body: (inout ResponseBuilder) -> Void
 ) -> [UInt8] {
     let wire = Packet(name, .any).wire
-    var query = DNSWire.Query()
+    var query = Query()
     var lookup = LookupName()
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: limit, alignment: 8)
     defer { buffer.deallocate() }

@@ -148,7 +148,7 @@ enum WireRules {
         }
 
         var name = LookupName()
-        var query = DNSWire.Query()
+        var query = Query()
         let verdict = message.withUnsafeBytes { query.parse($0, name: &name) }
         expect(response.ednsVersion == nil || query.hasEDNS, "no OPT for who sent none")
         expect(response.ednsVersion != nil || !query.hasEDNS, "OPT answers OPT")

@@ -67,7 +67,7 @@ enum FilterTarget {
             let names = ["acme.org.", "www.acme.org.", "a\\.b.\\000.example.", ".", "xn--bcher-kva.de."]
             for (number, name) in names.enumerated() {
                 let message = QueryTarget.query(name, number & 1 == 0 ? .a : .https)
-                var query = DNSWire.Query()
+                var query = Query()
                 var lookup = LookupName()
                 var decision = Decision()
                 decision.source = SourceKind.allCases[number % SourceKind.allCases.count]

@@ -74,7 +74,7 @@ enum ResponseRules {
         }
 
         var name = LookupName()
-        var query = DNSWire.Query()
+        var query = Query()
         let verdict = query.parse(message, name: &name)
         holds((opt != nil) == query.hasEDNS, "OPT answers OPT")
         guard isDatagram else { return }

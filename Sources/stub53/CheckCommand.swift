@@ -3,8 +3,9 @@ import Daemon
 import Platform
 
 /// `stub53 check`: reports problems in the files that `serve` would read.
-struct Check: ParsableCommand {
+struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "check",
         abstract: "Check configuration, overrides and zones: every problem as FILE:LINE: WHY.",
         discussion: """
             Exit code 1 when there is an error; warnings alone are fine.

@@ -2,8 +2,9 @@ import ArgumentParser
 import Daemon
 
 /// `stub53 stats`: shows a running daemon's counters.
-struct Stats: AsyncParsableCommand {
+struct StatsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "stats",
         abstract: "Show a running daemon in numbers: lookups, latency, cache, reloads.",
         discussion: """
             Examples:

@@ -6,8 +6,9 @@ import LDNS
 import Platform
 
 /// `stub53 exec`: runs a command whose names are resolved by stub53; the rest of the machine is not affected.
-struct Exec: ParsableCommand {
+struct ExecCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "exec",
         abstract: "Run a command that resolves its names through stub53; nothing else on the machine changes.",
         usage: """
             stub53 exec [--server ADDR] [--] COMMAND [ARG...]
@@ -116,7 +117,7 @@ struct Exec: ParsableCommand {
         options.timeout = .seconds(2)
         let text: String
         do {
-            let question = try Query.name("version.bind")
+            let question = try QueryCommand.name("version.bind")
             let result = try DNSExchange(server: address, options: options).ask(question, .txt, .ch)
             text =
                 try LDNS.Message(wire: result.message).records(.answer).first.map {

@@ -2,8 +2,9 @@ import ArgumentParser
 import Inspector
 
 /// `stub53 flush`: empties a running daemon's cache.
-struct Flush: AsyncParsableCommand {
+struct FlushCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "flush",
         abstract: "Have a running daemon forget upstream's answers: all, or those of a name.",
         discussion: """
             Overrides and zones are never cached: an edit of theirs needs no flush.
@@ -23,7 +24,7 @@ struct Flush: AsyncParsableCommand {
     var tree = false
 
     mutating func validate() throws {
-        if let name { _ = try Query.name(name) }
+        if let name { _ = try QueryCommand.name(name) }
         if tree, name == nil { throw ValidationError("--tree goes with a name.") }
     }
 
@@ -31,7 +32,7 @@ struct Flush: AsyncParsableCommand {
 
     mutating func run() async throws {
         var target = "/v1/cache"
-        if let name { target += "?name=\("\(try Query.name(name))".percentEncoded)&tree=\(tree ? 1 : 0)" }
+        if let name { target += "?name=\("\(try QueryCommand.name(name))".percentEncoded)&tree=\(tree ? 1 : 0)" }
         let answer = try await control.client().ask(.delete, target, as: Flushed.self)
         print("\(Terminal.count(answer.flushed, "answer")) forgotten")
     }

@@ -8,8 +8,9 @@ import LookupLog
 import Platform
 
 /// `stub53 log`: shows a daemon's stored lookups, and new ones.
-struct Log: AsyncParsableCommand {
+struct LogCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "log",
         abstract: "Show the lookups of a daemon: those it has kept, and live.",
         discussion: """
             Without a time and a number, the last 100 are shown. Options of one kind mean any of them, options of several \

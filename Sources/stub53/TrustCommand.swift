@@ -5,8 +5,9 @@ import Glibc
 import Platform
 
 /// `stub53 trust`: shows and installs the local CA.
-struct Trust: ParsableCommand {
+struct TrustCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "trust",
         abstract: "Show or install the local CA that tls:// and https:// listeners use.",
         discussion: """
             The CA is made once, with a key that only its owner can read. It can vouch for IP addresses and localhost, \

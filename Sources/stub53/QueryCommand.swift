@@ -7,8 +7,9 @@ import Platform
 import Upstream
 
 /// `stub53 query`: one lookup, printed the way dig does.
-struct Query: ParsableCommand {
+struct QueryCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "query",
         abstract: "Ask a DNS server one question and print its response the way dig does.",
         usage: "stub53 query [-x] NAME [TYPE] [@SERVER[:PORT]] [+short] [+tcp] [+dnssec] [+norecurse] [+noedns]",
         discussion: """

@@ -5,8 +5,9 @@ import Inspector
 import Platform
 
 /// `stub53 why`: shows which source answers for a name, and what the others have.
-struct Why: AsyncParsableCommand {
+struct WhyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "why",
         abstract: "Show who answers a name and why: each source in its order, with FILE:LINE.",
         discussion: """
             Asks the running daemon, which knows its cache and its upstream servers. With options for sources, or where \
@@ -40,7 +41,7 @@ struct Why: AsyncParsableCommand {
     var type = "A"
 
     mutating func validate() throws {
-        _ = try Query.name(name)
+        _ = try QueryCommand.name(name)
         guard let type = RecordType(mnemonic: type) else {
             throw ValidationError("'\(type)' is no record type; give one as A, AAAA, HTTPS or TYPE65.")
         }
@@ -49,7 +50,7 @@ struct Why: AsyncParsableCommand {
 
     mutating func run() async throws {
         guard let type = RecordType(mnemonic: type) else { return }
-        let name = try Query.name(name)
+        let name = try QueryCommand.name(name)
         let explanation =
             if let client = try daemon() {
                 try await client.ask(

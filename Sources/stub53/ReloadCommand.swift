@@ -3,8 +3,9 @@ import Daemon
 import Platform
 
 /// `stub53 reload`: makes a running daemon read its files again, and shows the outcome.
-struct Reload: AsyncParsableCommand {
+struct ReloadCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "reload",
         abstract: "Have a running daemon read all its files again, and show what changed.",
         discussion: """
             Changed files are loaded by themselves; this is for what can't be watched, and to see the problems. Exit \

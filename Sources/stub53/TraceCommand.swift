@@ -6,8 +6,9 @@ import Platform
 import Upstream
 
 /// `stub53 trace`: follows a URL to its page and shows each step.
-struct Trace: AsyncParsableCommand {
+struct TraceCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "trace",
         abstract:
             "Walk the whole HTTPS flow of a URL: lookups, redirect, TLS, response; and where it can be downgraded.",
         discussion: """

@@ -7,8 +7,9 @@ import LookupLog
 import Platform
 
 /// `stub53 serve`: the daemon.
-struct Serve: AsyncParsableCommand {
+struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "serve",
         abstract: "Answer DNS queries until told to stop.",
         discussion: """
             Prints 'ready' and the addresses served once it answers. SIGTERM and SIGINT end it, SIGHUP reloads; changed \

@@ -3,8 +3,9 @@ import Daemon
 import Inspector
 
 /// `stub53 override`: leases overrides in a running daemon.
-struct Override: AsyncParsableCommand {
+struct OverrideCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "override",
         abstract: "Add, list and remove overrides of a running daemon, without a file.",
         discussion: """
             They stand before all hosts files, for all types of the name, and end with their time or with the daemon.
@@ -39,15 +40,16 @@ struct Override: AsyncParsableCommand {
         var time: String?
 
         mutating func validate() throws {
-            if let time, Override.seconds(time) == nil {
+            if let time, OverrideCommand.seconds(time) == nil {
                 throw ValidationError("'\(time)' is no time; give one as 30s, 10m, 2h or 1d.")
             }
         }
 
         mutating func run() async throws {
-            let request = OverrideRequest(name: name, addresses: addresses, seconds: time.flatMap(Override.seconds))
+            let request = OverrideRequest(
+                name: name, addresses: addresses, seconds: time.flatMap(OverrideCommand.seconds))
             let lease = try await control.client().ask(.post, "/v1/overrides", request, as: OverrideLease.self)
-            print(Override.line(lease))
+            print(OverrideCommand.line(lease))
         }
     }
 
@@ -64,7 +66,7 @@ struct Override: AsyncParsableCommand {
             let leases = try await control.client().ask(.get, "/v1/overrides", as: [OverrideLease].self)
             if json { return print(try JSONText.of(leases)) }
             if leases.isEmpty { print("none; 'stub53 override add NAME ADDRESS --for 10m' adds one") }
-            for lease in leases { print(Override.line(lease)) }
+            for lease in leases { print(OverrideCommand.line(lease)) }
         }
     }
 
@@ -93,7 +95,7 @@ struct Override: AsyncParsableCommand {
     }
 
     private static func line(_ lease: OverrideLease) -> String {
-        let end = lease.left.map { "\(Stats.duration(UInt64($0))) left" } ?? "until the daemon ends"
+        let end = lease.left.map { "\(StatsCommand.duration(UInt64($0))) left" } ?? "until the daemon ends"
         return "\(Terminal.padded(lease.rule, 12))  \(Terminal.padded(lease.name, 24))  "
             + "\(Terminal.padded(lease.addresses.joined(separator: " "), 24))  \(end)"
     }
