@@ -26,7 +26,7 @@ struct FlowURLTests {
             ("http://", "no host"), ("http://acme.org:0/", "port"), ("http://acme.org:99999/", "port"),
             ("http://a..b/", "label is empty"), ("http://../", "label is empty"),
             ("http://a../", "label is empty"), ("http://1.2.3/", "neither a domain name nor an IPv4"),
-            ("http://[::1%25lo]/", "no IPv6 address"), ("http://ac me.org/", "no domain name"),
+            ("http://[::1%25lo]/", "not an IPv6 address"), ("http://ac me.org/", "no domain name"),
             ("http://\u{202E}gro/", "no domain name"), ("http://a\u{7}b/", "no domain name"),
             ("http://" + String(repeating: "a", count: 9000), "longer than"),
         ])
