@@ -70,7 +70,7 @@ extension DaemonControl {
         let totals = daemon.totals.snapshot
         let counts = daemon.reloading.record.counts
         var statistics = DaemonStatistics(
-            version: Release.version, uptime: (Moment.monotonicMicroseconds() - daemon.started.monotonic) / 1_000_000,
+            version: Release.version, uptime: (SystemClock.monotonic() - daemon.started.monotonic) / 1_000_000,
             process: getpid(),
             addresses: addresses,
             overrideNames: sources.hosts.nameCount, zones: sources.zones.zones.count, lookups: totals.lookups,

@@ -91,8 +91,8 @@ package final class HistorySearches: Sendable {
 private final class SearchQueue: Sendable {
     final class Search: Sendable {
         let budget: SearchBudget
-        /// When the search was requested, in nanoseconds of the monotonic clock.
-        let asked = HistoryClock.monotonic
+        /// When the search was requested, in nanoseconds of `SystemClock.coarse`.
+        let asked = SystemClock.coarse()
         /// Searches, or reports the problem.
         let run: @Sendable (HistoryStore.Problem?) -> Void
 
@@ -103,7 +103,7 @@ private final class SearchQueue: Sendable {
 
         /// Why the search must not start; nil if it may.
         var refusal: HistoryStore.Problem? {
-            if let seconds = budget.seconds, HistoryClock.monotonic - asked > UInt64(seconds) * 1_000_000_000 {
+            if let seconds = budget.seconds, SystemClock.coarse() - asked > UInt64(seconds) * 1_000_000_000 {
                 return SearchQueue.tooMany
             }
             return budget.end

@@ -1,5 +1,6 @@
 internal import GRDB
 internal import LookupLog
+internal import Platform
 
 /// The work of the history's thread: takes batches, writes them, and enforces the limits.
 ///
@@ -17,7 +18,7 @@ final class HistoryWork: @unchecked Sendable {
     private var batch = HistoryBatch()
     /// Lookups lost before the current run of write failures.
     private var lostBefore = 0
-    /// Nanoseconds of the monotonic clock.
+    /// Nanoseconds of `SystemClock.coarse`.
     private var lossesWritten: UInt64 = 0
     private var looked: UInt64 = 0
     /// There is more to delete.
@@ -49,7 +50,7 @@ final class HistoryWork: @unchecked Sendable {
         while true {
             let isLast = mailbox.isStopping
             if batch.isBlank { mailbox.take(&batch) }
-            let now = HistoryClock.monotonic
+            let now = SystemClock.coarse()
             let losses = isLast || now - lossesWritten >= Self.lossPause ? mailbox.takeLosses() : []
             if !batch.isBlank || !losses.isEmpty {
                 guard write(losses, at: now) else {
@@ -136,18 +137,20 @@ final class HistoryWork: @unchecked Sendable {
     private func giveUp() {
         let count = batch.lookups
         guard count > 0 else { return }
-        let now = HistoryClock.now
+        let now = SystemClock.wall()
         mailbox.add(HistoryLoss(time: now, until: now, count: count, reason: .disk))
         report("history \(store.path): the last \(count) lookups could not be written")
     }
 
     /// Deletes what exceeds the limits, but only some of it if lookups are waiting.
     private func keepLimits() {
-        looked = HistoryClock.monotonic
+        looked = SystemClock.coarse()
         hasMore = false
         do {
             var steps = 0
-            while steps < Self.steps, try store.write({ try retention.step($0, now: HistoryClock.now) }) { steps += 1 }
+            while steps < Self.steps, try store.write({ try retention.step($0, now: SystemClock.wall()) }) {
+                steps += 1
+            }
             if steps < Self.steps, try store.read(retention.wantsCleaning) {
                 try store.write { database in
                     let insertion = try currentInsertion(database)

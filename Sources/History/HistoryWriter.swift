@@ -1,4 +1,3 @@
-internal import Glibc
 package import LookupLog
 internal import Platform
 internal import Synchronization
@@ -49,7 +48,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
         /// A fraction of a token, in billionths.
         var partOfToken: UInt64 = 0
         /// When tokens were last added, in nanoseconds.
-        var refilled = HistoryClock.monotonic
+        var refilled = SystemClock.coarse()
         /// Skipped lookups, and the time of the first.
         var skipped = 0
         var skippedSince: UInt64 = 0
@@ -65,7 +64,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
         }
 
         mutating func refill() {
-            let now = HistoryClock.monotonic
+            let now = SystemClock.coarse()
             let elapsed = min(now - refilled, UInt64(Self.depth) * 1_000_000_000)
             refilled = now
             if tokens >= rate * Self.depth { return }
@@ -100,7 +99,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
     package func flush() {
         intake.pointee.refill()
         if !intake.pointee.batch.isBlank {
-            let since = intake.pointee.batch.isEmpty ? 0 : HistoryClock.now
+            let since = intake.pointee.batch.isEmpty ? 0 : SystemClock.wall()
             let lost = mailbox.handOver(&intake.pointee.batch, most: Self.mostBytes)
             if lost > 0 {
                 if intake.pointee.missed == 0 { intake.pointee.missedSince = since }
@@ -108,7 +107,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
             }
         }
         guard intake.pointee.skipped > 0 || intake.pointee.missed > 0 else { return }
-        let now = HistoryClock.now
+        let now = SystemClock.wall()
         func add(_ count: inout Int, since: UInt64, _ reason: HistoryLoss.Reason) {
             if count > 0 {
                 mailbox.add(HistoryLoss(time: min(since, now), until: now, count: count, reason: reason))
@@ -140,17 +139,4 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
     package var statistics: Statistics {
         Statistics(written: mailbox.written, lost: mailbox.lost, isFailing: mailbox.isFailing)
     }
-}
-
-/// The clocks of the history.
-enum HistoryClock {
-    /// Nanoseconds, accurate to a few milliseconds.
-    static var monotonic: UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
-        return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-    }
-
-    /// Microseconds since 1970.
-    static var now: UInt64 { LookupFilter.now }
 }

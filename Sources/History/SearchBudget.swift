@@ -1,5 +1,6 @@
 internal import GRDB
 internal import GRDBSQLite
+internal import Platform
 internal import Synchronization
 
 /// The limit of a search: it must end when its time is up or its client no longer waits.
@@ -8,7 +9,7 @@ package final class SearchBudget: Sendable {
     let seconds: Int?
     /// Whether the client is still there.
     private let isWanted: @Sendable () -> Bool
-    /// Nanoseconds of the monotonic clock.
+    /// Nanoseconds of `SystemClock.coarse`.
     private let deadline = Atomic<UInt64>(.max)
     private let isGivenUp = Atomic<Bool>(false)
 
@@ -23,7 +24,7 @@ package final class SearchBudget: Sendable {
     /// Starts the time limit.
     func begin() {
         guard let seconds else { return }
-        deadline.store(HistoryClock.monotonic + UInt64(seconds) * 1_000_000_000, ordering: .relaxed)
+        deadline.store(SystemClock.coarse() + UInt64(seconds) * 1_000_000_000, ordering: .relaxed)
     }
 
     func giveUp() { isGivenUp.store(true, ordering: .relaxed) }
@@ -31,7 +32,7 @@ package final class SearchBudget: Sendable {
     /// Why the search must end; nil: it may continue.
     package var end: HistoryStore.Problem? {
         if isGivenUp.load(ordering: .relaxed) || !isWanted() { return Self.unwanted }
-        guard let seconds, HistoryClock.monotonic > deadline.load(ordering: .relaxed) else { return nil }
+        guard let seconds, SystemClock.coarse() > deadline.load(ordering: .relaxed) else { return nil }
         return HistoryStore.Problem(
             description: "the search took longer than \(seconds) s and was ended; "
                 + "ask for a shorter time, or for fewer names with *",

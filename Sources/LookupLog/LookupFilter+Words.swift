@@ -140,11 +140,7 @@ extension LookupFilter {
     // MARK: Times
 
     /// Microseconds since 1970.
-    public static var now: UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return UInt64(time.tv_sec) * 1_000_000 + UInt64(time.tv_nsec) / 1000
-    }
+    public static var now: UInt64 { SystemClock.wall() }
 
     /// `10m` (before `now`), `2026-11-23`, `2026-11-23T17:00[:00[.123]]`; in UTC with `Z`, else in local time.
     static func time(_ text: String, _ now: UInt64) throws(Problem) -> UInt64 {

@@ -223,9 +223,7 @@ private final class Shared: @unchecked Sendable {
         if exchanges > 0 { writers.append(lostExchanges: exchanges) }
         guard more > 0 else { return }
         lost.add(more, ordering: .relaxed)
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        writers.append(lost: more, time: UInt64(now.tv_sec) * 1_000_000 + UInt64(now.tv_nsec) / 1000)
+        writers.append(lost: more, time: SystemClock.wall())
     }
 }
 

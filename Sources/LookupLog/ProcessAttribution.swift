@@ -138,9 +138,9 @@ final class ProcessAttribution: @unchecked Sendable {
             spent = 0
         }
         guard spent < Self.share else { return }
-        let start = Self.time(CLOCK_THREAD_CPUTIME_ID)
+        let start = SystemClock.threadTime()
         let number = find(client)
-        spent += Self.time(CLOCK_THREAD_CPUTIME_ID) - start
+        spent += SystemClock.threadTime() - start
         known.withLock { known in
             if known.count >= Self.mostKnown { known.removeAll(keepingCapacity: true) }
             known[client] = Found(number: number, until: now + Self.memory)
@@ -186,13 +186,7 @@ final class ProcessAttribution: @unchecked Sendable {
         return String(decoding: bytes[..<count].prefix { $0 != 0x0A }, as: UTF8.self)
     }
 
-    private static var now: UInt64 { time(CLOCK_MONOTONIC) }
-
-    private static func time(_ clock: clockid_t) -> UInt64 {
-        var time = timespec()
-        clock_gettime(clock, &time)
-        return UInt64(time.tv_sec) * 1_000_000 + UInt64(time.tv_nsec) / 1000
-    }
+    private static var now: UInt64 { SystemClock.monotonic() }
 }
 
 /// Passes clients from one serving thread to `ProcessAttribution`: one producer, one consumer.

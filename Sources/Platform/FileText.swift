@@ -111,9 +111,5 @@ public struct FileText: ~Copyable {
         return count > 0 || count < 0 && errno == EINTR
     }
 
-    private static func seconds() -> Int {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return time.tv_sec
-    }
+    private static func seconds() -> Int { Int(SystemClock.monotonic() / 1_000_000) }
 }

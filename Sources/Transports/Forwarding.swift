@@ -131,7 +131,7 @@ package final class Forwarding: Sendable {
 
     /// Gives questions in flight `microseconds` to finish; then the lane ends.
     package func stop(within microseconds: UInt64) {
-        engine.stop(deadline: Moment.monotonicMicroseconds() + microseconds)
+        engine.stop(deadline: SystemClock.monotonic() + microseconds)
     }
 }
 

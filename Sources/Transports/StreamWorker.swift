@@ -65,7 +65,7 @@ package struct StreamWorker: ~Copyable {
 
     /// Serves until the mailbox's signal ends it; outstanding answers are still sent.
     mutating func run() throws(SystemError) {
-        var now = Moment.monotonicMicroseconds()
+        var now = SystemClock.monotonic()
         while true {
             let ready = epoll_wait(epoll, events, Int32(Self.eventCapacity), timeout(now))
             if ready < 0 {
@@ -83,7 +83,7 @@ package struct StreamWorker: ~Copyable {
                     accept(from: listener, atMost: Int(ready))
                 }
             }
-            now = Moment.monotonicMicroseconds()
+            now = SystemClock.monotonic()
             if !paused.isEmpty, now >= pausedUntil { wakeListeners() }
             closeIdle(now)
             if let endsBy {
@@ -146,7 +146,7 @@ package struct StreamWorker: ~Copyable {
         guard isEnding, endsBy == nil else { return }
         for listener in listeners { stop(listener) }
         responder.isEnding = true
-        endsBy = Moment.monotonicMicroseconds() + Self.drainTimeout
+        endsBy = SystemClock.monotonic() + Self.drainTimeout
     }
 
     private mutating func watch(_ listener: ListeningSocket) {
@@ -159,7 +159,7 @@ package struct StreamWorker: ~Copyable {
     private mutating func pause(_ listener: ListeningSocket) {
         _ = control(EPOLL_CTL_DEL, listener.descriptor, 0, 0)
         paused.append(listener)
-        pausedUntil = Moment.monotonicMicroseconds() + Self.pauseTime
+        pausedUntil = SystemClock.monotonic() + Self.pauseTime
     }
 
     private mutating func wakeListeners() {
@@ -206,7 +206,7 @@ package struct StreamWorker: ~Copyable {
             slots.append(connection)
         }
         connection.open(descriptor, client: client)
-        append(connection, Moment.monotonicMicroseconds())
+        append(connection, SystemClock.monotonic())
         // Most clients have sent their query by now; reading at once saves a round of epoll.
         read(connection)
     }
@@ -326,7 +326,7 @@ package struct StreamWorker: ~Copyable {
 
     private mutating func touch(_ connection: StreamConnection) {
         remove(connection)
-        append(connection, Moment.monotonicMicroseconds())
+        append(connection, SystemClock.monotonic())
     }
 
     private mutating func append(_ connection: StreamConnection, _ now: UInt64) {

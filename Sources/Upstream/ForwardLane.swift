@@ -45,7 +45,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
     public var milliseconds: Int32 {
         guard let next = nextRound else { return -1 }
         if next == 0 { return 0 }
-        let now = Moment.monotonicMicroseconds()
+        let now = SystemClock.monotonic()
         return next <= now ? 0 : Int32(clamping: (next - now + 999) / 1_000)
     }
 
@@ -78,7 +78,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
     @discardableResult
     public func round(waiting milliseconds: Int32 = 0) -> Bool {
         network.wait(milliseconds: milliseconds)
-        return round(at: Moment.monotonicMicroseconds())
+        return round(at: SystemClock.monotonic())
     }
 
     /// Does all that is due at `now`, with what the network has received; false once the engine is stopped.

@@ -17,14 +17,14 @@ extension DaemonControl {
         let (data, files, upstream, leases) = daemon.state.withLock {
             (
                 daemon.store.current().data, $0.sources.hostsFiles, $0.sources.upstream,
-                $0.leases.all(at: Moment.monotonicMicroseconds())
+                $0.leases.all(at: SystemClock.monotonic())
             )
         }
         func sources(_ knownAnswers: KnownAnswers) -> ConfiguredSources {
             ConfiguredSources(
                 data.pipeline, hostsFiles: files, upstream: upstream, knownAnswers: knownAnswers, leases: leases)
         }
-        var knownAnswers = KnownAnswers(cache: data.pipeline.cache, now: Moment.monotonicMicroseconds())
+        var knownAnswers = KnownAnswers(cache: data.pipeline.cache, now: SystemClock.monotonic())
         var asked: AskedReply?
         var builder = ExplanationBuilder(sources(knownAnswers), name, type)
         if asks, type != .any {

@@ -23,6 +23,6 @@ extension DaemonControl {
 
     /// The live leases, in the order they were added.
     package func overrides() -> [OverrideLease] {
-        daemon.state.withLock { $0.leases.all(at: Moment.monotonicMicroseconds()) }
+        daemon.state.withLock { $0.leases.all(at: SystemClock.monotonic()) }
     }
 }

@@ -23,7 +23,7 @@ struct LeasedOverrides: Sendable {
     func run() { clock.run { endDue() } }
 
     /// Ends the leases that have expired; returns the next expiry, monotonic in microseconds.
-    func endDue(at now: UInt64 = Moment.monotonicMicroseconds()) -> UInt64? {
+    func endDue(at now: UInt64 = SystemClock.monotonic()) -> UInt64? {
         let next = state.withLock { $0.leases.nextEnd }
         guard let next, next <= now else { return next }
         let (ended, following) = state.change { ($0.leases.end(at: now), $0.leases.nextEnd) }

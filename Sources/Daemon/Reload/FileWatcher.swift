@@ -160,7 +160,7 @@ final class FileWatcher: Sendable {
         /// When the burst began, and when it will count as complete.
         var burst: (start: UInt64, end: UInt64)?
         while true {
-            let now = Moment.monotonicMicroseconds()
+            let now = SystemClock.monotonic()
             if missed.exchange(false, ordering: .acquiring) { burst = (burst?.start ?? now, now + Self.quiet) }
             if let end = burst?.end, now >= end {
                 burst = nil
@@ -180,7 +180,7 @@ final class FileWatcher: Sendable {
             guard polled[1].revents != 0 else { continue }
             let length = read(inotify, &buffer, buffer.count)
             guard length > 0, isOfInterest(buffer[..<length]) else { continue }
-            let then = Moment.monotonicMicroseconds()
+            let then = SystemClock.monotonic()
             let start = burst?.start ?? then
             burst = (start, min(then + Self.quiet, start + Self.longestDelay))
         }

@@ -27,7 +27,7 @@ struct Reloading: Sendable {
     /// Runs on the reload thread.
     func reload(reason: String) {
         record.begin()
-        SystemManager.notify("RELOADING=1\nMONOTONIC_USEC=\(Moment.monotonicMicroseconds())")
+        SystemManager.notify("RELOADING=1\nMONOTONIC_USEC=\(SystemClock.awake())")
         let last = state.withLock { $0 }
         var next = last
         next.since = FileWatcher.now()

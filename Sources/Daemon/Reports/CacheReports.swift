@@ -38,7 +38,7 @@ extension DaemonControl {
     /// Entries whose names contain `text`; for `*.acme.org`, those below acme.org.
     package func cacheEntries(matching text: String = "", limit: Int = 100) -> CacheListing {
         let found = cache.entries(
-            limit: max(0, limit), now: Moment.monotonicMicroseconds(), where: NameSearch(text).matches)
+            limit: max(0, limit), now: SystemClock.monotonic(), where: NameSearch(text).matches)
         let sorted = found.entries.sorted { ($0.name, $0.type.rawValue) < ($1.name, $1.type.rawValue) }
         return CacheListing(
             entries: sorted.map { CacheEntry($0, daemon.forwarding.numbers) }, hasMore: found.hasMore)

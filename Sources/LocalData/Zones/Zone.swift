@@ -1,6 +1,5 @@
 import CLinux
 public import DNSWire
-import Glibc
 import Platform
 
 /// One zone, compiled: immutable tables of plain structs over one byte arena, no object per name.
@@ -73,9 +72,7 @@ public final class Zone: Sendable {
         self.apex = Name(uncheckedWire: apex.canonicalWire)
         self.path = path
         recordCount = records.entries.count
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        loaded = UInt64(time.tv_sec) * 1_000_000 + UInt64(time.tv_nsec) / 1000
+        loaded = SystemClock.wall()
         var builder = ZoneBuilder(apex: self.apex, records: records)
         view = builder.build()
     }

@@ -105,11 +105,7 @@ final class DnstapOutput: @unchecked Sendable {
         }
     }
 
-    private static var now: UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(time.tv_sec) * 1000 + UInt64(time.tv_nsec) / 1_000_000
-    }
+    private static var now: UInt64 { SystemClock.monotonic() / 1000 }
 
     // MARK: Files
 

@@ -194,7 +194,7 @@ struct ForwardEngineTests {
         let upstream = ScriptedUpstream { _, _ in nil }
         try await withEngine(["127.0.0.1:\(upstream.port)"]) { engine, events in
             #expect(engine.fetch(ForwardNetwork.key("a.example"), for: 1))
-            #expect(engine.prefetch(ForwardNetwork.key("b.example"), now: Moment.monotonicMicroseconds()))
+            #expect(engine.prefetch(ForwardNetwork.key("b.example"), now: SystemClock.monotonic()))
             engine.stop(deadline: 0)
             let kinds = [await events.next()?.kind, await events.next()?.kind]
             #expect(kinds == [.failed(.notReady), .failed(.notReady)])
@@ -206,6 +206,6 @@ struct ForwardEngineTests {
 extension ForwardEngine {
     /// Asks with the deadline of the settings.
     fileprivate func fetch(_ key: FetchKey, for waiter: Waiter) -> Bool {
-        fetch(key, for: waiter, deadline: Moment.monotonicMicroseconds() + clientTimeout)
+        fetch(key, for: waiter, deadline: SystemClock.monotonic() + clientTimeout)
     }
 }
