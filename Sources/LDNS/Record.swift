@@ -116,13 +116,13 @@ public enum Presentation {
             defer { free(printed) }
             let part = UnsafeBufferPointer(start: printed, count: strlen(printed))
             guard part.allSatisfy({ (0x20...0x7E).contains($0) }) else { return nil }
+            // libldns does not escape quotes in names.
+            if !isText(field), part.contains(CChar(0x22)) { return nil }
             if !text.isEmpty { text += " " }
             text += part.isEmpty ? "\"\"" : String(cString: printed)
         }
         text = text.trimmingTrailingBlanks
         if type == .svcb || type == .https, !isFaithful(parameters: text) { return nil }
-        // libldns does not escape quotes in names.
-        if hasNamesAlone(type), text.utf8.contains(UInt8(ascii: "\"")) { return nil }
         if mayPrintWrongly(type) {
             let read = try? ZoneEntry.rdata(type: type, text: Array(text.utf8), origin: [])
             guard read == rdata else { return nil }
@@ -139,9 +139,10 @@ public enum Presentation {
             }
     }
 
-    private static func hasNamesAlone(_ type: RecordType) -> Bool {
-        switch type {
-        case .ns, .cname, .dname, .ptr, .mx, .soa, .srv: true
+    /// Whether libldns prints the field in quotes, or with quotes in it that mean something.
+    private static func isText(_ field: UnsafeMutablePointer<ldns_rdf>) -> Bool {
+        switch ldns_rdf_get_type(field) {
+        case LDNS_RDF_TYPE_STR, LDNS_RDF_TYPE_LONG_STR, LDNS_RDF_TYPE_SVCPARAMS: true
         default: false
         }
     }

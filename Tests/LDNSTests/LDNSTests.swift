@@ -34,6 +34,22 @@ struct PresentationTests {
         #expect(Presentation.text(rdata: rdata, type: type).hasPrefix("\\# \(rdata.count)"))
     }
 
+    @Test(
+        "shows RDATA with a quote in a name as bytes, since libldns does not escape it",
+        arguments: [
+            (RecordType.mx, [0, 10]), (.nsec, []), (RecordType(rawValue: 17), [0]),
+            (.rrsig, [0, 1, 8, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1]),
+            (RecordType(rawValue: 24), [0, 1, 8, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1]),
+            (RecordType(rawValue: 35), [0, 1, 0, 1, 0, 0, 0]),
+        ] as [(RecordType, [UInt8])])
+    func quotedName(type: RecordType, front: [UInt8]) {
+        let back: [UInt8] = type == .nsec ? [0, 1, 0x40] : type == .rrsig || type.rawValue == 24 ? [1, 2, 3] : []
+        let plain = Presentation.text(rdata: front + [1, UInt8(ascii: "a"), 0] + back, type: type)
+        #expect(!plain.hasPrefix("\\#"))
+        let quoted = Presentation.text(rdata: front + [1, UInt8(ascii: "\""), 0] + back, type: type)
+        #expect(quoted.hasPrefix("\\# "))
+    }
+
     @Test("prints any bytes of any type as printable ASCII, without trapping")
     func anyBytes() {
         var random = SystemRandomNumberGenerator()
