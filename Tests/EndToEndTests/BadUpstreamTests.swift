@@ -25,10 +25,12 @@ struct BadUpstreamTests {
 
         func reaction(_ query: [UInt8], _ transport: ScriptedServer.Transport) -> ScriptedServer.Reaction {
             var answer = Reply.addresses(query, [[6, 6, 6, 6]])
+            // The pointer behind the question; the ID in front may hold the same byte.
+            let owner = answer[12...].firstIndex(of: 0xC0)!
             switch self {
             case .silent: return .silence
             case .wrongID: answer[0] ^= 0x55
-            case .wrongQuestion: answer[answer.firstIndex(of: 0xC0)! - 3] ^= 0x01
+            case .wrongQuestion: answer[owner - 3] ^= 0x01
             case .wrongName: answer[13] ^= 0x01
             case .wrongPort: return .sendFromElsewhere(answer)
             case .garbage: answer = (0..<200).map { UInt8(truncatingIfNeeded: $0 &* 37 &+ 11) }
@@ -37,7 +39,6 @@ struct BadUpstreamTests {
             case .query: answer[2] &= 0x7F
             case .loop:
                 // The owner name is a pointer to itself.
-                let owner = answer.firstIndex(of: 0xC0)!
                 answer[owner + 1] = UInt8(owner)
             case .countsLie: answer[7] = 200
             case .truncatedForEver: return transport == .udp ? .send(Reply.truncated(query)) : .hangUp
