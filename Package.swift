@@ -115,6 +115,7 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["DNSWire"], path: "Tests/TestSupport", swiftSettings: settings),
         .target(name: "AllocationCount", path: "Tests/AllocationCount"),
         .testTarget(name: "DNSWireTests", dependencies: ["TestSupport", "LDNS", "DNSWire"], swiftSettings: settings),
+        .testTarget(name: "PlatformTests", dependencies: ["Platform"], swiftSettings: settings),
         .testTarget(name: "CertificatesTests", dependencies: ["TestSupport", "Certificates"], swiftSettings: settings),
         .testTarget(name: "LDNSTests", dependencies: ["LDNS", "DNSWire"], swiftSettings: settings),
         .testTarget(

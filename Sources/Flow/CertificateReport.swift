@@ -26,8 +26,8 @@ package struct CertificateReport: Sendable {
             self.isSelfIssued = isSelfIssued
         }
 
-        var firstDay: String { day(notBefore) }
-        var lastDay: String { day(notAfter) }
+        var firstDay: String { CalendarTime(seconds: notBefore).date }
+        var lastDay: String { CalendarTime(seconds: notAfter).date }
     }
 
     /// The server's own certificate first, then each one's issuer.
@@ -41,15 +41,6 @@ package struct CertificateReport: Sendable {
         self.chain = chain
         self.problems = problems
     }
-}
-
-/// `2026-12-23`, UTC.
-private func day(_ seconds: Int) -> String {
-    var seconds = time_t(seconds)
-    var parts = tm()
-    guard gmtime_r(&seconds, &parts) != nil else { return "an unknown day" }
-    func padded(_ number: Int32) -> String { (number < 10 ? "0" : "") + "\(number)" }
-    return "\(parts.tm_year + 1900)-\(padded(parts.tm_mon + 1))-\(padded(parts.tm_mday))"
 }
 
 extension CertificateReport {

@@ -216,12 +216,12 @@ package struct FlowURL: Hashable, Sendable {
 
     private static func encoded(_ text: String) -> String {
         var result: [UInt8] = []
-        let digits = Array("0123456789ABCDEF".utf8)
         for byte in text.utf8 {
             if (0x21...0x7E).contains(byte), !"\"<>`{}".utf8.contains(byte) {
                 result.append(byte)
             } else {
-                result += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+                let (high, low) = Base16.digits(byte, uppercase: true)
+                result += [UInt8(ascii: "%"), high, low]
             }
         }
         return String(decoding: result, as: UTF8.self)

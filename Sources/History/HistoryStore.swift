@@ -146,13 +146,8 @@ package final class HistoryStore: Sendable {
     }
 
     private static func setAside(_ path: String) throws(Problem) -> String {
-        var now = time(nil)
-        var parts = tm()
-        localtime_r(&now, &parts)
-        func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
-        let stamp =
-            "\(parts.tm_year + 1900)\(two(parts.tm_mon + 1))\(two(parts.tm_mday))-"
-            + "\(two(parts.tm_hour))\(two(parts.tm_min))\(two(parts.tm_sec))"
+        let now = CalendarTime(seconds: Int(SystemClock.wall() / 1_000_000), .local)
+        let stamp = "\(now.date.filter(\.isNumber))-\(now.time.filter(\.isNumber))"
         let aside = "\(path).damaged-\(stamp)"
         guard rename(path, aside) == 0 else {
             throw Problem(

@@ -96,11 +96,7 @@ public enum Presentation {
     }
 
     private static func generic(_ rdata: [UInt8]) -> String {
-        var text = Array("\\# \(rdata.count)".utf8)
-        if !rdata.isEmpty { text.append(UInt8(ascii: " ")) }
-        let digits = Array("0123456789abcdef".utf8)
-        for byte in rdata { text += [digits[Int(byte >> 4)], digits[Int(byte & 15)]] }
-        return String(decoding: text, as: UTF8.self)
+        rdata.isEmpty ? "\\# 0" : "\\# \(rdata.count) \(Base16.text(rdata))"
     }
 
     private static func known(_ rdata: [UInt8], _ type: RecordType) -> String? {

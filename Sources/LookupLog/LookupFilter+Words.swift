@@ -142,10 +142,11 @@ extension LookupFilter {
     /// Microseconds since 1970.
     public static var now: UInt64 { SystemClock.wall() }
 
-    /// `10m` (before `now`), `2026-11-23`, `2026-11-23T17:00[:00[.123]]`; in UTC with `Z`, else in local time.
+    /// `10m` (before `now`), `2026-11-23`, `2026-11-23T17:00[:00[.123]]`; in UTC with `Z`, with an offset (`+01:00`), or else in
+    /// local time.
     static func time(_ text: String, _ now: UInt64) throws(Problem) -> UInt64 {
         if let back = duration(text) { return now - min(back, now) }
-        if let time = moment(text) { return time }
+        if let time = CalendarTime.wall(of: text) { return time }
         throw Problem(
             "\(quoted(text.utf8)) is no time; give how long ago (30s, 10m, 2h, 1d) or when (2026-11-23T17:00, with Z for UTC)"
         )
@@ -180,59 +181,6 @@ extension LookupFilter {
             number = nil
         }
         return number == nil && !text.isEmpty ? sum : nil
-    }
-
-    private static func moment(_ text: String) -> UInt64? {
-        var rest = text[...]
-        /// Reads the next `digits` digits, after `mark`.
-        func number(_ mark: Character?, _ digits: Int, _ range: ClosedRange<Int32>) -> Int32? {
-            if let mark {
-                guard rest.first == mark else { return nil }
-                rest.removeFirst()
-            }
-            let part = rest.prefix(digits)
-            guard part.utf8.count == digits, part.utf8.allSatisfy(ASCII.isDigit), let value = Int32(part),
-                range.contains(value)
-            else { return nil }
-            rest = rest.dropFirst(digits)
-            return value
-        }
-        var parts = tm()
-        guard let year = number(nil, 4, 1970...9999), let month = number("-", 2, 1...12),
-            let day = number("-", 2, 1...31)
-        else { return nil }
-        parts.tm_year = year - 1900
-        parts.tm_mon = month - 1
-        parts.tm_mday = day
-        var microseconds: UInt64 = 0
-        if rest.first == "T" || rest.first == "t" {
-            guard let hour = number(rest.first, 2, 0...23), let minute = number(":", 2, 0...59) else { return nil }
-            parts.tm_hour = hour
-            parts.tm_min = minute
-            if rest.first == ":" {
-                guard let second = number(":", 2, 0...60) else { return nil }
-                parts.tm_sec = second
-                if rest.first == "." {
-                    let digits = rest.dropFirst().prefix { $0.isASCII && $0.isNumber }
-                    guard (1...9).contains(digits.count) else { return nil }
-                    let padded = String(digits) + String(repeating: "0", count: 9 - digits.count)
-                    microseconds = (UInt64(padded) ?? 0) / 1000
-                    rest = rest.dropFirst(digits.count + 1)
-                }
-            }
-        }
-        parts.tm_isdst = -1
-        let wanted = parts
-        let seconds: time_t
-        if rest == "Z" || rest == "z" {
-            seconds = timegm(&parts)
-        } else {
-            guard rest.isEmpty else { return nil }
-            seconds = mktime(&parts)
-        }
-        // timegm and mktime turn 31 February into a day in March; reject such dates.
-        guard seconds >= 0, parts.tm_mday == wanted.tm_mday || wanted.tm_sec == 60 else { return nil }
-        return UInt64(seconds) * 1_000_000 + microseconds
     }
 }
 

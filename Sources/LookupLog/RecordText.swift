@@ -293,19 +293,8 @@ struct ClockText {
         let second = time / 1_000_000
         if second != self.second {
             self.second = second
-            var parts = tm()
-            var clock = time_t(truncatingIfNeeded: second)
-            gmtime_r(&clock, &parts)
-            var text = LineBuffer(capacity: 32)
-            text.append(decimal: UInt32(clamping: Int(parts.tm_year) + 1900), digits: 4)
-            for (mark, value) in [
-                ("-", parts.tm_mon + 1), ("-", parts.tm_mday), ("T", parts.tm_hour), (":", parts.tm_min),
-                (":", parts.tm_sec),
-            ] as [(StaticString, Int32)] {
-                text.append(mark)
-                text.append(decimal: UInt32(clamping: value), digits: 2)
-            }
-            self.text = Array(text.bytes)
+            let time = CalendarTime(seconds: Int(second))
+            text = Array("\(time.date)T\(time.time)".utf8)
         }
         line.append(text)
         line.append(UInt8(ascii: "."))

@@ -97,16 +97,7 @@ struct TextLines {
         let second = time / 1_000_000
         if second != self.second {
             self.second = second
-            var parts = tm()
-            var clock = time_t(truncatingIfNeeded: second)
-            localtime_r(&clock, &parts)
-            var text = LineBuffer(capacity: 16)
-            text.append(decimal: UInt32(clamping: parts.tm_hour), digits: 2)
-            text.append(UInt8(ascii: ":"))
-            text.append(decimal: UInt32(clamping: parts.tm_min), digits: 2)
-            text.append(UInt8(ascii: ":"))
-            text.append(decimal: UInt32(clamping: parts.tm_sec), digits: 2)
-            secondText = Array(text.bytes)
+            secondText = Array(CalendarTime(seconds: Int(second), .local).time.utf8)
         }
         line.append(secondText)
         line.append(UInt8(ascii: "."))

@@ -48,7 +48,7 @@ package struct DoHRequest {
         case .get:
             guard target.utf8.count <= Self.longestTarget else { return .failure(.tooLong) }
             let value = parts.dropFirst().first?.split(separator: "&").first { $0.hasPrefix("dns=") }
-            guard let value, let message = Base64URL.decode(value.dropFirst(4).utf8), message.count >= Header.length
+            guard let value, let message = Base64.decodeURL(value.dropFirst(4).utf8), message.count >= Header.length
             else { return .failure(.badRequest) }
             return message.count <= Self.longestMessage ? .success(message) : .failure(.tooLong)
         }
@@ -112,38 +112,5 @@ struct DoHResponse {
             }
             return min(least ?? 0, UInt32(Int32.max))
         }
-    }
-}
-
-/// - RFC: 4648 5, without padding (8484 6).
-enum Base64URL {
-    static func decode(_ text: some Sequence<UInt8>) -> [UInt8]? {
-        var bytes: [UInt8] = []
-        var bits: UInt32 = 0
-        var count = 0
-        var isPadded = false
-        for character in text {
-            let value: UInt8
-            switch character {
-            case UInt8(ascii: "A")...UInt8(ascii: "Z"): value = character - UInt8(ascii: "A")
-            case UInt8(ascii: "a")...UInt8(ascii: "z"): value = character - UInt8(ascii: "a") + 26
-            case UInt8(ascii: "0")...UInt8(ascii: "9"): value = character - UInt8(ascii: "0") + 52
-            case UInt8(ascii: "-"): value = 62
-            case UInt8(ascii: "_"): value = 63
-            case UInt8(ascii: "="):
-                isPadded = true
-                continue
-            default: return nil
-            }
-            if isPadded { return nil }
-            bits = bits << 6 | UInt32(value)
-            count += 6
-            if count >= 8 {
-                count -= 8
-                bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
-            }
-        }
-        // A single leftover character encodes nothing.
-        return count == 6 ? nil : bytes
     }
 }

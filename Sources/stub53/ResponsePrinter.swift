@@ -119,7 +119,7 @@ struct ResponsePrinter {
     }
 
     private static func option(_ code: UInt16, _ data: [UInt8]) -> String {
-        let hex = data.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        let hex = Base16.text(data)
         switch code {
         case EDNS.Option.extendedError where data.count >= 2:
             let error = ExtendedError(rawValue: UInt16(data[0]) << 8 | UInt16(data[1]))

@@ -46,16 +46,8 @@ struct TrustCommand: ParsableCommand {
         let isTrusted = TrustStore.system?.holds(certificate.pem) == true
         print("local CA   \(authority.certificatePath)")
         print("sha256     \(certificate.fingerprint)")
-        print("until      \(Self.date(certificate.end))")
+        print("until      \(CalendarTime(seconds: certificate.end).date)")
         print("machine    \(isTrusted ? "trusts it" : "does not trust it: stub53 trust --install")")
-    }
-
-    private static func date(_ seconds: Int) -> String {
-        var seconds = seconds
-        var parts = tm()
-        gmtime_r(&seconds, &parts)
-        func two(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
-        return "\(parts.tm_year + 1900)-\(two(parts.tm_mon + 1))-\(two(parts.tm_mday))"
     }
 
     private func putIn(_ path: String) throws {

@@ -76,8 +76,8 @@ struct OverrideLeases: Sendable {
         lastNumber += 1
         let lease = OverrideLease(
             number: lastNumber, rule: "\(Self.path):\(lastNumber)", name: "\(key)",
-            addresses: read.table.lines(for: key).map(\.address), added: Timestamp.text(now.wall),
-            until: seconds.map { Timestamp.text(now.wall + UInt64($0) * 1_000_000) }, seconds: seconds,
+            addresses: read.table.lines(for: key).map(\.address), added: CalendarTime.timestamp(now.wall),
+            until: seconds.map { CalendarTime.timestamp(now.wall + UInt64($0) * 1_000_000) }, seconds: seconds,
             left: seconds)
         live[key] = Live(
             lease: lease, end: seconds.map { now.monotonic + UInt64($0) * 1_000_000 } ?? .max, lines: lines)

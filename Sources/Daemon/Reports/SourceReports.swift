@@ -82,7 +82,7 @@ extension DaemonControl {
         let served = sources.zones.zones.map { zone in
             ZoneReport(
                 apex: "\(zone.apex)", serial: zone.serial, records: zone.recordCount, file: zone.path,
-                loaded: Timestamp.text(zone.loaded), hasFailed: sources.failedZones.contains(zone.path),
+                loaded: CalendarTime.timestamp(zone.loaded), hasFailed: sources.failedZones.contains(zone.path),
                 problems: problems(zone.path))
         }
         let others = sources.failedZones.filter { path in !served.contains { $0.file == path } }

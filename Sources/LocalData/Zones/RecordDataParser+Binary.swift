@@ -2,28 +2,19 @@ internal import DNSWire
 
 /// Fields that are written as hexadecimal, base64, base32, or lists of types.
 extension RecordDataParser {
-    static func hexDigit(_ byte: UInt8) -> Int? {
-        switch byte {
-        case 0x30...0x39: Int(byte - 0x30)
-        case 0x41...0x46: Int(byte - 0x41 + 10)
-        case 0x61...0x66: Int(byte - 0x61 + 10)
-        default: nil
-        }
-    }
-
     /// Hexadecimal digits to the end, blanks allowed between them. Returns the number of bytes.
     @discardableResult
     mutating func hexToEnd(isOptional: Bool = false) throws(ZoneProblem) -> Int {
         let start = length
-        var high: Int?
+        var high: UInt8?
         if !isOptional, isAtEnd { _ = try next("hexadecimal digits") }
         while !isAtEnd {
             let token = try word("hexadecimal digits")
             if high != nil { warn(.knot, token, "the two digits of a byte stand apart", "join them") }
             for byte in bytes(of: token) {
-                guard let digit = Self.hexDigit(byte) else { throw bad(token, "hexadecimal digits are expected") }
+                guard let digit = Base16.value(byte) else { throw bad(token, "hexadecimal digits are expected") }
                 if let first = high {
-                    try put8(first << 4 | digit)
+                    try put8(Int(first << 4 | digit))
                     high = nil
                 } else {
                     high = digit
@@ -39,10 +30,10 @@ extension RecordDataParser {
         let digits = bytes(of: token)
         guard digits.count.isMultiple(of: 2) else { throw bad(token, "the number of hexadecimal digits is odd") }
         for position in stride(from: 0, to: digits.count, by: 2) {
-            guard let high = Self.hexDigit(digits[position]), let low = Self.hexDigit(digits[position + 1]) else {
+            guard let high = Base16.value(digits[position]), let low = Base16.value(digits[position + 1]) else {
                 throw bad(token, "hexadecimal digits are expected")
             }
-            try put8(high << 4 | low)
+            try put8(Int(high << 4 | low))
         }
     }
 
@@ -62,7 +53,7 @@ extension RecordDataParser {
             if isOptional { return }
             _ = try next("base64 text")
         }
-        var decoder = Base64Decoder()
+        var decoder = Base64.Decoder()
         while !isAtEnd {
             let token = try word("base64 text")
             if !isAtEnd, !token.count.isMultiple(of: 4) {
@@ -82,12 +73,12 @@ extension RecordDataParser {
     }
 
     mutating func base64(_ token: ZoneToken) throws(ZoneProblem) {
-        var decoder = Base64Decoder()
+        var decoder = Base64.Decoder()
         try base64(token, &decoder)
         guard decoder.isComplete else { throw bad(token, "the base64 text is cut short or badly padded") }
     }
 
-    private mutating func base64(_ token: ZoneToken, _ decoder: inout Base64Decoder) throws(ZoneProblem) {
+    private mutating func base64(_ token: ZoneToken, _ decoder: inout Base64.Decoder) throws(ZoneProblem) {
         for byte in bytes(of: token) {
             guard let produced = decoder.add(byte) else { throw bad(token, "this is not base64") }
             if let produced { try put8(Int(produced)) }
@@ -98,24 +89,12 @@ extension RecordDataParser {
         let token = try word("a hash")
         let start = length
         try put8(0)
-        var bits = 0
-        var count = 0
+        var decoder = Base32Hex.Decoder()
         for byte in bytes(of: token) {
-            let digit: Int
-            switch ASCII.lowercased(byte) {
-            case 0x30...0x39: digit = Int(byte - 0x30)
-            case 0x61...0x76: digit = Int(ASCII.lowercased(byte) - 0x61 + 10)
-            default: throw bad(token, "this is not base32hex")
-            }
-            bits = bits << 5 | digit
-            count += 5
-            if count >= 8 {
-                count -= 8
-                try put8(bits >> count & 0xFF)
-            }
-            bits &= 0xFF
+            guard let produced = decoder.add(byte) else { throw bad(token, "this is not base32hex") }
+            if let produced { try put8(Int(produced)) }
         }
-        guard count < 5, bits & (1 << count - 1) == 0, (1...255).contains(length - start - 1) else {
+        guard decoder.isComplete, (1...255).contains(length - start - 1) else {
             throw bad(token, "the base32hex text is cut short")
         }
         patch8(at: start, length - start - 1)
@@ -173,10 +152,10 @@ extension RecordDataParser {
         let message = "\(count) pairs of hexadecimal digits with hyphens between are expected"
         guard bytes.count == count * 3 - 1 else { throw bad(token, message) }
         for position in stride(from: 0, to: bytes.count, by: 3) {
-            guard let high = Self.hexDigit(bytes[position]), let low = Self.hexDigit(bytes[position + 1]),
+            guard let high = Base16.value(bytes[position]), let low = Base16.value(bytes[position + 1]),
                 position + 2 == bytes.count || bytes[position + 2] == UInt8(ascii: "-")
             else { throw bad(token, message) }
-            try put8(high << 4 | low)
+            try put8(Int(high << 4 | low))
         }
     }
 
@@ -192,8 +171,8 @@ extension RecordDataParser {
             if group.count < 4 { warn(.knot, token, "a group has less than four digits", "write its zeros") }
             var value = 0
             for byte in group {
-                guard let digit = Self.hexDigit(byte) else { throw bad(token, "hexadecimal digits are expected") }
-                value = value << 4 | digit
+                guard let digit = Base16.value(byte) else { throw bad(token, "hexadecimal digits are expected") }
+                value = value << 4 | Int(digit)
             }
             try put16(value)
         }
@@ -208,11 +187,11 @@ extension RecordDataParser {
         guard bytes.count > 2, bytes[0] == UInt8(ascii: "0"), ASCII.lowercased(bytes[1]) == UInt8(ascii: "x") else {
             throw bad(token, "an NSAP address starts with 0x")
         }
-        var high: Int?
+        var high: UInt8?
         for byte in bytes[2...] where byte != UInt8(ascii: ".") {
-            guard let digit = Self.hexDigit(byte) else { throw bad(token, "hexadecimal digits are expected") }
+            guard let digit = Base16.value(byte) else { throw bad(token, "hexadecimal digits are expected") }
             if let first = high {
-                try put8(first << 4 | digit)
+                try put8(Int(first << 4 | digit))
                 high = nil
             } else {
                 high = digit
@@ -235,10 +214,10 @@ extension RecordDataParser {
             return try put(digits)
         }
         for position in stride(from: 0, to: digits.count, by: 2) {
-            guard let high = Self.hexDigit(digits[position]), let low = Self.hexDigit(digits[position + 1]) else {
+            guard let high = Base16.value(digits[position]), let low = Base16.value(digits[position + 1]) else {
                 throw bad(token, "hexadecimal digits are expected")
             }
-            try put8(high << 4 | low)
+            try put8(Int(high << 4 | low))
         }
     }
 
@@ -256,44 +235,4 @@ extension RecordDataParser {
             throw ZoneProblem("the RDATA has \(count) bytes, but \\# says \(wanted)", line: tokens[index - 1].line)
         }
     }
-}
-
-/// Base64, strictly padded.
-///
-/// - RFC: 4648 4.
-struct Base64Decoder {
-    private var bits = 0
-    private var digits = 0
-    private var padding = 0
-
-    /// Takes one character; nil when it is wrong, else the byte it completes, if any.
-    mutating func add(_ byte: UInt8) -> UInt8?? {
-        let value: Int
-        switch byte {
-        case 0x41...0x5A: value = Int(byte - 0x41)
-        case 0x61...0x7A: value = Int(byte - 0x61 + 26)
-        case 0x30...0x39: value = Int(byte - 0x30 + 52)
-        case UInt8(ascii: "+"): value = 62
-        case UInt8(ascii: "/"): value = 63
-        case UInt8(ascii: "="):
-            // Padding only fills up the last group of four, and unused bits are zero.
-            guard digits % 4 >= 2, digits % 4 + padding < 4 else { return nil }
-            guard bits & (digits % 4 == 2 ? 0xF : 0x3) == 0 else { return nil }
-            padding += 1
-            return .some(nil)
-        default: return nil
-        }
-        guard padding == 0 else { return nil }
-        bits = (bits << 6 | value) & 0xFFFF
-        digits += 1
-        switch digits % 4 {
-        case 2: return UInt8(truncatingIfNeeded: bits >> 4)
-        case 3: return UInt8(truncatingIfNeeded: bits >> 2)
-        case 0: return UInt8(truncatingIfNeeded: bits)
-        default: return .some(nil)
-        }
-    }
-
-    /// The last group is whole.
-    var isComplete: Bool { digits % 4 == 0 ? padding == 0 : digits % 4 + padding == 4 }
 }

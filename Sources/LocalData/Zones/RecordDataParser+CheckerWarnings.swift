@@ -24,8 +24,7 @@ extension RecordDataParser {
         let start = "TYPE\(recordType.rawValue) \\# \(length)"
         guard length > 0 else { return start }
         guard length <= 32 else { return "\(start) and the bytes in hexadecimal digits" }
-        let digits = bytes.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }
-        return "\(start) \(digits.joined())"
+        return "\(start) \(Base16.text(bytes))"
     }
 
     private mutating func warnAboutData(_ token: ZoneToken, isNumbered: Bool, isGeneric: Bool) {

@@ -137,7 +137,7 @@ extension RecordDataParser {
                 Self.ipv4(part).map { value in (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) } }
             }
         case 5:
-            var decoder = Base64Decoder()
+            var decoder = Base64.Decoder()
             var bytes: [UInt8] = []
             for byte in value {
                 guard let produced = decoder.add(byte) else { throw bad(token, "ech is base64") }

@@ -407,17 +407,9 @@ struct ZoneChecks {
 
     /// Whole bytes in base32hex (RFC 5155 3).
     private func isHash(_ label: ArraySlice<UInt8>) -> Bool {
-        var (left, bits) = (0, 0)
-        for byte in label {
-            switch ASCII.lowercased(byte) {
-            case 0x30...0x39: left = left << 5 | Int(byte - 0x30)
-            case 0x61...0x76: left = left << 5 | Int(ASCII.lowercased(byte) - 0x61 + 10)
-            default: return false
-            }
-            bits = (bits + 5) % 8
-            left &= 1 << bits - 1
-        }
-        return left == 0 && bits < 5
+        var decoder = Base32Hex.Decoder()
+        for byte in label where decoder.add(byte) == nil { return false }
+        return decoder.isComplete
     }
 
     /// The closest ancestor in the zone that has `types`; the apex counts as one only for a DNAME.

@@ -102,21 +102,12 @@ struct NSEC3Hash: BitwiseCopyable {
     /// The hash that an NSEC3 owner name's first label encodes in base32hex (RFC 4648 7); nil if it encodes none.
     init?(owner name: UnsafeRawBufferPointer) {
         guard name.count > 33, name[0] == 32 else { return nil }
-        var bits: UInt32 = 0
-        var count = 0
+        var decoder = Base32Hex.Decoder()
         var written = 0
         for index in 1...32 {
-            let value: UInt32
-            switch name[index] {
-            case 0x30...0x39: value = UInt32(name[index] - 0x30)
-            case 0x61...0x76: value = UInt32(name[index] - 0x61 + 10)
-            default: return nil
-            }
-            bits = bits << 5 | value
-            count += 5
-            if count >= 8 {
-                count -= 8
-                bytes[written] = UInt8(truncatingIfNeeded: bits >> UInt32(count))
+            guard let produced = decoder.add(name[index]) else { return nil }
+            if let produced {
+                bytes[written] = produced
                 written += 1
             }
         }
