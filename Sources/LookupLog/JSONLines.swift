@@ -13,6 +13,7 @@ struct JSONLines {
 
     mutating func append(_ record: LookupRecord, id: UInt64, to line: inout LineBuffer) {
         let message = record.message
+        let kind = record.answerKind
         appendTime(record.time, to: &line)
         line.append("\",\"id\":")
         line.append(decimal: id)
@@ -47,14 +48,7 @@ struct JSONLines {
         line.append(",\"answers\":[")
         let left = appendAnswers(record, message, name: nameStart..<nameEnd, to: &line)
         line.append("],\"upstream\":")
-        let upstreamStart = line.count
-        line.append(UInt8(ascii: "\""))
-        if upstreams.append(record, to: &line) {
-            line.append(UInt8(ascii: "\""))
-        } else {
-            line.cut(to: upstreamStart)
-            line.append("null")
-        }
+        if !upstreams.append(record, to: &line) { line.append("null") }
         line.append(",\"duration_us\":")
         line.append(decimal: record.durationMicroseconds)
         line.append(",\"ede\":")
@@ -77,7 +71,7 @@ struct JSONLines {
             line.append(decimal: record.upstreamMicroseconds)
         }
         if record.hopCount > 1 { appendChain(record, message, to: &line) }
-        if record.responseCode != nil, let word = record.answerKind.word {
+        if kind != .answer, kind != .dropped, let word = kind.word {
             line.append(",\"answer_kind\":\"")
             line.append(word)
             line.append(UInt8(ascii: "\""))

@@ -223,21 +223,26 @@ struct PlaceTexts: Sendable {
 /// The upstream servers, by the index in records.
 struct UpstreamTexts: Sendable {
     private let names: [[UInt8]]
+    private let end: StaticString
 
     init(_ names: [String] = [], _ quoting: LineBuffer.Quoting) {
+        let quote: StaticString = quoting == .json ? "\"" : ""
         self.names = names.map { name in
             var text = LineBuffer(capacity: 64)
+            text.append(quote)
             text.append(path: name, quoting)
             return Array(text.bytes)
         }
+        end = quote
     }
 
-    /// Appends `ADDR:PORT/TRANSPORT`; false if the answer came from no server in the list.
+    /// Appends `ADDR:PORT/TRANSPORT`, as a string in JSON; false if the answer came from no server in the list.
     func append(_ record: LookupRecord, to line: inout LineBuffer) -> Bool {
         guard let index = record.upstream, names.indices.contains(index) else { return false }
         line.append(names[index])
         line.append(UInt8(ascii: "/"))
         line.append(record.upstreamTransport.word)
+        line.append(end)
         return true
     }
 }

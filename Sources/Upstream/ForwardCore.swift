@@ -110,8 +110,7 @@ struct ForwardCore: ~Copyable {
         guard message.count >= Header.length, let base = message.baseAddress else { return }
         let flags = Header.Flags(rawValue: base.readUInt16(2))
         guard flags.contains(.response), flags.opcode == .query,
-            let number = attemptOfID.find(
-                channel.number << 16 | UInt64(base.readUInt16(0)), where: { _ in true })
+            let number = attempt(of: base.readUInt16(0), on: channel)
         else { return }
         let attempt = attempts[number]
         if attempt.flight < 0 {
@@ -536,7 +535,7 @@ struct ForwardCore: ~Copyable {
 
         let bits = random.next()
         var id = UInt16(truncatingIfNeeded: bits)
-        while attemptOfID.find(channel.number << 16 | UInt64(id), where: { _ in true }) != nil {
+        while attempt(of: id, on: channel) != nil {
             id = UInt16(truncatingIfNeeded: random.next())
         }
         let caseMask = settings.randomizesCase ? random.next() : 0
@@ -576,6 +575,11 @@ struct ForwardCore: ~Copyable {
         }
         attempts.append(attempt)
         return attempts.count - 1
+    }
+
+    private func attempt(of id: UInt16, on channel: UpstreamChannel) -> Int? {
+        let key = channel.number << 16 | UInt64(id)
+        return attemptOfID.find(key) { attempts[$0].channel.number << 16 | UInt64(attempts[$0].id) == key }
     }
 
     /// Ends the attempt: its ID is free, and a late answer is ignored.

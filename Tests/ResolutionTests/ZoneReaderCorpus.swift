@@ -1,6 +1,7 @@
 import DNSWire
 import Glibc
 import LocalData
+import Platform
 
 /// A temporary folder that exists as long as this object.
 final class TemporaryFolder {

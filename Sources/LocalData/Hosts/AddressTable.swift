@@ -46,7 +46,8 @@ struct HostAddress: Hashable, Sendable, BitwiseCopyable {
 /// The distinct addresses of all overrides, numbered and found by value.
 struct AddressTable: Sendable {
     private(set) var addresses: [HostAddress] = []
-    /// Address number + 1, at or after the slot given by the hash; at most two thirds of the slots are used.
+    /// Address number + 1, at or after the slot given by the hash; at most two thirds of the slots are used. No HashIndex:
+    /// its slots are twice as large, and a tag would save nothing, since addresses are compared where they lie.
     private var slots = [UInt32](repeating: 0, count: 16)
     private let key = NameHash.process
 

@@ -8,8 +8,7 @@ struct HostsBuilder: ~Copyable {
     private var arena: UnsafeMutableRawPointer
     private var arenaLength = 0
     private var arenaCapacity: Int
-    private var index: UnsafeMutablePointer<UInt64>
-    private var indexMask: UInt64
+    private var index: HashIndex
     private var entries = 0
     private var names = 0
     private var wildcards = 0
@@ -34,15 +33,13 @@ struct HostsBuilder: ~Copyable {
         self.settings = settings
         arenaCapacity = max(4096, expectedBytes)
         arena = malloc(arenaCapacity)
-        let slots = 1024
-        indexMask = UInt64(slots - 1)
-        index = calloc(slots, 8).assumingMemoryBound(to: UInt64.self)
+        index = HashIndex(slots: 1024)
     }
 
     deinit {
         if !built {
             free(arena)
-            free(index)
+            index.deallocate()
         }
     }
 
@@ -124,22 +121,11 @@ struct HostsBuilder: ~Copyable {
     }
 
     private func probe(label: Int) -> UInt32? {
-        let tag = scratch.hash(at: label) >> 32
-        var slot = tag & indexMask
-        while index[Int(slot)] != 0 {
-            let value = index[Int(slot)]
-            if value >> 32 == tag {
-                let offset = UInt32(truncatingIfNeeded: value) &- 1
-                let entry = arena.loadUnaligned(fromByteOffset: Int(offset), as: HostsTable.Entry.self)
-                if scratch.suffixEquals(
-                    label, arena + Int(offset) + HostsTable.Entry.size, length: Int(entry.nameLength))
-                {
-                    return offset
-                }
-            }
-            slot = (slot + 1) & indexMask
+        index.find(UInt32(truncatingIfNeeded: scratch.hash(at: label) >> 32)) { offset in
+            let entry = arena.loadUnaligned(fromByteOffset: Int(offset), as: HostsTable.Entry.self)
+            return scratch.suffixEquals(
+                label, arena + Int(offset) + HostsTable.Entry.size, length: Int(entry.nameLength))
         }
-        return nil
     }
 
     private mutating func append(_ entry: HostsTable.Entry, label: Int) -> UInt32 {
@@ -156,26 +142,9 @@ struct HostsBuilder: ~Copyable {
             from: suffix.baseAddress.unsafelyUnwrapped, byteCount: suffix.count)
         arenaLength += size
         entries += 1
-        if UInt64(entries) * 4 > (indexMask + 1) * 3 { growIndex() }
-        insert(tag: scratch.hash(at: label) >> 32, offset: offset)
+        if entries * 4 > index.capacity * 3 { index = index.resized(slots: index.capacity * 2) }
+        index.insert(UInt32(truncatingIfNeeded: scratch.hash(at: label) >> 32), offset)
         return offset
-    }
-
-    private mutating func insert(tag: UInt64, offset: UInt32) {
-        var slot = tag & indexMask
-        while index[Int(slot)] != 0 { slot = (slot + 1) & indexMask }
-        index[Int(slot)] = tag << 32 | UInt64(offset + 1)
-    }
-
-    private mutating func growIndex() {
-        let old = index
-        let oldCount = Int(indexMask) + 1
-        indexMask = UInt64(oldCount * 2 - 1)
-        index = calloc(oldCount * 2, 8).assumingMemoryBound(to: UInt64.self)
-        for slot in 0..<oldCount where old[slot] != 0 {
-            insert(tag: old[slot] >> 32, offset: UInt32(truncatingIfNeeded: old[slot]) &- 1)
-        }
-        free(old)
     }
 
     /// Adds the empty non-terminals between an override and a wildcard above it: they block the wildcard.
@@ -205,36 +174,12 @@ struct HostsBuilder: ~Copyable {
     }
 
     private func wildcardExists(below label: Int) -> Bool {
-        let tag = scratch.wildcardHash(at: label) >> 32
-        var slot = tag & indexMask
-        while index[Int(slot)] != 0 {
-            let value = index[Int(slot)]
-            if value >> 32 == tag {
-                let offset = Int(UInt32(truncatingIfNeeded: value) &- 1)
-                let entry = arena.loadUnaligned(fromByteOffset: offset, as: HostsTable.Entry.self)
-                let bytes = arena + offset + HostsTable.Entry.size
-                if entry.nameLength > 2, bytes.load(fromByteOffset: 1, as: UInt8.self) == UInt8(ascii: "*"),
-                    scratch.suffixEquals(label, bytes + 2, length: Int(entry.nameLength) - 2)
-                {
-                    return true
-                }
-            }
-            slot = (slot + 1) & indexMask
-        }
-        return false
-    }
-
-    /// The index in the table's layout, four slots for three entries; frees the builder's own.
-    private func compactIndex() -> (UnsafeMutablePointer<UInt64>, slotCount: UInt64) {
-        let slotCount = UInt64(max(entries * 4 / 3, 15))
-        let compact = calloc(Int(slotCount), 8).assumingMemoryBound(to: UInt64.self)
-        for slot in 0...Int(indexMask) where index[slot] != 0 {
-            var place = HostsTable.home(index[slot] >> 32, slotCount)
-            while compact[Int(place)] != 0 { place = place + 1 == slotCount ? 0 : place + 1 }
-            compact[Int(place)] = index[slot]
-        }
-        free(index)
-        return (compact, slotCount)
+        index.find(UInt32(truncatingIfNeeded: scratch.wildcardHash(at: label) >> 32)) { offset in
+            let entry = arena.loadUnaligned(fromByteOffset: Int(offset), as: HostsTable.Entry.self)
+            let bytes = arena + Int(offset) + HostsTable.Entry.size
+            return entry.nameLength > 2 && bytes.load(fromByteOffset: 1, as: UInt8.self) == UInt8(ascii: "*")
+                && scratch.suffixEquals(label, bytes + 2, length: Int(entry.nameLength) - 2)
+        } != nil
     }
 
     /// Makes the table and consumes the builder.
@@ -272,11 +217,11 @@ struct HostsBuilder: ~Copyable {
         }
         built = true
         let arena = realloc(arena, max(arenaLength, 1)) ?? arena
-        let (index, slotCount) = compactIndex()
         return HostsTable(
-            settings: settings, arena: arena, arenaLength: arenaLength, index: index, slotCount: slotCount,
-            names: names,
-            wildcards: wildcards, addresses: addresses, uses: uses, reverse: reverseNames,
+            settings: settings, arena: arena, arenaLength: arenaLength,
+            // Four slots for three entries.
+            index: index.resized(slots: max(entries * 4 / 3, 15)), names: names, wildcards: wildcards,
+            addresses: addresses, uses: uses, reverse: reverseNames,
             reverseStart: reverseStart, files: files)
     }
 }

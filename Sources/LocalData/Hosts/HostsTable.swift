@@ -45,9 +45,8 @@ public final class HostsTable: Sendable {
     // The builder writes it before the table is shared; nothing writes it afterwards.
     nonisolated(unsafe) let arena: UnsafeMutableRawPointer
     let arenaLength: Int
-    /// Upper half: tag of the hash; lower half: offset of the entry in the arena + 1.
-    nonisolated(unsafe) private let index: UnsafeMutablePointer<UInt64>
-    private let slotCount: UInt64
+    /// Offsets of entries in the arena, by their names.
+    private let index: HashIndex
     let addresses: AddressTable
     let uses: [AddressUse]
     /// Canonical names (entry offsets) by address: those of address `a` are `reverse[reverseStart[a]..<reverseStart[a + 1]]`.
@@ -59,15 +58,14 @@ public final class HostsTable: Sendable {
     let negativeSOA: [UInt8]
 
     init(
-        settings: HostsSettings, arena: UnsafeMutableRawPointer, arenaLength: Int, index: UnsafeMutablePointer<UInt64>,
-        slotCount: UInt64, names: Int, wildcards: Int, addresses: AddressTable, uses: [AddressUse],
+        settings: HostsSettings, arena: UnsafeMutableRawPointer, arenaLength: Int, index: HashIndex,
+        names: Int, wildcards: Int, addresses: AddressTable, uses: [AddressUse],
         reverse: [UInt32], reverseStart: [UInt32], files: [UInt32]
     ) {
         self.settings = settings
         self.arena = arena
         self.arenaLength = arenaLength
         self.index = index
-        self.slotCount = slotCount
         nameCount = names
         wildcardCount = wildcards
         self.addresses = addresses
@@ -80,7 +78,7 @@ public final class HostsTable: Sendable {
 
     deinit {
         free(arena)
-        free(index)
+        index.deallocate()
     }
 
     /// A table without overrides.
@@ -99,43 +97,24 @@ public final class HostsTable: Sendable {
 
     /// Prefetches the memory that `probe` of the whole name will read, one dependent access per `step`, from 0 on.
     public func prefetch(_ name: borrowing LookupName, step: Int) {
-        let tag = name.hash >> 32
-        let slot = index + Int(Self.home(tag, slotCount))
+        let tag = UInt32(truncatingIfNeeded: name.hash >> 32)
+        let slot = index.start(tag)
         if step == 0 { return clinux_prefetch(slot) }
-        let value = slot.pointee
-        if step == 1, value >> 32 == tag { clinux_prefetch(arena + Int(UInt32(truncatingIfNeeded: value) &- 1)) }
+        if step == 1, let offset = HashIndex.number(in: slot.pointee, tag) { clinux_prefetch(arena + Int(offset)) }
     }
 
     /// The entry whose name is the suffix of `name` that starts at label `label`, with `*.` in front if `wildcard`.
     func probe(_ name: borrowing LookupName, at label: Int, wildcard: Bool = false) -> UInt32? {
         let hash = wildcard ? name.wildcardHash(at: label) : name.hash(at: label)
-        let tag = hash >> 32
-        var slot = Self.home(tag, slotCount)
-        while true {
-            let value = index[Int(slot)]
-            if value == 0 { return nil }
-            if value >> 32 == tag {
-                let offset = UInt32(truncatingIfNeeded: value) &- 1
-                let entry = entry(offset)
-                let bytes = arena + Int(offset) + Entry.size
-                if wildcard {
-                    if entry.nameLength > 2, bytes.load(as: UInt8.self) == 1,
-                        bytes.load(fromByteOffset: 1, as: UInt8.self) == UInt8(ascii: "*"),
-                        name.suffixEquals(label, bytes + 2, length: Int(entry.nameLength) - 2)
-                    {
-                        return offset
-                    }
-                } else if name.suffixEquals(label, bytes, length: Int(entry.nameLength)) {
-                    return offset
-                }
-            }
-            slot += 1
-            if slot == slotCount { slot = 0 }
+        return index.find(UInt32(truncatingIfNeeded: hash >> 32)) { offset in
+            let entry = entry(offset)
+            let bytes = arena + Int(offset) + Entry.size
+            guard wildcard else { return name.suffixEquals(label, bytes, length: Int(entry.nameLength)) }
+            return entry.nameLength > 2 && bytes.load(as: UInt8.self) == 1
+                && bytes.load(fromByteOffset: 1, as: UInt8.self) == UInt8(ascii: "*")
+                && name.suffixEquals(label, bytes + 2, length: Int(entry.nameLength) - 2)
         }
     }
-
-    /// The slot where the search for `tag` (32 bits) starts: scaled, so that any number of slots works.
-    static func home(_ tag: UInt64, _ slotCount: UInt64) -> UInt64 { (tag &* slotCount) >> 32 }
 
     /// The override that governs the suffix of `name` from label `start` on: exact, else by wildcard.
     ///

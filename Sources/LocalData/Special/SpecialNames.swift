@@ -168,8 +168,7 @@ public struct SpecialNames: Sendable {
         case 3:
             return last[0] == UInt8(ascii: "a")
                 || last[0] == UInt8(ascii: "n")  // alt, net (the canary)
-                    && (last[0] == UInt8(ascii: "a")
-                        || name.labelCount >= 2 && name.labelLength(at: name.labelCount - 2) == 19)
+                    && name.labelCount >= 2 && name.labelLength(at: name.labelCount - 2) == 19
         case 4: return last[0] == UInt8(ascii: "t") || last[0] == UInt8(ascii: "a")  // test, arpa
         case 5: return last[0] == UInt8(ascii: "o") || last[0] == UInt8(ascii: "l")  // onion, local
         case 7: return last[0] == UInt8(ascii: "i")  // invalid

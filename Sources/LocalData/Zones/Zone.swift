@@ -92,9 +92,8 @@ struct ZoneView: @unchecked Sendable, BitwiseCopyable {
     var recordCount: Int
     /// Owner names, folded, and RDATA.
     var bytes: UnsafeMutableRawPointer
-    /// Upper half: tag of the hash; lower half: node + 1.
-    var index: UnsafeMutablePointer<UInt64>
-    var indexMask: UInt64
+    /// Numbers of nodes by their names.
+    var index: HashIndex
     /// Index of the apex's SOA in `records`, or `none`; and its TTL in negative answers (RFC 2308 5).
     var soa = Zone.none
     var negativeTTL: UInt32 = 0
@@ -126,12 +125,11 @@ struct ZoneView: @unchecked Sendable, BitwiseCopyable {
 
     /// Prefetches the memory that a lookup of the whole name will read, one dependent access per `step`, from 0 on.
     func prefetch(_ name: borrowing LookupName, step: Int) {
-        let tag = name.hash >> 32
-        let slot = index + Int(tag & indexMask)
+        let tag = UInt32(truncatingIfNeeded: name.hash >> 32)
+        let slot = index.start(tag)
         if step == 0 { return clinux_prefetch(slot) }
-        let value = slot.pointee
-        guard value >> 32 == tag else { return }
-        let node = nodes + (Int(UInt32(truncatingIfNeeded: value)) - 1)
+        guard let number = HashIndex.number(in: slot.pointee, tag) else { return }
+        let node = nodes + Int(number)
         if step == 1 { return clinux_prefetch(node) }
         let set = rrsets + Int(node.pointee.rrsets)
         if step == 2 {
@@ -144,40 +142,21 @@ struct ZoneView: @unchecked Sendable, BitwiseCopyable {
 
     /// The node whose name is the suffix of `name` from label `label` on.
     func probe(_ name: borrowing LookupName, at label: Int) -> UInt32? {
-        let tag = name.hash(at: label) >> 32
-        var slot = tag & indexMask
-        while index[Int(slot)] != 0 {
-            let value = index[Int(slot)]
-            if value >> 32 == tag {
-                let number = UInt32(truncatingIfNeeded: value) &- 1
-                let node = nodes[Int(number)]
-                if name.suffixEquals(label, bytes + Int(node.name), length: Int(node.nameLength)) {
-                    return node.flags.contains(.hashed) ? nil : number
-                }
-            }
-            slot = (slot + 1) & indexMask
+        let found = index.find(UInt32(truncatingIfNeeded: name.hash(at: label) >> 32)) { number in
+            let node = nodes + Int(number)
+            return name.suffixEquals(label, bytes + Int(node.pointee.name), length: Int(node.pointee.nameLength))
         }
-        return nil
+        guard let found, !nodes[Int(found)].flags.contains(.hashed) else { return nil }
+        return found
     }
 
     /// The node whose name is `*.` plus the suffix of `name` from label `label` on.
     func probeWildcard(_ name: borrowing LookupName, at label: Int) -> UInt32? {
-        let tag = name.wildcardHash(at: label) >> 32
-        var slot = tag & indexMask
-        while index[Int(slot)] != 0 {
-            let value = index[Int(slot)]
-            if value >> 32 == tag {
-                let number = UInt32(truncatingIfNeeded: value) &- 1
-                let node = nodes[Int(number)]
-                if node.isWildcard(in: bytes),
-                    name.suffixEquals(label, bytes + Int(node.name) + 2, length: Int(node.nameLength) - 2)
-                {
-                    return number
-                }
-            }
-            slot = (slot + 1) & indexMask
+        index.find(UInt32(truncatingIfNeeded: name.wildcardHash(at: label) >> 32)) { number in
+            let node = nodes[Int(number)]
+            return node.isWildcard(in: bytes)
+                && name.suffixEquals(label, bytes + Int(node.name) + 2, length: Int(node.nameLength) - 2)
         }
-        return nil
     }
 
     func rrset(_ node: Zone.Node, _ type: RecordType) -> Zone.RRset? {

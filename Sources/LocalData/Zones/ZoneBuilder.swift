@@ -1,4 +1,5 @@
 import DNSWire
+import Platform
 
 /// Compiles the records of a zone into its tables.
 ///
@@ -12,16 +13,13 @@ struct ZoneBuilder: ~Copyable {
     private var parents: [UInt32] = []
     private var rrsets: [Zone.RRset] = []
     private var kept: [Zone.Record] = []
-    private var index: UnsafeMutablePointer<UInt64>
-    private var indexMask: UInt64
+    private var index = HashIndex(slots: 16)
     private var scratch = LookupName()
 
     init(apex: Name, records: ZoneRecords) {
         self.apex = apex
         self.records = records
         let count = records.bytes.count
-        indexMask = 15
-        index = Self.emptyIndex(slots: 16)
         // Eight spare bytes: names are compared and hashed a word at a time.
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: count + apex.wire.count + 8, alignment: 8)
         copy.copyBytes(from: records.bytes)
@@ -37,7 +35,7 @@ struct ZoneBuilder: ~Copyable {
         markBoundaries()
         var view = ZoneView(
             nodes: Self.copy(nodes), nodeCount: nodes.count, rrsets: Self.copy(rrsets), rrsetCount: rrsets.count,
-            records: Self.copy(kept), recordCount: kept.count, bytes: bytes, index: index, indexMask: indexMask)
+            records: Self.copy(kept), recordCount: kept.count, bytes: bytes, index: index)
         resolveTargets(&view)
         if let set = view.rrset(view.nodes[0], .soa), view.records[Int(set.records)].rdataLength >= 22 {
             view.soa = set.records
@@ -93,18 +91,10 @@ struct ZoneBuilder: ~Copyable {
     }
 
     private func find(at label: Int) -> UInt32? {
-        let tag = scratch.hash(at: label) >> 32
-        var slot = tag & indexMask
-        while index[Int(slot)] != 0 {
-            let value = index[Int(slot)]
-            if value >> 32 == tag {
-                let number = UInt32(truncatingIfNeeded: value) &- 1
-                let node = nodes[Int(number)]
-                if scratch.suffixEquals(label, bytes + Int(node.name), length: Int(node.nameLength)) { return number }
-            }
-            slot = (slot + 1) & indexMask
+        index.find(UInt32(truncatingIfNeeded: scratch.hash(at: label) >> 32)) { number in
+            let node = nodes[Int(number)]
+            return scratch.suffixEquals(label, bytes + Int(node.name), length: Int(node.nameLength))
         }
-        return nil
     }
 
     private mutating func addNode(at label: Int, start: UInt32) -> UInt32 {
@@ -115,30 +105,9 @@ struct ZoneBuilder: ~Copyable {
                 nameLength: UInt8(scratch.length - scratch.offset(at: label)), flags: []))
         parents.append(Zone.none)
         // At most two thirds full, so that a failing search ends soon.
-        if UInt64(nodes.count) * 3 > (indexMask + 1) * 2 { growIndex() }
-        insert((scratch.hash(at: label) >> 32) << 32 | UInt64(number + 1))
+        if nodes.count * 3 > index.capacity * 2 { index = index.resized(slots: index.capacity * 2) }
+        index.insert(UInt32(truncatingIfNeeded: scratch.hash(at: label) >> 32), number)
         return number
-    }
-
-    private func insert(_ value: UInt64) {
-        var slot = value >> 32 & indexMask
-        while index[Int(slot)] != 0 { slot = (slot + 1) & indexMask }
-        index[Int(slot)] = value
-    }
-
-    private mutating func growIndex() {
-        let old = index
-        let slots = Int(indexMask + 1)
-        index = Self.emptyIndex(slots: slots * 2)
-        indexMask = UInt64(slots * 2 - 1)
-        for slot in 0..<slots where old[slot] != 0 { insert(old[slot]) }
-        old.deallocate()
-    }
-
-    private static func emptyIndex(slots: Int) -> UnsafeMutablePointer<UInt64> {
-        let index = UnsafeMutablePointer<UInt64>.allocate(capacity: slots)
-        index.initialize(repeating: 0, count: slots)
-        return index
     }
 
     // MARK: RRsets

@@ -42,9 +42,8 @@ struct ZoneChecks {
     private var nodes: [Node] = []
     /// The next entry with the same name; 0 ends the chain (entry 0 is always the first of its name).
     private var next: [UInt32] = []
-    /// The upper half of the name's hash and the node's index + 1; 0 is free. The size is a power of two, at most half
-    /// is used.
-    private var slots: [UInt64] = []
+    /// Nodes by their names.
+    private var byName = HashIndex(slots: 0)
     /// Random, so that nobody can craft a zone whose names collide.
     private let seed = UInt64.random(in: 0...UInt64.max)
     private var hasDNAME = false
@@ -59,9 +58,10 @@ struct ZoneChecks {
     mutating func run() {
         let hadErrors = diagnostics.listed.contains { $0.severity == .error }
         findApex(hadErrors: hadErrors)
-        guard let apex else { return }
+        guard let apex else { return byName.deallocate() }
         removeOutOfZone(apex)
         link()
+        defer { byName.deallocate() }
         checkSets()
         guard let node = node(of: apex.wire[...]) else { return }
         if !nodes[node].types.contains(.ns) {
@@ -176,34 +176,19 @@ struct ZoneChecks {
         }
     }
 
-    /// The slot that holds `wire`, or the free one where it belongs.
-    private func slot(of wire: ArraySlice<UInt8>, hash: UInt64) -> Int {
-        let mask = slots.count - 1
-        var slot = Int(truncatingIfNeeded: hash) & mask
-        while slots[slot] != 0 {
-            if UInt32(truncatingIfNeeded: slots[slot] >> 32) == UInt32(truncatingIfNeeded: hash >> 32),
-                same(records.owner(of: records.entries[Int(nodes[node(in: slot)].first)]), wire)
-            {
-                return slot
-            }
-            slot = (slot + 1) & mask
-        }
-        return slot
-    }
+    private func node(of wire: ArraySlice<UInt8>) -> Int? { node(of: wire, hash(wire)) }
 
-    private func node(in slot: Int) -> Int { Int(UInt32(truncatingIfNeeded: slots[slot])) - 1 }
-
-    private func node(of wire: ArraySlice<UInt8>) -> Int? {
-        let slot = slot(of: wire, hash: hash(wire))
-        return slots[slot] == 0 ? nil : node(in: slot)
+    private func node(of wire: ArraySlice<UInt8>, _ hash: UInt64) -> Int? {
+        byName.find(UInt32(truncatingIfNeeded: hash >> 32)) {
+            same(records.owner(of: records.entries[Int(nodes[Int($0)].first)]), wire)
+        }.map { Int($0) }
     }
 
     private mutating func link() {
         let count = records.entries.count
         next = [UInt32](repeating: 0, count: count)
-        var size = 16
-        while size < count * 2 { size *= 2 }
-        slots = [UInt64](repeating: 0, count: size)
+        byName.deallocate()
+        byName = HashIndex(slots: max(16, count * 2))
         var lastOwner = UInt32.max
         var current = 0
         for index in 0..<count {
@@ -212,12 +197,13 @@ struct ZoneChecks {
                 lastOwner = entry.owner
                 let owner = records.owner(of: entry)
                 let hash = hash(owner)
-                let slot = slot(of: owner, hash: hash)
-                if slots[slot] == 0 {
+                if let known = node(of: owner, hash) {
+                    current = known
+                } else {
+                    current = nodes.count
                     nodes.append(Node(first: UInt32(index), last: UInt32(index), types: [], count: 0))
-                    slots[slot] = hash & 0xFFFF_FFFF_0000_0000 | UInt64(nodes.count)
+                    byName.insert(UInt32(truncatingIfNeeded: hash >> 32), UInt32(current))
                 }
-                current = node(in: slot)
             }
             if nodes[current].count > 0 { next[Int(nodes[current].last)] = UInt32(index) }
             nodes[current].last = UInt32(index)

@@ -75,26 +75,17 @@ public final class ZoneSet: Sendable {
 private struct ApexIndex: @unchecked Sendable, BitwiseCopyable {
     let views: UnsafeMutablePointer<ZoneView>
     let count: Int
-    /// Upper half: tag of the hash; lower half: zone + 1.
-    private let index: UnsafeMutablePointer<UInt64>
-    private let mask: UInt64
+    private let index: HashIndex
 
     init(_ zones: [Zone]) {
         count = zones.count
         views = .allocate(capacity: max(count, 1))
-        var slots = 16
-        while slots < count * 2 { slots *= 2 }
-        index = .allocate(capacity: slots)
-        index.initialize(repeating: 0, count: slots)
-        mask = UInt64(slots - 1)
+        index = HashIndex(slots: max(16, count * 2))
         var name = LookupName()
         for (number, zone) in zones.enumerated() {
             (views + number).initialize(to: zone.view)
             name.assign(zone.apex)
-            let tag = name.hash >> 32
-            var slot = tag & mask
-            while index[Int(slot)] != 0 { slot = (slot + 1) & mask }
-            index[Int(slot)] = tag << 32 | UInt64(number + 1)
+            index.insert(UInt32(truncatingIfNeeded: name.hash >> 32), UInt32(number))
         }
     }
 
@@ -107,19 +98,13 @@ private struct ApexIndex: @unchecked Sendable, BitwiseCopyable {
     func find(_ name: borrowing LookupName, from first: Int = 0) -> (zone: Int, label: Int)? {
         guard count > 0, first <= name.labelCount else { return nil }
         for label in first...name.labelCount {
-            let tag = name.hash(at: label) >> 32
-            var slot = tag & mask
-            while index[Int(slot)] != 0 {
-                let value = index[Int(slot)]
-                if value >> 32 == tag {
-                    let number = Int(UInt32(truncatingIfNeeded: value)) - 1
-                    let view = views + number
-                    let apex = view.pointee.nodes[0]
-                    let wire = view.pointee.bytes + Int(apex.name)
-                    if name.suffixEquals(label, wire, length: Int(apex.nameLength)) { return (number, label) }
-                }
-                slot = (slot + 1) & mask
+            let found = index.find(UInt32(truncatingIfNeeded: name.hash(at: label) >> 32)) { number in
+                let view = views + Int(number)
+                let apex = view.pointee.nodes[0]
+                let wire = view.pointee.bytes + Int(apex.name)
+                return name.suffixEquals(label, wire, length: Int(apex.nameLength))
             }
+            if let found { return (Int(found), label) }
         }
         return nil
     }

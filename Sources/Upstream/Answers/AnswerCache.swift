@@ -303,8 +303,8 @@ struct ShardState: ~Copyable, @unchecked Sendable {
 
     fileprivate(set) var entries: [UnsafeMutableRawPointer?] = []
     private var free: [UInt32] = []
-    /// Upper half: tag of the hash; lower half: entry + 1.
-    private var index: [UInt64]
+    /// Entries by their names.
+    private var index = HashIndex(slots: 0)
     private var hand = 0
     private(set) var count = 0
     private(set) var bytes = 0
@@ -316,20 +316,19 @@ struct ShardState: ~Copyable, @unchecked Sendable {
 
     init(capacity: Int) {
         self.capacity = capacity
-        index = []
     }
 
     deinit {
         for block in entries { Glibc.free(block) }
+        index.deallocate()
     }
 
     func head(_ entry: Int) -> UnsafeMutablePointer<Head> {
         entries[entry].unsafelyUnwrapped.assumingMemoryBound(to: Head.self)
     }
 
-    // The tag's lower bits choose the slot (the upper ones chose the shard), so an entry's home is known without
-    // reading its block.
-    private func slot(_ hash: UInt64) -> Int { Int(truncatingIfNeeded: hash >> 32) & (index.count - 1) }
+    /// The lower half of the hash: the upper bits chose the shard.
+    private func tag(_ hash: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: hash) }
 
     /// The entry whose name satisfies `isName`, which gets the name's bytes and their number.
     @inline(__always)
@@ -337,22 +336,12 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         _ hash: UInt64, type: RecordType, key: Head.Flags, isName: (UnsafeRawPointer, Int) -> Bool
     ) -> Int? {
         guard count > 0 else { return nil }
-        let tag = hash >> 32
-        var slot = slot(hash)
-        while index[slot] != 0 {
-            if index[slot] >> 32 == tag {
-                let entry = Int(UInt32(truncatingIfNeeded: index[slot])) - 1
-                let block = entries[entry].unsafelyUnwrapped
-                let head = block.assumingMemoryBound(to: Head.self)
-                if head.pointee.type == type, head.pointee.flags.intersection(.key) == key,
-                    isName(block + Head.size, Int(head.pointee.nameLength))
-                {
-                    return entry
-                }
-            }
-            slot = (slot + 1) & (index.count - 1)
-        }
-        return nil
+        return index.find(tag(hash)) { entry in
+            let block = entries[Int(entry)].unsafelyUnwrapped
+            let head = block.assumingMemoryBound(to: Head.self)
+            return head.pointee.type == type && head.pointee.flags.intersection(.key) == key
+                && isName(block + Head.size, Int(head.pointee.nameLength))
+        }.map { Int($0) }
     }
 
     mutating func insert(_ head: Head, _ answer: UpstreamAnswer) {
@@ -360,7 +349,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         // One answer must not evict a whole shard.
         guard size <= capacity / 8 else { return }
         while true {
-            let growth = needsGrowth ? (grownIndexCount - index.count) * 8 : 0
+            let growth = needsGrowth ? (grownIndexCount - index.capacity) * 8 : 0
             if bytes + size + Self.overhead + growth <= capacity { break }
             guard count > 0 else { return }
             evict()
@@ -390,44 +379,22 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         }
         count += 1
         bytes += size + Self.overhead
-        link(head.hash, entry)
-    }
-
-    private mutating func link(_ hash: UInt64, _ entry: Int) {
-        var slot = slot(hash)
-        while index[slot] != 0 { slot = (slot + 1) & (index.count - 1) }
-        index[slot] = (hash & ~0xFFFF_FFFF) | UInt64(entry + 1)
+        index.insert(tag(head.hash), UInt32(entry))
     }
 
     /// Grow at half full, which keeps probes short.
-    private var needsGrowth: Bool { (count + 1) * 2 > index.count }
-    private var grownIndexCount: Int { max(16, index.count * 2) }
+    private var needsGrowth: Bool { (count + 1) * 2 > index.capacity }
+    private var grownIndexCount: Int { max(16, index.capacity * 2) }
 
     private mutating func growIndex() {
-        bytes += (grownIndexCount - index.count) * 8
-        let old = index
-        index = [UInt64](repeating: 0, count: grownIndexCount)
-        for taken in old where taken != 0 { link(taken, Int(UInt32(truncatingIfNeeded: taken)) - 1) }
+        bytes += (grownIndexCount - index.capacity) * 8
+        index = index.resized(slots: grownIndexCount)
     }
 
     mutating func remove(_ entry: Int) {
         guard let block = entries[entry] else { return }
         let head = block.load(as: Head.self)
-        var hole = slot(head.hash)
-        while UInt32(truncatingIfNeeded: index[hole]) != UInt32(entry + 1) { hole = (hole + 1) & (index.count - 1) }
-        index[hole] = 0
-        // Move entries displaced past the hole back, so that probes need no tombstones.
-        var next = (hole + 1) & (index.count - 1)
-        while index[next] != 0 {
-            let home = slot(index[next])
-            let distance = (next - home) & (index.count - 1)
-            if distance >= (next - hole) & (index.count - 1) {
-                index[hole] = index[next]
-                index[next] = 0
-                hole = next
-            }
-            next = (next + 1) & (index.count - 1)
-        }
+        index.remove(tag(head.hash), UInt32(entry))
         Glibc.free(block)
         entries[entry] = nil
         free.append(UInt32(entry))
