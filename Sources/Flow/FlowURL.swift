@@ -1,5 +1,5 @@
 package import DNSWire
-package import LocalData
+import LocalData
 package import Platform
 
 /// An `http` or `https` URL, parsed as far as the flow needs it.

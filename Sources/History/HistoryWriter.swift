@@ -1,5 +1,5 @@
 package import LookupLog
-internal import Platform
+import Platform
 internal import Synchronization
 
 /// Stores every lookup in the history.
@@ -20,7 +20,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
     /// - Throws: if the system has no descriptor left.
     package init(
         store: HistoryStore, limits: HistoryLimits = HistoryLimits(),
-        report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
+        report: @escaping @Sendable (String) -> Void = Report.problem
     ) throws(HistoryStore.Problem) {
         do { mailbox = try HistoryMailbox() } catch {
             throw HistoryStore.noRoom(store.path, error)

@@ -8,6 +8,7 @@ import HummingbirdCore
 import Lookup
 import LookupLog
 import NIOCore
+import Platform
 import ServiceLifecycle
 
 /// The pages, drawn from snapshots for each request.
@@ -264,7 +265,7 @@ struct InspectorPages: Sendable {
     // MARK: Health
 
     private func health(_ client: ClientContext) async -> Response {
-        let now = Self.now
+        let now = SystemClock.wall() / 1_000_000
         let statistics = control.statistics
         var history: [(String, String)] = [("Kept", "no: start with --history PATH")]
         if let kept = api.history {
@@ -292,10 +293,8 @@ struct InspectorPages: Sendable {
 
     // MARK: Shared parts
 
-    static var now: UInt64 { UInt64(time(nil)) }
-
     private var pulse: HTML {
-        let now = Self.now
+        let now = SystemClock.wall() / 1_000_000
         return Chart.pulse(control.totals.seconds(61, now: now), now: now, lost: control.lookupsLost)
     }
 

@@ -3,7 +3,7 @@ internal import DNSWire
 internal import Glibc
 import LocalData
 import Lookup
-import Platform
+public import Platform
 
 extension LookupFilter {
     /// The word before the colon: what a condition is about.
@@ -21,7 +21,7 @@ extension LookupFilter {
     ///
     /// A word without a kind matches names that contain it; one with `*` is a pattern. `KIND:A,B` means A or B.
     /// - Parameter now: the time that `since` and `until` are relative to, in microseconds since 1970.
-    public init(words: String, now: UInt64 = Self.now) throws(Problem) {
+    public init(words: String, now: UInt64 = SystemClock.wall()) throws(Problem) {
         self.init()
         for word in words.split(whereSeparator: \.isWhitespace) {
             guard let colon = word.firstIndex(of: ":") else {
@@ -47,7 +47,7 @@ extension LookupFilter {
 
     /// Adds the comma-separated conditions that follow a colon.
     public mutating func add(
-        _ kind: Kind, _ values: some StringProtocol, now: UInt64 = Self.now
+        _ kind: Kind, _ values: some StringProtocol, now: UInt64 = SystemClock.wall()
     ) throws(Problem) {
         let parts = values.split(separator: ",")
         guard !parts.isEmpty else {
@@ -138,9 +138,6 @@ extension LookupFilter {
     }
 
     // MARK: Times
-
-    /// Microseconds since 1970.
-    public static var now: UInt64 { SystemClock.wall() }
 
     /// `10m` (before `now`), `2026-11-23`, `2026-11-23T17:00[:00[.123]]`; in UTC with `Z`, with an offset (`+01:00`), or else in
     /// local time.

@@ -1,5 +1,5 @@
 internal import Glibc
-internal import Platform
+public import Platform
 internal import Synchronization
 
 /// Every lookup with the reason for its answer, written to sinks on a thread of its own.
@@ -28,7 +28,7 @@ public final class LookupLog: Sendable {
     ///   - report: called with a sentence for the operator when a sink fails, and when it works again.
     public init(
         sinks: [LookupSink], observers: [any LookupObserver] = [], ringCapacity: Int = 1 << 20,
-        report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
+        report: @escaping @Sendable (String) -> Void = Report.problem
     ) throws(LookupSink.Failure) {
         self.ringCapacity = ringCapacity
         let writers = try Writers(sinks, observers, report: report)
@@ -107,11 +107,6 @@ public final class LookupLog: Sendable {
             shared.bell.poke()
             do { try await Task.sleep(for: .milliseconds(2)) } catch { return }
         }
-    }
-
-    public static let reportToStandardError: @Sendable (String) -> Void = { text in
-        let line = Array("stub53: \(text)\n".utf8)
-        _ = write(STDERR_FILENO, line, line.count)
     }
 }
 

@@ -72,15 +72,15 @@ final class ProcessAttribution: @unchecked Sendable {
         let client = Client(address: address, isStream: record.transport != .udp)
         let found = known.withLock { $0[client] }
         // Ports are reused, so an old entry may name the former owner.
-        guard let found, found.number != 0, Self.now < found.until + ClientQueue.again else { return }
+        guard let found, found.number != 0, SystemClock.monotonic() < found.until + ClientQueue.again else { return }
         record.setProcess(found.number)
     }
 
     /// Waits, very briefly, until all clients passed on so far have been looked up.
     func settle() {
         let queues = queues.withLock { $0 }
-        let end = Self.now + Self.patience
-        while !resting.load(ordering: .relaxed), queues.contains(where: { !$0.isEmpty }), Self.now < end {
+        let end = SystemClock.monotonic() + Self.patience
+        while !resting.load(ordering: .relaxed), queues.contains(where: { !$0.isEmpty }), SystemClock.monotonic() < end {
             usleep(100)
         }
     }
@@ -122,16 +122,16 @@ final class ProcessAttribution: @unchecked Sendable {
         resting.store(true, ordering: .relaxed)
         bell.prepareToNap()
         let end = windowStart + Self.window
-        bell.wait(milliseconds: Int32(clamping: (end - min(end, Self.now)) / 1000 + 1))
+        bell.wait(milliseconds: Int32(clamping: (end - min(end, SystemClock.monotonic())) / 1000 + 1))
         bell.riseAfterWait()
         for queue in queues { queue.removeAll() }
         spent = 0
-        windowStart = Self.now
+        windowStart = SystemClock.monotonic()
         resting.store(false, ordering: .relaxed)
     }
 
     private func look(_ client: Client) {
-        let now = Self.now
+        let now = SystemClock.monotonic()
         if known.withLock({ $0[client].map { now < $0.until } ?? false }) { return }
         if now &- windowStart > Self.window {
             windowStart = now
@@ -185,8 +185,6 @@ final class ProcessAttribution: @unchecked Sendable {
         guard count > 0 else { return nil }
         return String(decoding: bytes[..<count].prefix { $0 != 0x0A }, as: UTF8.self)
     }
-
-    private static var now: UInt64 { SystemClock.monotonic() }
 }
 
 /// Passes clients from one serving thread to `ProcessAttribution`: one producer, one consumer.

@@ -7,6 +7,9 @@ public enum Report {
         if diagnostics.left > 0 { line("... and \(diagnostics.left) more problems") }
     }
 
+    /// One line that says who reports it, for a problem of the running service.
+    public static func problem(_ text: String) { line("stub53: \(text)") }
+
     public static func line(_ text: String) {
         var bytes = Array(text.utf8)
         bytes.append(0x0A)

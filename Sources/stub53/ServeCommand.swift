@@ -76,7 +76,7 @@ struct ServeCommand: AsyncParsableCommand {
     private func openHistory(_ settings: Configuration.History) throws -> KeptHistory? {
         guard let path = settings.path.value else { return nil }
         do {
-            let store = try HistoryStore(path: path, report: LookupLog.reportToStandardError)
+            let store = try HistoryStore(path: path, report: Report.problem)
             let limits = HistoryLimits(
                 maximumSize: settings.maximumSize, maximumAge: settings.maximumAge,
                 maximumRate: settings.maximumRate)

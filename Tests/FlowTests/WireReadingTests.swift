@@ -1,4 +1,5 @@
 import DNSWire
+import Platform
 import Testing
 
 @testable import Flow

@@ -145,7 +145,7 @@ struct SurvivalTests {
         let ring = log.makeRing()
         log.setUpstreams(["192.0.2.1:53"])
         log.start()
-        let start = LookupFilter.now
+        let start = SystemClock.wall()
         for index in 0..<100 {
             ring.appendDropped(time: start + UInt64(index), client: RandomLookups.masked("a.").client, transport: .tcp)
         }

@@ -11,7 +11,7 @@ import Testing
 struct WriterTests {
     private func some(_ count: Int, seed: UInt64 = 1) -> [LookupFields] {
         var random = RandomLookups(seed: seed)
-        random.time = LookupFilter.now
+        random.time = SystemClock.wall()
         return (0..<count).map { _ in random.next() }
     }
 
@@ -124,7 +124,7 @@ struct WriterTests {
         let most = 4 << 20
         let feed = try HistoryWriterFeed(HistoryLimits(maximumSize: most, maximumAge: .max, maximumRate: 10_000_000))
         var random = RandomLookups(seed: 3)
-        random.time = LookupFilter.now - 3_000_000_000
+        random.time = SystemClock.wall() - 3_000_000_000
         for round in 0..<12 {
             feed.note((0..<4000).map { _ in random.next() }, from: UInt64(round * 4000 + 1))
             try feed.wait(for: (round + 1) * 4000)

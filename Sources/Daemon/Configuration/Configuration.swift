@@ -4,7 +4,7 @@ import Glibc
 package import LocalData
 import Lookup
 package import LookupLog
-package import Pipeline
+import Pipeline
 package import Platform
 package import Transports
 package import Upstream

@@ -1,3 +1,5 @@
+public import Platform
+
 /// Writes every lookup and every exchange with upstream as dnstap, to files and collectors.
 ///
 /// CLIENT_QUERY and CLIENT_RESPONSE of each answered lookup; FORWARDER_QUERY and FORWARDER_RESPONSE of each message to
@@ -36,7 +38,7 @@ public final class DnstapWriter: LookupObserver, @unchecked Sendable {
     /// - Throws: a sentence that starts with the destination.
     public init(
         _ destinations: [DnstapDestination], identity: String, version: String, maximumFileSize: Int = 100 << 20,
-        keptFiles: Int = 9, report: @escaping @Sendable (String) -> Void = LookupLog.reportToStandardError
+        keptFiles: Int = 9, report: @escaping @Sendable (String) -> Void = Report.problem
     ) throws(LookupSink.Failure) {
         var outputs: [DnstapOutput] = []
         for destination in destinations {
