@@ -80,7 +80,8 @@ final class ProcessAttribution: @unchecked Sendable {
     func settle() {
         let queues = queues.withLock { $0 }
         let end = SystemClock.monotonic() + Self.patience
-        while !resting.load(ordering: .relaxed), queues.contains(where: { !$0.isEmpty }), SystemClock.monotonic() < end {
+        while !resting.load(ordering: .relaxed), queues.contains(where: { !$0.isEmpty }), SystemClock.monotonic() < end
+        {
             usleep(100)
         }
     }
