@@ -1,4 +1,4 @@
-public import DNSWire
+import DNSWire
 public import Lookup
 
 /// The last stage: asks upstream for what no source here knows.

@@ -20,19 +20,20 @@ count() {
     # the C library picks its memory routines by processor.
     if ! GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512VL,-AVX2,-AVX_Fast_Unaligned_Load,-ERMS,-FSRM \
         SWIFT_DETERMINISTIC_HASHING=1 valgrind --tool=callgrind --callgrind-out-file=/dev/null \
-        "$folder/program" "$@" >"$folder/output" 2>&1; then
-        tail -n 20 "$folder/output" >&2
+        "$folder/program" "$@" >"$folder/$1.$2" 2>&1; then
+        tail -n 20 "$folder/$1.$2" >&2
         echo "$1 could not be counted" >&2
         exit 1
     fi
-    awk '$2 == "Collected" { print $4 }' "$folder/output"
+    awk '$2 == "Collected" { print $4 }' "$folder/$1.$2"
 }
 
 measured=$folder/measured
 for kind in parse hosts zone wildcard nxdomain cache record json; do
-    less=$(count "$kind" "$few")
+    count "$kind" "$few" >"$folder/few" &
     more=$(count "$kind" "$many")
-    echo "$kind $(((more - less) / (many - few)))" >>"$measured"
+    wait $!
+    echo "$kind $(((more - $(cat "$folder/few")) / (many - few)))" >>"$measured"
 done
 
 if [ "$update" = update ]; then
