@@ -15,8 +15,13 @@ BROWSER_PACKAGES := $(BUILD_PACKAGES) chromium chromium-driver firefox-esr nginx
 # The servers that stub53 is compared with, and the load generators.
 BENCH_PACKAGES := $(BUILD_PACKAGES) openssl dnsperf dnsmasq-base unbound nsd knot dnsdist pdns-recursor
 
-# All tests except end-to-end tests and browser tests.
-UNIT_TESTS := --skip BrowserTests --skip EndToEndTests --skip DaemonScenarioTests
+# How tests are built and run. CI builds them so that the optimized build shares the C libraries' objects; see .ci/run.
+TEST_BUILD ?=
+BUILD_TESTS ?= swift build --build-tests $(TEST_BUILD)
+RUN_TESTS := swift test --skip-build $(TEST_BUILD)
+# All tests except end-to-end tests and browser tests. With more at once, one that waits would wait for all the others.
+UNIT_TESTS := --skip BrowserTests --skip EndToEndTests --skip DaemonScenarioTests \
+	--experimental-maximum-parallelization-width 24
 # Each end-to-end test starts its own daemons, and a user has only 128 inotify instances.
 PROGRAM_TESTS := --filter EndToEndTests --experimental-maximum-parallelization-width 24
 # For `make sanitize`: address, thread, or both.
@@ -25,7 +30,7 @@ DOCS := .build/docs
 
 BENCH_BUILD := swift build -c release --package-path Tests/Benchmarks --scratch-path .build/benchmarks
 BENCH_PROGRAMS := .build/benchmarks/release
-FUZZ_BUILD := swift build -c release --sanitize=address --package-path Tests/Fuzzing --scratch-path .build/fuzzing
+FUZZ_BUILD := swift build -c release --sanitize=address --package-path Tests/Fuzzing --scratch-path .build/fuzzing $(FUZZ_FLAGS)
 # For `make fuzz`: seconds for each of the targets.
 FUZZ_TIME ?= 300
 TARGETS ?=
@@ -44,26 +49,28 @@ run: build
 
 # Run this before a commit.
 check: lint links test-tools
-	swift build --build-tests
-	swift test --skip-build $(UNIT_TESTS)
+	$(BUILD_TESTS)
+	$(RUN_TESTS) $(UNIT_TESTS)
 
 test: test-tools
-	swift build --build-tests
-	swift test --skip-build $(UNIT_TESTS)
-	swift test --skip-build $(PROGRAM_TESTS)
+	$(BUILD_TESTS)
+	$(RUN_TESTS) $(UNIT_TESTS)
+	$(RUN_TESTS) $(PROGRAM_TESTS)
 
 # The end-to-end tests on the optimized build, which is what people run.
 test-release: test-tools build
-	STUB53=$(CURDIR)/.build/release/stub53 swift test $(PROGRAM_TESTS)
+	$(BUILD_TESTS)
+	STUB53=$(CURDIR)/.build/release/stub53 $(RUN_TESTS) $(PROGRAM_TESTS)
 
 # The scenarios against a new daemon each; `make test` runs them in process.
 test-scenarios: test-tools build
-	STUB53=$(CURDIR)/.build/release/stub53 swift test --filter DaemonScenarioTests
+	$(BUILD_TESTS)
+	STUB53=$(CURDIR)/.build/release/stub53 $(RUN_TESTS) --filter DaemonScenarioTests
 
 # What real browsers do with our answers, headless; needs root, to give them a resolv.conf of their own.
 test-browsers: browser-tools
-	swift build --build-tests
-	swift test --skip-build --filter BrowserTests
+	$(BUILD_TESTS)
+	$(RUN_TESTS) --filter BrowserTests
 
 lint:
 	swift format lint --strict --parallel --recursive Sources Tests Package.swift
