@@ -106,6 +106,44 @@ uint32_t clinux_socket_inode(
     return find(fd, AF_INET6, protocol, mapped, port, user);
 }
 
+int clinux_connection_owner(
+    int fd, int is_ipv6, const unsigned char *address, uint16_t port, const unsigned char *peer_address,
+    uint16_t peer_port, uid_t *user) {
+    struct {
+        struct nlmsghdr header;
+        struct inet_diag_req_v2 body;
+    } request = {
+        .header = {
+            .nlmsg_len = sizeof request, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST, .nlmsg_seq = 1},
+        .body = {
+            .sdiag_family = is_ipv6 ? AF_INET6 : AF_INET,
+            .sdiag_protocol = IPPROTO_TCP,
+            .idiag_states = ~0u,
+            .id = {
+                .idiag_sport = htons(port), .idiag_dport = htons(peer_port),
+                .idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}},
+        },
+    };
+    size_t length = is_ipv6 ? 16 : 4;
+    memcpy(request.body.id.idiag_src, address, length);
+    memcpy(request.body.id.idiag_dst, peer_address, length);
+    struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+    if (sendto(fd, &request, sizeof request, 0, (struct sockaddr *)&kernel, sizeof kernel) < 0) return 0;
+
+    _Alignas(struct nlmsghdr) char buffer[4096];
+    ssize_t received = recv(fd, buffer, sizeof buffer, 0);
+    struct nlmsghdr *header = (struct nlmsghdr *)buffer;
+    if (received < 0 || !NLMSG_OK(header, received) || header->nlmsg_type != SOCK_DIAG_BY_FAMILY
+        || header->nlmsg_len < NLMSG_LENGTH(sizeof(struct inet_diag_msg)))
+        return 0;
+    const struct inet_diag_msg *socket = NLMSG_DATA(header);
+    // Without an exact match the kernel offers a listening socket. A socket that its process has closed has no inode,
+    // and root for its owner.
+    if (socket->id.idiag_dport != htons(peer_port) || socket->idiag_inode == 0) return 0;
+    *user = socket->idiag_uid;
+    return 1;
+}
+
 /// The most descriptors examined for one socket: a few milliseconds' worth, even if a process has a million.
 enum { most_looks = 20000 };
 

@@ -1,6 +1,8 @@
+import Glibc
 import Hummingbird
 import HummingbirdCore
 import NIOCore
+import Platform
 import Synchronization
 
 /// The context of a request: knows whether the client is still connected.
@@ -25,6 +27,16 @@ struct ClientContext: RequestContext {
         }
     }
 
+    /// The user at the other end of the connection, if it is on this machine.
+    var user: uid_t? {
+        get async {
+            let channel = channel
+            return try? await channel.eventLoop.submit {
+                try channel.pipeline.syncOperations.handler(type: ClientWatch.self).user
+            }.get()
+        }
+    }
+
     /// HTTP/1.1, with a `ClientWatch` on each connection.
     static let server = HTTPServerBuilder.http1(
         configuration: .init(additionalChannelHandlers: [ClientWatch()], idleTimeout: idleTimeout))
@@ -33,7 +45,8 @@ struct ClientContext: RequestContext {
     private static let idleTimeout = TimeAmount.seconds(30)
 }
 
-/// Notices when a client disconnects during a request: a server that does not read would not be notified.
+/// Knows whose connection it is, and notices when the client disconnects during a request: a server that does not read
+/// would not be notified.
 private final class ClientWatch: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = Never
 
@@ -44,6 +57,15 @@ private final class ClientWatch: ChannelInboundHandler, RemovableChannelHandler 
     }
 
     let presence = Presence()
+    /// Looked up at once: after the client has closed its end, nobody knows any more.
+    private(set) var user: uid_t?
+
+    func channelActive(context: ChannelHandlerContext) {
+        if let client = context.remoteAddress?.plain, let server = context.localAddress?.plain {
+            user = client.owner(ofConnectionWith: server)
+        }
+        context.fireChannelActive()
+    }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case .inputClosed? = event as? ChannelEvent { presence.end() }
@@ -53,5 +75,12 @@ private final class ClientWatch: ChannelInboundHandler, RemovableChannelHandler 
     func channelInactive(context: ChannelHandlerContext) {
         presence.end()
         context.fireChannelInactive()
+    }
+}
+
+extension NIOCore.SocketAddress {
+    /// Nil for a Unix socket's.
+    fileprivate var plain: Platform.SocketAddress? {
+        withSockAddr { address, _ in Platform.SocketAddress(address)?.unmapped }
     }
 }

@@ -16,8 +16,10 @@ package struct ControlAPI: Sendable {
     let live: LiveLookups
     /// Nil: lookups are not stored.
     let history: KeptHistory?
+    let access: PageAccess
 
-    package init(_ control: DaemonControl, live: LiveLookups, history: KeptHistory?) {
+    package init(_ control: DaemonControl, live: LiveLookups, history: KeptHistory?, access: PageAccess) {
+        self.access = access
         self.control = control
         self.live = live
         self.history = history
@@ -91,6 +93,13 @@ package struct ControlAPI: Sendable {
                 }
                 return try Self.leasing { () throws(OverrideProblem) in try control.removeOverride(name) }
             }
+        }
+        api.post("page") { _, _ in
+            guard let link = access.makeTicket() else {
+                return Self.failure(
+                    "this daemon serves no page: it was switched off, or its address is taken", status: .notFound)
+            }
+            return Self.json(["page": link])
         }
         router.get("metrics") { _, _ in await metrics() }
     }

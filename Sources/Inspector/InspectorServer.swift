@@ -11,9 +11,9 @@ import ServiceLifecycle
 
 /// The inspector page, over HTTP.
 ///
-/// Any web site open in the browser may send requests here. Therefore the server answers only requests that name it by
-/// address or as `localhost` (which excludes DNS rebinding), accepts changes only from its own pages, can't be framed,
-/// and loads nothing from elsewhere.
+/// Any user of this machine and any web site open in the browser may send requests here. Therefore the server answers
+/// only the users of `PageAccess`, and only requests that name it by address or as `localhost` (which excludes DNS
+/// rebinding); it accepts changes only from its own pages, can't be framed, and loads nothing from elsewhere.
 package final class InspectorServer: DaemonCompanion {
     private let address: Platform.SocketAddress
     private let isOptional: Bool
@@ -32,9 +32,9 @@ package final class InspectorServer: DaemonCompanion {
         // Also if the service ends before it starts, so that the waiter is released.
         defer { readiness.fail() }
         let router = Router(context: ClientContext.self)
-        router.add(middleware: BrowserGuard())
+        router.add(middleware: BrowserGuard(access: pages.api.access))
         pages.addRoutes(to: router)
-        let (address, readiness) = (address, readiness)
+        let (address, readiness, access) = (address, readiness, pages.api.access)
         let application = Application(
             router: router, server: ClientContext.server,
             configuration: .init(
@@ -42,7 +42,9 @@ package final class InspectorServer: DaemonCompanion {
                 availableConnectionsDelegate: MaximumAvailableConnections(200, logger: ControlServer.silent)),
             onServerRunning: { channel in
                 let port = channel.localAddress?.port ?? Int(address.port)
-                readiness.end(["inspector  http://\(address.withPort(UInt16(clamping: port)))"])
+                let page = "http://\(address.withPort(UInt16(clamping: port)))"
+                access.open(at: page)
+                readiness.end(["inspector  \(page)"])
             },
             logger: ControlServer.silent)
         do {
@@ -64,8 +66,10 @@ package final class InspectorServer: DaemonCompanion {
     }
 }
 
-/// Rejects requests that other sites' pages can send, and sets security headers.
+/// Rejects requests of other users, and those that other sites' pages can send; sets security headers.
 struct BrowserGuard: RouterMiddleware {
+    let access: PageAccess
+
     func handle(
         _ request: Request, context: ClientContext,
         next: (Request, ClientContext) async throws -> Response
@@ -90,7 +94,7 @@ struct BrowserGuard: RouterMiddleware {
                 return Self.refusal(.forbidden, "Changes are made from the inspector's own pages.\n")
             }
         }
-        var response = try await next(request, context)
+        var response = try await response(request, context, next)
         response.headers[.contentSecurityPolicy] =
             "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
             + "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -100,6 +104,43 @@ struct BrowserGuard: RouterMiddleware {
         response.headers[HTTPField.Name("Cross-Origin-Resource-Policy")!] = "same-origin"
         if response.headers[.cacheControl] == nil { response.headers[.cacheControl] = "no-store" }
         return response
+    }
+
+    private func response(
+        _ request: Request, _ context: ClientContext, _ next: (Request, ClientContext) async throws -> Response
+    ) async throws -> Response {
+        // Numbers only, for collectors, which run as users of their own.
+        if request.uri.path == "/metrics" { return try await next(request, context) }
+        let user = await context.user
+        if request.uri.path == "/", let ticket = APIParameters(request)["ticket"] {
+            guard let cookie = access.exchange(ticket, user: user) else {
+                return Self.refusal(.forbidden, "This link was used before, or is too old: run 'stub53 page' again.\n")
+            }
+            // Lax: the link is opened from elsewhere, and what follows it would go without a strict cookie.
+            return Response(
+                status: .seeOther,
+                headers: [.location: "/", .setCookie: "\(Self.cookie)=\(cookie); Path=/; HttpOnly; SameSite=Lax"])
+        }
+        if let user, await access.admits(user) { return try await next(request, context) }
+        if let cookie = Self.cookie(in: request), access.admits(cookie: cookie, of: user) {
+            return try await next(request, context)
+        }
+        return Self.refusal(
+            .forbidden,
+            "This page is for the user who runs stub53, for root, and for the group of its control socket. As one of "
+                + "them, run 'stub53 page', which gives a link for any browser.\n")
+    }
+
+    private static let cookie = "stub53"
+
+    private static func cookie(in request: Request) -> String? {
+        for header in request.headers[values: .cookie].prefix(16) {
+            for pair in header.split(separator: ";").prefix(64) {
+                let parts = pair.split(separator: "=", maxSplits: 1)
+                if parts.count == 2, parts[0].drop(while: { $0 == " " }) == cookie { return String(parts[1]) }
+            }
+        }
+        return nil
     }
 
     /// The longest request target in bytes; it includes the filter.

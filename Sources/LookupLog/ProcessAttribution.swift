@@ -149,18 +149,9 @@ final class ProcessAttribution: @unchecked Sendable {
     }
 
     private func find(_ client: Client) -> UInt32 {
-        var bytes = InlineArray<16, UInt8>(repeating: 0)
         let address = client.address
-        if address.isIPv6 {
-            for index in 0..<8 {
-                bytes[index] = UInt8(truncatingIfNeeded: address.high >> UInt64(56 - 8 * index))
-                bytes[8 + index] = UInt8(truncatingIfNeeded: address.low >> UInt64(56 - 8 * index))
-            }
-        } else {
-            for index in 0..<4 { bytes[index] = UInt8(truncatingIfNeeded: address.low >> UInt64(24 - 8 * index)) }
-        }
         var user = uid_t()
-        let inode = bytes.span.withUnsafeBufferPointer {
+        let inode = address.networkBytes.span.withUnsafeBufferPointer {
             clinux_socket_inode(
                 diagnosis, address.isIPv6 ? 1 : 0, client.isStream ? 1 : 0, $0.baseAddress, address.port, &user)
         }

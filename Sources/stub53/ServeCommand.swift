@@ -49,7 +49,8 @@ struct ServeCommand: AsyncParsableCommand {
         notes += configuration.dnstap.destinations.map { "dnstap     \($0)" }
         try await Daemon(configuration, observers: observers, notes: notes) { control in
             var companions: [any DaemonCompanion] = []
-            let api = ControlAPI(control, live: live, history: history)
+            let access = PageAccess(controlPath: configuration.control.value)
+            let api = ControlAPI(control, live: live, history: history, access: access)
             if let path = configuration.control.value {
                 companions.append(ControlServer(path: path, isOptional: configuration.control.isDefault, api))
             }

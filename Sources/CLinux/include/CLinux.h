@@ -92,6 +92,12 @@ int clinux_open_socket_diagnosis(void);
 uint32_t clinux_socket_inode(
     int fd, int is_ipv6, int is_tcp, const unsigned char address[16], uint16_t port, uid_t *user);
 
+/// The owner of the local socket at one end of an established TCP connection; addresses of 4 or 16 bytes. Returns whether
+/// there is one: 0 also for a socket that nobody has open any more.
+int clinux_connection_owner(
+    int fd, int is_ipv6, const unsigned char *address, uint16_t port, const unsigned char *peer_address,
+    uint16_t peer_port, uid_t *user);
+
 /// The process that has the socket open, as far as /proc is readable; 0 if none is found. Tries the processes in
 /// `first`, then the youngest. One thread at a time.
 pid_t clinux_socket_holder(uint32_t inode, uid_t user, const pid_t *first, int count);

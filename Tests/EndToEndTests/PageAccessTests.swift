@@ -1,0 +1,99 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The page shows and changes what the control socket guards, so it is for the same users.
+@Suite("Who may use the page", .enabled(if: getuid() == 0, "takes root, to be other users"))
+struct PageAccessTests {
+    /// Not the daemon's user: `nobody` and its group on Debian.
+    private static let other = 65_534
+
+    private final class World: Sendable {
+        let folder: TemporaryFolder
+        let daemon: DaemonProcess
+        let page: String
+        var socket: String { folder.file("control.sock") }
+
+        init(behind: [String] = []) async throws {
+            folder = try TemporaryFolder()
+            try folder.write("127.0.0.14 over.acme.org\n", to: "hosts")
+            daemon = try await DaemonProcess(
+                [
+                    "--hosts", folder.file("hosts"), "--no-upstream", "--control", folder.file("control.sock"),
+                    "--history", folder.file("history.db"), "--inspector", "127.0.0.1:0", "--log", "none",
+                ], behind: behind)
+            let line = try await daemon.output.first { $0.hasPrefix("inspector ") }
+            page = String(try #require(line.split(separator: " ").last))
+        }
+
+        /// The status of a request by another user.
+        func status(_ words: String..., user: Int = other) async throws -> String {
+            try await Command.run(
+                [
+                    "--reuid=\(user)", "--regid=\(user)", "--clear-groups", "/usr/bin/curl", "-s", "-o", "/dev/null",
+                    "-w", "%{http_code}", "--max-time", "\(longestWait)",
+                ] + words, executable: URL(filePath: "/usr/bin/setpriv")
+            ).output
+        }
+
+        func overrides() async throws -> String {
+            try await Command.run(["override", "list", "--control", socket]).output
+        }
+
+        func link() async throws -> String {
+            let printed = try await Command.run(["page", "--print", "--control", socket])
+            return String(try #require(printed.output.split(separator: "\n").first, "\(printed.errors)"))
+        }
+    }
+
+    @Test("Another user sees no lookups and changes nothing")
+    func stranger() async throws {
+        let world = try await World()
+        for path in ["/", "/names", "/name/over.acme.org", "/overrides", "/lookup/1", "/cache", "/health", "/events"] {
+            #expect(try await world.status(world.page + path) == "403", "\(path)")
+        }
+        let change = [
+            "-H", "Origin: \(world.page)", "-d", "name=bank.example&addresses=203.0.113.66&seconds=2592000",
+        ]
+        #expect(try await world.status(change[0], change[1], change[2], change[3], "\(world.page)/overrides") == "403")
+        #expect(!(try await world.overrides()).contains("bank.example"))
+        // Numbers only; Prometheus has a user of its own.
+        #expect(try await world.status("\(world.page)/metrics") == "200")
+        #expect(try await world.status(world.page, user: 0) == "200")
+        #expect(
+            try await world.status(change[0], change[1], change[2], change[3], "\(world.page)/overrides", user: 0)
+                == "303")
+        #expect(try await world.overrides().contains("bank.example"))
+    }
+
+    @Test("Who started the daemon with sudo uses the page, and no one else")
+    func sudo() async throws {
+        let world = try await World(behind: ["/usr/bin/env", "SUDO_UID=\(Self.other)"])
+        #expect(try await world.status(world.page) == "200")
+        #expect(try await world.status(world.page, user: 1) == "403")
+    }
+
+    @Test("A member of the control socket's group uses the page")
+    func group() async throws {
+        let world = try await World(behind: ["/usr/bin/setpriv", "--regid=\(Self.other)", "--clear-groups"])
+        #expect(try await world.status(world.page) == "200")
+        #expect(try await world.status(world.page, user: 1) == "403")
+    }
+
+    @Test("A link lets one browser in, once; its cookie is worth nothing to other users")
+    func link() async throws {
+        let world = try await World()
+        let link = try await world.link()
+        #expect(link.hasPrefix("\(world.page)/?ticket="))
+        // curl prints the cookies behind the status.
+        let entered = try await world.status("-c", "-", link)
+        #expect(entered.hasPrefix("303"))
+        #expect(entered.contains("#HttpOnly_127.0.0.1"))
+        let cookie = "stub53=" + String(try #require(entered.split(whereSeparator: \.isWhitespace).last))
+        #expect(try await world.status("-b", cookie, world.page) == "200")
+        #expect(try await world.status("-b", cookie, world.page, user: 1) == "403")
+        #expect(try await world.status("-b", cookie.dropLast() + "x", world.page) == "403")
+        #expect(try await world.status(link) == "403")
+        #expect(try await world.status(world.page) == "403")
+    }
+}
