@@ -5,18 +5,16 @@ package import Platform
 extension DatagramSocket {
     /// Sockets on `address`, one per worker; the kernel spreads clients over them (SO_REUSEPORT).
     ///
-    /// With SO_REUSEPORT two daemons could share the port unnoticed, each answering some of the queries. So a plain
-    /// bind is tried first: it fails if the port is taken.
+    /// With SO_REUSEPORT two daemons could share the port unnoticed, each answering some of the queries. So the first
+    /// socket is bound without it, which fails if the port is taken, and shares it afterwards.
     package static func bind(_ address: SocketAddress, count: Int) throws(SystemError) -> [DatagramSocket] {
-        let probe = try open(address, sharesPort: false)
-        close(probe)
         var sockets: [DatagramSocket] = []
-        for _ in 0..<count {
+        for number in 0..<count {
             do {
+                let descriptor = try open(address, sharesPort: number > 0)
+                if number == 0, count > 1 { sharePort(descriptor) }
                 sockets.append(
-                    DatagramSocket(
-                        descriptor: try open(address, sharesPort: count > 1), isWildcard: address.isUnspecified,
-                        isShared: false))
+                    DatagramSocket(descriptor: descriptor, isWildcard: address.isUnspecified, isShared: false))
             } catch {
                 for socket in sockets { close(socket.descriptor) }
                 throw error
@@ -32,7 +30,7 @@ extension DatagramSocket {
         guard descriptor >= 0 else { throw SystemError("socket") }
         var one: Int32 = 1
         let size = socklen_t(MemoryLayout<Int32>.size)
-        if sharesPort { setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &one, size) }
+        if sharesPort { sharePort(descriptor) }
         if address.isIPv6 { setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &one, size) }
         if address.isUnspecified { askForLocalAddress(descriptor, isIPv6: address.isIPv6) }
         enlargeBuffer(descriptor)
@@ -44,6 +42,11 @@ extension DatagramSocket {
             throw SystemError("bind", code: code)
         }
         return descriptor
+    }
+
+    private static func sharePort(_ descriptor: Int32) {
+        var one: Int32 = 1
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &one, socklen_t(MemoryLayout<Int32>.size))
     }
 
     /// Each answer must leave from the address that the query was sent to.
