@@ -11,6 +11,9 @@ public struct FileText: ~Copyable {
 
     /// The largest file that is read, in bytes.
     public static let maximumSize = 1 << 30
+    /// The same for a pipe, and for a device: these may have no end.
+    static let maximumPipe = 64 << 20
+    static let maximumDevice = 1 << 20
     /// How long a pipe may pause, in milliseconds.
     static let longestPause: Int32 = 10_000
     /// How long reading may take in all, in seconds.
@@ -58,6 +61,12 @@ public struct FileText: ~Copyable {
         guard kind == S_IFREG || acceptsPipes && (kind == S_IFIFO || kind == S_IFCHR) else {
             throw Failure(description: kind == S_IFDIR ? "is a directory, not a file" : "is not a regular file")
         }
+        let limit =
+            switch kind {
+            case S_IFIFO: min(limit, Self.maximumPipe)
+            case S_IFCHR: min(limit, Self.maximumDevice)
+            default: limit
+            }
         guard status.st_size <= limit else { throw Self.tooLarge(limit) }
         var capacity = max(Int(status.st_size) + 1, 4096)
         guard var memory = malloc(capacity) else { throw Failure(description: "does not fit into memory") }

@@ -169,6 +169,33 @@ struct ReloadSettingsTests {
         #expect(try await daemon.dig("over.test", "+short") == "127.0.0.15\n")
     }
 
+    @Test("keeps its settings if their file loses them all, and reports it")
+    func empty() async throws {
+        let upstream = try upstream(9)
+        let settings = "hosts.files: \(folder.file("hosts"))\nupstream.servers: 127.0.0.1:\(upstream.port)\n"
+        try folder.write(settings, to: "stub53.yaml")
+        let daemon = try await DaemonProcess(["--config", file, "--zones", folder.file("zones")])
+        for text in ["", "# nothing\n", "---\n", "{}\n"] {
+            _ = try await change(daemon, text, saying: "settings kept as they were")
+            #expect(try await daemon.dig("over.test", "+short") == "127.0.0.14\n", "\(text)")
+        }
+        // In place, as a shell does it; and a pipe without a writer.
+        var before = daemon.errors.all.count
+        try Data().write(to: URL(filePath: file))
+        _ = try await daemon.errors.first(from: before, containing: "settings kept as they were")
+        before = daemon.errors.all.count
+        try #require(mkfifo(folder.file("pipe"), 0o600) == 0 && rename(folder.file("pipe"), file) == 0)
+        _ = try await daemon.errors.first(from: before, containing: "settings kept as they were")
+        #expect(daemon.errors.all.contains { $0.hasPrefix("\(file): has no settings any more") })
+        #expect(try await daemon.dig("over.test", "+short") == "127.0.0.14\n")
+        #expect(upstream.questions() == 0)
+        // And back.
+        try folder.write("127.0.0.15 over.test\n", to: "others")
+        _ = try await change(daemon, settings.replacing("hosts\n", with: "others\n"), saying: "overrides")
+        #expect(try await daemon.dig("over.test", "+short") == "127.0.0.15\n")
+        #expect(try await daemon.stop() == 0)
+    }
+
     @Test("notices its file in a folder where other files change constantly")
     func busyFolder() async throws {
         let daemon = try await daemon("", "--no-upstream")

@@ -118,6 +118,8 @@ package struct Configuration: Sendable {
     package var logFormat = LogFormat.text
     /// Nil: standard output.
     package var logFile: String?
+    /// When the log's file is moved away, and how many old ones stay.
+    package var logRotation = FileRotation.Limits(size: 100 << 20, kept: 9)
     package var history = History()
     package var dnstap = Dnstap()
     /// Which clients get the reason of an answer as an extended error.
@@ -137,6 +139,8 @@ package struct Configuration: Sendable {
     package var keepsGoing = false
     /// Where the configuration was read from.
     var origin = Origin(file: nil, options: [])
+    /// How many settings its file has.
+    var settingsInFile = 0
 
     package init() {}
 

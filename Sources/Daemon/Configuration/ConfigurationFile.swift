@@ -20,11 +20,7 @@ enum ConfigurationFile {
         let file = Place(path: path)
         let text: String
         do {
-            let source = try FileText(path: path)
-            guard source.bytes.count <= maximumSize else {
-                diagnostics.error(file, "is larger than 1 MiB, which no configuration needs")
-                return
-            }
+            let source = try FileText(path: path, limit: maximumSize)
             guard let valid = String(validating: source.bytes, as: UTF8.self) else {
                 diagnostics.error(file, "is not UTF-8; save it as UTF-8")
                 return

@@ -18,6 +18,7 @@ extension Configuration {
         if let file = origin.file {
             ConfigurationFile.read(file, &diagnostics) { key, values, place, diagnostics in
                 places[key.path] = place
+                configuration.settingsInFile += 1
                 key.set(&configuration, values, at: place, key.path, &diagnostics)
             }
         }
@@ -40,6 +41,12 @@ extension Configuration {
         running: Configuration
     ) -> (configuration: Configuration, changed: [ConfigurationKey], problems: Diagnostics) {
         var (fresh, problems) = Self.read(origin)
+        // Cut short by whoever is about to write it, more likely than meant: without its settings, overrides' names could
+        // go upstream.
+        if let file = origin.file, fresh.settingsInFile == 0, running.settingsInFile > 0 {
+            problems.error(
+                Place(path: file), "has no settings any more; write one, or start stub53 again to run without")
+        }
         let fixed = ConfigurationKey.all.filter { $0.effect == .restart }
         let changed = fixed.filter { !$0.isSame(fresh, self) }
         for key in fixed { key.copy(from: running, to: &fresh) }
