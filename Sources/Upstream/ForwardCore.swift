@@ -127,15 +127,23 @@ struct ForwardCore: ~Copyable {
         guard hasQuestion || bareError else { return }
 
         let summary = MessageReader.walk(message)
+        var hasCookie = false
         if let opt = summary?.opt {
             code = ResponseCode(rawValue: code.rawValue | UInt16(opt.ttl >> 24) << 4)
             if attempt.edns, settings.usesCookies,
                 let cookie = UpstreamQuery.option(EDNS.Option.cookie, opt, message)
             {
                 guard servers[attempt.server].cookies.take(cookie) else { return }
+                hasCookie = true
             }
         }
         let isStream = attempt.isStream
+        if attempt.edns, settings.usesCookies, !hasCookie, servers[attempt.server].cookies.isExpected {
+            // Over UDP it may be forged, so it does not count (RFC 7873 5.3). Over TCP it does not: the server has no
+            // cookies any more.
+            guard isStream else { return askAgain(number, now) }
+            servers[attempt.server].cookies.forget()
+        }
         noteReply(attempt, rtt: code == .noError || code == .nxDomain, now)
         let reply = UpstreamReply(
             server: attempt.server, address: settings.servers[attempt.server].address,
@@ -171,12 +179,8 @@ struct ForwardCore: ~Copyable {
             schedule(flight)
             return
         case .badCookie where attempt.edns && !isStream:
-            forget(number, now)
-            // The server sent the cookie it wants; if it rejects that too, TCP is used (RFC 7873 5.3).
-            flights[flight].latest = send(
-                flight, attempt.server, over: attempt.isSecondTry ? .tcp : .udp, edns: true, isSecondTry: true, now)
-            schedule(flight)
-            return
+            // The server sent the cookie that it wants.
+            return askAgain(number, now)
         case .serverFailure:
             servers[attempt.server].errors += 1
             if summary != nil, hasQuestion, message.count <= Self.longestFallback {
@@ -193,6 +197,16 @@ struct ForwardCore: ~Copyable {
         flights[flight].wasRejected = true
         forget(number, now)
         advance(flight, now)
+    }
+
+    /// Asks the same server again because of its cookie: over UDP once, then over TCP (RFC 7873 5.3).
+    private mutating func askAgain(_ number: Int, _ now: UInt64) {
+        let attempt = attempts[number]
+        forget(number, now)
+        flights[attempt.flight].latest = send(
+            attempt.flight, attempt.server, over: attempt.isSecondTry ? .tcp : .udp, edns: true, isSecondTry: true, now)
+        if attempt.isSecondTry { flights[attempt.flight].retryAt = now + Self.streamRetransmitTimeout }
+        schedule(attempt.flight)
     }
 
     /// The network reported an error on `channel`: a closed port, no route, or the end of a stream.
@@ -213,6 +227,8 @@ struct ForwardCore: ~Copyable {
             servers[server].streamHasAnswered = false
             servers[server].streamSilentSince = now
             guard servers[server].streamOutstanding > 0 else { return }
+            // Without TCP, a server that has lost its cookies would stay unusable.
+            if !wasReused { servers[server].cookies.forget() }
         }
         if !wasReused {
             servers[server].errors += 1

@@ -39,9 +39,9 @@ public struct ForwardSettings: Sendable, Hashable {
     /// DNS cookies (RFC 7873).
     public var usesCookies = true
     /// UDP sockets per server in use at once.
-    public var portsPerServer = 4
+    public var portsPerServer = 32
     /// A source port is retired after this many queries ...
-    public var queriesPerPort = 512
+    public var queriesPerPort = 128
     /// ... or after this time.
     public var portLifetime: UInt64 = 20_000_000
     /// A TCP connection without outstanding queries is closed after this time (RFC 7766 6.2.3).

@@ -164,6 +164,11 @@ struct CookieJar: Sendable {
         self.client = client
     }
 
+    /// The server has sent one: its next responses have one, too.
+    var isExpected: Bool { !server.isEmpty }
+
+    mutating func forget() { server = [] }
+
     /// False if the option does not echo our cookie: the message is then no response to us.
     mutating func take(_ option: UnsafeRawBufferPointer) -> Bool {
         guard option.count >= 8, let base = option.baseAddress, base.loadUnaligned(as: UInt64.self) == client

@@ -1,4 +1,4 @@
-public import DNSWire
+import DNSWire
 public import Lookup
 
 /// The stage of upstream's answers: those just given to this lookup, then the cache.

@@ -55,13 +55,16 @@ struct ForwardCoreTests {
     @Test("IDs and source ports differ from query to query")
     func unpredictable() throws {
         let network = try ForwardNetwork(one)
-        for index in 0..<200 {
+        for index in 0..<1000 {
             network.fetch("n\(index).example")
             network.now += 1
         }
         let queries = network.queries()
-        #expect(Set(queries.map(\.id)).count > 190)
-        #expect(Set(queries.map(\.channel)).count == 4)
+        #expect(Set(queries.map(\.id)).count > 950)
+        #expect(Set(queries.map(\.channel)).count == 32)
+        // Each port for few queries, and not one after the other.
+        #expect(Dictionary(grouping: queries, by: \.channel).values.allSatisfy { $0.count < 100 })
+        #expect(zip(queries, queries.dropFirst()).count { $0.channel == $1.channel } < 100)
     }
 
     @Test("a port is retired after its share of queries, and closed once all are answered")
@@ -72,7 +75,7 @@ struct ForwardCoreTests {
             for query in network.queries() { network.answer(query) }
         }
         #expect(network.portsEverOpened >= 40)
-        #expect(network.openPorts.count <= 4)
+        #expect(network.openPorts.count <= 32)
         #expect(network.answered.count == 400)
     }
 
@@ -393,6 +396,83 @@ struct ForwardCoreTests {
         #expect(second.cookie == fresh && !second.isStream)
         network.answer(second, .badCookie, cookie: fresh)
         #expect(try #require(network.query()).isStream)
+    }
+
+    @Test(
+        "an answer without the cookie that the server has sent before is not taken over UDP, whatever it says",
+        arguments: [(ResponseCode.noError, true), (.noError, false), (.nxDomain, true), (.formatError, false)])
+    func missingCookie(_ code: ResponseCode, _ hasEDNS: Bool) throws {
+        let network = try ForwardNetwork(one)
+        network.fetch("a.example")
+        let first = try #require(network.query())
+        let known = first.cookie + [1, 2, 3, 4, 5, 6, 7, 8]
+        network.answer(first, cookie: known)
+        network.fetch("b.example")
+        for _ in 0..<2 {
+            let query = try #require(network.query())
+            #expect(query.cookie == known && !query.isStream)
+            network.answer(query, code, edns: hasEDNS)
+            #expect(network.ended.count == 1)
+        }
+        #expect(try #require(network.query()).isStream)
+    }
+
+    @Test("a truncated answer without the cookie is not taken, either; the answer with it is")
+    func missingCookieOfTruncated() throws {
+        let network = try ForwardNetwork(one)
+        network.fetch("a.example")
+        let first = try #require(network.query())
+        let known = first.cookie + [1, 2, 3, 4, 5, 6, 7, 8]
+        network.answer(first, cookie: known)
+        network.fetch("b.example")
+        network.answer(try #require(network.query()), truncated: true)
+        let again = try #require(network.query())
+        #expect(!again.isStream)
+        network.answer(again, cookie: known)
+        #expect(network.answered.count == 2)
+    }
+
+    @Test(
+        "a server that has lost its cookies says so over TCP; from then on none is expected, until it sends one again")
+    func lostCookies() throws {
+        let network = try ForwardNetwork(one)
+        network.fetch("a.example")
+        let first = try #require(network.query())
+        network.answer(first, cookie: first.cookie + [1, 2, 3, 4, 5, 6, 7, 8])
+        network.fetch("b.example")
+        network.answer(try #require(network.query()))
+        network.answer(try #require(network.query()))
+        network.answer(try #require(network.query()))
+        #expect(network.answered.count == 2)
+        network.fetch("c.example")
+        let later = try #require(network.query())
+        #expect(later.cookie == first.cookie && !later.isStream)
+        network.answer(later)
+        #expect(network.answered.count == 3)
+        network.fetch("d.example")
+        let last = try #require(network.query())
+        network.answer(last, cookie: last.cookie + [8, 7, 6, 5, 4, 3, 2, 1])
+        network.fetch("e.example")
+        #expect(try #require(network.query()).cookie == first.cookie + [8, 7, 6, 5, 4, 3, 2, 1])
+    }
+
+    @Test("a server that has lost its cookies and has no TCP is used again after TCP has failed")
+    func lostCookiesWithoutStream() throws {
+        let network = try ForwardNetwork(one)
+        network.fetch("a.example")
+        let first = try #require(network.query())
+        network.answer(first, cookie: first.cookie + [1, 2, 3, 4, 5, 6, 7, 8])
+        network.fetch("b.example")
+        network.answer(try #require(network.query()))
+        network.answer(try #require(network.query()))
+        let stream = try #require(network.query())
+        #expect(stream.isStream)
+        network.fail(stream.channel)
+        network.fetch("c.example")
+        var query = try #require(network.query())
+        while query.cookie != first.cookie { query = try #require(network.query()) }
+        network.answer(query)
+        #expect(network.answered.count == 2)
     }
 
     // MARK: Silence
