@@ -42,10 +42,13 @@ package final class ControlServer: DaemonCompanion {
         router.add(middleware: UnknownRequests())
         api.addRoutes(to: router)
         let (path, readiness) = (path, readiness)
+        // The socket never has wider rights than it ends with.
+        let mask = umask(0o117)
         let application = Application(
             router: router, server: ClientContext.server,
             configuration: .init(address: .unixDomainSocket(path: path), serverName: "stub53"),
             onServerRunning: { _ in
+                umask(mask)
                 chmod(path, 0o660)
                 readiness.end(["control    \(path)"])
             },
@@ -54,6 +57,7 @@ package final class ControlServer: DaemonCompanion {
             try await application.runUntilShutdown { [api] in api.history?.searches.end() }
             unlink(path)
         } catch let error as IOError {
+            umask(mask)
             let reason = "\(path): \(String(cString: strerror(error.errnoCode)))"
             guard isOptional else {
                 readiness.fail()
@@ -62,6 +66,7 @@ package final class ControlServer: DaemonCompanion {
             readiness.end(["control    off: \(reason)"])
             try? await gracefulShutdown()
         } catch {
+            umask(mask)
             readiness.fail()
             throw error
         }

@@ -56,6 +56,24 @@ struct ControlTests {
         #expect(result.code == 1 && result.errors.contains("no daemon has a control socket at"))
     }
 
+    @Test("The socket never has wider rights, whatever the mask for new files")
+    func socketMode() async throws {
+        let folder = try TemporaryFolder()
+        let library = try await Preload.library(Preload.socketModes, in: folder)
+        let modes = folder.file("modes")
+        let daemon = try await DaemonProcess(
+            [
+                "--no-hosts", "--no-upstream", "--control", folder.file("control.sock"), "--log-file",
+                folder.file("log"),
+            ],
+            behind: [
+                "/bin/sh", "-c", "umask 0; export LD_PRELOAD=\(library) SOCKET_MODES=\(modes); exec \"$@\"", "sh",
+            ])
+        _ = try await daemon.output.first { $0.hasPrefix("control") }
+        #expect(try String(contentsOfFile: modes, encoding: .utf8) == "660\n")
+        #expect(try await daemon.stop() == 0)
+    }
+
     @Test("A socket left by a killed daemon is replaced; one in use is not")
     func socketTaken() async throws {
         let world = try await World()

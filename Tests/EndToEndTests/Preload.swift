@@ -29,6 +29,30 @@ enum Preload {
         }
         """
 
+    /// Writes the mode of each Unix socket, as it is when it appears, to the file named by SOCKET_MODES.
+    static let socketModes = #"""
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <stdio.h>
+        #include <stdlib.h>
+        #include <sys/socket.h>
+        #include <sys/stat.h>
+        #include <sys/un.h>
+
+        int bind(int descriptor, const struct sockaddr *address, socklen_t length) {
+            int result = ((int (*)(int, const struct sockaddr *, socklen_t))dlsym(RTLD_NEXT, "bind"))(
+                descriptor, address, length);
+            const char *path = ((const struct sockaddr_un *)address)->sun_path;
+            struct stat status;
+            if (result == 0 && address->sa_family == AF_UNIX && stat(path, &status) == 0) {
+                FILE *file = fopen(getenv("SOCKET_MODES"), "a");
+                fprintf(file, "%o\n", status.st_mode & 07777);
+                fclose(file);
+            }
+            return result;
+        }
+        """#
+
     /// Makes searches in the texts of names endless, until their progress handler ends them. Each adds a line to the file
     /// named by HEAVY_SEARCHES when it begins, and another with its duration in milliseconds when it ends.
     static let heavySearches = #"""
