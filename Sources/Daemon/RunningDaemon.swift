@@ -109,8 +109,8 @@ final class RunningDaemon: Sendable {
         let destination = configuration.logFile.map { LookupSink.Destination.file(path: $0) } ?? .standardOutput
         switch configuration.logFormat {
         case .none: break
-        case .text: sinks.append(LookupSink(.text, to: destination))
-        case .json: sinks.append(LookupSink(.json, to: destination))
+        case .text: sinks.append(LookupSink(.text, to: destination, rotation: configuration.logRotation))
+        case .json: sinks.append(LookupSink(.json, to: destination, rotation: configuration.logRotation))
         }
         // The control socket and the inspector show totals.
         let isWatched = configuration.inspector.value != nil || configuration.control.value != nil

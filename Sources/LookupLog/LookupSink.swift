@@ -1,4 +1,5 @@
 internal import Glibc
+public import Platform
 
 /// A destination for lookups, and the form they are written in.
 public struct LookupSink: Sendable, Hashable {
@@ -14,11 +15,16 @@ public struct LookupSink: Sendable, Hashable {
     public var destination: Destination
     /// Whether text form colours the source. Nil: on a terminal, unless NO_COLOR is set.
     public var colors: Bool?
+    /// When a file is full, and how many old ones are kept; nil: it grows.
+    public var rotation: FileRotation.Limits?
 
-    public init(_ form: Form, to destination: Destination, colors: Bool? = nil) {
+    public init(
+        _ form: Form, to destination: Destination, colors: Bool? = nil, rotation: FileRotation.Limits? = nil
+    ) {
         self.form = form
         self.destination = destination
         self.colors = colors
+        self.rotation = rotation
     }
 
     /// Why a sink can't be used: one sentence.
@@ -38,6 +44,10 @@ struct SinkWriter: ~Copyable {
     private(set) var descriptor: Int32
     /// A regular file gets everything in one write; a pipe or terminal only as much as can't block.
     private var isRegularFile: Bool
+    /// Of a regular file, in bytes.
+    private var size: Int
+    /// The file is full, but can't be moved.
+    private var isStuck = false
     private var pending = LineBuffer()
     private var json = JSONLines()
     private var text: TextLines
@@ -62,7 +72,7 @@ struct SinkWriter: ~Copyable {
         self.name = name
         self.report = report
         self.descriptor = descriptor
-        isRegularFile = Self.isRegularFile(descriptor)
+        (isRegularFile, size) = Self.size(descriptor)
         text = TextLines(colors: colors)
     }
 
@@ -87,9 +97,10 @@ struct SinkWriter: ~Copyable {
         Glibc.open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0o640)
     }
 
-    private static func isRegularFile(_ descriptor: Int32) -> Bool {
+    private static func size(_ descriptor: Int32) -> (isRegularFile: Bool, size: Int) {
         var status = stat()
-        return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return (false, 0) }
+        return (true, Int(status.st_size))
     }
 
     private static func reason(_ code: Int32) -> String { String(cString: strerror(code)) }
@@ -150,6 +161,7 @@ struct SinkWriter: ~Copyable {
             let written = write(descriptor, bytes.baseAddress, count)
             if written > 0 {
                 pending.removeFirst(written)
+                size += written
                 if failing {
                     failing = false
                     report("log \(name): writing again\(lost > 0 ? "; \(lost) lookups were lost" : "")")
@@ -161,6 +173,25 @@ struct SinkWriter: ~Copyable {
             if written < 0 && code == EAGAIN { return }
             return fail(code)
         }
+        // Here the last line is whole.
+        if isRegularFile, !isStuck, let limits = sink.rotation, size >= limits.size { rotate(limits) }
+    }
+
+    /// Moves the full file away and begins another.
+    private mutating func rotate(_ limits: FileRotation.Limits) {
+        guard case .file(let path) = sink.destination else { return }
+        var ours = stat()
+        var there = stat()
+        // Another process may have moved it.
+        if fstat(descriptor, &ours) == 0, stat(path, &there) == 0, ours.st_ino == there.st_ino,
+            ours.st_dev == there.st_dev
+        {
+            do { try FileRotation.rotate(path, keeping: limits.kept) } catch {
+                isStuck = true
+                return report("log \(name): is full, but can't be moved to \(path).1: \(error.reason); it grows on")
+            }
+        }
+        open(again: path)
     }
 
     private var isWritable: Bool {
@@ -183,13 +214,19 @@ struct SinkWriter: ~Copyable {
     mutating func reopen() {
         guard case .file(let path) = sink.destination else { return }
         flush()
+        open(again: path)
+    }
+
+    private mutating func open(again path: String) {
         let new = Self.open(path)
         guard new >= 0 else {
+            isStuck = true
             return report("log \(name): can't be opened again: \(Self.reason(errno)); the old file is written on")
         }
         close(descriptor)
         descriptor = new
-        isRegularFile = Self.isRegularFile(new)
+        (isRegularFile, size) = Self.size(new)
+        isStuck = false
         flush()
     }
 

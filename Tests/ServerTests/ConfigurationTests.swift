@@ -73,6 +73,8 @@ struct ConfigurationTests {
         Case("tcp.max-pipelined", "6", "6") { "\($0.streams.maximumPipelined)" },
         Case("tcp.idle-timeout", "2m", "120000") { "\($0.streams.idleTimeout)" },
         Case("log.format", "json", "json") { $0.logFormat.rawValue },
+        Case("log.max-size", "1M", "\(1 << 20)") { "\($0.logRotation.size)" },
+        Case("log.keep", "3", "3") { "\($0.logRotation.kept)" },
         Case("log.file", "/var/log/x", "/var/log/x") { $0.logFile ?? "" },
         Case("identity", "''", "") { $0.identity },
         Case("version", "mine 1", "mine 1") { $0.version },

@@ -55,6 +55,10 @@ extension ConfigurationKey {
         .init(
             "log.file", \.logFile, .optional(.path), "file that lookups are logged to", initial: "standard output",
             takes: .restart, flags: [.service("log-file")]),
+        .init(
+            "log.max-size", \.logRotation.size, .size((64 << 10)...(1 << 40)),
+            "size at which the log's file is moved to PATH.1", takes: .restart),
+        .init("log.keep", \.logRotation.kept, .number(0...1000), "moved log files that are kept", takes: .restart),
         .init("identity", \.identity, .text, "answer to id.server and NSID; empty: refused", initial: "host name"),
         .init("version", \.version, .text, "answer to version.bind; empty: refused"),
         .init(

@@ -1,15 +1,12 @@
 internal import Glibc
+internal import Platform
 
 /// A file of frames: START, frames, STOP.
 ///
 /// It is never appended to, because readers stop at STOP and fail on a partial frame. On opening, and when the file is
 /// full, an existing file is renamed to `PATH.1`, that one to `PATH.2`, and so on.
 struct FrameFile: ~Copyable {
-    /// The size limit in bytes, and how many old files are kept.
-    struct Limits: Sendable {
-        var size: Int
-        var kept: Int
-    }
+    typealias Limits = FileRotation.Limits
 
     struct Failure: Error {
         /// What failed and why, to follow the path: "can't be written: No space left on device".
@@ -95,19 +92,9 @@ struct FrameFile: ~Copyable {
         return false
     }
 
-    /// Renames the file to `PATH.1`, after shifting older ones.
     private static func rotate(_ path: String, _ limits: Limits) throws(Failure) {
-        guard limits.kept > 0 else {
-            guard unlink(path) == 0 || errno == ENOENT else { throw Failure("can't be removed", errno) }
-            return
-        }
-        guard access(path, F_OK) == 0 else { return }
-        // Only as far as old files are numbered without a gap.
-        var free = 1
-        while free < limits.kept, access("\(path).\(free)", F_OK) == 0 { free += 1 }
-        for number in stride(from: free, to: 1, by: -1) { rename("\(path).\(number - 1)", "\(path).\(number)") }
-        guard rename(path, "\(path).1") == 0 else {
-            throw Failure("can't be moved to \(path).1", errno)
+        do { try FileRotation.rotate(path, keeping: limits.kept) } catch {
+            throw Failure(limits.kept > 0 ? "can't be moved to \(path).1" : "can't be removed", error.code)
         }
     }
 
