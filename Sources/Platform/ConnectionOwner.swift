@@ -1,17 +1,17 @@
 internal import CLinux
-public import Glibc
+internal import Glibc
 
 extension SocketAddress {
     /// The user whose process has the other end, on this address, of a TCP connection with `server`.
     ///
     /// The kernel says so for both ends of a connection within this machine and network namespace. Nil for other
     /// connections, if the other end has been closed, and without the kernel's socket diagnosis.
-    public func owner(ofConnectionWith server: SocketAddress) -> uid_t? {
+    public func owner(ofConnectionWith server: SocketAddress) -> UInt32? {
         guard isIPv6 == server.isIPv6 else { return nil }
         let diagnosis = clinux_open_socket_diagnosis()
         guard diagnosis >= 0 else { return nil }
         defer { close(diagnosis) }
-        var user = uid_t()
+        var user: UInt32 = 0
         let isKnown = networkBytes.span.withUnsafeBufferPointer { own in
             server.networkBytes.span.withUnsafeBufferPointer { peer in
                 clinux_connection_owner(

@@ -14,15 +14,16 @@ struct ConnectionOwnerTests {
         let serverAddress: SocketAddress
 
         init(_ ip: String) throws {
-            let address = try #require(SocketAddress(ip: ip, port: 0))
-            let family = address.isIPv6 ? AF_INET6 : AF_INET
-            listener = socket(family, Int32(SOCK_STREAM.rawValue), 0)
-            try #require(address.withSockaddr { bind(listener, $0, $1) } == 0 && listen(listener, 1) == 0)
-            serverAddress = try Self.address(listener)
-            client = socket(family, Int32(SOCK_STREAM.rawValue), 0)
-            let target = serverAddress
-            let descriptor = client
-            try #require(target.withSockaddr { connect(descriptor, $0, $1) } == 0)
+            let wanted = try #require(SocketAddress(ip: ip, port: 0))
+            let family = wanted.isIPv6 ? AF_INET6 : AF_INET
+            let listener = socket(family, Int32(SOCK_STREAM.rawValue), 0)
+            let isBound = wanted.withSockaddr { bind(listener, $0, $1) } == 0
+            try #require(isBound && listen(listener, 1) == 0)
+            let address = try Self.address(listener)
+            let client = socket(family, Int32(SOCK_STREAM.rawValue), 0)
+            let isConnected = address.withSockaddr { connect(client, $0, $1) } == 0
+            try #require(isConnected)
+            (self.listener, self.client, serverAddress) = (listener, client, address)
             clientAddress = try Self.address(client)
             server = accept(listener, nil, nil)
         }
