@@ -51,13 +51,25 @@ struct HistoryRetention {
 
     /// Deletes lookups that are too old or too many; returns whether there is more to do.
     ///
-    /// - Parameter now: microseconds since 1970.
-    mutating func step(_ database: Database, now: UInt64) throws -> Bool {
+    /// - Parameter now: microseconds since 1970; nil: not known for sure, so that nothing is too old.
+    mutating func step(_ database: Database, now: UInt64?) throws -> Bool {
         let (age, isForEver) = limits.maximumAge.multipliedReportingOverflow(by: 1_000_000)
-        let cutoff = isForEver ? 0 : now - min(now, age)
+        let cutoff = isForEver ? 0 : now.map { $0 - min($0, age) } ?? 0
         let byAge = try deleteOlder(database, than: cutoff)
         let bySize = try isTooLarge(database) ? try deleteOldestBlock(database) : false
         return byAge || bySize
+    }
+
+    /// The time last believed, else the newest lookup's, in microseconds since 1970; nil: there is none.
+    func believed(_ database: Database) throws -> UInt64? {
+        let stored =
+            try Self.one(database, "SELECT value FROM state WHERE name = 'clock'")
+            ?? Self.one(database, "SELECT time FROM lookup ORDER BY id DESC LIMIT 1")
+        return stored.map { UInt64(clamping: $0) }
+    }
+
+    func setBelieved(_ database: Database, _ time: UInt64) throws {
+        try Self.run(database, "INSERT OR REPLACE INTO state VALUES ('clock', ?)", Int64(clamping: time))
     }
 
     /// Whether the pages in use exceed the limit minus the log's share.

@@ -10,6 +10,9 @@ final class HistoryWork: @unchecked Sendable {
     private let mailbox: HistoryMailbox
     private let report: @Sendable (String) -> Void
     private var retention: HistoryRetention
+    private var clock: HistoryClock
+    /// The time last believed that is stored, in microseconds since 1970.
+    private var clockWritten: UInt64 = 0
     /// Nil: must be made again, from the database.
     private var insertion: HistoryInsertion?
     /// SQLite's data_version: changes when another connection has written.
@@ -32,6 +35,8 @@ final class HistoryWork: @unchecked Sendable {
     private static let rest: Int32 = 60_000
     /// Losses of one kind within this time share a row, in nanoseconds.
     private static let lossPause: UInt64 = 1_000_000_000
+    /// How often the time last believed is stored, in microseconds.
+    private static let clockPause: UInt64 = 3_600_000_000
     /// Steps of deletion between two batches.
     private static let steps = 8
 
@@ -43,6 +48,8 @@ final class HistoryWork: @unchecked Sendable {
         self.mailbox = mailbox
         self.report = report
         retention = HistoryRetention(limits)
+        // Before the first lookup of this daemon.
+        clock = HistoryClock(believed: (try? store.read(retention.believed)) ?? nil)
     }
 
     func run() {
@@ -148,7 +155,13 @@ final class HistoryWork: @unchecked Sendable {
         hasMore = false
         do {
             var steps = 0
-            while steps < Self.steps, try store.write({ try retention.step($0, now: SystemClock.wall()) }) {
+            let wall = SystemClock.wall()
+            let now = clock.believes(wall: wall, monotonic: SystemClock.monotonic()) ? wall : nil
+            if let now, now < clockWritten || now - clockWritten >= Self.clockPause {
+                try store.write { try retention.setBelieved($0, now) }
+                clockWritten = now
+            }
+            while steps < Self.steps, try store.write({ try retention.step($0, now: now) }) {
                 steps += 1
             }
             if steps < Self.steps, try store.read(retention.wantsCleaning) {

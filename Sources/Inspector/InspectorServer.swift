@@ -42,9 +42,9 @@ package final class InspectorServer: DaemonCompanion {
                 availableConnectionsDelegate: MaximumAvailableConnections(200, logger: ControlServer.silent)),
             onServerRunning: { channel in
                 let port = channel.localAddress?.port ?? Int(address.port)
-                let page = "http://\(address.withPort(UInt16(clamping: port)))"
-                access.open(at: page)
-                readiness.end(["inspector  \(page)"])
+                let bound = address.withPort(UInt16(clamping: port))
+                access.open(at: bound)
+                readiness.end(["inspector  http://\(bound)"])
             },
             logger: ControlServer.silent)
         do {
@@ -112,35 +112,38 @@ struct BrowserGuard: RouterMiddleware {
         // Numbers only, for collectors, which run as users of their own.
         if request.uri.path == "/metrics" { return try await next(request, context) }
         let user = await context.user
-        if request.uri.path == "/", let ticket = APIParameters(request)["ticket"] {
-            guard let cookie = access.exchange(ticket, user: user) else {
-                return Self.refusal(.forbidden, "This link was used before, or is too old: run 'stub53 page' again.\n")
+        let isIn = await isAdmitted(request, user)
+        if request.method == .get, request.uri.path == "/", let ticket = APIParameters(request)["ticket"] {
+            if let cookie = access.exchange(ticket, user: user) {
+                // Lax: the link is opened from elsewhere, and what follows it would go without a strict cookie.
+                return Response(
+                    status: .seeOther,
+                    headers: [
+                        .location: "/", .setCookie: "\(access.cookie)=\(cookie); Path=/; HttpOnly; SameSite=Lax",
+                    ])
             }
-            // Lax: the link is opened from elsewhere, and what follows it would go without a strict cookie.
-            return Response(
-                status: .seeOther,
-                headers: [.location: "/", .setCookie: "\(Self.cookie)=\(cookie); Path=/; HttpOnly; SameSite=Lax"])
+            // A link opened again by who is in already.
+            if isIn { return Response(status: .seeOther, headers: [.location: "/"]) }
+            return Self.refusal(.forbidden, "This link was used before, or is too old: run 'stub53 page' again.\n")
         }
-        if let user, await access.admits(user) { return try await next(request, context) }
-        if let cookie = Self.cookie(in: request), access.admits(cookie: cookie, of: user) {
-            return try await next(request, context)
-        }
+        if isIn { return try await next(request, context) }
         return Self.refusal(
             .forbidden,
             "This page is for the user who runs stub53, for root, and for the group of its control socket. As one of "
                 + "them, run 'stub53 page', which gives a link for any browser.\n")
     }
 
-    private static let cookie = "stub53"
-
-    private static func cookie(in request: Request) -> String? {
+    private func isAdmitted(_ request: Request, _ user: uid_t?) async -> Bool {
+        if let user, await access.admits(user) { return true }
+        let name = access.cookie
         for header in request.headers[values: .cookie].prefix(16) {
             for pair in header.split(separator: ";").prefix(64) {
                 let parts = pair.split(separator: "=", maxSplits: 1)
-                if parts.count == 2, parts[0].drop(while: { $0 == " " }) == cookie { return String(parts[1]) }
+                guard parts.count == 2, parts[0].drop(while: { $0 == " " }) == name else { continue }
+                if access.admits(cookie: String(parts[1]), of: user) { return true }
             }
         }
-        return nil
+        return false
     }
 
     /// The longest request target in bytes; it includes the filter.

@@ -17,6 +17,7 @@ package final class PageAccess: Sendable {
     private struct State {
         /// The page's address, once it is served.
         var page: String?
+        var cookie = "stub53"
         var tickets: [Ticket] = []
         var sessions: [Session] = []
         var members: [uid_t: Membership] = [:]
@@ -93,7 +94,7 @@ package final class PageAccess: Sendable {
         if let known = state.withLock({ $0.members[user] }), now < known.end { return known.isMember }
         // The database of users may be on another machine.
         let isMember =
-            (try? await NIOThreadPool.singleton.runIfActive { Self.isMember(user, ofGroupOf: controlPath) }) ?? false
+            (try? await NIOThreadPool.singleton.runIfActive { FileGroup.mayWrite(controlPath, user: user) }) ?? false
         state.withLock { state in
             if state.members.count >= Self.mostMembers { state.members.removeAll(keepingCapacity: true) }
             state.members[user] = Membership(isMember: isMember, end: now + Self.memory)
@@ -101,24 +102,20 @@ package final class PageAccess: Sendable {
         return isMember
     }
 
-    private static func isMember(_ user: uid_t, ofGroupOf path: String) -> Bool {
-        var status = stat()
-        // Everyone may be in a group without a right to the socket.
-        guard stat(path, &status) == 0, status.st_mode & S_IWGRP != 0 else { return false }
-        var entry = passwd()
-        var found: UnsafeMutablePointer<passwd>?
-        var buffer = [CChar](repeating: 0, count: 16 * 1024)
-        guard getpwuid_r(user, &entry, &buffer, buffer.count, &found) == 0, found != nil else { return false }
-        var groups = [gid_t](repeating: 0, count: 1024)
-        var count = Int32(groups.count)
-        guard getgrouplist(entry.pw_name, entry.pw_gid, &groups, &count) >= 0 else { return false }
-        return groups[..<Int(count)].contains(status.st_gid)
-    }
-
     // MARK: Tickets
 
-    /// The page is served at this address, `http://ADDR:PORT`.
-    func open(at page: String) { state.withLock { $0.page = page } }
+    /// The page is served at this address.
+    func open(at address: SocketAddress) {
+        state.withLock { state in
+            // On all addresses: this machine's own is one of them.
+            let own = SocketAddress(ip: address.isIPv6 ? "::1" : "127.0.0.1", port: address.port) ?? address
+            state.page = "http://\(address.isUnspecified ? own : address)"
+            state.cookie = "stub53-\(address.port)"
+        }
+    }
+
+    /// The cookie's name. Cookies go to all ports of an address, and so to other daemons.
+    var cookie: String { state.withLock { $0.cookie } }
 
     /// The page's address with a new ticket, valid once and for a minute; nil while there is no page.
     func makeTicket(now: UInt64 = SystemClock.monotonic()) -> String? {

@@ -46,7 +46,7 @@ struct SinkWriter: ~Copyable {
     private var isRegularFile: Bool
     /// Of a regular file, in bytes.
     private var size: Int
-    /// The file is full, but can't be moved.
+    /// The full file could not be moved, which has been reported.
     private var isStuck = false
     private var pending = LineBuffer()
     private var json = JSONLines()
@@ -174,21 +174,33 @@ struct SinkWriter: ~Copyable {
             return fail(code)
         }
         // Here the last line is whole.
-        if isRegularFile, !isStuck, let limits = sink.rotation, size >= limits.size { rotate(limits) }
+        if isRegularFile, let limits = sink.rotation, size >= limits.size { rotate(limits) }
     }
 
     /// Moves the full file away and begins another.
     private mutating func rotate(_ limits: FileRotation.Limits) {
-        guard case .file(let path) = sink.destination else { return }
+        // What can't be moved now is tried again when as much has been added.
+        size = 0
+        // A link such as /dev/stdout is no file of ours to move.
+        guard case .file(let path) = sink.destination, !path.hasPrefix("/dev/"), !path.hasPrefix("/proc/"),
+            let real = realpath(path, nil)
+        else { return }
+        defer { free(real) }
         var ours = stat()
         var there = stat()
-        // Another process may have moved it.
-        if fstat(descriptor, &ours) == 0, stat(path, &there) == 0, ours.st_ino == there.st_ino,
+        // Another process may have moved or emptied it.
+        if fstat(descriptor, &ours) == 0, stat(real, &there) == 0, ours.st_ino == there.st_ino,
             ours.st_dev == there.st_dev
         {
-            do { try FileRotation.rotate(path, keeping: limits.kept) } catch {
-                isStuck = true
-                return report("log \(name): is full, but can't be moved to \(path).1: \(error.reason); it grows on")
+            guard ours.st_size >= limits.size else {
+                size = Int(ours.st_size)
+                return
+            }
+            let file = String(cString: real)
+            do { try FileRotation.rotate(file, keeping: limits.kept) } catch {
+                defer { isStuck = true }
+                if isStuck { return }
+                return report("log \(name): is full, but can't be moved to \(file).1: \(error.reason); it grows on")
             }
         }
         open(again: path)
@@ -220,7 +232,6 @@ struct SinkWriter: ~Copyable {
     private mutating func open(again path: String) {
         let new = Self.open(path)
         guard new >= 0 else {
-            isStuck = true
             return report("log \(name): can't be opened again: \(Self.reason(errno)); the old file is written on")
         }
         close(descriptor)

@@ -24,7 +24,9 @@ public enum FileRotation {
         // Only as far as old files are numbered without a gap.
         var free = 1
         while free < kept, access("\(path).\(free)", F_OK) == 0 { free += 1 }
-        for number in stride(from: free, to: 1, by: -1) { rename("\(path).\(number - 1)", "\(path).\(number)") }
+        for number in stride(from: free, to: 1, by: -1) {
+            guard rename("\(path).\(number - 1)", "\(path).\(number)") == 0 else { throw SystemError("rename") }
+        }
         guard rename(path, "\(path).1") == 0 else { throw SystemError("rename") }
     }
 }

@@ -226,9 +226,8 @@ struct ForwardCore: ~Copyable {
             servers[server].streamIsOpen = false
             servers[server].streamHasAnswered = false
             servers[server].streamSilentSince = now
-            guard servers[server].streamOutstanding > 0 else { return }
-            // Without TCP, a server that has lost its cookies would stay unusable.
             if !wasReused { servers[server].cookies.forget() }
+            guard servers[server].streamOutstanding > 0 else { return }
         }
         if !wasReused {
             servers[server].errors += 1
@@ -520,6 +519,9 @@ struct ForwardCore: ~Copyable {
         attempts[number].wasLate = true
         servers[attempts[number].server].timeouts += 1
         servers[attempts[number].server].health.noteLate(sent: attempts[number].sent, now)
+        let server = attempts[number].server
+        // Without TCP, a server that has lost its cookies would stay unusable.
+        if attempts[number].isStream, !servers[server].streamHasAnswered { servers[server].cookies.forget() }
     }
 
     // MARK: Attempts

@@ -36,6 +36,6 @@ struct PageCommand: AsyncParsableCommand {
         let text = Array("<!doctype html><meta http-equiv=\"refresh\" content=\"0; url=\(link)\">\n".utf8)
         let isWritten = write(file, text, text.count) == text.count
         close(file)
-        if isWritten { _ = Program.run(["xdg-open", path]) }
+        if isWritten { Program.start(["xdg-open", path]) }
     }
 }

@@ -1,8 +1,27 @@
 import Glibc
 
-/// Runs another program and waits for it.
+/// Runs other programs.
 enum Program {
-    /// Its exit code (127: not found; 128 plus the signal that ended it) and its output.
+    /// Starts a program of its own session, without input and output, and does not wait for it.
+    static func start(_ command: [String]) {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        for descriptor in 0..<3 as Range<Int32> {
+            posix_spawn_file_actions_addopen(&actions, descriptor, "/dev/null", O_RDWR, 0)
+        }
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        // POSIX_SPAWN_SETSID, which the Glibc module hides.
+        posix_spawnattr_setflags(&attributes, 0x80)
+        var words: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
+        defer { for word in words { free(word) } }
+        var process = pid_t()
+        _ = posix_spawnp(&process, command[0], &actions, &attributes, &words, environ)
+    }
+
+    /// Runs a program and waits for it: its exit code (127: not found; 128 plus the signal that ended it) and its output.
     static func run(_ command: [String]) -> (code: Int32, output: String) {
         var pipes: [Int32] = [0, 0]
         guard pipe(&pipes) == 0 else { return (126, String(cString: strerror(errno))) }

@@ -14,8 +14,10 @@ struct PageAccessTests {
         let page: String
         var socket: String { folder.file("control.sock") }
 
-        init(behind: [String] = []) async throws {
+        /// `mode`: of the control socket's folder.
+        init(behind: [String] = [], mode: mode_t = 0o755) async throws {
             folder = try TemporaryFolder()
+            chmod(folder.path, mode)
             try folder.write("127.0.0.14 over.acme.org\n", to: "hosts")
             daemon = try await DaemonProcess(
                 [
@@ -75,9 +77,13 @@ struct PageAccessTests {
 
     @Test("A member of the control socket's group uses the page")
     func group() async throws {
-        let world = try await World(behind: ["/usr/bin/setpriv", "--regid=\(Self.other)", "--clear-groups"])
+        let behind = ["/usr/bin/setpriv", "--regid=\(Self.other)", "--clear-groups"]
+        let world = try await World(behind: behind)
         #expect(try await world.status(world.page) == "200")
         #expect(try await world.status(world.page, user: 1) == "403")
+        // Nobody but the owner gets to the socket.
+        let closed = try await World(behind: behind, mode: 0o700)
+        #expect(try await closed.status(closed.page) == "403")
     }
 
     @Test("A link lets one browser in, once; its cookie is worth nothing to other users")
@@ -85,15 +91,21 @@ struct PageAccessTests {
         let world = try await World()
         let link = try await world.link()
         #expect(link.hasPrefix("\(world.page)/?ticket="))
+        // Not spent by looking.
+        #expect(try await world.status("-I", link) == "403")
         // curl prints the cookies behind the status.
         let entered = try await world.status("-c", "-", link)
         #expect(entered.hasPrefix("303"))
         #expect(entered.contains("#HttpOnly_127.0.0.1"))
-        let cookie = "stub53=" + String(try #require(entered.split(whereSeparator: \.isWhitespace).last))
+        let port = try #require(world.page.split(separator: ":").last)
+        let cookie = "stub53-\(port)=" + String(try #require(entered.split(whereSeparator: \.isWhitespace).last))
         #expect(try await world.status("-b", cookie, world.page) == "200")
         #expect(try await world.status("-b", cookie, world.page, user: 1) == "403")
         #expect(try await world.status("-b", cookie.dropLast() + "x", world.page) == "403")
         #expect(try await world.status(link) == "403")
+        // Who is in already is not put out.
+        #expect(try await world.status("-b", cookie, link) == "303")
+        #expect(try await world.status(link, user: 0) == "303")
         #expect(try await world.status(world.page) == "403")
     }
 }

@@ -109,6 +109,28 @@ struct WriterTests {
         try feed.finish()
     }
 
+    @Test("Lookups stay if the clock seems to have jumped a year since the last time believed")
+    func jumpedClock() throws {
+        let folder = try TemporaryFolder()
+        var old = some(100, seed: 8)
+        for index in old.indices { old[index].time -= 365 * 86_400 * 1_000_000 }
+        let first = try HistoryWriterFeed(.ample, folder: folder)
+        first.note(old)
+        try first.finish()
+        let database = try DatabaseQueue(path: folder.file("state/history.db"))
+        try database.write { try $0.execute(sql: "UPDATE state SET value = \(old[0].time) WHERE name = 'clock'") }
+        try database.close()
+        let feed = try HistoryWriterFeed(HistoryLimits(maximumAge: 60, maximumRate: 10_000_000), folder: folder)
+        feed.note(some(10, seed: 9))
+        try feed.finish()
+        #expect(try feed.store.statistics().lookups == 110)
+        // Also after another start.
+        let again = try HistoryWriterFeed(HistoryLimits(maximumAge: 60, maximumRate: 10_000_000), folder: folder)
+        again.note(some(1, seed: 10))
+        try again.finish()
+        #expect(try again.store.statistics().lookups == 111)
+    }
+
     private func lookup(of name: Name, time: UInt64) -> LookupFields {
         var fields = LookupFields(client: SocketAddress(ip: "127.0.0.1", port: 1)!)
         fields.time = time
