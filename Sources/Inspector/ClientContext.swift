@@ -18,23 +18,22 @@ struct ClientContext: RequestContext {
     /// Returns false once the client has disconnected: then nobody would read the result.
     var presence: @Sendable () -> Bool {
         get async {
-            let channel = channel
-            let watch = try? await channel.eventLoop.submit {
-                try channel.pipeline.syncOperations.handler(type: ClientWatch.self).presence
-            }.get()
-            // A channel without handlers is closed.
-            return { watch?.isThere ?? false }
+            let presence = await watched { $0.presence }
+            return { presence?.isThere ?? false }
         }
     }
 
     /// The user at the other end of the connection, if it is on this machine.
     var user: uid_t? {
-        get async {
-            let channel = channel
-            return try? await channel.eventLoop.submit {
-                try channel.pipeline.syncOperations.handler(type: ClientWatch.self).user
-            }.get()
-        }
+        get async { await watched { $0.user } ?? nil }
+    }
+
+    /// What the connection's watch knows; nil if the channel is closed and has no handlers any more.
+    private func watched<Value: Sendable>(_ read: @escaping @Sendable (ClientWatch) -> Value) async -> Value? {
+        let channel = channel
+        return try? await channel.eventLoop.submit {
+            read(try channel.pipeline.syncOperations.handler(type: ClientWatch.self))
+        }.get()
     }
 
     /// HTTP/1.1, with a `ClientWatch` on each connection.

@@ -186,17 +186,14 @@ struct SinkWriter: ~Copyable {
             let real = realpath(path, nil)
         else { return }
         defer { free(real) }
-        var ours = stat()
-        var there = stat()
+        let file = String(cString: real)
         // Another process may have moved or emptied it.
-        if fstat(descriptor, &ours) == 0, stat(real, &there) == 0, ours.st_ino == there.st_ino,
-            ours.st_dev == there.st_dev
-        {
-            guard ours.st_size >= limits.size else {
-                size = Int(ours.st_size)
+        if FileRotation.isFile(descriptor, at: file) {
+            let written = Self.size(descriptor).size
+            guard written >= limits.size else {
+                size = written
                 return
             }
-            let file = String(cString: real)
             do { try FileRotation.rotate(file, keeping: limits.kept) } catch {
                 defer { isStuck = true }
                 if isStuck { return }

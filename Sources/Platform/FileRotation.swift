@@ -14,6 +14,14 @@ public enum FileRotation {
         }
     }
 
+    /// Whether the open file is the one at `path`: another process may have moved it.
+    public static func isFile(_ descriptor: Int32, at path: String) -> Bool {
+        var ours = stat()
+        var there = stat()
+        return fstat(descriptor, &ours) == 0 && stat(path, &there) == 0 && ours.st_ino == there.st_ino
+            && ours.st_dev == there.st_dev
+    }
+
     /// Moves the file to `PATH.1`, after the older ones; without any to keep, removes it.
     public static func rotate(_ path: String, keeping kept: Int) throws(SystemError) {
         guard kept > 0 else {

@@ -12,7 +12,7 @@ extension DatagramSocket {
         for number in 0..<count {
             do {
                 let descriptor = try open(address, sharesPort: number > 0)
-                if number == 0, count > 1 { sharePort(descriptor) }
+                if number == 0, count > 1 { set(SOL_SOCKET, SO_REUSEPORT, descriptor) }
                 sockets.append(
                     DatagramSocket(descriptor: descriptor, isWildcard: address.isUnspecified, isShared: false))
             } catch {
@@ -28,10 +28,8 @@ extension DatagramSocket {
             address.isIPv6 ? AF_INET6 : AF_INET,
             Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
         guard descriptor >= 0 else { throw SystemError("socket") }
-        var one: Int32 = 1
-        let size = socklen_t(MemoryLayout<Int32>.size)
-        if sharesPort { sharePort(descriptor) }
-        if address.isIPv6 { setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &one, size) }
+        if sharesPort { set(SOL_SOCKET, SO_REUSEPORT, descriptor) }
+        if address.isIPv6 { set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, descriptor) }
         if address.isUnspecified { askForLocalAddress(descriptor, isIPv6: address.isIPv6) }
         enlargeBuffer(descriptor)
         address.forbidFragments(of: descriptor)
@@ -44,19 +42,17 @@ extension DatagramSocket {
         return descriptor
     }
 
-    private static func sharePort(_ descriptor: Int32) {
+    private static func set(_ level: Int32, _ option: Int32, _ descriptor: Int32) {
         var one: Int32 = 1
-        setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &one, socklen_t(MemoryLayout<Int32>.size))
+        setsockopt(descriptor, level, option, &one, socklen_t(MemoryLayout<Int32>.size))
     }
 
     /// Each answer must leave from the address that the query was sent to.
     static func askForLocalAddress(_ descriptor: Int32, isIPv6: Bool) {
-        var one: Int32 = 1
-        let size = socklen_t(MemoryLayout<Int32>.size)
         if isIPv6 {
-            setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_RECVPKTINFO, &one, size)
+            set(Int32(IPPROTO_IPV6), IPV6_RECVPKTINFO, descriptor)
         } else {
-            setsockopt(descriptor, Int32(IPPROTO_IP), IP_PKTINFO, &one, size)
+            set(Int32(IPPROTO_IP), IP_PKTINFO, descriptor)
         }
     }
 

@@ -148,13 +148,7 @@ struct FrameFile: ~Copyable {
     /// Starts a new file if this one was renamed. A file that still has its path stays.
     mutating func reopen(_ frames: inout FrameBuffer) throws(Failure) {
         isStuck = false
-        var ours = stat()
-        var there = stat()
-        if fstat(descriptor, &ours) == 0, stat(path, &there) == 0, ours.st_ino == there.st_ino,
-            ours.st_dev == there.st_dev
-        {
-            return
-        }
+        if FileRotation.isFile(descriptor, at: path) { return }
         try startAnew(moving: false, &frames)
     }
 

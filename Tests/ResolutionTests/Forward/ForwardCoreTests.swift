@@ -398,15 +398,21 @@ struct ForwardCoreTests {
         #expect(try #require(network.query()).isStream)
     }
 
-    @Test(
-        "an answer without the cookie that the server has sent before is not taken over UDP, whatever it says",
-        arguments: [(ResponseCode.noError, true), (.noError, false), (.nxDomain, true), (.formatError, false)])
-    func missingCookie(_ code: ResponseCode, _ hasEDNS: Bool) throws {
+    /// A network whose server has answered one question, with a cookie: our part of it, and the whole.
+    private func networkWithCookie() throws -> (network: ForwardNetwork, client: [UInt8], known: [UInt8]) {
         let network = try ForwardNetwork(one)
         network.fetch("a.example")
         let first = try #require(network.query())
         let known = first.cookie + [1, 2, 3, 4, 5, 6, 7, 8]
         network.answer(first, cookie: known)
+        return (network, first.cookie, known)
+    }
+
+    @Test(
+        "an answer without the cookie that the server has sent before is not taken over UDP, whatever it says",
+        arguments: [(ResponseCode.noError, true), (.noError, false), (.nxDomain, true), (.formatError, false)])
+    func missingCookie(_ code: ResponseCode, _ hasEDNS: Bool) throws {
+        let (network, _, known) = try networkWithCookie()
         network.fetch("b.example")
         for _ in 0..<2 {
             let query = try #require(network.query())
@@ -419,11 +425,7 @@ struct ForwardCoreTests {
 
     @Test("a truncated answer without the cookie is not taken, either; the answer with it is")
     func missingCookieOfTruncated() throws {
-        let network = try ForwardNetwork(one)
-        network.fetch("a.example")
-        let first = try #require(network.query())
-        let known = first.cookie + [1, 2, 3, 4, 5, 6, 7, 8]
-        network.answer(first, cookie: known)
+        let (network, _, known) = try networkWithCookie()
         network.fetch("b.example")
         network.answer(try #require(network.query()), truncated: true)
         let again = try #require(network.query())
@@ -435,10 +437,7 @@ struct ForwardCoreTests {
     @Test(
         "a server that has lost its cookies says so over TCP; from then on none is expected, until it sends one again")
     func lostCookies() throws {
-        let network = try ForwardNetwork(one)
-        network.fetch("a.example")
-        let first = try #require(network.query())
-        network.answer(first, cookie: first.cookie + [1, 2, 3, 4, 5, 6, 7, 8])
+        let (network, client, _) = try networkWithCookie()
         network.fetch("b.example")
         network.answer(try #require(network.query()))
         network.answer(try #require(network.query()))
@@ -446,24 +445,21 @@ struct ForwardCoreTests {
         #expect(network.answered.count == 2)
         network.fetch("c.example")
         let later = try #require(network.query())
-        #expect(later.cookie == first.cookie && !later.isStream)
+        #expect(later.cookie == client && !later.isStream)
         network.answer(later)
         #expect(network.answered.count == 3)
         network.fetch("d.example")
         let last = try #require(network.query())
         network.answer(last, cookie: last.cookie + [8, 7, 6, 5, 4, 3, 2, 1])
         network.fetch("e.example")
-        #expect(try #require(network.query()).cookie == first.cookie + [8, 7, 6, 5, 4, 3, 2, 1])
+        #expect(try #require(network.query()).cookie == client + [8, 7, 6, 5, 4, 3, 2, 1])
     }
 
     @Test(
         "a server that has lost its cookies and has no TCP is used again after TCP has failed",
         arguments: [true, false])
     func lostCookiesWithoutStream(_ refuses: Bool) throws {
-        let network = try ForwardNetwork(one)
-        network.fetch("a.example")
-        let first = try #require(network.query())
-        network.answer(first, cookie: first.cookie + [1, 2, 3, 4, 5, 6, 7, 8])
+        let (network, client, _) = try networkWithCookie()
         network.fetch("b.example")
         network.answer(try #require(network.query()))
         network.answer(try #require(network.query()))
@@ -477,7 +473,7 @@ struct ForwardCoreTests {
         _ = network.queries()
         network.fetch("c.example")
         let query = try #require(network.query())
-        #expect(query.cookie == first.cookie && !query.isStream)
+        #expect(query.cookie == client && !query.isStream)
         network.answer(query)
         #expect(network.answered.count == 2)
     }
