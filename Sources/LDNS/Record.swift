@@ -143,9 +143,9 @@ public enum Presentation {
         }
     }
 
-    /// WKS, because service names differ between machines, and ATMA, whose first byte libldns takes for part of the
-    /// address.
-    private static func printsWrongly(_ type: RecordType) -> Bool { type.rawValue == 11 || type.rawValue == 34 }
+    /// WKS, because service names differ between machines; NSAP-PTR, whose name libldns takes for a character string;
+    /// ATMA, whose first byte it takes for part of the address.
+    private static func printsWrongly(_ type: RecordType) -> Bool { [11, 23, 34].contains(type.rawValue) }
 
     /// Types for which libldns 1.8.3 may print text with another meaning (a DOA without data, a LOC of another version,
     /// a truncated NSEC bitmap): the text is used only if it parses to the same bytes.
