@@ -71,6 +71,8 @@ struct ConfigurationTests {
         Case("workers", "4", "4") { "\($0.workers ?? 0)" },
         Case("tcp.max-connections", "5", "5") { "\($0.streams.maximumConnections)" },
         Case("tcp.max-pipelined", "6", "6") { "\($0.streams.maximumPipelined)" },
+        Case("tcp.max-per-client", "7", "7") { "\($0.streams.connectionsPerClient)" },
+        Case("tcp.max-memory", "2M", "2097152") { "\($0.streams.maximumMemory)" },
         Case("tcp.idle-timeout", "2m", "120000") { "\($0.streams.idleTimeout)" },
         Case("log.format", "json", "json") { $0.logFormat.rawValue },
         Case("log.max-size", "1M", "\(1 << 20)") { "\($0.logRotation.size)" },

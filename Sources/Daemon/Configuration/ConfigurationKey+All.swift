@@ -45,6 +45,13 @@ extension ConfigurationKey {
             takes: .restart, flags: [.service("workers")]),
         .init("tcp.max-connections", \.streams.maximumConnections, .number(1...100_000), "connections open at once"),
         .init(
+            "tcp.max-per-client", \.streams.maximumPerClient, .optional(.number(1...100_000)),
+            "connections open at once of one client: an IPv4 address or an IPv6 /64",
+            initial: "a quarter of tcp.max-connections, at least 16"),
+        .init(
+            "tcp.max-memory", \.streams.maximumMemory, .size((1 << 20)...(1 << 40)),
+            "memory for unfinished queries and unread answers; one client may use a quarter of it"),
+        .init(
             "tcp.max-pipelined", \.streams.maximumPipelined, .number(1...10_000),
             "queries of one connection that may wait for upstream at once"),
         .init(
