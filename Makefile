@@ -106,7 +106,7 @@ coverage: test-tools script-tools
 # Unit tests with the address or thread sanitizer, which makes them up to twenty times slower; each build has its own
 # folder.
 sanitize: test-tools
-	export LONGEST_WAIT=900; \
+	export LONGEST_WAIT=500; \
 	export LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/leaks.txt:print_suppressions=0; \
 	for kind in $(SANITIZERS); do \
 		swift build --build-tests --sanitize=$$kind --scratch-path .build-$$kind || exit 1; \

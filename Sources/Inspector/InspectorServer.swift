@@ -20,6 +20,8 @@ package final class InspectorServer: DaemonCompanion {
     private let pages: InspectorPages
     private let readiness = Readiness()
 
+    private static let mostConnections = 200
+
     package init(_ address: Platform.SocketAddress, isOptional: Bool, _ api: ControlAPI) {
         self.address = address
         self.isOptional = isOptional
@@ -35,11 +37,12 @@ package final class InspectorServer: DaemonCompanion {
         router.add(middleware: BrowserGuard(access: pages.api.access))
         pages.addRoutes(to: router)
         let (address, readiness, access) = (address, readiness, pages.api.access)
+        let shares = ConnectionShares(most: Self.mostConnections / 4)
         let application = Application(
-            router: router, server: ClientContext.server,
+            router: router, server: ClientContext.server(shares),
             configuration: .init(
                 address: .hostname(address.ip, port: Int(address.port)), serverName: "stub53",
-                availableConnectionsDelegate: MaximumAvailableConnections(200, logger: ControlServer.silent)),
+                availableConnectionsDelegate: MaximumAvailableConnections(Self.mostConnections, logger: ControlServer.silent)),
             onServerRunning: { channel in
                 let port = channel.localAddress?.port ?? Int(address.port)
                 let bound = address.withPort(UInt16(clamping: port))
