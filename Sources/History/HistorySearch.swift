@@ -95,7 +95,7 @@ struct HistorySearch {
         (filter.types.isEmpty || facet.asked && filter.types.contains(facet.type))
             && (filter.sources.isEmpty || filter.sources.contains(facet.source))
             && (filter.transports.isEmpty || filter.transports.contains(facet.transport))
-            && (filter.codes.isEmpty || filter.matches(facet.code, facet.kind))
+            && (filter.codes.isEmpty || filter.matches(facet.code, facet.kind, isPrivate: facet.isPrivate))
     }
 
     /// The first column of the rows that `isWanted` accepts.

@@ -146,6 +146,15 @@ extension ConfigurationKey {
         .init(
             "upstream.trust-ad", \.cache.trustAuthenticData, .yesOrNo,
             "pass on upstream's word that an answer was validated (AD)"),
+        .init(
+            "upstream.private", \.privateAddresses, .word,
+            "what happens to a private address that upstream gives for a public name (DNS rebinding)"),
+        .init(
+            "upstream.private-domains", \.privateDomains,
+            .init(
+                listOf: "DOMAIN", show: { _ in "none" }, empty: [],
+                add: { domains, text throws(WrongValue) in domains.append(try ConfigurationText.domain(text)) }),
+            "domain that may have private addresses, with all names below it; domains of routes always may"),
     ]
 
     private static let cache: [ConfigurationKey] = [
