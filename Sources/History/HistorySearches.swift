@@ -38,7 +38,9 @@ package final class HistorySearches: Sendable {
     ) throws(HistoryStore.Problem) {
         self.store = store
         self.seconds = seconds
-        do { queue = try SearchQueue(threads: threads, waiting: waiting) } catch { throw HistoryStore.noRoom(store.path, error) }
+        do { queue = try SearchQueue(threads: threads, waiting: waiting) } catch {
+            throw HistoryStore.noRoom(store.path, error)
+        }
         for _ in 0..<threads { _ = WorkerThread("search", .batch) { [queue] in queue.work() } }
     }
 

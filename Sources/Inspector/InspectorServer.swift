@@ -42,7 +42,8 @@ package final class InspectorServer: DaemonCompanion {
             router: router, server: ClientContext.server(shares),
             configuration: .init(
                 address: .hostname(address.ip, port: Int(address.port)), serverName: "stub53",
-                availableConnectionsDelegate: MaximumAvailableConnections(Self.mostConnections, logger: ControlServer.silent)),
+                availableConnectionsDelegate: MaximumAvailableConnections(
+                    Self.mostConnections, logger: ControlServer.silent)),
             onServerRunning: { channel in
                 let port = channel.localAddress?.port ?? Int(address.port)
                 let bound = address.withPort(UInt16(clamping: port))
