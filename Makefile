@@ -34,11 +34,14 @@ FUZZ_BUILD := swift build -c release --sanitize=address --package-path Tests/Fuz
 # For `make fuzz`: seconds for each of the targets.
 FUZZ_TIME ?= 300
 TARGETS ?=
+# For `make hostile`: seconds for each of the attacks, and which (default: all).
+HOSTILE_TIME ?= 65
+ATTACKS ?=
 # For `make bench`, next to ROWS=zone,tcp (default: all), ROUNDS=5 and SECONDS=5: where results.json and results.svg go.
 OUT ?= .build/bench
 
 .PHONY: build run check test test-scenarios test-release test-browsers lint links structure reference docs coverage \
-	sanitize fuzz install clean bench bench-instructions build-tools test-tools browser-tools bench-tools instruction-tools script-tools
+	sanitize fuzz hostile install clean bench bench-instructions build-tools test-tools browser-tools bench-tools instruction-tools script-tools
 
 # Swift's libraries are linked statically: the program starts four times as fast, and runs without Swift installed.
 build: build-tools
@@ -119,6 +122,10 @@ sanitize: test-tools
 fuzz: build-tools
 	$(FUZZ_BUILD) --product Fuzz
 	Tests/Fuzzing/fuzz.sh .build/fuzzing/release/Fuzz $(FUZZ_TIME) $(TARGETS)
+
+# What hostile clients, kills, full disks and missing descriptors do to the daemon, in 100 MB: ten minutes, loopback only.
+hostile: script-tools build
+	Tests/Hostile/hostile.py .build/release/stub53 $(HOSTILE_TIME) $(ATTACKS)
 
 install: build
 	$(SUDO) install -s -D -m 755 .build/release/stub53 $(DESTDIR)$(PREFIX)/bin/stub53

@@ -139,10 +139,11 @@ final class ClientWatch: ChannelDuplexHandler, RemovableChannelHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head:
-            shares?.note(context.channel, of: name, isIdle: false)
             requestLimit = closing(context.channel)
         case .body: break
         case .end:
+            // One whose request is incomplete may as well be replaced.
+            shares?.note(context.channel, of: name, isIdle: false)
             requestLimit?.cancel()
             requestLimit = nil
         }

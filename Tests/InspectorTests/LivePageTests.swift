@@ -26,6 +26,8 @@ struct PageConnectionTests {
             try channel.writeInbound(HTTPRequestPart.head(head))
         }
 
+        func end() throws { try channel.writeInbound(HTTPRequestPart.end(nil)) }
+
         func respond() throws {
             try channel.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .ok)))
             try channel.writeOutbound(HTTPResponsePart.end(nil))
@@ -46,9 +48,13 @@ struct PageConnectionTests {
         let second = try Connection("198.51.100.1", shares)
         #expect(first.isOpen && second.isOpen)
         try first.request()
+        try first.end()
+        // A request that has only begun is no reason to keep the connection.
+        try second.request()
         let third = try Connection("198.51.100.1", shares)
         #expect(first.isOpen && !second.isOpen && third.isOpen)
         try third.request()
+        try third.end()
         #expect(try !Connection("198.51.100.1", shares).isOpen)
         #expect(try Connection("198.51.100.2", shares).isOpen)
         try first.respond()
