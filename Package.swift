@@ -93,7 +93,7 @@ let package = Package(
         .target(
             name: "Inspector",
             dependencies: [
-                "DNSWire", "Daemon", "History", "LocalData", "Lookup", "LookupLog", "Platform",
+                "DNSWire", "Daemon", "History", "LocalData", "Lookup", "LookupLog", "Platform", "Transports",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),

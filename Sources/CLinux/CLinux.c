@@ -84,4 +84,13 @@ int clinux_join_thread(unsigned long thread, long milliseconds) {
     return pthread_clockjoin_np((pthread_t)thread, NULL, CLOCK_MONOTONIC, &end);
 }
 
+/// Runs before main. A standard descriptor that is closed would be given to the next socket or database, to which
+/// messages would then be written.
+__attribute__((constructor)) static void open_standard_descriptors(void) {
+    for (int standard = 0; standard <= 2; standard++) {
+        // The lowest free number is this one. Without /dev, a descriptor that can't be written to does as well.
+        if (fcntl(standard, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) open("/", O_PATH);
+    }
+}
+
 int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }

@@ -55,6 +55,17 @@ package struct Daemon: Sendable {
                 .problem,
                 "the service can't be set up: \(error); raise the limit of open files (ulimit -n, LimitNOFILE=)")
         }
-        try await running.serve(beside: try makeCompanions(DaemonControl(running)), notes: notes)
+        try await running.serve(
+            beside: try makeCompanions(DaemonControl(running)), notes: notes + Self.limitNotes(configuration.streams))
+    }
+
+    /// Says where the limit on open files allows fewer connections than are configured.
+    private static func limitNotes(_ limits: StreamLimits) -> [String] {
+        let most = limits.fitting.maximumConnections
+        guard most < limits.maximumConnections else { return [] }
+        return [
+            "limit      \(OpenFiles.limit) open files: \(most) connections at once, not \(limits.maximumConnections); "
+                + "raise it with 'ulimit -n' or LimitNOFILE="
+        ]
     }
 }

@@ -8,6 +8,7 @@ import NIOCore
 import NIOPosix
 package import Platform
 import ServiceLifecycle
+import Transports
 
 /// The inspector page, over HTTP.
 ///
@@ -39,8 +40,10 @@ package final class InspectorServer: DaemonCompanion {
             router: router, server: ClientContext.server,
             configuration: .init(
                 address: .hostname(address.ip, port: Int(address.port)), serverName: "stub53",
-                availableConnectionsDelegate: MaximumAvailableConnections(200, logger: ControlServer.silent)),
+                availableConnectionsDelegate: MaximumAvailableConnections(
+                    OpenFiles.mostPageConnections, logger: ControlServer.silent)),
             onServerRunning: { channel in
+                await channel.pauseWhenExhausted()
                 let port = channel.localAddress?.port ?? Int(address.port)
                 let bound = address.withPort(UInt16(clamping: port))
                 access.open(at: bound)
