@@ -65,7 +65,7 @@ struct DescriptorTests {
         try #require(limited.code == 0, "\(limited.errors)")
         var clients = try (0..<12).map { _ in try HeldConnection(to: request) }
         let most = limit
-        try await eventually("all are in use") { try (0..<most).allSatisfy(try open().contains) }
+        try await eventually("all are in use") { (0..<most).allSatisfy(try open().contains) }
         let before = try ticks(of: process)
         try await Task.sleep(for: .seconds(2))
         // A listener that spins takes all of the two seconds.
