@@ -16,11 +16,6 @@ package struct ServiceUser: Sendable {
     /// The user who started the process.
     package static let same = ServiceUser(user: nil, note: nil)
 
-    private init(user: SystemUser?, note: String?) {
-        self.user = user
-        self.note = note
-    }
-
     /// Makes the process act as the configured user, or the usual one.
     ///
     /// - Throws: `ServiceFailure` if only root could do that.
@@ -77,8 +72,8 @@ package struct ServiceUser: Sendable {
     package func check(_ configuration: Configuration) {
         guard let user, let file = configuration.origin.file, access(file, R_OK) != 0 else { return }
         Report.problem(
-            "\(file): \(String(cString: strerror(errno))) for the user '\(user.name)', so that reloads keep the settings; "
-                + "let that one read it")
+            "\(file): \(String(cString: strerror(errno))) for the user '\(user.name)', so that reloads keep the "
+                + "settings; let that one read it")
     }
 }
 
@@ -86,7 +81,9 @@ extension Configuration {
     /// The folders that the daemon makes for itself, with their modes and the files that may be in them.
     fileprivate var ownFolders: [(folder: String, mode: mode_t, files: [String])] {
         var folders: [(String, mode_t, [String])] = []
-        if history.path.value?.hasPrefix(LocalAuthority.stateFolder + "/") == true || !listen.encrypted.isEmpty && certificateFiles == nil {
+        if history.path.value?.hasPrefix(LocalAuthority.stateFolder + "/") == true
+            || !listen.encrypted.isEmpty && certificateFiles == nil
+        {
             folders.append((LocalAuthority.stateFolder, 0o755, LocalAuthority.fileNames + Self.historyFiles))
         }
         if let path = control.value, path == Self.defaultControlPath, let slash = path.lastIndex(of: "/") {
