@@ -7,7 +7,8 @@ public struct ResponseBuilder {
 
     /// A position to return to with `rollback`.
     public struct Mark: Sendable, BitwiseCopyable {
-        let length: Int
+        /// Bytes of the message.
+        public let length: Int
         public let answers: UInt16
         let authority: UInt16
         let additional: UInt16
@@ -85,6 +86,11 @@ public struct ResponseBuilder {
         Mark(
             length: length, answers: answers, authority: authority, additional: additional, section: section,
             suffixCount: suffixCount)
+    }
+
+    /// The start of the answer section.
+    public var start: Mark {
+        Mark(length: questionEnd, answers: 0, authority: 0, additional: 0, section: .answer, suffixCount: 0)
     }
 
     /// Removes everything written since `mark`, and restores `truncated`.

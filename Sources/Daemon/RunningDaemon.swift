@@ -82,7 +82,7 @@ final class RunningDaemon: Sendable {
                 threads: workers,
                 certificate: ServerCertificate(configuration.certificateFiles, for: configuration.listen.encrypted),
                 store: store, forwarding: forwarding,
-                connections: listener.connections, makeRing: { log?.makeRing() })
+                budget: listener.budget, makeRing: { log?.makeRing() })
             self.encrypted = encrypted
             let bound = try user.asRoot { try configuration.listen.encrypted.map { try encrypted.listen(on: $0) } }
             for one in bound {

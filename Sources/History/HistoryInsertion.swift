@@ -1,5 +1,6 @@
 internal import DNSWire
 internal import GRDB
+internal import Lookup
 internal import LookupLog
 import Platform
 
@@ -51,6 +52,9 @@ final class HistoryInsertion {
         /// Three bits: the raw value of `UpstreamTransport`.
         static let upstreamTransport = 8
         static let upstreamTransports = 7 * upstreamTransport
+        /// Two bits: the raw value of `Decision.PrivateAnswer`.
+        static let privateAnswer = 64
+        static let privateAnswers = 3 * privateAnswer
     }
 
     /// - Parameter upstreams: the servers that the record's index refers to.
@@ -72,6 +76,7 @@ final class HistoryInsertion {
         if record.isTruncated { marks |= Mark.truncated }
         if record.dnssecOK { marks |= Mark.dnssecOK }
         marks |= Int(record.upstreamTransport.rawValue) * Mark.upstreamTransport & Mark.upstreamTransports
+        marks |= Int(record.privateAnswer.rawValue) * Mark.privateAnswer
         insert.bind(marks, 9)
         insert.bind(record.durationMicroseconds, 10)
         let place = record.place

@@ -15,6 +15,12 @@ struct Facet: Hashable {
     var transport: Transport
     /// There was a readable question.
     var asked: Bool
+    /// A private address for a public name.
+    var isPrivate: Bool
+
+    /// Added to the raw value of `kind`, so that files of earlier versions need no new column.
+    private static let privateMark: UInt8 = 128
+    fileprivate var storedKind: UInt8 { kind.rawValue | (isPrivate ? Self.privateMark : 0) }
 
     init(_ record: LookupRecord) {
         source = record.source
@@ -24,6 +30,7 @@ struct Facet: Hashable {
         kind = record.answerKind
         transport = record.transport
         asked = record.hasQuestion
+        isPrivate = record.privateAnswer != .none
     }
 
     /// Reads the columns from `first` on: source, type, class, code, kind, transport, asked.
@@ -32,7 +39,9 @@ struct Facet: Hashable {
         type = RecordType(rawValue: row.value(first + 1) ?? 0)
         recordClass = RecordClass(rawValue: row.value(first + 2) ?? 0)
         code = row.value(first + 3).map(ResponseCode.init(rawValue:))
-        kind = Self.kind(row.value(first + 4).flatMap(AnswerKind.init(rawValue:)) ?? .answer, type, code)
+        let stored: UInt8 = row.value(first + 4) ?? 0
+        isPrivate = stored & Self.privateMark != 0
+        kind = Self.kind(AnswerKind(rawValue: stored & ~Self.privateMark) ?? .answer, type, code)
         transport = row.value(first + 5).flatMap(Transport.init(rawValue:)) ?? .udp
         asked = row.integer(first + 6) != 0
     }
@@ -123,7 +132,7 @@ struct HistoryNumbers {
             statement.bind(facet.type.rawValue, 2)
             statement.bind(facet.recordClass.rawValue, 3)
             statement.bind(facet.code.map { Int64($0.rawValue) } ?? -1, 4)
-            statement.bind(facet.kind.rawValue, 5)
+            statement.bind(facet.storedKind, 5)
             statement.bind(facet.transport.rawValue, 6)
             statement.bind(facet.asked ? 1 : 0 as Int64, 7)
         }

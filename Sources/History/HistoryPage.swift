@@ -47,7 +47,7 @@ extension HistoryStore {
     ) throws(Problem) -> HistoryPage {
         try read(within: budget) { database in
             var search = HistorySearch(database)
-            guard try search.prepare(filter) else { return HistoryPage() }
+            guard try search.prepare(filter, after: after) else { return HistoryPage() }
             return try search.page(
                 above: after ?? 0, below: before ?? .max, limit: max(limit, 1), newestFirst: newestFirst)
         }

@@ -27,7 +27,9 @@ struct HistorySearch {
     // MARK: Conditions
 
     /// False if nothing can match.
-    mutating func prepare(_ filter: LookupFilter) throws -> Bool {
+    ///
+    /// - Parameter after: only later lookups are wanted. If they are few, only their names are compared.
+    mutating func prepare(_ filter: LookupFilter, after: Int64? = nil) throws -> Bool {
         since = filter.since ?? 0
         until = filter.until ?? .max
         facets = nil
@@ -42,7 +44,7 @@ struct HistorySearch {
                 return filter.matches(client: address, LookupReader.process(row, 2))
             }
         }
-        if !filter.names.isEmpty { names = try numbers(of: filter.names) }
+        if !filter.names.isEmpty { names = try numbers(of: filter.names, after: after) }
         return facets?.isEmpty != true && clients?.isEmpty != true && names?.isEmpty != true
     }
 
@@ -93,7 +95,7 @@ struct HistorySearch {
         (filter.types.isEmpty || facet.asked && filter.types.contains(facet.type))
             && (filter.sources.isEmpty || filter.sources.contains(facet.source))
             && (filter.transports.isEmpty || filter.transports.contains(facet.transport))
-            && (filter.codes.isEmpty || filter.matches(facet.code, facet.kind))
+            && (filter.codes.isEmpty || filter.matches(facet.code, facet.kind, isPrivate: facet.isPrivate))
     }
 
     /// The first column of the rows that `isWanted` accepts.
@@ -106,7 +108,10 @@ struct HistorySearch {
         return IdentifierSet(found)
     }
 
-    private func numbers(of patterns: [NamePattern]) throws -> IdentifierSet {
+    /// So many lookups are few: looking up their names costs less than reading all names.
+    private static let few: Int64 = 2000
+
+    private func numbers(of patterns: [NamePattern], after: Int64? = nil) throws -> IdentifierSet {
         var found: [UInt32] = []
         var globs: [NamePattern] = []
         for pattern in patterns {
@@ -128,7 +133,14 @@ struct HistorySearch {
             while try rows.step() { found.append(UInt32(truncatingIfNeeded: rows.integer(0))) }
         }
         if !globs.isEmpty {
-            let rows = try SQLStatement(cached: "SELECT id, text FROM name", database)
+            let rows: SQLStatement
+            if let after, try areFew(after: after) {
+                rows = try SQLStatement(
+                    cached: "SELECT id, text FROM name WHERE id IN (SELECT name FROM lookup WHERE id > ?)", database)
+                rows.bind(after, 1)
+            } else {
+                rows = try SQLStatement(cached: "SELECT id, text FROM name", database)
+            }
             while try rows.step() {
                 var text = rows.bytes(1)
                 // The root is a single dot.
@@ -139,6 +151,12 @@ struct HistorySearch {
             }
         }
         return IdentifierSet(found)
+    }
+
+    private func areFew(after: Int64) throws -> Bool {
+        let newest = try SQLStatement(cached: "SELECT id FROM lookup ORDER BY id DESC LIMIT 1", database)
+        defer { newest.reset() }
+        return try !newest.step() || newest.integer(0) &- after <= Self.few
     }
 
     static func names(_ database: Database, startingWith prefix: String, limit: Int) throws -> [String] {

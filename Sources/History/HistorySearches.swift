@@ -2,10 +2,27 @@ package import LookupLog
 internal import Platform
 internal import Synchronization
 
+/// Who asked for a search: it ends early when nobody waits for it any more, and clients share the threads.
+package struct SearchClient: Sendable {
+    /// Searches of one client have the same.
+    let key: String
+    /// Whether the client still waits; called repeatedly, on the searching thread.
+    let isThere: @Sendable () -> Bool
+
+    package init(_ key: String, isThere: @escaping @Sendable () -> Bool = { true }) {
+        self.key = key
+        self.isThere = isThere
+    }
+
+    /// This program itself.
+    package static let own = SearchClient("")
+}
+
 /// Searches of the history, on threads of their own and few at a time, so that a long search delays only other
 /// searches.
 ///
-/// Each has a time limit, and ends early when its client no longer waits.
+/// Each has a time limit, and ends early when its client no longer waits. One client's searches never take the last
+/// thread, so that another's need not wait for them.
 package final class HistorySearches: Sendable {
     package let store: HistoryStore
     private let queue: SearchQueue
@@ -21,7 +38,7 @@ package final class HistorySearches: Sendable {
     ) throws(HistoryStore.Problem) {
         self.store = store
         self.seconds = seconds
-        do { queue = try SearchQueue(most: threads + waiting) } catch { throw HistoryStore.noRoom(store.path, error) }
+        do { queue = try SearchQueue(threads: threads, waiting: waiting) } catch { throw HistoryStore.noRoom(store.path, error) }
         for _ in 0..<threads { _ = WorkerThread("search", .batch) { [queue] in queue.work() } }
     }
 
@@ -33,18 +50,17 @@ package final class HistorySearches: Sendable {
     /// Runs `body` on one of the threads.
     ///
     /// - Parameters:
-    ///   - isWanted: whether the client is still there; called repeatedly, on that thread.
     ///   - body: should check its budget during long work outside the database.
     package func run<Value: Sendable>(
-        while isWanted: @escaping @Sendable () -> Bool = { true },
+        for client: SearchClient = .own,
         _ body: @escaping @Sendable (HistoryStore, SearchBudget) throws -> Value
     ) async throws(HistoryStore.Problem) -> Value {
         let (store, queue) = (store, queue)
-        let budget = SearchBudget(seconds: seconds, isWanted: isWanted)
+        let budget = SearchBudget(seconds: seconds, isWanted: client.isThere)
         let result: Result<Value, HistoryStore.Problem> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 queue.add(
-                    SearchQueue.Search(budget) { refusal in
+                    SearchQueue.Search(budget, client.key) { refusal in
                         if let refusal { return continuation.resume(returning: .failure(refusal)) }
                         do { continuation.resume(returning: .success(try body(store, budget))) } catch {
                             continuation.resume(returning: .failure(HistoryStore.problem(store.path, error)))
@@ -61,29 +77,29 @@ package final class HistorySearches: Sendable {
 
     package func search(
         _ filter: LookupFilter, before: Int64? = nil, after: Int64? = nil, limit: Int, newestFirst: Bool = true,
-        while isWanted: @escaping @Sendable () -> Bool = { true }
+        for client: SearchClient = .own
     ) async throws(HistoryStore.Problem) -> HistoryPage {
-        try await run(while: isWanted) {
+        try await run(for: client) {
             try $0.search(filter, before: before, after: after, limit: limit, newestFirst: newestFirst, $1)
         }
     }
 
     package func navigation(
-        around id: Int64, while isWanted: @escaping @Sendable () -> Bool = { true }
+        around id: Int64, for client: SearchClient = .own
     ) async throws(HistoryStore.Problem) -> HistoryPage {
-        try await run(while: isWanted) { try $0.navigation(around: id, $1) }
+        try await run(for: client) { try $0.navigation(around: id, $1) }
     }
 
     package func names(
-        startingWith prefix: String, limit: Int, while isWanted: @escaping @Sendable () -> Bool = { true }
+        startingWith prefix: String, limit: Int, for client: SearchClient = .own
     ) async throws(HistoryStore.Problem) -> [String] {
-        try await run(while: isWanted) { try $0.names(startingWith: prefix, limit: limit, $1) }
+        try await run(for: client) { try $0.names(startingWith: prefix, limit: limit, $1) }
     }
 
     package func statistics(
-        while isWanted: @escaping @Sendable () -> Bool = { true }
+        for client: SearchClient = .own
     ) async throws(HistoryStore.Problem) -> HistoryStore.Statistics {
-        try await run(while: isWanted) { try $0.statistics($1) }
+        try await run(for: client) { try $0.statistics($1) }
     }
 }
 
@@ -91,13 +107,15 @@ package final class HistorySearches: Sendable {
 private final class SearchQueue: Sendable {
     final class Search: Sendable {
         let budget: SearchBudget
+        let client: String
         /// When the search was requested, in nanoseconds of `SystemClock.coarse`.
         let asked = SystemClock.coarse()
         /// Searches, or reports the problem.
         let run: @Sendable (HistoryStore.Problem?) -> Void
 
-        init(_ budget: SearchBudget, _ run: @escaping @Sendable (HistoryStore.Problem?) -> Void) {
+        init(_ budget: SearchBudget, _ client: String, _ run: @escaping @Sendable (HistoryStore.Problem?) -> Void) {
             self.budget = budget
+            self.client = client
             self.run = run
         }
 
@@ -114,18 +132,32 @@ private final class SearchQueue: Sendable {
         var waiting: [Search] = []
         var running: [Search] = []
         var hasEnded = false
+
+        /// Takes the first search whose client runs no more than its part.
+        mutating func next(atMost part: Int) -> Search? {
+            let next = waiting.firstIndex { search in running.count { $0.client == search.client } < part }
+            guard let next else { return nil }
+            let search = waiting.remove(at: next)
+            running.append(search)
+            return search
+        }
     }
 
     private let contents = Mutex(Contents())
     private let signal: WakeSignal
+    private let threads: Int
     private let most: Int
+    /// Searches of one client that may run at once, and that may run or wait.
+    private var part: Int { max(1, threads - 1) }
+    private var mostOfClient: Int { max(1, most / 4) }
 
     private static let tooMany = HistoryStore.Problem(
         description: "too many searches of the history are under way; ask again in a moment", isOfLoad: true)
     private static let ended = HistoryStore.Problem(description: "the daemon ends", isOfLoad: true)
 
-    init(most: Int) throws(SystemError) {
-        self.most = most
+    init(threads: Int, waiting: Int) throws(SystemError) {
+        self.threads = threads
+        most = threads + waiting
         signal = try WakeSignal()
     }
 
@@ -134,7 +166,10 @@ private final class SearchQueue: Sendable {
             if contents.hasEnded { return Self.ended }
             // The client may have gone before the search was queued.
             if let end = search.budget.end { return end }
-            guard contents.waiting.count + contents.running.count < most else { return Self.tooMany }
+            let all = [contents.waiting, contents.running].joined()
+            guard all.count < most, all.count(where: { $0.client == search.client }) < mostOfClient else {
+                return Self.tooMany
+            }
             contents.waiting.append(search)
             return nil
         }
@@ -166,10 +201,8 @@ private final class SearchQueue: Sendable {
     func work() {
         while true {
             let (next, isMore, hasEnded) = contents.withLock { contents -> (Search?, Bool, Bool) in
-                guard !contents.waiting.isEmpty else { return (nil, false, contents.hasEnded) }
-                let next = contents.waiting.removeFirst()
-                contents.running.append(next)
-                return (next, !contents.waiting.isEmpty, false)
+                let next = contents.next(atMost: part)
+                return (next, next != nil && !contents.waiting.isEmpty, next == nil && contents.hasEnded)
             }
             // All threads share the signal: this one may have consumed a wake-up that was for others too.
             if isMore || hasEnded { signal.wake() }

@@ -65,6 +65,8 @@ struct LookupReader {
         fields.flags = Header.Flags(rawValue: row.value(5) ?? 0)
         let marks = Int(row.integer(6))
         fields.isMasked = marks & HistoryInsertion.Mark.masked != 0
+        let privateAnswer = (marks & HistoryInsertion.Mark.privateAnswers) / HistoryInsertion.Mark.privateAnswer
+        fields.privateAnswer = Decision.PrivateAnswer(rawValue: UInt8(privateAnswer)) ?? .none
         fields.isTruncated = marks & HistoryInsertion.Mark.truncated != 0
         fields.dnssecOK = marks & HistoryInsertion.Mark.dnssecOK != 0
         let upstreamTransport =

@@ -1,7 +1,9 @@
 import Glibc
+import History
 import Hummingbird
 import HummingbirdCore
 import NIOCore
+import NIOHTTPTypes
 import Platform
 import Synchronization
 
@@ -15,12 +17,17 @@ struct ClientContext: RequestContext {
         channel = source.channel
     }
 
-    /// Returns false once the client has disconnected: then nobody would read the result.
-    var presence: @Sendable () -> Bool {
+    /// The client as one that searches: its searches end once it has disconnected, when nobody would read the result.
+    var searcher: SearchClient {
         get async {
-            let presence = await watched { $0.presence }
-            return { presence?.isThere ?? false }
+            let (presence, name) = await watched { ($0.presence, $0.name) } ?? (nil, "")
+            return SearchClient(name) { presence?.isThere ?? false }
         }
+    }
+
+    /// What the connection has in common with others of the same client.
+    var name: String {
+        get async { await watched { $0.name } ?? "" }
     }
 
     /// The user at the other end of the connection, if it is on this machine.
@@ -37,17 +44,68 @@ struct ClientContext: RequestContext {
     }
 
     /// HTTP/1.1, with a `ClientWatch` on each connection.
-    static let server = HTTPServerBuilder.http1(
-        configuration: .init(additionalChannelHandlers: [ClientWatch()], idleTimeout: idleTimeout))
+    ///
+    /// - Parameter shares: what each client may have of the connections; nil: any number, and all the time it takes to
+    ///   read an answer.
+    static func server(_ shares: ConnectionShares? = nil) -> HTTPServerBuilder {
+        .http1(configuration: .init(additionalChannelHandlers: [ClientWatch(shares)], idleTimeout: idleTimeout))
+    }
 
-    /// A connection without a request is closed after this time, so that idle clients can't keep others out.
-    private static let idleTimeout = TimeAmount.seconds(30)
+    /// A connection without a request is closed after this time, so that idle clients can't keep others out. So is one
+    /// whose request does not end, or whose client takes nothing of an answer.
+    fileprivate static let idleTimeout = TimeAmount.seconds(30)
 }
 
-/// Knows whose connection it is, and notices when the client disconnects during a request: a server that does not read
-/// would not be notified.
-private final class ClientWatch: ChannelInboundHandler, RemovableChannelHandler {
-    typealias InboundIn = Never
+/// The connections of each client: none may take all. A client that has its part gets another one for one that is idle.
+final class ConnectionShares: Sendable {
+    private struct Connection {
+        let channel: any Channel
+        var isIdle = true
+    }
+
+    /// Connections of one client at most.
+    private let most: Int
+    private let open = Mutex<[String: [Connection]]>([:])
+
+    init(most: Int) { self.most = most }
+
+    /// Whether the client may have this one too.
+    func take(_ channel: any Channel, of client: String) -> Bool {
+        let (isTaken, replaced) = open.withLock { open -> (Bool, Connection?) in
+            var replaced: Connection?
+            if open[client, default: []].count >= most {
+                guard let oldest = open[client]?.firstIndex(where: \.isIdle) else { return (false, nil) }
+                replaced = open[client]?.remove(at: oldest)
+            }
+            open[client, default: []].append(Connection(channel: channel))
+            return (true, replaced)
+        }
+        replaced?.channel.close(promise: nil)
+        return isTaken
+    }
+
+    func note(_ channel: any Channel, of client: String, isIdle: Bool) {
+        open.withLock { open in
+            guard let index = open[client]?.firstIndex(where: { $0.channel === channel }) else { return }
+            open[client]?[index].isIdle = isIdle
+        }
+    }
+
+    func giveBack(_ channel: any Channel, of client: String) {
+        open.withLock { open in
+            open[client]?.removeAll { $0.channel === channel }
+            if open[client]?.isEmpty == true { open[client] = nil }
+        }
+    }
+}
+
+/// Knows whose connection it is, notices when the client disconnects during a request (a server that does not read
+/// would not be notified), and closes connections that only hold their place.
+final class ClientWatch: ChannelDuplexHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPRequestPart
+    typealias InboundOut = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTPResponsePart
 
     final class Presence: Sendable {
         private let hasGone = Atomic(false)
@@ -58,12 +116,52 @@ private final class ClientWatch: ChannelInboundHandler, RemovableChannelHandler 
     let presence = Presence()
     /// Looked up at once: after the client has closed its end, nobody knows any more.
     private(set) var user: uid_t?
+    /// The same for all connections of a client: of a user of this machine, or else of an address.
+    private(set) var name = ""
+    private let shares: ConnectionShares?
+    /// Close the connection unless the request ends before, or the client takes a part of the answer.
+    private var requestLimit: Scheduled<Void>?
+    private var answerLimit: Scheduled<Void>?
+
+    init(_ shares: ConnectionShares?) { self.shares = shares }
 
     func channelActive(context: ChannelHandlerContext) {
         if let client = context.remoteAddress?.plain, let server = context.localAddress?.plain {
             user = client.owner(ofConnectionWith: server)
+            name = user.map { "user \($0)" } ?? client.ip
+        } else {
+            name = "\(ObjectIdentifier(self))"
         }
+        if let shares, !shares.take(context.channel, of: name) { return context.close(promise: nil) }
         context.fireChannelActive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head:
+            shares?.note(context.channel, of: name, isIdle: false)
+            requestLimit = closing(context.channel)
+        case .body: break
+        case .end:
+            requestLimit?.cancel()
+            requestLimit = nil
+        }
+        context.fireChannelRead(data)
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        if case .end = unwrapOutboundIn(data) { shares?.note(context.channel, of: name, isIdle: true) }
+        context.write(data, promise: promise)
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        answerLimit?.cancel()
+        answerLimit = shares != nil && !context.channel.isWritable ? closing(context.channel) : nil
+        context.fireChannelWritabilityChanged()
+    }
+
+    private func closing(_ channel: any Channel) -> Scheduled<Void> {
+        channel.eventLoop.scheduleTask(in: ClientContext.idleTimeout) { channel.close(promise: nil) }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -73,6 +171,9 @@ private final class ClientWatch: ChannelInboundHandler, RemovableChannelHandler 
 
     func channelInactive(context: ChannelHandlerContext) {
         presence.end()
+        requestLimit?.cancel()
+        answerLimit?.cancel()
+        shares?.giveBack(context.channel, of: name)
         context.fireChannelInactive()
     }
 }

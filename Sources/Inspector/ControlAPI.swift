@@ -163,7 +163,7 @@ package struct ControlAPI: Sendable {
         return Response(
             status: .ok, headers: [.contentType: Self.contentType(form), .cacheControl: "no-store"],
             body: ResponseBody { writer in
-                try await export.write(beginning, from: history.searches, while: await client.presence) { bytes in
+                try await export.write(beginning, from: history.searches, for: await client.searcher) { bytes in
                     if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
                 }
                 try await writer.finish(nil)
@@ -203,8 +203,7 @@ package struct ControlAPI: Sendable {
                     }
                     var shown: UInt64 = 0
                     if let history, let beginning {
-                        shown = try await export.write(beginning, from: history.searches, while: await client.presence)
-                        {
+                        shown = try await export.write(beginning, from: history.searches, for: await client.searcher) {
                             bytes in
                             if !bytes.isEmpty { try await writer.write(ByteBuffer(bytes: bytes)) }
                         }
@@ -269,7 +268,7 @@ package struct KeptHistory: Sendable {
     fileprivate func begin(
         _ export: LookupExport, _ client: ClientContext
     ) async throws(APIFailure) -> LookupExport.Beginning {
-        do { return try await export.begin(in: searches, while: await client.presence) } catch {
+        do { return try await export.begin(in: searches, for: await client.searcher) } catch {
             throw APIFailure(error)
         }
     }

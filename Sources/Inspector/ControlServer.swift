@@ -46,7 +46,7 @@ package final class ControlServer: DaemonCompanion {
         // The socket never has wider rights than it ends with.
         let mask = umask(0o117)
         let application = Application(
-            router: router, server: ClientContext.server,
+            router: router, server: ClientContext.server(),
             configuration: .init(
                 address: .unixDomainSocket(path: path), serverName: "stub53",
                 availableConnectionsDelegate: MaximumAvailableConnections(

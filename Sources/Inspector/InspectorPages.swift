@@ -16,6 +16,7 @@ struct InspectorPages: Sendable {
     let api: ControlAPI
     /// Whether this page may change things: only if it is reachable from this machine alone.
     let mayChange: Bool
+    private let live: LiveEvents
     var control: DaemonControl { api.control }
 
     /// Lookups per page, before they are grouped by navigation.
@@ -24,6 +25,8 @@ struct InspectorPages: Sendable {
     init(_ api: ControlAPI, mayChange: Bool) {
         self.api = api
         self.mayChange = mayChange
+        let control = api.control
+        live = LiveEvents(api.history) { Self.pulse(control).text.replacing("\n", with: "") }
     }
 
     func addRoutes(to router: Router<ClientContext>) {
@@ -43,7 +46,7 @@ struct InspectorPages: Sendable {
         router.get("upstreams") { _, _ in upstreams() }
         router.get("health") { _, client in await health(client) }
         router.get("complete") { request, client in await complete(request, client) }
-        router.get("events") { request, client in events(request, client) }
+        router.get("events") { request, client in await events(request, client) }
         router.get("metrics") { _, _ in await api.metrics() }
     }
 
@@ -94,7 +97,7 @@ struct InspectorPages: Sendable {
         let filter: LookupFilter
         do { filter = try LookupFilter(words: query) } catch { throw APIFailure(.badRequest, error.description) }
         do {
-            return try await history.searches.search(filter, before: before, limit: limit, while: await client.presence)
+            return try await history.searches.search(filter, before: before, limit: limit, for: await client.searcher)
         } catch { throw APIFailure(error) }
     }
 
@@ -121,7 +124,7 @@ struct InspectorPages: Sendable {
         let id = client.parameters.get("id").flatMap { Int64($0) }
         var found: HistoryPage?
         do throws(HistoryStore.Problem) {
-            if let id { found = try await api.history?.searches.navigation(around: id, while: await client.presence) }
+            if let id { found = try await api.history?.searches.navigation(around: id, for: await client.searcher) }
         } catch  where error.isOfLoad {
             return page(nil, title: "Busy", status: .serviceUnavailable, Self.complaint(error))
         } catch {}
@@ -151,7 +154,7 @@ struct InspectorPages: Sendable {
         var found: [String] = []
         do throws(HistoryStore.Problem) {
             found =
-                try await api.history?.searches.names(startingWith: query, limit: 200, while: await client.presence)
+                try await api.history?.searches.names(startingWith: query, limit: 200, for: await client.searcher)
                 ?? []
         } catch  where error.isOfLoad {
             return page(.names, title: "Names", status: .serviceUnavailable, Self.complaint(error))
@@ -188,7 +191,7 @@ struct InspectorPages: Sendable {
         let word = APIParameters(request)["q"] ?? ""
         let start = word.hasPrefix("name:") ? String(word.dropFirst(5)) : word
         let names =
-            (try? await api.history?.searches.names(startingWith: start, limit: 12, while: await client.presence)) ?? []
+            (try? await api.history?.searches.names(startingWith: start, limit: 12, for: await client.searcher)) ?? []
         var found = LookupFilter.Kind.allCases.map { "\($0):" }.filter { $0.hasPrefix(word) && $0 != word }
         if let colon = word.firstIndex(of: ":"), let kind = LookupFilter.Kind(rawValue: String(word[..<colon])) {
             found += kind.usualValues.map { "\(kind):\($0)" }
@@ -270,7 +273,7 @@ struct InspectorPages: Sendable {
         var history: [(String, String)] = [("Kept", "no: start with --history PATH")]
         if let kept = api.history {
             let numbers = kept.writer.statistics
-            let store = try? await kept.searches.statistics(while: await client.presence)
+            let store = try? await kept.searches.statistics(for: await client.searcher)
             history = [
                 ("File", kept.store.path),
                 (
@@ -293,7 +296,7 @@ struct InspectorPages: Sendable {
 
     // MARK: Shared parts
 
-    private var pulse: HTML {
+    private static func pulse(_ control: DaemonControl) -> HTML {
         let now = SystemClock.wall() / 1_000_000
         return Chart.pulse(control.totals.seconds(61, now: now), now: now, lost: control.lookupsLost)
     }
@@ -301,7 +304,7 @@ struct InspectorPages: Sendable {
     func page(_ tab: Tab?, title: String, status: HTTPResponse.Status = .ok, _ body: HTML) -> Response {
         let addresses = control.addresses.map { "\($0.address) \($0.transports)" }
         return Self.html(
-            Layout.page(tab, title: title, addresses: addresses, pulse: pulse, body), status: status)
+            Layout.page(tab, title: title, addresses: addresses, pulse: Self.pulse(control), body), status: status)
     }
 
     static func html(_ html: HTML, status: HTTPResponse.Status = .ok) -> Response {
@@ -319,67 +322,52 @@ struct InspectorPages: Sendable {
     // MARK: Live
 
     /// Server-sent events: the pulse of the header each second, and how many lookups have come that fit the page.
-    private func events(_ request: Request, _ client: ClientContext) -> Response {
+    private func events(_ request: Request, _ client: ClientContext) async -> Response {
         let parameters = APIParameters(request)
-        let filter = (try? LookupFilter(words: parameters["q"] ?? "")) ?? LookupFilter()
+        let words = parameters["q"] ?? ""
+        let filter = try? LookupFilter(words: words)
         // A reconnecting browser says which event it received last.
         let start = (request.headers[HTTPField.Name("Last-Event-ID")!] ?? parameters["after"]).flatMap { Int64($0) }
+        let shown = if let start { start } else { await newestKey(client) }
+        let news = await live.subscribe(
+            await client.name, filter == nil ? "" : words, filter ?? LookupFilter(), newest: shown)
+        guard let news else {
+            return Response(
+                status: .serviceUnavailable,
+                body: ResponseBody(byteBuffer: ByteBuffer(string: "Too many pages are open.\n")))
+        }
         return Response(
             status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
             body: ResponseBody { writer in
                 try await writer.write(ByteBuffer(string: "retry: 2000\n\n"))
-                // What the page shows already.
-                var newest: Int64
-                if let start { newest = start } else { newest = await newestKey(client) }
-                var settled: UInt64?
-                var beat = 0
-                for await _ in AsyncTimer(every: .milliseconds(250)).cancelOnGracefulShutdown() {
-                    var text = ""
-                    if let history = api.history, history.settled != settled {
-                        let now = history.settled
-                        let end = await newestKey(client)
-                        let found = try? await history.searches.search(
-                            filter, after: newest, limit: 500, newestFirst: true, while: await client.presence)
-                        // A failed search is repeated the next time.
-                        if found != nil { settled = now }
-                        if let found, let first = found.lookups.first {
-                            newest = first.id
-                            text += "id: \(newest)\nevent: lookups\ndata: \(found.lookups.count)\n\n"
-                        } else if found != nil {
-                            // Lookups that don't match are not checked again; in a newly created file all are new.
-                            newest = end
+                var newest = shown
+                for await news in news.cancelOnGracefulShutdown() {
+                    switch news {
+                    case .pulse(let html):
+                        try await writer.write(ByteBuffer(string: "event: pulse\ndata: \(html)\n\n"))
+                    case .lookups(var count, let from, let to) where to != newest:
+                        // News that this page has missed, or that began before it was opened.
+                        if newest < to, newest != from {
+                            count = await self.count(filter ?? LookupFilter(), after: newest, client)
                         }
+                        newest = to
+                        guard count > 0 else { break }
+                        try await writer.write(ByteBuffer(string: "id: \(to)\nevent: lookups\ndata: \(count)\n\n"))
+                    case .lookups: break
                     }
-                    if beat.isMultiple(of: 4) {
-                        text += "event: pulse\ndata: \(pulse.text.replacing("\n", with: ""))\n\n"
-                    }
-                    beat += 1
-                    if !text.isEmpty { try await writer.write(ByteBuffer(string: text)) }
                 }
                 try await writer.finish(nil)
             })
     }
 
+    private func count(_ filter: LookupFilter, after: Int64, _ client: ClientContext) async -> Int {
+        let found = try? await api.history?.searches.search(
+            filter, after: after, limit: LiveEvents.longestCount, for: await client.searcher)
+        return found?.lookups.count ?? 0
+    }
+
     private func newestKey(_ client: ClientContext) async -> Int64 {
-        let found = try? await api.history?.searches.search(LookupFilter(), limit: 1, while: await client.presence)
+        let found = try? await api.history?.searches.search(LookupFilter(), limit: 1, for: await client.searcher)
         return found?.lookups.first?.id ?? 0
     }
-}
-
-/// Ticks until it is released.
-struct AsyncTimer: AsyncSequence, Sendable {
-    let interval: Duration
-
-    init(every interval: Duration) { self.interval = interval }
-
-    struct AsyncIterator: AsyncIteratorProtocol {
-        let interval: Duration
-
-        mutating func next() async -> Void? {
-            do { try await Task.sleep(for: interval) } catch { return nil }
-            return ()
-        }
-    }
-
-    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(interval: interval) }
 }

@@ -36,12 +36,13 @@ package final class InspectorServer: DaemonCompanion {
         router.add(middleware: BrowserGuard(access: pages.api.access))
         pages.addRoutes(to: router)
         let (address, readiness, access) = (address, readiness, pages.api.access)
+        let most = OpenFiles.mostPageConnections
+        let shares = ConnectionShares(most: max(1, most / 4))
         let application = Application(
-            router: router, server: ClientContext.server,
+            router: router, server: ClientContext.server(shares),
             configuration: .init(
                 address: .hostname(address.ip, port: Int(address.port)), serverName: "stub53",
-                availableConnectionsDelegate: MaximumAvailableConnections(
-                    OpenFiles.mostPageConnections, logger: ControlServer.silent)),
+                availableConnectionsDelegate: MaximumAvailableConnections(most, logger: ControlServer.silent)),
             onServerRunning: { channel in
                 await channel.pauseWhenExhausted()
                 let port = channel.localAddress?.port ?? Int(address.port)

@@ -30,17 +30,17 @@ package struct LookupExport: Sendable {
 
     /// Runs the first search before anything is written, so that its failure can still set the response's status.
     package func begin(
-        in searches: HistorySearches, while isWanted: @escaping @Sendable () -> Bool = { true }
+        in searches: HistorySearches, for client: SearchClient = .own
     ) async throws(HistoryStore.Problem) -> Beginning {
-        guard let after = try await start(in: searches, while: isWanted) else { return Beginning(page: nil) }
-        return Beginning(page: try await page(after: after, in: searches, while: isWanted))
+        guard let after = try await start(in: searches, for: client) else { return Beginning(page: nil) }
+        return Beginning(page: try await page(after: after, in: searches, for: client))
     }
 
     /// Hands the bytes to `take`, piece by piece; returns the log's number of the last lookup.
     @discardableResult
     package func write(
         _ beginning: consuming Beginning, from searches: HistorySearches,
-        while isWanted: @escaping @Sendable () -> Bool = { true }, take: ([UInt8]) async throws -> Void
+        for client: SearchClient = .own, take: ([UInt8]) async throws -> Void
     ) async throws -> UInt64 {
         var writer = Writer(form, colors: colors)
         try await take(writer.header())
@@ -50,27 +50,27 @@ package struct LookupExport: Sendable {
             try await take(writer.bytes(of: page))
             last = page.lookups.last?.number ?? last
             guard let next = page.next else { return last }
-            page = try await self.page(after: next, in: searches, while: isWanted)
+            page = try await self.page(after: next, in: searches, for: client)
         }
     }
 
     private func page(
-        after: Int64, in searches: HistorySearches, while isWanted: @escaping @Sendable () -> Bool
+        after: Int64, in searches: HistorySearches, for client: SearchClient
     ) async throws(HistoryStore.Problem) -> HistoryPage {
         try await searches.search(
-            filter, after: after, limit: Self.pageSize, newestFirst: false, while: isWanted)
+            filter, after: after, limit: Self.pageSize, newestFirst: false, for: client)
     }
 
     /// What the first lookup comes after; nil when none is wanted.
     private func start(
-        in searches: HistorySearches, while isWanted: @escaping @Sendable () -> Bool
+        in searches: HistorySearches, for client: SearchClient
     ) async throws(HistoryStore.Problem) -> Int64? {
         guard let limit else { return 0 }
         var left = limit
         var before: Int64?
         while left > 0 {
             let page = try await searches.search(
-                filter, before: before, limit: min(left, Self.pageSize), while: isWanted)
+                filter, before: before, limit: min(left, Self.pageSize), for: client)
             left -= page.lookups.count
             guard let oldest = page.lookups.last else { break }
             before = oldest.id

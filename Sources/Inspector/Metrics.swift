@@ -56,6 +56,12 @@ enum Metrics {
                 [("server", server.address), ("transport", server.transport), ("domain", server.domain)],
                 server.state == "down" ? 0 : 1)
         }
+        page.begin(
+            "stub53_upstream_private_answers_total", "counter",
+            "Answers of theirs with a private address for a public name, cached ones included.")
+        for (answer, count) in totals.privateAnswers.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+            page.sample("stub53_upstream_private_answers_total", [("result", answer.word.map { "\($0)" } ?? "")], count)
+        }
         page.begin("stub53_log_lost_total", "counter", "Lookups that are missing in a log, since it could not keep up.")
         page.sample("stub53_log_lost_total", [], statistics.lookupsLost)
 

@@ -113,6 +113,7 @@ extension UpstreamAnswer {
         lookup.decision.upstream = origin.upstream
         lookup.decision.upstreamMicroseconds = origin.microseconds
         lookup.decision.upstreamTransport = origin.transport
+        lookup.decision.privateAnswer = hasPrivateAddress ? .passed : .none
         if let extendedError { lookup.decision.explain(extendedError, "as upstream said") }
         switch responseCode {
         case .noError, .nxDomain, .serverFailure, .yxDomain: break
@@ -137,12 +138,14 @@ extension UpstreamAnswer {
 }
 
 extension Outcome {
-    /// If an alias leads to local data, clears RCODE, extended error and AD: the rest of the chain sets its own.
+    /// If an alias leads to local data, clears what the rest of the chain sets: RCODE, extended error, AD, and the mark
+    /// of a private address, which was not written.
     public func resetting(_ decision: inout Decision) -> Outcome {
         if case .chase = self {
             decision.responseCode = .noError
             decision.extendedError = nil
             decision.authenticData = false
+            decision.privateAnswer = .none
         }
         return self
     }

@@ -19,6 +19,24 @@ public struct Decision: Sendable, BitwiseCopyable {
         }
     }
 
+    /// What became of upstream's answer if it has a private address for a public name.
+    ///
+    /// Records and histories store the raw values.
+    public enum PrivateAnswer: UInt8, Sendable, BitwiseCopyable {
+        /// There is no such address, or it is expected.
+        case none = 0
+        case passed = 1
+        case refused = 2
+
+        public var word: StaticString? {
+            switch self {
+            case .none: nil
+            case .passed: "passed"
+            case .refused: "refused"
+            }
+        }
+    }
+
     /// The longest chain of CNAMEs that is followed.
     public static let maximumHops = 16
 
@@ -38,6 +56,10 @@ public struct Decision: Sendable, BitwiseCopyable {
     public var extendedText: StaticString = ""
     /// An override hides the records of this type (HTTPS, SVCB): NODATA on purpose.
     public var masked = false
+    /// Upstream gave a private address for a public name (DNS rebinding).
+    public var privateAnswer = PrivateAnswer.none
+    /// That address, as the end of the extended error's text, if it was refused; else not valid.
+    public private(set) var refusedAddress: SocketAddress?
     /// The upstream that answered: an index into the configured servers, or -1.
     public var upstream: Int16 = -1
     /// How long that upstream took, in microseconds.
@@ -59,6 +81,7 @@ public struct Decision: Sendable, BitwiseCopyable {
         authenticData = false
         extendedError = nil
         masked = false
+        privateAnswer = .none
         upstream = -1
         upstreamMicroseconds = 0
         upstreamTransport = .udp
@@ -76,6 +99,43 @@ public struct Decision: Sendable, BitwiseCopyable {
     public mutating func explain(_ error: ExtendedError, _ text: StaticString) {
         extendedError = error
         extendedText = text
+    }
+
+    /// Explains why a private address, if it is known, is refused.
+    public mutating func refuse(_ address: SocketAddress?, _ error: ExtendedError, _ text: StaticString) {
+        privateAnswer = .refused
+        refusedAddress = address
+        explain(error, text)
+    }
+
+    /// Bytes of the extended error's text: of `extendedText`, and of `: ` and the refused address.
+    @inline(never)
+    public var textLength: Int {
+        var length = 0
+        forEachTextPart { length += $0.count }
+        return length
+    }
+
+    /// Writes as much of that text as fits.
+    @inline(never)
+    public func writeText(to buffer: UnsafeMutableRawBufferPointer) {
+        var rest = buffer[...]
+        forEachTextPart { part in
+            let count = min(part.count, rest.count)
+            UnsafeMutableRawBufferPointer(rebasing: rest).copyMemory(
+                from: UnsafeRawBufferPointer(rebasing: part[..<count]))
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    /// Does not allocate.
+    private func forEachTextPart(_ body: (UnsafeRawBufferPointer) -> Void) {
+        guard extendedText.hasPointerRepresentation else { return }
+        body(UnsafeRawBufferPointer(start: extendedText.utf8Start, count: extendedText.utf8CodeUnitCount))
+        guard privateAnswer == .refused, let refusedAddress else { return }
+        let colon: StaticString = ": "
+        body(UnsafeRawBufferPointer(start: colon.utf8Start, count: colon.utf8CodeUnitCount))
+        refusedAddress.withIP(body)
     }
 
     /// Appends a link of the chain; false when the chain has reached its limit.

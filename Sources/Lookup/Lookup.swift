@@ -55,8 +55,10 @@ public struct Lookup: ~Copyable {
     public var reach = Reach.everything
     /// The name lies below a zone cut of a local zone: only upstream knows it.
     public var isBelowCut = false
-    /// Where the answer for `name` begins in the response; set while `reach` is not `.everything`.
+    /// Where the answer for `name` begins in the response; set after an alias, and while `reach` is not `.everything`.
     public var mark = ResponseBuilder.withoutBuffer.mark
+    /// The same, always.
+    public var answerStart: ResponseBuilder.Mark { decision.hopCount == 0 ? builder.start : mark }
     /// Scratch space for alias names.
     public var scratch = LookupName()
 

@@ -23,6 +23,8 @@ public final class UpstreamAnswer: Sendable {
     public let ttl: UInt32
     public let hasAlias: Bool
     public let extendedError: ExtendedError?
+    /// An answer record has an address of this machine, its link or its site.
+    public let hasPrivateAddress: Bool
 
     /// Which server answered, how long it took, and by which transport.
     public struct Origin: Sendable, Hashable, BitwiseCopyable {
@@ -41,7 +43,7 @@ public final class UpstreamAnswer: Sendable {
     public init(
         key: FetchKey, responseCode: ResponseCode, authenticData: Bool, message: [UInt8], questionEnd: Int,
         answers: UInt16, authority: UInt16, ttlOffsets: [UInt16], ttl: UInt32, hasAlias: Bool,
-        extendedError: ExtendedError?
+        extendedError: ExtendedError?, hasPrivateAddress: Bool
     ) {
         self.key = key
         self.responseCode = responseCode
@@ -54,6 +56,7 @@ public final class UpstreamAnswer: Sendable {
         self.ttl = ttl
         self.hasAlias = hasAlias
         self.extendedError = extendedError
+        self.hasPrivateAddress = hasPrivateAddress
     }
 
     /// Why a response is not used.

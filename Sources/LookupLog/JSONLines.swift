@@ -77,6 +77,11 @@ struct JSONLines {
             line.append(UInt8(ascii: "\""))
         }
         if record.isMasked { line.append(",\"masked\":true") }
+        if let word = record.privateAnswer.word {
+            line.append(",\"private\":\"")
+            line.append(word)
+            line.append(UInt8(ascii: "\""))
+        }
         if record.isTruncated { line.append(",\"truncated\":true") }
         if left > 0 {
             line.append(",\"answers_left\":")

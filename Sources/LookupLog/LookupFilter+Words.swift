@@ -115,9 +115,11 @@ extension LookupFilter {
     private static let kindWords = AnswerKind.allCases.compactMap { kind in
         kind.word.map { (word: "\($0)".uppercased(), kind: kind) }
     }
+    public static let privateWord = "private"
 
     private static func code(_ text: String) throws(Problem) -> Code {
         let upper = text.uppercased()
+        if text.lowercased() == privateWord { return .privateAddress }
         if let known = kindWords.first(where: { $0.word == upper }) { return .kind(known.kind) }
         for value in 0...23 as ClosedRange<UInt16> where ResponseCode(rawValue: value).description == upper {
             return .code(ResponseCode(rawValue: value))
@@ -127,7 +129,7 @@ extension LookupFilter {
             return .code(ResponseCode(rawValue: value))
         }
         throw unknown(
-            text, "response code", codeWords + kindWords.map(\.word),
+            text, "response code", codeWords + kindWords.map(\.word) + [privateWord],
             "NOERROR, NODATA, NXDOMAIN, SERVFAIL, REFUSED and so on")
     }
 
@@ -191,6 +193,7 @@ extension LookupFilter.Kind: CustomStringConvertible {
         case .source: SourceKind.allCases.map(\.description)
         case .rcode:
             ["NOERROR", "NXDOMAIN", "SERVFAIL", "REFUSED"] + AnswerKind.allCases.compactMap { $0.word.map { "\($0)" } }
+                + [LookupFilter.privateWord]
         case .transport: Transport.allCases.map(\.description)
         case .since: ["5m", "1h", "1d"]
         case .name, .client, .until: []

@@ -7,10 +7,12 @@ public import Platform
 /// Users write it as words (`LookupFilter+Words.swift`). The log thread checks every lookup against subscribers'
 /// filters, and the history all that it stores.
 public struct LookupFilter: Sendable, Hashable {
-    /// The result of a lookup: a response code, or a kind (`NODATA`, `referral` and so on).
+    /// The result of a lookup: a response code, a kind (`NODATA`, `referral` and so on), or `private`.
     public enum Code: Sendable, Hashable {
         case code(ResponseCode)
         case kind(AnswerKind)
+        /// A private address for a public name, passed on or refused.
+        case privateAddress
     }
 
     /// A client.
@@ -46,16 +48,19 @@ public struct LookupFilter: Sendable, Hashable {
         if !sources.isEmpty, !sources.contains(record.source) { return false }
         if !transports.isEmpty, !transports.contains(record.transport) { return false }
         if !clients.isEmpty, !matchesClient(record) { return false }
-        if !codes.isEmpty, !matches(record.responseCode, record.answerKind) { return false }
+        if !codes.isEmpty, !matches(record.responseCode, record.answerKind, isPrivate: record.privateAnswer != .none) {
+            return false
+        }
         return names.isEmpty || matchesName(record)
     }
 
-    /// Whether one of `codes` is this response code or this kind.
-    public func matches(_ code: ResponseCode?, _ kind: AnswerKind) -> Bool {
+    /// Whether one of `codes` is this response code, this kind, or, if it `isPrivate`, `.privateAddress`.
+    public func matches(_ code: ResponseCode?, _ kind: AnswerKind, isPrivate: Bool) -> Bool {
         codes.contains { wanted in
             switch wanted {
             case .code(let wanted): wanted == code
             case .kind(let wanted): wanted == kind
+            case .privateAddress: isPrivate
             }
         }
     }

@@ -54,6 +54,12 @@ public struct LookupRecord: BitwiseCopyable {
         static let dnssecOK = Marks(rawValue: 2)
         static let extendedError = Marks(rawValue: 4)
         static let truncated = Marks(rawValue: 8)
+        /// Two bits: the raw value of `Decision.PrivateAnswer`.
+        static let privateAnswer: UInt8 = 16
+        static let privateAnswers: UInt8 = 3 * privateAnswer
+
+        init(rawValue: UInt8) { self.rawValue = rawValue }
+        init(_ answer: Decision.PrivateAnswer) { rawValue = answer.rawValue &* Self.privateAnswer }
     }
 
     enum Kind {
@@ -108,6 +114,10 @@ public struct LookupRecord: BitwiseCopyable {
     public var responseCode: ResponseCode? { isDropped ? nil : ResponseCode(rawValue: load(Field.responseCode)) }
     /// An override hides the records of this type.
     public var isMasked: Bool { marks.contains(.masked) }
+    /// What became of a private address for a public name.
+    public var privateAnswer: Decision.PrivateAnswer {
+        Decision.PrivateAnswer(rawValue: (marks.rawValue & Marks.privateAnswers) / Marks.privateAnswer) ?? .none
+    }
     /// The client was told to retry over TCP; `answers` says what was found.
     public var isTruncated: Bool { marks.contains(.truncated) }
     /// Index of the upstream server that answered; nil if none did.
@@ -178,8 +188,8 @@ public struct LookupRecord: BitwiseCopyable {
     static let droppedSize = Field.end
 
     private static func textLength(_ decision: Decision) -> Int {
-        guard decision.extendedError != nil, decision.extendedText.hasPointerRepresentation else { return 0 }
-        return min(decision.extendedText.utf8CodeUnitCount, maximumTextLength)
+        guard decision.extendedError != nil else { return 0 }
+        return min(decision.textLength, maximumTextLength)
     }
 
     /// Writes a record to `base`, 8-aligned, with `size` bytes; `message` has at most `maximumMessageLength` bytes.
@@ -190,6 +200,7 @@ public struct LookupRecord: BitwiseCopyable {
         durationMicroseconds: UInt32
     ) {
         var marks = Marks()
+        if decision.privateAnswer != .none { marks = Marks(decision.privateAnswer) }
         if decision.masked { marks.insert(.masked) }
         if query.dnssecOK { marks.insert(.dnssecOK) }
         if truncated { marks.insert(.truncated) }
@@ -230,7 +241,7 @@ public struct LookupRecord: BitwiseCopyable {
             cursor += hopSize
         }
         if textLength > 0 {
-            cursor.copyMemory(from: decision.extendedText.utf8Start, byteCount: textLength)
+            decision.writeText(to: UnsafeMutableRawBufferPointer(start: cursor, count: textLength))
             cursor += textLength
         }
         if let start = message.baseAddress { cursor.copyMemory(from: start, byteCount: message.count) }

@@ -74,6 +74,8 @@ public final class LookupTotals: LookupObserver {
         /// Lookups that never reached the log thread.
         public internal(set) var lost: UInt64 = 0
         public internal(set) var lookups: UInt64 = 0
+        /// With a private address for a public name, by what became of it.
+        public internal(set) var privateAnswers: [Decision.PrivateAnswer: UInt64] = [.passed: 0, .refused: 0]
     }
 
     private struct State {
@@ -83,6 +85,7 @@ public final class LookupTotals: LookupObserver {
         var upstreams: [Durations] = []
         var lost: UInt64 = 0
         var lookups: UInt64 = 0
+        var privateAnswers: [Decision.PrivateAnswer: UInt64] = [.passed: 0, .refused: 0]
         var seconds = [Second](repeating: Second(), count: LookupTotals.remembered)
     }
 
@@ -103,9 +106,11 @@ public final class LookupTotals: LookupObserver {
             UInt64(type) << 32 | UInt64(code?.rawValue ?? 0xFFFF) << 16 | UInt64(source.rawValue) << 8
             | UInt64(record.transport.rawValue)
         let duration = record.durationMicroseconds
+        let privateAnswer = record.privateAnswer
         let time = record.time / 1_000_000
         state.withLock { state in
             state.lookups += 1
+            if privateAnswer != .none { state.privateAnswers[privateAnswer, default: 0] += 1 }
             state.counts[key, default: 0] += 1
             state.durations[source].note(duration)
             if let upstream = record.upstream, state.upstreams.indices.contains(upstream) {
@@ -145,6 +150,7 @@ public final class LookupTotals: LookupObserver {
             var snapshot = Snapshot()
             snapshot.lookups = state.lookups
             snapshot.lost = state.lost
+            snapshot.privateAnswers = state.privateAnswers
             snapshot.counts = state.counts.map { key, count in
                 let type = UInt16(truncatingIfNeeded: key >> 32)
                 let code = UInt16(truncatingIfNeeded: key >> 16)

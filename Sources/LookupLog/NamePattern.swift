@@ -1,4 +1,5 @@
 public import DNSWire
+private import Glibc
 
 /// A set of names: a single one, all below another, or those that match a text with `*`.
 ///
@@ -144,6 +145,11 @@ public enum NamePattern: Sendable, Hashable, CustomStringConvertible {
                 } else if lastStar >= 0 {
                     at = lastStar + 1
                     resume += 1
+                    guard at < pattern.count, let base = text.baseAddress else { return at == pattern.count }
+                    // Where the rest of the pattern can begin at all.
+                    let rest = text.count - resume
+                    guard let next = memchr(base + resume, Int32(pattern[at]), rest) else { return false }
+                    resume = UnsafeRawPointer(next) - base
                     cursor = resume
                 } else {
                     return false

@@ -120,6 +120,10 @@ public struct PacketCapture: Sendable {
             comment.cut(to: start - 1)
         }
         if record.isMasked { comment.append("; masked") }
+        if let word = record.privateAnswer.word {
+            comment.append("; private address ")
+            comment.append(word)
+        }
         if record.isTruncated { comment.append("; truncated") }
         if record.hopCount > 1 { appendChain(record, to: &comment) }
         if let error = record.extendedError {

@@ -22,6 +22,7 @@ public struct LookupFields: Sendable {
     public var source = SourceKind.none
     public var place = Place.nowhere
     public var isMasked = false
+    public var privateAnswer = Decision.PrivateAnswer.none
     public var isTruncated = false
     /// An index into the list of servers stored with the lookup.
     public var upstream: Int?
@@ -82,6 +83,7 @@ extension LookupFields {
         source = record.source
         place = record.place
         isMasked = record.isMasked
+        privateAnswer = record.privateAnswer
         isTruncated = record.isTruncated
         upstream = record.upstream
         upstreamMicroseconds = record.upstreamMicroseconds
@@ -106,7 +108,7 @@ extension LookupRecord {
     /// Writes a record to `size(fields)` bytes of zeroed memory, 8-aligned.
     static func write(_ fields: LookupFields, to memory: UnsafeMutableRawBufferPointer) {
         guard let base = memory.baseAddress else { return }
-        var marks = Marks()
+        var marks = Marks(fields.privateAnswer)
         if fields.isMasked { marks.insert(.masked) }
         if fields.dnssecOK { marks.insert(.dnssecOK) }
         if fields.isTruncated { marks.insert(.truncated) }

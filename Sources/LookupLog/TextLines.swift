@@ -170,6 +170,7 @@ struct TextLines {
                 line.append(text: record.extendedText, .plain)
             }
         }
+        if record.privateAnswer == .passed { line.append(line.count > start ? " (private)" : "(private)") }
         if record.isTruncated { line.append(line.count > start ? " (truncated)" : "(truncated)") }
     }
 

@@ -14,7 +14,7 @@ public import Upstream
 public struct Pipeline: Sendable {
     public typealias Admission = Then<Then<Then<AccessStage, IdentityStage>, QueryTypeStage>, TransferStage>
     public typealias Local = Then<Then<OverrideStage, ZoneStage>, SpecialStage>
-    public typealias Sources = Then<Then<Local, CacheStage<Local>>, ForwardStage>
+    public typealias Sources = Then<Then<Then<Local, PrivateAddressPolicy>, CacheStage<Local>>, ForwardStage>
 
     /// Run once per query: who may ask, and queries that are no lookup.
     public let admission: Admission
@@ -27,20 +27,23 @@ public struct Pipeline: Sendable {
     public let special: SpecialNames
     public let cache: AnswerCache
     public let routes: ForwardRoutes
+    public let privateAddresses: PrivateAddressPolicy
 
     public init(
         hosts: HostsTable, leases: HostsTable? = nil, zones: ZoneSet, special: SpecialNames, cache: AnswerCache,
-        routes: ForwardRoutes = .everything, access: AccessList = .loopback, identity: ServerIdentity = .none
+        routes: ForwardRoutes = .everything, privateAddresses: PrivateAddressPolicy = .allowing,
+        access: AccessList = .loopback, identity: ServerIdentity = .none
     ) {
         overrides = OverrideStage(hosts: hosts, leases: leases)
         self.zones = zones
         self.special = special
         self.cache = cache
         self.routes = routes
+        self.privateAddresses = privateAddresses
         self.access = AccessStage(access)
         admission = Self.admission(self.access, identity, zones)
         let local = Self.local(overrides, zones, special)
-        sources = Self.sources(local, cache)
+        sources = Self.sources(local, cache, privateAddresses)
     }
 
     @StageList
@@ -59,8 +62,11 @@ public struct Pipeline: Sendable {
     }
 
     @StageList
-    private static func sources(_ local: Local, _ cache: AnswerCache) -> Sources {
+    private static func sources(
+        _ local: Local, _ cache: AnswerCache, _ privateAddresses: PrivateAddressPolicy
+    ) -> Sources {
         local
+        privateAddresses
         CacheStage(cache, behind: local)
         ForwardStage()
     }
@@ -143,6 +149,7 @@ public struct Pipeline: Sendable {
             return false
         }
         lookup.nameOffset = lookup.builder.resolvePointer(at: offset)
+        lookup.mark = lookup.builder.mark
         lookup.reach = .everything
         lookup.isBelowCut = false
         return true

@@ -116,13 +116,21 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
 
     /// The address without port and brackets.
     public var ip: String {
-        var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN) + 1)
-        withSockaddr { address, _ in
-            let raw = UnsafeRawPointer(address)
-            _ = inet_ntop(isIPv6 ? AF_INET6 : AF_INET, raw + (isIPv6 ? 8 : 4), &text, socklen_t(text.count))
-        }
-        let plain = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let plain = withIP { String(decoding: $0, as: UTF8.self) }
         return scope == 0 ? plain : "\(plain)%\(scope)"
+    }
+
+    /// Calls `body` with the text of `ip`, without a scope. Does not allocate.
+    public func withIP<R>(_ body: (UnsafeRawBufferPointer) -> R) -> R {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { text in
+            withSockaddr { address, _ in
+                let raw = UnsafeRawPointer(address)
+                _ = inet_ntop(
+                    isIPv6 ? AF_INET6 : AF_INET, raw + (isIPv6 ? 8 : 4), text.baseAddress, socklen_t(text.count))
+            }
+            let length = strlen(text.baseAddress.unsafelyUnwrapped)
+            return body(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(text)[..<length]))
+        }
     }
 }
 

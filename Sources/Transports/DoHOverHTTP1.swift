@@ -6,6 +6,14 @@ final class DoHOverHTTP1: ChannelInboundHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundOut = HTTPServerResponsePart
 
+    /// How long the head of a request may be. A target counts as a field.
+    static var limits: NIOHTTPDecoderLimitConfiguration {
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderFieldSize = DoHRequest.longestTarget
+        limits.maxHeaderListSize = DoHRequest.longestTarget + 8192
+        return limits
+    }
+
     private let responder: DoHResponder
     private var context: ChannelHandlerContext?
     private var request = DoHRequest()
@@ -28,14 +36,22 @@ final class DoHOverHTTP1: ChannelInboundHandler {
             request.contentType = head.headers.first(name: "content-type") ?? ""
             keepsAlive = head.isKeepAlive
             awaitsBody = true
-        case .body(let bytes): request.append(bytes.readableBytesView)
+            hold(request.heldBytes, context)
+        case .body(let bytes):
+            request.append(bytes.readableBytesView)
+            hold(request.heldBytes, context)
         case .end:
             awaitsBody = false
             let finish: ([UInt8]) -> Void = { [self] in self.finish($0) }
             let bound = NIOLoopBound(finish, eventLoop: context.eventLoop)
             if let response = responder.answer(request, finish: bound) { send(response, context) }
             request = DoHRequest()
+            hold(0, context)
         }
+    }
+
+    private func hold(_ bytes: Int, _ context: ChannelHandlerContext) {
+        if !responder.connection.hold(bytes) { context.close(promise: nil) }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -58,7 +74,8 @@ final class DoHOverHTTP1: ChannelInboundHandler {
         if !response.message.isEmpty {
             context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: response.message)))), promise: nil)
         }
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        let promise = responder.connection.promiseAnswer(of: response.message.count)
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: promise)
         if !keepsAlive { responder.connection.closeAfterWrites() }
     }
 }

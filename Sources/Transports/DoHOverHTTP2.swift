@@ -21,10 +21,32 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
     /// Flow control window is returned after this many bytes.
     private static let windowStep = 16_384
 
+    /// One request and its answer.
+    struct Stream {
+        enum Phase {
+            /// The request is incomplete.
+            case arriving
+            /// It waits for upstream.
+            case waiting
+            /// The client takes the answer.
+            case leaving
+        }
+
+        var request: DoHRequest
+        var phase = Phase.arriving
+        /// When it was opened, or the answer was given.
+        var since: NIODeadline
+        /// Bytes that it holds.
+        var held = 0
+    }
+
     private let responder: DoHResponder
     private var context: ChannelHandlerContext?
-    /// Requests that are incomplete, or (nil) waiting for upstream.
-    private(set) var streams: [HTTP2StreamID: DoHRequest?] = [:]
+    private(set) var streams: [HTTP2StreamID: Stream] = [:]
+    /// Bytes that all of them hold.
+    private var heldBytes = 0
+    /// The pending check for streams that don't end; there is one while there are streams.
+    private var expiry: Scheduled<Void>?
     /// The headers of a request have arrived, its body has not.
     private var awaitsBody = false
     private var usedWindow = 0
@@ -35,19 +57,23 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
     }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }
-    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        expiry?.cancel()
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let frame = unwrapInboundIn(data)
         switch frame.payload {
         case .headers(let headers):
             // A second HEADERS frame has trailers, which have no meaning here.
-            if streams[frame.streamID] == nil { streams[frame.streamID] = .some(Self.request(headers.headers)) }
+            if streams[frame.streamID] == nil { open(frame.streamID, Self.request(headers.headers), context) }
             awaitsBody = !headers.endStream
             if headers.endStream { finishRequest(frame.streamID, context) }
         case .data(let data):
             if case .byteBuffer(let bytes) = data.data {
-                streams[frame.streamID]??.append(bytes.readableBytesView)
+                append(bytes, to: frame.streamID, context)
                 let padding = data.paddingBytes.map { $0 + 1 } ?? 0
                 returnWindow(bytes.readableBytes + padding, frame.streamID, data.endStream)
             }
@@ -73,7 +99,7 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         // Covers all endings: a reset by the client, and streams that NIO closes after a client's error, which no frame
         // reports.
-        if let end = event as? StreamClosedEvent { streams[end.streamID] = nil }
+        if let end = event as? StreamClosedEvent { remove(end.streamID) }
         context.fireUserInboundEventTriggered(event)
     }
 
@@ -105,35 +131,83 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
         context.close(promise: nil)
     }
 
-    private func finishRequest(_ stream: HTTP2StreamID, _ context: ChannelHandlerContext) {
-        guard let held = streams[stream], let request = held else { return }
-        streams[stream] = .some(nil)
-        let finish: ([UInt8]) -> Void = { [self] in self.finish($0, stream) }
-        let bound = NIOLoopBound(finish, eventLoop: context.eventLoop)
-        if let response = responder.answer(request, finish: bound) { send(response, stream, context) }
+    // MARK: Streams
+
+    private func open(_ id: HTTP2StreamID, _ request: DoHRequest, _ context: ChannelHandlerContext) {
+        streams[id] = Stream(request: request, since: context.eventLoop.now)
+        // What it did not ask yet, the client may ask again.
+        if !hold(request.heldBytes, id) { reset(id, .refusedStream, context) }
+        scheduleExpiry(context)
     }
 
-    private func finish(_ message: [UInt8], _ stream: HTTP2StreamID) {
-        if let context, streams[stream] != nil {
-            send(responder.response(message), stream, context)
+    private func append(_ bytes: ByteBuffer, to id: HTTP2StreamID, _ context: ChannelHandlerContext) {
+        streams[id]?.request.append(bytes.readableBytesView)
+        guard let size = streams[id]?.request.heldBytes else { return }
+        if !hold(size, id) { reset(id, .refusedStream, context) }
+    }
+
+    private func remove(_ id: HTTP2StreamID) {
+        _ = hold(0, id)
+        streams[id] = nil
+    }
+
+    /// Notes how many bytes the stream holds; false if the client may not hold so many.
+    private func hold(_ bytes: Int, _ id: HTTP2StreamID) -> Bool {
+        heldBytes += bytes - (streams[id]?.held ?? bytes)
+        streams[id]?.held = bytes
+        return responder.connection.hold(heldBytes)
+    }
+
+    private func reset(_ id: HTTP2StreamID, _ code: HTTP2ErrorCode, _ context: ChannelHandlerContext) {
+        remove(id)
+        context.writeAndFlush(wrapOutboundOut(HTTP2Frame(streamID: id, payload: .rstStream(code))), promise: nil)
+    }
+
+    /// Ends requests that don't end, and answers that nobody takes, after the time for idle connections.
+    private func scheduleExpiry(_ context: ChannelHandlerContext) {
+        guard expiry == nil, !streams.isEmpty else { return }
+        expiry = context.eventLoop.assumeIsolated().scheduleTask(in: responder.connection.idleTimeout) { [self] in
+            expiry = nil
+            guard let context = self.context else { return }
+            let limit = context.eventLoop.now - responder.connection.idleTimeout
+            for (id, stream) in streams where stream.phase != .waiting && stream.since <= limit {
+                reset(id, .cancel, context)
+            }
+            scheduleExpiry(context)
+        }
+    }
+
+    private func finishRequest(_ id: HTTP2StreamID, _ context: ChannelHandlerContext) {
+        guard let request = streams[id]?.request, streams[id]?.phase == .arriving else { return }
+        streams[id]?.phase = .waiting
+        streams[id]?.request = DoHRequest()
+        let finish: ([UInt8]) -> Void = { [self] in self.finish($0, id) }
+        let bound = NIOLoopBound(finish, eventLoop: context.eventLoop)
+        if let response = responder.answer(request, finish: bound) { send(response, id, context) }
+    }
+
+    private func finish(_ message: [UInt8], _ id: HTTP2StreamID) {
+        if let context, streams[id] != nil {
+            send(responder.response(message), id, context)
             context.flush()
         }
         responder.connection.outstanding -= 1
     }
 
-    private func send(_ response: DoHResponse, _ stream: HTTP2StreamID, _ context: ChannelHandlerContext) {
-        streams[stream] = nil
+    private func send(_ response: DoHResponse, _ id: HTTP2StreamID, _ context: ChannelHandlerContext) {
+        streams[id]?.phase = .leaving
+        streams[id]?.since = context.eventLoop.now
+        _ = hold(DoHRequest().heldBytes, id)
         var headers = HPACKHeaders([(":status", "\(response.status.rawValue)")])
         for (name, value) in response.headers { headers.add(name: name, value: value) }
         let isEmpty = response.message.isEmpty
-        let head = HTTP2Frame(
-            streamID: stream, payload: .headers(.init(headers: headers, endStream: isEmpty)))
+        let head = HTTP2Frame(streamID: id, payload: .headers(.init(headers: headers, endStream: isEmpty)))
         context.write(wrapOutboundOut(head), promise: nil)
         if isEmpty { return }
         let body = HTTP2Frame(
-            streamID: stream,
-            payload: .data(.init(data: .byteBuffer(ByteBuffer(bytes: response.message)), endStream: true)))
-        context.write(wrapOutboundOut(body), promise: nil)
+            streamID: id, payload: .data(.init(data: .byteBuffer(ByteBuffer(bytes: response.message)), endStream: true))
+        )
+        context.write(wrapOutboundOut(body), promise: responder.connection.promiseAnswer(of: response.message.count))
     }
 
     /// Returns flow control window for `count` received bytes.

@@ -8,8 +8,8 @@ package struct DoHRequest {
 
     /// The only resource served.
     package static let path = "/dns-query"
-    /// The longest target and the longest body, in bytes.
-    static let longestTarget = 90_000
+    /// The longest target and the longest body, in bytes. A longer query must come in a body: no client has one.
+    static let longestTarget = 16_384
     static let longestMessage = 65_535
 
     var method = Method.other
@@ -18,6 +18,9 @@ package struct DoHRequest {
     private(set) var body: [UInt8] = []
     /// The body is longer than a message can be.
     private(set) var isTooLong = false
+
+    /// Bytes that an unfinished request holds, with what HTTP keeps of it.
+    var heldBytes: Int { 1024 + target.utf8.count + contentType.utf8.count + body.capacity }
 
     mutating func append(_ bytes: some Collection<UInt8>) {
         guard !isTooLong, body.count + bytes.count <= Self.longestMessage else {

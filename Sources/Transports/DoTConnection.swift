@@ -77,6 +77,7 @@ final class DoTConnection: ChannelDuplexHandler {
         context.flush()
         connection.outstanding = session.isIdle ? 0 : 1
         if session.isFinished { return connection.closeAfterWrites() }
+        guard connection.hold(session.heldBytes) else { return context.close(promise: nil) }
         if wantsRead, mayRead(context) {
             wantsRead = false
             context.read()
@@ -88,7 +89,7 @@ final class DoTConnection: ChannelDuplexHandler {
         var buffer = context.channel.allocator.buffer(capacity: responder.output.bytes.count)
         buffer.writeBytes(responder.output.bytes)
         responder.output.removeAll()
-        context.write(wrapOutboundOut(buffer), promise: nil)
+        context.write(wrapOutboundOut(buffer), promise: connection.promiseAnswer(of: buffer.readableBytes))
     }
 
     /// How the forwarding thread delivers upstream's answer to this connection.

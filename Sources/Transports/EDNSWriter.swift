@@ -91,10 +91,10 @@ struct EDNSWriter: BitwiseCopyable {
         let most = min(room, 512) - length - 6
         var count = 0
         if error != nil {
-            let text = lookup.decision.extendedText
-            if text.utf8CodeUnitCount <= most {
-                (target + 2).copyMemory(from: text.utf8Start, byteCount: text.utf8CodeUnitCount)
-                count = text.utf8CodeUnitCount
+            let length = lookup.decision.textLength
+            if length <= most {
+                lookup.decision.writeText(to: UnsafeMutableRawBufferPointer(start: target + 2, count: length))
+                count = length
             }
         }
         if isExplained {

@@ -27,7 +27,7 @@ package final class EncryptedListener: Sendable {
 
     package init(
         threads: Int, certificate: ServerCertificate, store: ServedDataStore, forwarding: Forwarding,
-        connections: StreamWorker.Count, makeRing: @escaping @Sendable () -> LookupRing?
+        budget: StreamBudget, makeRing: @escaping @Sendable () -> LookupRing?
     ) throws {
         self.certificate = certificate
         group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
@@ -35,7 +35,7 @@ package final class EncryptedListener: Sendable {
         for loop in group.makeIterator() {
             loops[ObjectIdentifier(loop)] = try loop.submit {
                 let responder = StreamResponder(store: store, forwarding: forwarding, ring: makeRing())
-                return NIOLoopBound(EncryptedLoop(responder: responder, count: connections), eventLoop: loop)
+                return NIOLoopBound(EncryptedLoop(responder: responder, budget: budget), eventLoop: loop)
             }.wait()
         }
         self.loops = loops
@@ -53,7 +53,6 @@ package final class EncryptedListener: Sendable {
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(AcceptPause()) }
             }
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     guard let loop = loops[ObjectIdentifier(channel.eventLoop)]?.value,
@@ -62,6 +61,11 @@ package final class EncryptedListener: Sendable {
                     try Self.prepare(channel, service, certificate, loop, connection)
                 }
             }
+        for (level, option, value) in ListeningSocket.inherited {
+            let option = ChannelOptions.Types.SocketOption(
+                level: .init(rawValue: level), name: .init(rawValue: option))
+            bootstrap = bootstrap.serverChannelOption(option, value: .init(value))
+        }
         if address.address.isIPv6 {
             let only = ChannelOptions.Types.SocketOption(level: .ipv6, name: .ipv6_v6only)
             bootstrap = bootstrap.serverChannelOption(only, value: 1)
@@ -97,7 +101,8 @@ package final class EncryptedListener: Sendable {
                                 mode: .server, initialSettings: DoHOverHTTP2.settings(loop.responder.limits)))
                         try pipeline.addHandler(DoHOverHTTP2(loop, connection))
                     } else {
-                        try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
+                        try pipeline.configureHTTPServerPipeline(
+                            withEncoderConfiguration: .init(), withDecoderLimitConfiguration: DoHOverHTTP1.limits)
                         try pipeline.addHandler(DoHOverHTTP1(loop, connection))
                     }
                 }

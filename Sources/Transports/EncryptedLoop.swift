@@ -7,12 +7,12 @@ import Synchronization
 /// State that the encrypted connections of one event loop share; used on that loop only.
 final class EncryptedLoop {
     let responder: StreamResponder
-    private let count: StreamWorker.Count
+    private let budget: StreamBudget
     private var connections: [ObjectIdentifier: EncryptedConnection] = [:]
 
-    init(responder: StreamResponder, count: StreamWorker.Count) {
+    init(responder: StreamResponder, budget: StreamBudget) {
         self.responder = responder
-        self.count = count
+        self.budget = budget
     }
 
     /// Registers a connection; nil if there are too many, or if it is closed already.
@@ -20,20 +20,14 @@ final class EncryptedLoop {
         guard let address = channel.remoteAddress,
             let client = address.withSockAddr({ sockaddr, _ in Platform.SocketAddress(sockaddr) })
         else { return nil }
-        guard !responder.isEnding,
-            count.value.add(1, ordering: .relaxed).newValue <= responder.limits.maximumConnections
-        else {
-            count.value.subtract(1, ordering: .relaxed)
-            return nil
-        }
-        let connection = EncryptedConnection(channel, client: client, idleTimeout: responder.limits.idleTimeout)
+        guard !responder.isEnding, let share = budget.open(client, responder.limits) else { return nil }
+        let connection = EncryptedConnection(channel, client: client, responder, share)
         connections[ObjectIdentifier(connection)] = connection
         let bound = NIOLoopBound((self, connection), eventLoop: channel.eventLoop)
         channel.closeFuture.whenComplete { _ in
             let (loop, connection) = bound.value
             connection.hasClosed()
             loop.connections[ObjectIdentifier(connection)] = nil
-            loop.count.value.subtract(1, ordering: .relaxed)
         }
         return connection
     }
@@ -51,7 +45,7 @@ final class EncryptedLoop {
     var isEmpty: Bool { connections.isEmpty }
 }
 
-/// One TLS connection: its idle time, and its outstanding answers. Used on its event loop only.
+/// One TLS connection: its idle time, its outstanding answers, and what it holds. Used on its event loop only.
 final class EncryptedConnection {
     let channel: any Channel
     let client: Platform.SocketAddress
@@ -63,7 +57,13 @@ final class EncryptedConnection {
         }
     }
     private var lastActivity: NIODeadline
-    private let idleTimeout: TimeAmount
+    let idleTimeout: TimeAmount
+    private let responder: StreamResponder
+    /// Nil once it is closed.
+    private var share: StreamShare?
+    /// Bytes of unfinished requests, and of answers that the client has not taken.
+    private var unfinished = 0
+    private var unread = 0
     private var isEnding = false
     private var isClosed = false
     /// The single pending idle check; nil while answers are outstanding.
@@ -72,10 +72,14 @@ final class EncryptedConnection {
     /// After a late answer, the client has at least this long.
     private static let leastPause = TimeAmount.milliseconds(100)
 
-    init(_ channel: any Channel, client: Platform.SocketAddress, idleTimeout milliseconds: UInt64) {
+    init(
+        _ channel: any Channel, client: Platform.SocketAddress, _ responder: StreamResponder, _ share: StreamShare
+    ) {
         self.channel = channel
         self.client = client
-        idleTimeout = .milliseconds(Int64(milliseconds))
+        self.responder = responder
+        self.share = share
+        idleTimeout = .milliseconds(Int64(responder.limits.idleTimeout))
         lastActivity = channel.eventLoop.now
         // An unfinished handshake counts as idle.
         scheduleIdleCheck()
@@ -83,11 +87,36 @@ final class EncryptedConnection {
 
     func hasClosed() {
         isClosed = true
+        share = nil
         idleCheck?.cancel()
         idleCheck = nil
     }
 
     func touch() { lastActivity = channel.eventLoop.now }
+
+    /// Notes the bytes of unfinished requests; false if the client may not hold so many.
+    func hold(_ bytes: Int) -> Bool {
+        unfinished = bytes
+        return holdsLittle
+    }
+
+    /// The promise to write an answer of `bytes` with, so that it counts until the client has taken it. Closes the
+    /// connection of a client that leaves too much unread.
+    func promiseAnswer(of bytes: Int) -> EventLoopPromise<Void>? {
+        unread += bytes
+        guard holdsLittle else {
+            channel.close(promise: nil)
+            return nil
+        }
+        let promise = channel.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { [self] _ in
+            unread -= bytes
+            _ = holdsLittle
+        }
+        return promise
+    }
+
+    private var holdsLittle: Bool { share?.hold(unfinished + unread, responder.limits) ?? true }
 
     /// Acknowledges received data at once. A client with Nagle's algorithm that sends a request in two pieces holds
     /// back the second until the first is acknowledged: with no answer to send yet, the delayed ACK would cost it 40

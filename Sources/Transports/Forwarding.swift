@@ -144,7 +144,7 @@ package enum UpstreamResult: Sendable {
 /// Counts the memory of waiting queries: clients must not exhaust it by asking what upstream answers slowly.
 final class ParkedMemory: Sendable {
     private let bytes = Atomic<Int>(0)
-    private static let most = 64 << 20
+    private static let most = 16 << 20
     /// Bytes per query besides its message.
     private static let overhead = 512
 

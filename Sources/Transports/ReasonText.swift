@@ -28,9 +28,12 @@ struct ReasonText {
         _ decision: borrowing Decision, _ response: UnsafeRawBufferPointer, hasNames: Bool, _ paths: PathTexts,
         upstream: borrowing [[UInt8]]
     ) {
+        defer {
+            if decision.masked { append(", masked") }
+            if decision.privateAnswer == .passed { append(", private address") }
+        }
         if decision.hopCount == 0 || !hasNames {
             appendSource(decision.source, decision.place, decision, paths, upstream)
-            if decision.masked { append(", masked") }
             return
         }
         for index in 0..<decision.hopCount {
@@ -40,7 +43,6 @@ struct ReasonText {
             append(": ")
             appendSource(hop.source, hop.place, decision, paths, upstream)
         }
-        if decision.masked { append(", masked") }
     }
 
     /// The source, and the place of its line.

@@ -26,6 +26,7 @@ final class StreamConnection {
     /// The neighbouring slots in order of last activity.
     var older = -1
     var newer = -1
+    private var share: StreamShare?
     private var unsent: [UInt8] = []
     /// How many bytes of `unsent` have been sent since.
     private var sent = 0
@@ -45,8 +46,9 @@ final class StreamConnection {
         return !isBlocked && (ioctl(descriptor, UInt(TIOCOUTQ), &waiting) < 0 || waiting == 0)
     }
 
-    func open(_ descriptor: Int32, client: SocketAddress) {
+    func open(_ descriptor: Int32, client: SocketAddress, _ share: StreamShare) {
         self.descriptor = descriptor
+        self.share = share
         session = StreamSession(client: client, transport: .tcp)
     }
 
@@ -58,7 +60,13 @@ final class StreamConnection {
         watched = nil
         unsent = []
         sent = 0
+        share = nil
         generation &+= 1
+    }
+
+    /// Whether the client may hold what it holds now in unfinished queries and unread answers.
+    func holdsLittle(_ limits: StreamLimits) -> Bool {
+        share?.hold(session.heldBytes + unsent.capacity, limits) ?? true
     }
 
     enum Arrival {

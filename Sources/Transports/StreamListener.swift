@@ -11,7 +11,7 @@ package final class StreamListener: Sendable {
     private let forwarding: Forwarding
     private let makeRing: @Sendable () -> LookupRing?
     /// Shared with the encrypted transports.
-    package let connections = StreamWorker.Count()
+    package let budget = StreamBudget()
     /// One per thread.
     private let mailboxes: [StreamMailbox]
     private let threads = ThreadGroup()
@@ -44,7 +44,7 @@ package final class StreamListener: Sendable {
 
     /// Serves a socket that is already listening.
     package func listen(inherited socket: InheritedSockets.Socket) {
-        ListeningSocket.sendWithoutDelay(socket.descriptor)
+        ListeningSocket.setInherited(on: socket.descriptor)
         let shared = ListeningSocket(descriptor: socket.descriptor, isInherited: true)
         _ = serve(Bound(address: socket.address, sockets: mailboxes.map { _ in shared }))
     }
@@ -72,7 +72,7 @@ package final class StreamListener: Sendable {
             threads.start("tcp") { [self] in
                 do {
                     let responder = StreamResponder(store: store, forwarding: forwarding, ring: makeRing())
-                    var worker = try StreamWorker(mailbox: mailbox, responder: responder, connections: connections)
+                    var worker = try StreamWorker(mailbox: mailbox, responder: responder, budget: budget)
                     try worker.run()
                 } catch {
                     Report.line("a TCP thread ended: \(error)")

@@ -18,6 +18,7 @@ struct StreamSession {
     private var waiting: [UInt8] = []
     /// Queries that wait for upstream.
     private(set) var parked = 0
+    private var parkedBytes = 0
     private var transfer: ZoneTransfer?
     /// The client sends no more, or what it sends is not DNS.
     private var inputEnded = false
@@ -30,6 +31,9 @@ struct StreamSession {
     }
 
     // MARK: State for the transport
+
+    /// Bytes of unprocessed input, and of the queries that wait for upstream.
+    var heldBytes: Int { waiting.capacity + parkedBytes }
 
     /// Whether `proceed` has something to do.
     func canProceed(_ responder: StreamResponder) -> Bool {
@@ -86,6 +90,8 @@ struct StreamSession {
 
     /// Takes the answer to a parked query; empty: there is none. The output must have room.
     mutating func finishParked(_ reply: UnsafeRawBufferPointer, _ responder: StreamResponder) {
+        // Which of them it answers is not known; the mean is right in the end.
+        parkedBytes -= parkedBytes / parked
         parked -= 1
         if !reply.isEmpty { responder.output.append(reply) }
     }
@@ -125,7 +131,9 @@ struct StreamSession {
             done += 2 + length
             switch responder.answer(message, request, replyLater: replyLater) {
             case .written, .nothing: break
-            case .parked: parked += 1
+            case .parked:
+                parked += 1
+                parkedBytes += message.count
             case .transfer(let transfer):
                 self.transfer = transfer
                 _ = continueTransfer(responder)

@@ -44,7 +44,7 @@ struct ListeningSocket: Sendable {
             try set(SOL_SOCKET, SO_REUSEADDR, descriptor)
             if sharesPort { try set(SOL_SOCKET, SO_REUSEPORT, descriptor) }
             if address.isIPv6 { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, descriptor) }
-            sendWithoutDelay(descriptor)
+            setInherited(on: descriptor)
             guard address.withSockaddr({ Glibc.bind(descriptor, $0, $1) }) == 0 else { throw SystemError("bind") }
             guard listen(descriptor, backlog) == 0 else { throw SystemError("listen") }
             return descriptor
@@ -54,15 +54,23 @@ struct ListeningSocket: Sendable {
         }
     }
 
-    /// Accepted sockets inherit TCP_NODELAY.
-    static func sendWithoutDelay(_ descriptor: Int32) {
-        try? set(Int32(IPPROTO_TCP), TCP_NODELAY, descriptor)
+    /// What accepted sockets inherit: answers leave at once, and the kernel keeps little of what a client does not take
+    /// or we do not read. It would let each grow to megabytes.
+    static let inherited: [(level: Int32, option: Int32, value: Int32)] = [
+        (Int32(IPPROTO_TCP), TCP_NODELAY, 1), (Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, 65_536),
+        (SOL_SOCKET, SO_RCVBUF, 65_536),
+    ]
+
+    static func setInherited(on descriptor: Int32) {
+        for (level, option, value) in inherited { try? set(level, option, descriptor, to: value) }
     }
 
-    private static func set(_ level: Int32, _ option: Int32, _ descriptor: Int32) throws(SystemError) {
-        var one: Int32 = 1
+    private static func set(
+        _ level: Int32, _ option: Int32, _ descriptor: Int32, to value: Int32 = 1
+    ) throws(SystemError) {
+        var value = value
         let size = socklen_t(MemoryLayout<Int32>.size)
-        guard setsockopt(descriptor, level, option, &one, size) == 0 else { throw SystemError("setsockopt") }
+        guard setsockopt(descriptor, level, option, &value, size) == 0 else { throw SystemError("setsockopt") }
     }
 
     private static func port(of descriptor: Int32) throws(SystemError) -> UInt16 {

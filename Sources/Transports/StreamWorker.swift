@@ -2,18 +2,12 @@ import CLinux
 import Glibc
 import LookupLog
 import Platform
-import Synchronization
 
 /// One thread that serves DNS over TCP: epoll, one read, answers, one write.
 ///
 /// It has its own socket on each served address (SO_REUSEPORT spreads clients over the workers), its own log ring, and
 /// its own connections, which no other thread touches: others reach it through its mailbox.
 package struct StreamWorker: ~Copyable {
-    /// Open connections of all workers.
-    package final class Count: Sendable {
-        let value = Atomic<Int>(0)
-    }
-
     private static let signalTag = UInt64.max
     /// A listening socket's tag is this plus its descriptor. Slots are smaller.
     private static let listenerTag: UInt64 = 1 << 31
@@ -30,7 +24,7 @@ package struct StreamWorker: ~Copyable {
 
     private let mailbox: StreamMailbox
     private let responder: StreamResponder
-    private let connections: Count
+    private let budget: StreamBudget
     private let epoll: Int32
     private let events: UnsafeMutablePointer<epoll_event>
     private let buffer: UnsafeMutableRawBufferPointer
@@ -44,10 +38,10 @@ package struct StreamWorker: ~Copyable {
     private var newest = -1
     private var endsBy: UInt64?
 
-    init(mailbox: StreamMailbox, responder: StreamResponder, connections: Count) throws(SystemError) {
+    init(mailbox: StreamMailbox, responder: StreamResponder, budget: StreamBudget) throws(SystemError) {
         self.mailbox = mailbox
         self.responder = responder
-        self.connections = connections
+        self.budget = budget
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         events = .allocate(capacity: Self.eventCapacity)
         buffer = .allocate(byteCount: Self.readCapacity, alignment: 8)
@@ -193,8 +187,7 @@ package struct StreamWorker: ~Copyable {
     }
 
     private mutating func open(_ descriptor: Int32, _ client: SocketAddress) {
-        guard connections.value.add(1, ordering: .relaxed).newValue <= responder.limits.maximumConnections else {
-            connections.value.subtract(1, ordering: .relaxed)
+        guard let share = budget.open(client, responder.limits) else {
             Glibc.close(descriptor)
             return
         }
@@ -205,7 +198,7 @@ package struct StreamWorker: ~Copyable {
             connection = StreamConnection(slot: UInt32(slots.count))
             slots.append(connection)
         }
-        connection.open(descriptor, client: client)
+        connection.open(descriptor, client: client, share)
         append(connection, SystemClock.monotonic())
         // Most clients have sent their query by now; reading at once saves a round of epoll.
         read(connection)
@@ -259,6 +252,7 @@ package struct StreamWorker: ~Copyable {
             }
         }
         if connection.session.isFinished, !connection.isBlocked { return close(connection) }
+        guard connection.holdsLittle(responder.limits) else { return close(connection) }
         watch(connection)
     }
 
@@ -282,7 +276,6 @@ package struct StreamWorker: ~Copyable {
         remove(connection)
         connection.close(responder)
         free.append(connection.slot)
-        connections.value.subtract(1, ordering: .relaxed)
     }
 
     // MARK: Answers from upstream

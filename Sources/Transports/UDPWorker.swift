@@ -122,8 +122,8 @@ package struct UDPWorker: ~Copyable {
             guard let client = batch.client(slot) else { continue }
             request.client = client
             let message = batch.query(slot)
-            let answer = batch.answer(slot)
-            switch handler.handle(&parsed[slot], message, request, &lookup, served, into: answer) {
+            let (query, answer) = (parsed + slot, batch.answer(slot))
+            switch handler.handle(&query.pointee, message, request, &lookup, served, into: answer) {
             case .reply(let length):
                 batch.enqueue(slot, length: length, withLocalAddress: socket.isWildcard)
                 forwarding.renew(lookup.renewals, now: request.now)

@@ -33,6 +33,7 @@ struct ExplanationText {
             let result = Terminal.colored("\(question) = \(answer.summary)", .bold)
             lines.append("\(result)    (\(Terminal.colored(reason, .init(Self.source(answer.source)))))")
         }
+        if let note = answer.note { lines.append("  private  \(note)") }
         // The first line already shows the end of a chain.
         for hop in answer.needsUpstream ? explanation.chain[...] : explanation.chain.dropLast() {
             lines.append("  by way of  \(hop.name)  (\(hop.source)\(hop.rule.map { ", \($0)" } ?? ""))")

@@ -59,7 +59,7 @@ struct LogCommand: AsyncParsableCommand {
     @Option(help: "Who answered: \(Self.list(SourceKind.allCases)).")
     var source: [String] = []
 
-    @Option(help: "A response code, as NXDOMAIN, or one of \(Self.list(AnswerKind.allCases.compactMap(\.word))).")
+    @Option(help: "A response code, as NXDOMAIN, or one of \(Self.rcodeWords).")
     var rcode: [String] = []
 
     @Option(help: "An address, a command's name, or a process's number.")
@@ -70,6 +70,10 @@ struct LogCommand: AsyncParsableCommand {
 
     @Argument(help: ArgumentHelp("The same in words, as name:acme.org type:A.", valueName: "filter"))
     var words: [String] = []
+
+    private static var rcodeWords: String {
+        list(AnswerKind.allCases.compactMap { $0.word.map { "\($0)" } } + [LookupFilter.privateWord])
+    }
 
     /// `udp, tcp, dot or doh`.
     private static func list(_ words: [some CustomStringConvertible]) -> String {

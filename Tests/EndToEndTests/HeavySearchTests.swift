@@ -51,17 +51,21 @@ struct HeavySearchTests {
     @Test("do not delay metrics, statistics, reload or shutdown")
     func others() async throws {
         let world = try await World()
-        // As many as there are threads for tasks, and more than may run at once.
+        // As many as there are threads for tasks, and more than may run at once; of two clients, each of which may run
+        // only one at a time.
         let browsers = try (0..<max(2, ProcessInfo.processInfo.activeProcessorCount)).map { _ in
             try ProgramProcess("/usr/bin/curl", ["-s", "\(world.page)/names?q=x"])
         }
+        let reader = try ProgramProcess(
+            "/usr/bin/curl",
+            ["-s", "--unix-socket", world.folder.file("control.sock"), "http://x/v1/lookups?filter=name:*x*"])
         try await eventually("two searches have begun") { world.lines("begun").count >= 2 }
         #expect(try await world.curl("\(world.page)/metrics").output.contains("stub53_build_info"))
         #expect(try await world.control("http://x/metrics").output.contains("stub53_build_info"))
         #expect(try await world.control("http://x/v1/stats").output.contains("by_source"))
         #expect(try await world.control("-X", "POST", "http://x/v1/reload").output.contains("overrides"))
         #expect(try await world.daemon.stop() == 0)
-        _ = browsers
+        _ = (browsers, reader)
     }
 
     @Test("end when their time is up; searches beyond the limit are refused, on the page and over the control socket")

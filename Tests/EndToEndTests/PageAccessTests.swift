@@ -109,3 +109,38 @@ struct PageAccessTests {
         #expect(try await world.status(world.page) == "403")
     }
 }
+
+/// Other clients' connections and searches must not shut anybody out.
+@Suite("A page under load")
+struct PageLoadTests {
+    @Test("is served while a client holds as many event streams and connections as it can get")
+    func eventStreams() async throws {
+        let folder = try TemporaryFolder()
+        let daemon = try await DaemonProcess([
+            "--no-hosts", "--no-upstream", "--control", folder.file("control.sock"), "--history",
+            folder.file("history.db"), "--inspector", "127.0.0.1:0", "--log", "none",
+        ])
+        let line = try await daemon.output.first { $0.hasPrefix("inspector ") }
+        let page = String(try #require(line.split(separator: " ").last))
+        let port = try #require(page.split(separator: ":").last.flatMap { UInt16($0) })
+        let host = "Host: 127.0.0.1:\(port)\r\n\r\n"
+        let streams = try (0..<200).map { _ in
+            let client = try StreamClient(port: port)
+            try client.sendRaw(Array("GET /events?q=name:*x* HTTP/1.1\r\n\(host)".utf8))
+            return client
+        }
+        let codes = try await blocking {
+            streams.map { (try? $0.read(12)).flatMap { $0 }.map { String(decoding: $0, as: UTF8.self) } }
+        }
+        let admitted = codes.count { $0 == "HTTP/1.1 200" }
+        #expect(admitted > 5 && admitted < 30, "\(admitted)")
+        for _ in 0..<5 {
+            let answer = try await Command.run(
+                ["-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "\(longestWait)", page],
+                executable: URL(filePath: "/usr/bin/curl"))
+            #expect(answer.output == "200")
+        }
+        withExtendedLifetime(streams) {}
+        #expect(try await daemon.stop() == 0)
+    }
+}

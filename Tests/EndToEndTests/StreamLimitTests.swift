@@ -46,6 +46,43 @@ struct StreamLimitTests {
         #expect(try await daemon.stop() == 0)
     }
 
+    @Test("of one client leave room for other clients")
+    func shareOfClient() async throws {
+        let daemon = try await daemon("  max-connections: 8\n  max-per-client: 3\n  idle-timeout: 5m\n")
+        let clients = try (0..<3).map { _ in try StreamClient(port: daemon.port) }
+        for client in clients { #expect(try await ask(client) == true) }
+        for _ in 0..<5 { #expect(try await ask(try StreamClient(port: daemon.port)) == nil) }
+        let other = try StreamClient(port: daemon.port, source: 9)
+        #expect(try await ask(other) == true)
+        for client in clients { #expect(try await ask(client, id: 2) == true) }
+        let lines = try await daemon.errors.first { $0.contains("refused a connection from 127.0.0.1") }
+        #expect(lines.contains("tcp.max-per-client"))
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("that don't read their answers are closed before they take the memory, and others are served")
+    func unread() async throws {
+        let long = (0..<250).map { "long TXT \"\($0)\(String(repeating: "x", count: 240))\"\n" }.joined()
+        try folder.write(ZoneText.shop + long, to: "zones/shop.zone")
+        let daemon = try await daemon("  max-memory: 1M\n  idle-timeout: 5m\n")
+        // More than the system's buffers take.
+        let query = Wire.query("long.shop.test.", type: 16, id: 1)
+        let queries = [UInt8]((0..<200).map { _ in [0, UInt8(query.count)] + query }.joined())
+        let greedy = try (0..<16).map { _ in try StreamClient(port: daemon.port, receiveBuffer: 4096, source: 9) }
+        for client in greedy { _ = client.sendWhileTaken(queries, within: 100) }
+        // A quarter of the memory is less than what a few of them leave unread.
+        _ = try await daemon.errors.first {
+            $0.contains("closed a stream of 127.0.0.9") && $0.contains("tcp.max-memory")
+        }
+        #expect(try await ask(try StreamClient(port: daemon.port)) == true)
+        // Who takes the answers gets all of them.
+        let patient = try StreamClient(port: daemon.port)
+        try patient.sendRaw(queries)
+        for _ in 0..<200 { #expect(try #require(try await patient.receive()).count > 60_000) }
+        withExtendedLifetime(greedy) {}
+        #expect(try await daemon.stop() == 0)
+    }
+
     @Test("are closed when idle; a query restarts the time, a part of one does not")
     func idle() async throws {
         let daemon = try await daemon("  idle-timeout: 500ms\n")

@@ -89,7 +89,7 @@ final class StreamClient: @unchecked Sendable {
         return try read(Int(head[0]) << 8 | Int(head[1]))
     }
 
-    private func read(_ count: Int) throws -> [UInt8]? {
+    func read(_ count: Int) throws -> [UInt8]? {
         var bytes = [UInt8](repeating: 0, count: count)
         var done = 0
         while done < count {

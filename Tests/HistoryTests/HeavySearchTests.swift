@@ -12,6 +12,8 @@ struct HeavySearchTests {
         private let isOpen = Atomic(false)
         private let begun = Atomic(0)
 
+        var count: Int { begun.load(ordering: .acquiring) }
+
         func open() { isOpen.store(true, ordering: .releasing) }
 
         /// Blocks the searching thread.
@@ -36,7 +38,9 @@ struct HeavySearchTests {
     func bounded() async throws {
         let searches = try HistorySearches(try some(3).store, threads: 2, waiting: 1, seconds: nil)
         let gate = Gate()
-        let heavy = (0..<2).map { _ in Task { try await searches.run { _, _ in gate.pass() } } }
+        let heavy = ["a", "b"].map { client in
+            Task { try await searches.run(for: SearchClient(client)) { _, _ in gate.pass() } }
+        }
         try await gate.wait(for: 2)
         // Only one of these may wait, whichever comes first; the other is refused.
         let light = (0..<2).map { _ in
@@ -56,13 +60,39 @@ struct HeavySearchTests {
         for task in heavy { try await task.value }
     }
 
+    @Test("leaves a thread and room in the queue for other clients")
+    func shares() async throws {
+        let searches = try HistorySearches(try some(3).store, threads: 2, waiting: 14, seconds: nil)
+        let gate = Gate()
+        let greedy = SearchClient("greedy")
+        // One runs, three wait, and the rest are refused.
+        let (refusals, refused) = AsyncStream.makeStream(of: Void.self)
+        let heavy = (0..<8).map { _ in
+            Task {
+                do { try await searches.run(for: greedy) { _, _ in gate.pass() } } catch { refused.yield() }
+            }
+        }
+        try await gate.wait(for: 1)
+        var refusal = refusals.makeAsyncIterator()
+        for _ in 0..<4 { await refusal.next() }
+        // Others get their results meanwhile.
+        for client in ["one", "two", "one"] {
+            let found = try await searches.search(LookupFilter(), limit: 9, for: SearchClient(client))
+            #expect(found.lookups.count == 3)
+        }
+        #expect(gate.count == 1)
+        gate.open()
+        for task in heavy { await task.value }
+        #expect(gate.count == 4)
+    }
+
     @Test("ends when its client no longer waits for it, whether it is queued or running")
     func cancelled() async throws {
         let searches = try HistorySearches(try some(1).store, threads: 1, seconds: nil)
         let gate = Gate()
         let isThere = Atomic(true)
         let running = Task {
-            try await searches.run(while: { isThere.load(ordering: .relaxed) }) { _, budget in
+            try await searches.run(for: SearchClient("a", isThere: { isThere.load(ordering: .relaxed) })) { _, budget in
                 gate.pass()
                 while true { if let end = budget.end { throw end } }
             }

@@ -71,6 +71,7 @@ struct RandomLookups {
         }
         fields.isMasked = chance(5)
         fields.isTruncated = chance(5)
+        if chance(5) { fields.privateAnswer = one([.passed, .refused]) }
         if chance(30) {
             fields.upstream = number(0...3)
             fields.upstreamMicroseconds = UInt32(number(0...5_000_000))
@@ -137,7 +138,9 @@ struct RandomLookups {
         if chance(30) { filter.types = [one([.a, .https, .mx, .txt])] }
         if chance(30) { filter.sources = [one(SourceKind.allCases), one(SourceKind.allCases)] }
         if chance(30) {
-            filter.codes = [one(AnswerKind.allCases.map { .kind($0) } + [.code(.nxDomain), .code(.noError)])]
+            filter.codes = [
+                one(AnswerKind.allCases.map { .kind($0) } + [.code(.nxDomain), .code(.noError), .privateAddress])
+            ]
         }
         if chance(20) { filter.transports = [one(Transport.allCases)] }
         if chance(30) {

@@ -54,6 +54,16 @@ struct PageTests {
         }
     }
 
+    @Test("A private address of a public name is marked, in the row and in the details")
+    func privateAddress() throws {
+        let lookup = Self.lookup(1, source: .upstream, answers: [(.a, [10, 0, 0, 1])]) { $0.privateAnswer = .passed }
+        let navigation = try #require(Navigation(lookups: [lookup]))
+        let row = LookupsPage.list([navigation], losses: [], filter: "", older: nil, command: "").text
+        #expect(row.contains(">A upstream private</span>"), "\(row)")
+        let detail = LookupsPage.detail(navigation).text
+        #expect(detail.contains("private address of a public name, passed"), "\(detail)")
+    }
+
     @Test("Lookups of one navigation share a row: same client, same name, close in time")
     func grouping() {
         let second: UInt64 = 1_000_000

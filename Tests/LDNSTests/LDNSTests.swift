@@ -50,9 +50,7 @@ struct PresentationTests {
         #expect(quoted.hasPrefix("\\# "))
     }
 
-    @Test(
-        "shows an NSAP-PTR as bytes, since libldns takes its name for a character string",
-        arguments: [[0], [1, 97, 0]])
+    @Test("shows an NSAP-PTR as bytes: libldns takes its name for a character string", arguments: [[0], [1, 97, 0]])
     func nsapPointer(rdata: [UInt8]) {
         let type = RecordType(rawValue: 23)
         #expect(Presentation.text(rdata: rdata, type: type).hasPrefix("\\# \(rdata.count) "))

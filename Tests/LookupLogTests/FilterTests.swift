@@ -103,6 +103,14 @@ struct FilterTests {
         #expect(try !matches("rcode:NODATA", refused) && matches("rcode:REFUSED,NODATA", refused))
     }
 
+    @Test("rcode:private selects private addresses of public names, passed on or refused")
+    func privateAddresses() throws {
+        #expect(try !matches("rcode:private", fields()))
+        for answer in [Decision.PrivateAnswer.passed, .refused] {
+            #expect(try matches("rcode:PRIVATE", fields { $0.privateAnswer = answer }))
+        }
+    }
+
     private static func noTime(_ text: String) -> String {
         "'\(text)' is no time; give how long ago (30s, 10m, 2h, 1d) or when (2026-11-23T17:00, with Z for UTC)"
     }

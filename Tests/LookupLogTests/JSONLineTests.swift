@@ -65,6 +65,11 @@ struct JSONLineTests {
         lookup.decision.explain(.prohibited, "not \"served\"")
         let line = try logged([lookup], as: .json)[0]
         #expect(line.contains(#""masked":true,"truncated":true}"#))
+        lookup.decision.masked = false
+        lookup.decision.refuse(SocketAddress(ip: "fe80::1", port: 0), .blocked, "private")
+        let refused = try logged([lookup], as: .json)[0]
+        #expect(refused.contains(#""private":"refused","truncated":true}"#))
+        #expect(refused.contains(#""ede":{"code":15,"text":"private: fe80::1"}"#))
         #expect(line.contains(#""flags":["rd","cd","do"]"#))
         #expect(line.contains(#""ede":{"code":18,"text":"not \"served\""}"#))
         #expect(line.contains(#""answers":[]"#))

@@ -1,11 +1,13 @@
 import AllocationCount
 import DNSWire
 import Foundation
+import Lookup
 import LookupLog
 import TestSupport
 import Testing
 
 @testable import Transports
+@testable import Upstream
 
 @Suite(
     "The fast lane allocates nothing", .enabled(if: allocation_count_works() == 1, "a sanitizer has its own allocator"))
@@ -80,6 +82,28 @@ struct AllocationTests {
             forwards: true, explains: .loopback, leased: ["127.0.0.77 leased.acme.org"], routes: routes,
             ring: log.makeRing())
         try world.fill("cached.corp.example.")
+        try check(lookup, &world)
+    }
+
+    @Test(
+        "nor does a cached private address of a public name",
+        arguments: [PrivateAddressPolicy.Action.warn, .refuse], [[], [Packet.opt()]])
+    func privateAddress(action: PrivateAddressPolicy.Action, additional: [[UInt8]]) throws {
+        let folder = try TemporaryFolder()
+        let log = try LookupLog(sinks: [LookupSink(.json, to: .file(path: folder.file("log")))])
+        log.start()
+        defer { log.stop() }
+        var world = try WireWorld(
+            forwards: true, explains: .loopback, privateAddresses: PrivateAddressPolicy(action, exempt: []),
+            ring: log.makeRing())
+        try world.fill("cached.example.", [10, 0, 0, 1])
+        let lookup = Case(
+            "", Packet("cached.example.", flags: 0x0100, additional: additional), answers: action == .warn ? 1 : 0)
+        try check(lookup, &world)
+        #expect(world.decision.privateAnswer == (action == .warn ? .passed : .refused))
+    }
+
+    private func check(_ lookup: Case, _ world: inout WireWorld) throws {
         // The answer is checked; and what Swift allocates once, on the first call, is allocated.
         let response = try world.ask(lookup.packet)
         #expect(response.code == lookup.code)

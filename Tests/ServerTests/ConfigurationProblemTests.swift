@@ -43,6 +43,14 @@ struct ConfigurationProblemTests {
             ["test.yaml:2: hosts.ttl: '-1' is no time; one is a number of seconds, or as 500ms, 5s, 2m, 1h, 1d"]
         ),
         ("hosts:\n  ttl: 1500ms\n", ["test.yaml:2: hosts.ttl: '1500ms' is no whole number of seconds"]),
+        (
+            "upstream.private: refused\nupstream.private-domains: ['*.corp.example', .]\n",
+            [
+                "test.yaml:1: upstream.private: 'refused' is none of allow, warn, refuse; did you mean 'refuse'?",
+                "test.yaml:2: upstream.private-domains: '*.corp.example': leave out '*.'; a domain stands for all names below it too",
+                "test.yaml:2: upstream.private-domains: '.' is every name; name a domain, as corp.example",
+            ]
+        ),
         ("workers: [1, 2]\n", ["test.yaml:1: workers: takes one value (NUMBER), not a list"]),
         ("workers: 0\n", ["test.yaml:1: workers: '0' is not between 1 and 256"]),
         ("workers: +4\n", ["test.yaml:1: workers: '+4' is no whole number"]),

@@ -71,6 +71,8 @@ struct ConfigurationTests {
         Case("workers", "4", "4") { "\($0.workers ?? 0)" },
         Case("tcp.max-connections", "5", "5") { "\($0.streams.maximumConnections)" },
         Case("tcp.max-pipelined", "6", "6") { "\($0.streams.maximumPipelined)" },
+        Case("tcp.max-per-client", "7", "7") { "\($0.streams.connectionsPerClient)" },
+        Case("tcp.max-memory", "2M", "2097152") { "\($0.streams.maximumMemory)" },
         Case("tcp.idle-timeout", "2m", "120000") { "\($0.streams.idleTimeout)" },
         Case("log.format", "json", "json") { $0.logFormat.rawValue },
         Case("log.max-size", "1M", "\(1 << 20)") { "\($0.logRotation.size)" },
@@ -108,6 +110,10 @@ struct ConfigurationTests {
         Case("upstream.cookies", "no", "false") { "\($0.forwarding.usesCookies)" },
         Case("upstream.random-case", "true", "true") { "\($0.forwarding.randomizesCase)" },
         Case("upstream.trust-ad", "on", "true") { "\($0.cache.trustAuthenticData)" },
+        Case("upstream.private", "refuse", "refuse") { $0.privateAddresses.rawValue },
+        Case("upstream.private-domains", "[fritz.box, Plex.Direct.]", "fritz.box. plex.direct.") {
+            $0.privateDomains.map { "\($0)".lowercased() }.joined(separator: " ")
+        },
         Case("cache.size", "65536", "65536") { "\($0.cache.capacity)" },
         Case("cache.size", "2k", "2048") { "\($0.cache.capacity)" },
         Case("cache.size", "3MiB", "\(3 << 20)") { "\($0.cache.capacity)" },
@@ -180,6 +186,7 @@ struct ConfigurationTests {
     func initial() throws {
         for (key, initial) in [
             ("tcp.idle-timeout", "10s"), ("upstream.stale-after", "1800ms"), ("cache.size", "64M"),
+            ("upstream.private", "warn"),
             ("cache.max-ttl", "1d"), ("hosts.ttl", "0"), ("hosts.https", "mask"), ("special.onion", "yes"),
             ("keep-going", "no"), ("listen", "127.0.0.53:53"), ("inspector", "127.0.0.53:8053"),
         ] {

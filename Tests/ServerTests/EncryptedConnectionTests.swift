@@ -1,6 +1,7 @@
 import NIOCore
 import NIOEmbedded
 import NIOHPACK
+import NIOHTTP1
 import NIOHTTP2
 import Synchronization
 import Testing
@@ -44,8 +45,8 @@ struct EncryptedConnectionTests {
         let connection: EncryptedConnection
 
         /// Idle connections are closed after ten seconds.
-        init() throws {
-            loop = EncryptedLoop(responder: try StreamWorld().responder, count: StreamWorker.Count())
+        init(_ budget: StreamBudget = StreamBudget()) throws {
+            loop = EncryptedLoop(responder: try StreamWorld().responder, budget: budget)
             try channel.base.connect(to: NIOCore.SocketAddress(ipAddress: "127.0.0.1", port: 853)).wait()
             connection = try #require(loop.open(channel))
         }
@@ -131,6 +132,111 @@ struct EncryptedConnectionTests {
         }
         #expect(handler.streams.isEmpty)
         connection.channel.close(promise: nil)
+        #expect(!trial.isOpen)
+    }
+
+    // MARK: What a connection may hold
+
+    private static let head: HPACKHeaders = [
+        ":method": "POST", ":path": "/dns-query", "content-type": "application/dns-message",
+    ]
+
+    /// Sends a part of a request's body.
+    private func send(_ count: Int, on stream: HTTP2StreamID, ends: Bool = false, _ trial: Trial) throws {
+        let bytes = IOData.byteBuffer(ByteBuffer(repeating: 0, count: count))
+        try trial.channel.base.writeInbound(
+            HTTP2Frame(streamID: stream, payload: .data(.init(data: bytes, endStream: ends))))
+    }
+
+    private func open(_ stream: HTTP2StreamID, _ trial: Trial) throws {
+        try trial.channel.base.writeInbound(HTTP2Frame(streamID: stream, payload: .headers(.init(headers: Self.head))))
+    }
+
+    /// The streams that were reset, and with which code.
+    private func resets(_ trial: Trial) throws -> [(HTTP2StreamID, HTTP2ErrorCode)] {
+        var found: [(HTTP2StreamID, HTTP2ErrorCode)] = []
+        while let frame = try trial.channel.base.readOutbound(as: HTTP2Frame.self) {
+            if case .rstStream(let code) = frame.payload { found.append((frame.streamID, code)) }
+        }
+        return found
+    }
+
+    @Test("has unfinished requests of a bounded size; more are refused, and small ones are not")
+    func unfinishedBodies() throws {
+        let budget = StreamBudget()
+        let trial = try Trial(budget)
+        let handler = DoHOverHTTP2(trial.loop, trial.connection)
+        try trial.channel.pipeline.syncOperations.addHandler(handler)
+        var refused: [(HTTP2StreamID, HTTP2ErrorCode)] = []
+        for number in 0..<99 {
+            let stream = HTTP2StreamID(2 * number + 1)
+            try open(stream, trial)
+            for _ in 0..<4 { try send(16_000, on: stream, trial) }
+            refused += try resets(trial)
+        }
+        let limit = StreamLimits().maximumMemory / StreamLimits.clientShare
+        #expect(budget.held > limit / 2 && budget.held <= limit)
+        #expect(refused.count > 20 && refused.allSatisfy { $0.1 == .refusedStream })
+        #expect(handler.streams.count == 99 - refused.count)
+        // Another connection of this client has a little memory of its own.
+        let other = try Trial(budget)
+        let second = DoHOverHTTP2(other.loop, other.connection)
+        try other.channel.pipeline.syncOperations.addHandler(second)
+        try open(1, other)
+        try send(512, on: 1, other)
+        #expect(try resets(other).isEmpty && second.streams.count == 1)
+        trial.connection.channel.close(promise: nil)
+        #expect(!trial.isOpen)
+        #expect(budget.held == 0)
+    }
+
+    @Test("is rid of a request that does not end, while others come and go")
+    func endlessRequest() throws {
+        let trial = try Trial()
+        let handler = DoHOverHTTP2(trial.loop, trial.connection)
+        try trial.channel.pipeline.syncOperations.addHandler(handler)
+        try open(1, trial)
+        for second in 1...25 {
+            trial.pass(.seconds(1))
+            // Nobody takes the time from one byte to the next for progress.
+            if handler.streams[1] != nil { try send(1, on: 1, trial) }
+            let stream = HTTP2StreamID(2 * second + 1)
+            try open(stream, trial)
+            try send(3, on: stream, ends: true, trial)
+            trial.channel.pipeline.fireUserInboundEventTriggered(StreamClosedEvent(streamID: stream, reason: nil))
+        }
+        #expect(trial.isOpen)
+        #expect(handler.streams.isEmpty)
+        #expect(try resets(trial).map(\.0) == [1])
+    }
+
+    @Test("is closed when its client leaves more answers unread than it may")
+    func unreadAnswers() throws {
+        let budget = StreamBudget()
+        let trial = try Trial(budget)
+        let size = 1 << 20
+        let promises = (0..<4).map { _ in trial.connection.promiseAnswer(of: size - 1024) }
+        #expect(trial.isOpen)
+        // What has left counts no longer.
+        for promise in promises { promise?.succeed() }
+        #expect(trial.isOpen && budget.held == 0)
+        for _ in 0..<5 { trial.connection.promiseAnswer(of: size)?.futureResult.whenFailure { _ in } }
+        #expect(!trial.isOpen)
+        #expect(budget.held == 0)
+    }
+
+    @Test("over HTTP/1.1 is closed when its request is larger than what is left")
+    func largeHTTP1Request() throws {
+        let budget = StreamBudget()
+        let trial = try Trial(budget)
+        try trial.channel.pipeline.syncOperations.addHandler(DoHOverHTTP1(trial.loop, trial.connection))
+        let greedy = try Trial(budget)
+        #expect(greedy.connection.hold(StreamLimits().maximumMemory / StreamLimits.clientShare))
+        let head = HTTPRequestHead(version: .http1_1, method: .POST, uri: "/dns-query")
+        try trial.channel.base.writeInbound(HTTPServerRequestPart.head(head))
+        try trial.channel.base.writeInbound(HTTPServerRequestPart.body(ByteBuffer(repeating: 0, count: 1000)))
+        #expect(trial.isOpen)
+        try trial.channel.base.writeInbound(HTTPServerRequestPart.body(ByteBuffer(repeating: 0, count: 10_000)))
         #expect(!trial.isOpen)
     }
 }

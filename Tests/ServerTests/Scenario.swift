@@ -39,6 +39,7 @@ import Testing
 ///   logged NODATA                  the RCODE of the lookup log
 ///   upstream NAME[/tcp] | none     the server in the lookup log
 ///   masked yes|no
+///   private passed|refused|no      the private address of a public name, in the lookup log
 ///   takes SECONDS                  to a tenth; in process only
 ///   asks NAME TYPE [udp|tcp] [edns|plain] [do|nodo] [cd|nocd] [cookie|nocookie|known] [of SERVER]
 ///   asks nothing                   all queries to upstream, in any order
@@ -82,11 +83,14 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         var logged: String?
         var upstream: String?
         var masked: Bool?
+        var privateAnswer: String?
         var tenthsTaken: Int?
         var asks: [AskedQuery]?
 
         /// Whether the expectations include the lookup log.
-        var looksAtLog: Bool { source != nil || logged != nil || upstream != nil || masked != nil }
+        var looksAtLog: Bool {
+            source != nil || logged != nil || upstream != nil || masked != nil || privateAnswer != nil
+        }
     }
 
     struct Server: Sendable {
@@ -307,6 +311,9 @@ struct Scenario: Sendable, CustomTestStringConvertible {
             case "logged": expected.logged = rest
             case "upstream": expected.upstream = rest
             case "masked": expected.masked = try flag(rest, line)
+            case "private":
+                guard ["passed", "refused", "no"].contains(rest) else { throw fault(line, "'\(rest)' is not known") }
+                expected.privateAnswer = rest
             case "takes":
                 guard let seconds = Double(rest) else { throw fault(line, "these are no seconds") }
                 expected.tenthsTaken = Int((seconds * 10).rounded())

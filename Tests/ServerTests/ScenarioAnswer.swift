@@ -142,11 +142,13 @@ struct LoggedLookup: Decodable {
     var answerKind: String?
     var upstream: String?
     var masked: Bool?
+    var privateAnswer: String?
 
     enum CodingKeys: String, CodingKey {
         case name, type, source, rule, rcode
         case answerKind = "answer_kind"
         case upstream, masked
+        case privateAnswer = "private"
     }
 
     init(line: String) throws { self = try JSONDecoder().decode(Self.self, from: Data(line.utf8)) }
@@ -164,6 +166,7 @@ struct LoggedLookup: Decodable {
             let found = name.map { wanted.contains("/") ? "\($0)/\(parts?.last ?? "")" : $0 } ?? "none"
             #expect(found == wanted, "\(place): the log")
         }
+        if let wanted = expected.privateAnswer { #expect((privateAnswer ?? "no") == wanted, "\(place): the log") }
         if let wanted = expected.masked { #expect((masked ?? false) == wanted, "\(place): the log") }
     }
 }

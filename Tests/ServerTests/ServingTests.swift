@@ -61,7 +61,7 @@ struct ServingTests {
         let client = SocketAddress(high: 0, low: 0x7F00_0001, port: 4000, isIPv6: false)
         let question = Question(type: .a)
         let refused = RefusalCount()
-        for _ in 0..<1500 {
+        for _ in 0..<500 {
             let request = Lookup.Request(client: client, transport: .tcp, arrival: Moment.now())
             message.withUnsafeBytes { bytes in
                 let reply = ParkedQuery.Reply.stream { response in
@@ -71,8 +71,8 @@ struct ServingTests {
                 forwarding.park(bytes, request, reply: reply, key: FetchKey(.root, question))
             }
         }
-        let waiting = (1500 - refused.value) * message.count
-        #expect(refused.value > 0 && waiting > 60 << 20 && waiting <= 65 << 20, "\(waiting) bytes")
+        let waiting = (500 - refused.value) * message.count
+        #expect(refused.value > 0 && waiting > 15 << 20 && waiting <= 16 << 20, "\(waiting) bytes")
     }
 
     private final class RefusalCount: Sendable {

@@ -61,7 +61,7 @@ struct WireWorld: ~Copyable {
     init(
         forwards: Bool = false, trustAuthenticData: Bool = false, explains: ReasonAudience = .off,
         serves network: String? = nil, leased: [String] = [], routes: [String] = [],
-        ring: LookupRing? = nil
+        privateAddresses: PrivateAddressPolicy = .allowing, ring: LookupRing? = nil
     ) throws {
         let servers = try routes.map(UpstreamServer.init(parsing:))
         let folder = try TemporaryFolder()
@@ -86,7 +86,7 @@ struct WireWorld: ~Copyable {
                     leased.map { (Array($0.utf8), 1) }, path: "override", settings: configuration.hosts
                 ).table,
                 zones: loaded.zones, special: loaded.special, cache: cache,
-                routes: servers.isEmpty ? .everything : ForwardRoutes(servers),
+                routes: servers.isEmpty ? .everything : ForwardRoutes(servers), privateAddresses: privateAddresses,
                 access: AccessList(allowing: network.flatMap { AccessList.Network($0) }.map { [$0] } ?? []),
                 identity: ServerIdentity(
                     identity: Array(Self.identity.utf8), version: Array("stub53 test".utf8))),
@@ -151,9 +151,9 @@ struct WireWorld: ~Copyable {
     }
 
     /// Puts an upstream answer into the cache: one address, TTL 300, AD=1.
-    func fill(_ name: String, dnssecOK: Bool = false) throws {
+    func fill(_ name: String, _ address: [UInt8] = [192, 0, 2, 1], dnssecOK: Bool = false) throws {
         var packet = Packet(name, .a, flags: 0x81A0)
-        packet.answers = [Packet.record([0xC0, 12], .a, ttl: 300, [192, 0, 2, 1])]
+        packet.answers = [Packet.record([0xC0, 12], .a, ttl: 300, address)]
         let key = FetchKey(try #require(Name(name)), Question(type: .a, dnssecOK: dnssecOK))
         let answer = try packet.wire.withUnsafeBytes { try UpstreamAnswer.check($0, for: key) }
         cache.insert(answer, now: Self.now.monotonic)

@@ -18,14 +18,15 @@ package enum Namespace {
         try await DaemonProcess(arguments, behind: entry(setup, in: folder, network: network))
     }
 
-    /// The command prefix that makes a client's system resolve names at `address`.
+    /// The command prefix that makes a client's system resolve names at `address`, and, if that fails, at `others`.
     ///
     /// The only place where tests do this. `order`: the hosts entry of nsswitch.conf. The machine's own hosts file is
     /// hidden. resolv.conf can't name a port: it is 53.
     package static func client(
-        of address: String, order: String = "files dns", in folder: TemporaryFolder
+        of address: String, others: [String] = [], order: String = "files dns", in folder: TemporaryFolder
     ) throws -> [String] {
-        try folder.write("nameserver \(address)\noptions timeout:30 attempts:1\n", to: "system/resolv.conf")
+        let servers = ([address] + others).map { "nameserver \($0)\n" }.joined()
+        try folder.write("\(servers)options timeout:30 attempts:1\n", to: "system/resolv.conf")
         try folder.write("passwd: files\ngroup: files\nhosts: \(order)\n", to: "system/nsswitch.conf")
         try folder.write("127.0.0.1 localhost\n::1 localhost\n", to: "system/hosts")
         return entry(

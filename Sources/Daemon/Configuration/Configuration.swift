@@ -111,6 +111,9 @@ package struct Configuration: Sendable {
     package var upstream = Upstream.system
     /// How upstream is asked; the servers are in `LoadedSources.upstream`.
     package var forwarding = ForwardSettings(servers: [])
+    /// What happens to private addresses that upstream gives for public names, but for those in `privateDomains`.
+    package var privateAddresses = PrivateAddressPolicy.Action.warn
+    package var privateDomains: [Name] = []
     package var cache = AnswerCache.Settings()
     /// Networks that are served; nil: those this machine is directly connected to. Loopback is always served.
     var access: [AccessList.Network]?

@@ -45,6 +45,13 @@ extension ConfigurationKey {
             takes: .restart, flags: [.service("workers")]),
         .init("tcp.max-connections", \.streams.maximumConnections, .number(1...100_000), "connections open at once"),
         .init(
+            "tcp.max-per-client", \.streams.maximumPerClient, .optional(.number(1...100_000)),
+            "connections open at once of one client: an IPv4 address or an IPv6 /64",
+            initial: "a quarter of tcp.max-connections, at least 16"),
+        .init(
+            "tcp.max-memory", \.streams.maximumMemory, .size((1 << 20)...(1 << 40)),
+            "memory for unfinished queries and unread answers; one client may use a quarter of it"),
+        .init(
             "tcp.max-pipelined", \.streams.maximumPipelined, .number(1...10_000),
             "queries of one connection that may wait for upstream at once"),
         .init(
@@ -142,6 +149,15 @@ extension ConfigurationKey {
         .init(
             "upstream.trust-ad", \.cache.trustAuthenticData, .yesOrNo,
             "pass on upstream's word that an answer was validated (AD)"),
+        .init(
+            "upstream.private", \.privateAddresses, .word,
+            "what happens to a private address that upstream gives for a public name (DNS rebinding)"),
+        .init(
+            "upstream.private-domains", \.privateDomains,
+            .init(
+                listOf: "DOMAIN", show: { _ in "none" }, empty: [],
+                add: { domains, text throws(WrongValue) in domains.append(try ConfigurationText.domain(text)) }),
+            "domain that may have private addresses, with all names below it; domains of routes always may"),
     ]
 
     private static let cache: [ConfigurationKey] = [

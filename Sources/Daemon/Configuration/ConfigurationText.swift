@@ -1,4 +1,5 @@
 import DNSWire
+import LocalData
 import LookupLog
 import Platform
 import Transports
@@ -77,6 +78,21 @@ enum ConfigurationText {
         } catch {
             throw WrongValue("\(quoted(text.utf8)): what stands in front of '=' is no zone's name: \(error)")
         }
+    }
+
+    /// A domain name, which stands for all names below it too.
+    static func domain(_ text: String) throws(WrongValue) -> Name {
+        let name: Name
+        do {
+            name = try Name(parsing: (InternationalName.toASCII(text) ?? text).utf8)
+        } catch {
+            throw WrongValue("\(quoted(text.utf8)) is no domain: \(error)")
+        }
+        if name.isRoot { throw WrongValue("\(quoted(text.utf8)) is every name; name a domain, as corp.example") }
+        if name.labels.first == [UInt8(ascii: "*")] {
+            throw WrongValue("\(quoted(text.utf8)): leave out '*.'; a domain stands for all names below it too")
+        }
+        return name
     }
 
     static func path(_ text: String) throws(WrongValue) -> String {

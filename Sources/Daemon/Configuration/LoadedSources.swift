@@ -18,6 +18,7 @@ package struct LoadedSources: Sendable {
     package var upstream: [UpstreamServer]
     /// The file that lists `upstream`; nil if the servers are configured.
     package var upstreamOrigin: String?
+    package var privateAddresses: PrivateAddressPolicy
     /// All problems, by file.
     package var diagnostics: Diagnostics
     /// Files and folders to watch for changes.
@@ -81,10 +82,13 @@ extension Configuration {
         }
 
         let (servers, origin) = upstreamServers(asksSystem: asksSystem, &diagnostics, &watched)
+        let routed = servers.map(\.domain).filter { !$0.isRoot }
         return LoadedSources(
             hosts: hosts, hostsFiles: hostsFiles, hostsPaths: hostsPaths, zones: ZoneSet(zones), failedZones: failed,
-            special: SpecialNames(without: withoutSpecialNames, routed: servers.map(\.domain).filter { !$0.isRoot }),
-            upstream: servers, upstreamOrigin: origin, diagnostics: diagnostics, watched: watched)
+            special: SpecialNames(without: withoutSpecialNames, routed: routed), upstream: servers,
+            upstreamOrigin: origin,
+            privateAddresses: PrivateAddressPolicy(privateAddresses, exempt: privateDomains + routed),
+            diagnostics: diagnostics, watched: watched)
     }
 
     /// The zone files to read: those of folders, sorted, then those named individually. If a folder can't be read, it

@@ -23,7 +23,7 @@ package struct ConfiguredSources: Sendable {
     package init(sources: LoadedSources) {
         pipeline = Pipeline(
             hosts: sources.hosts, zones: sources.zones, special: sources.special, cache: Self.emptyCache,
-            routes: ForwardRoutes(sources.upstream))
+            routes: ForwardRoutes(sources.upstream), privateAddresses: sources.privateAddresses)
         hostsFiles = sources.hostsFiles
         upstream = sources.upstream
         mayForward = !sources.upstream.isEmpty
@@ -38,7 +38,8 @@ package struct ConfiguredSources: Sendable {
         self.leases = leases
         self.pipeline = Pipeline(
             hosts: pipeline.overrides.hosts, leases: pipeline.overrides.leases, zones: pipeline.zones,
-            special: pipeline.special, cache: Self.emptyCache, routes: pipeline.routes)
+            special: pipeline.special, cache: Self.emptyCache, routes: pipeline.routes,
+            privateAddresses: pipeline.privateAddresses)
         self.hostsFiles = hostsFiles
         self.upstream = upstream
         mayForward = !upstream.isEmpty

@@ -43,6 +43,8 @@ package struct Explanation: Sendable, Hashable, Codable {
         package var needsUpstream: Bool
         /// The last name of the chain.
         package var lastName: String
+        /// What else there is to know about the answer: a sentence.
+        package var note: String?
 
         enum CodingKeys: String, CodingKey {
             case summary, source, rule
@@ -50,6 +52,7 @@ package struct Explanation: Sendable, Hashable, Codable {
             case records
             case needsUpstream = "needs_upstream"
             case lastName = "last_name"
+            case note
         }
     }
 

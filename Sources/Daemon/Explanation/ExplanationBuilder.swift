@@ -40,12 +40,24 @@ struct ExplanationBuilder {
                 records: answer.records.map {
                     Presentation.text(owner: $0.owner, ttl: $0.ttl, type: $0.type, rdata: $0.rdata)
                 },
-                needsUpstream: needsUpstream, lastName: "\(answer.lastName)"),
+                needsUpstream: needsUpstream, lastName: "\(answer.lastName)", note: privateNote()),
             chain: answer.hops.map {
                 Explanation.Hop(
                     name: "\($0.name)", source: "\($0.source)", rule: $0.place.isNowhere ? nil : "\($0.place)")
             },
             rows: rows(), family: family, browser: browser)
+    }
+
+    /// What happens to a private address for a public name, and how to allow it.
+    private func privateNote() -> String? {
+        guard let word = answer.decision.privateAnswer.word else { return nil }
+        let found = answer.records.lazy.compactMap { record in
+            record.rdata.withUnsafeBytes { PrivateAddress.first(in: $0, record.type) }
+        }.first
+        let address = (found ?? answer.decision.refusedAddress)?.ip ?? "the address"
+        let action = configured.pipeline.privateAddresses.action.rawValue
+        return "\(address) is private and \(answer.lastName) is a public name: \(word) (upstream.private: \(action)); "
+            + "if this is meant, add its domain to upstream.private-domains"
     }
 
     private static func rule(_ place: String) -> String? { place.isEmpty ? nil : place }

@@ -39,6 +39,7 @@ struct LoadedState: Sendable {
             pipeline: Pipeline(
                 hosts: sources.hosts, leases: leases.table, zones: sources.zones,
                 special: sources.special.announcing(designated), cache: cache, routes: ForwardRoutes(sources.upstream),
+                privateAddresses: sources.privateAddresses,
                 access: configuration.accessList,
                 identity: ServerIdentity(
                     identity: Array(configuration.identity.utf8.prefix(255)),

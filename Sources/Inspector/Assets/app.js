@@ -42,6 +42,8 @@ function listen() {
   events = new EventSource("/events?" + query);
   events.addEventListener("lookups", announce);
   events.addEventListener("pulse", pulse);
+  // The server has no room, or the page is shut out: a browser would not ask again by itself.
+  events.addEventListener("error", () => { if (events.readyState === EventSource.CLOSED) setTimeout(listen, 10000); });
 }
 document.addEventListener("visibilitychange", () => { listen(); if (!document.hidden && list?.dataset.newest && !reading()) refresh(); });
 function announce(event) {

@@ -29,6 +29,7 @@ struct LoggedLookup: Sendable {
     /// Nil: there was no response.
     let code: ResponseCode?
     let isMasked: Bool
+    let privateAnswer: Decision.PrivateAnswer
     let answers: [LookupRecord.Answer]
     /// The server that answered, `ADDR:PORT/TRANSPORT`, and its microseconds.
     let upstream: String?
@@ -58,6 +59,7 @@ struct LoggedLookup: Sendable {
         kind = record.answerKind
         code = record.responseCode
         isMasked = record.isMasked
+        privateAnswer = record.privateAnswer
         answers = record.answerTexts
         let server = record.upstream.flatMap { upstreams.indices.contains($0) ? upstreams[$0] : nil }
         upstream = server.map { "\($0)/\(record.upstreamTransport)" }

@@ -95,7 +95,8 @@ enum LookupsPage {
     }
 
     static func pill(_ lookup: LoggedLookup) -> HTML {
-        let outcome = lookup.isMasked ? " masked" : lookup.isPlain ? "" : " \(lookup.outcome)"
+        let kind = lookup.isMasked ? " masked" : lookup.isPlain ? "" : " \(lookup.outcome)"
+        let outcome = kind + (lookup.privateAnswer == .none ? "" : " private")
         let source = lookup.source.description
         return
             "<span class=\"pill \(source)\" title=\"\(source)\">\(lookup.typeWord) \(source)\(outcome)</span>"
@@ -120,6 +121,9 @@ enum LookupsPage {
                 "<span class=\"muted\">\(lookup.isMasked ? "masked by the override" : lookup.outcome)</span>"
             let error: HTML =
                 lookup.extendedError.map { "<div class=\"muted\">EDE \($0.code): \($0.text)</div>" } ?? ""
+            let fate = lookup.privateAnswer.word.map { "\($0)" }
+            let mark: HTML =
+                fate.map { "<div class=\"bad\">private address of a public name, \($0)</div>" } ?? ""
             let chain = lookup.chain.map { hop -> HTML in
                 let source = hop.source.description
                 return
@@ -130,7 +134,7 @@ enum LookupsPage {
                     "<div class=\"muted\">\(server), \(Format.duration(lookup.upstreamMicroseconds ?? 0))</div>"
                 } ?? ""
             return """
-                <tr><td>\(pill(lookup))</td><td class="muted">\(lookup.clock)</td><td>\(answers.isEmpty ? none : HTML(joining: answers))\(error)</td>\
+                <tr><td>\(pill(lookup))</td><td class="muted">\(lookup.clock)</td><td>\(answers.isEmpty ? none : HTML(joining: answers))\(mark)\(error)</td>\
                 <td>\(Layout.rule(lookup.rule))\(upstream)\(chain)</td><td class="muted">\(lookup.client.description) \(lookup.transport.description)<br>\
                 \(lookup.flags.joined(separator: " "))</td><td class="number">\(Format.duration(lookup.durationMicroseconds))</td></tr>
                 """

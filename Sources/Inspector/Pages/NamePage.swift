@@ -27,6 +27,7 @@ enum NamePage {
             "<li><span class=\"mono\">\(hop.name)</span> <span class=\"pill \(hop.source)\">\(hop.source)</span> \(Layout.rule(hop.rule))</li>"
         }
         let hops: HTML = chain.isEmpty ? "" : "<ol>\(chain)</ol>"
+        let note: HTML = answer.note.map { "<p class=\"bad\">\($0)</p>" } ?? ""
         let rows = explanation.rows.enumerated().flatMap { index, row -> [HTML] in
             let word = SourceKind(word: row.source).map { "\($0.heading)" } ?? row.source
             let tone = row.decides ? "" : " muted"
@@ -54,7 +55,7 @@ enum NamePage {
         }
         return """
             <h2>\(explanation.type) \(summary) <span class="pill \(source)">\(source)</span></h2>
-            \(hops)
+            \(note)\(hops)
             \(Layout.table(["", "Source", "Where", "What", ""], rows))\(cached)
             """
     }

@@ -64,7 +64,9 @@ struct SequenceDiagram {
                 y += Self.rowHeight
             }
             let data = lookup.data
-            let parts = (lookup.isPlain ? [] : [lookup.outcome]) + data.prefix(2) + (lookup.isMasked ? ["masked"] : [])
+            let parts =
+                (lookup.isPlain ? [] : [lookup.outcome]) + data.prefix(2) + (lookup.isMasked ? ["masked"] : [])
+                + (lookup.privateAnswer == .passed ? ["private"] : [])
             let text = parts.joined(separator: ", ")
             rows.append(arrow(1, 0, y, text, at: asked + UInt64(lookup.durationMicroseconds), lookup.source))
             y += Self.rowHeight + 8

@@ -1,6 +1,7 @@
 import CLinux
 public import DNSWire
 import Glibc
+import Lookup
 import Platform
 
 /// All overrides, compiled: immutable, with one arena, one hash index and no object per name.
@@ -129,20 +130,5 @@ public final class HostsTable: Sendable {
             if probe(name, at: label) != nil { return nil }
         }
         return nil
-    }
-}
-
-/// The SOA in negative answers about names that are in no zone.
-enum NegativeSOA {
-    /// MNAME localhost., RNAME nobody.invalid.: there is no one to contact. `minimum` in seconds.
-    ///
-    /// - RFC: 2308 3; 1035 3.3.13.
-    static func rdata(minimum: UInt32) -> [UInt8] {
-        var rdata: [UInt8] = []
-        for text in ["localhost.", "nobody.invalid."] { rdata += Name(text)?.wire ?? [0] }
-        for number in [1, 3600, 1200, 604800, minimum] as [UInt32] {
-            withUnsafeBytes(of: number.bigEndian) { rdata += $0 }
-        }
-        return rdata
     }
 }

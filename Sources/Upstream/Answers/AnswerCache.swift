@@ -101,6 +101,7 @@ public final class AnswerCache: @unchecked Sendable {
             static let prefetched = Flags(rawValue: 16)
             static let hasError = Flags(rawValue: 32)
             static let used = Flags(rawValue: 64)
+            static let privateAddress = Flags(rawValue: 128)
             static let key: Flags = [.dnssecOK, .checkingDisabled]
         }
 
@@ -131,6 +132,7 @@ public final class AnswerCache: @unchecked Sendable {
         if answer.hasAlias { flags.insert(.alias) }
         if answer.authenticData { flags.insert(.authenticData) }
         if answer.extendedError != nil { flags.insert(.hasError) }
+        if answer.hasPrivateAddress { flags.insert(.privateAddress) }
         let head = Head(
             hash: key.hash, inserted: now, expiry: now + UInt64(answer.ttl) * 1_000_000, retry: 0, ttl: answer.ttl,
             hits: 0, messageLength: UInt16(answer.message.count), questionEnd: UInt16(answer.questionEnd),
@@ -194,6 +196,7 @@ public final class AnswerCache: @unchecked Sendable {
         }
     }
 
+    @inline(__always)
     private func hit(
         _ head: UnsafeMutablePointer<Head>, isStale: Bool, now: UInt64, state: inout ShardState,
         _ lookup: inout Lookup, isLocal: (borrowing LookupName) -> Bool
@@ -206,6 +209,7 @@ public final class AnswerCache: @unchecked Sendable {
         lookup.decision.place = .nowhere
         lookup.decision.authoritative = false
         lookup.decision.responseCode = head.pointee.responseCode
+        lookup.decision.privateAnswer = head.pointee.flags.contains(.privateAddress) ? .passed : .none
         // AD covers the whole response (RFC 4035 3.2.3), and an alias of ours in front is not signed.
         lookup.decision.authenticData =
             settings.trustAuthenticData && head.pointee.flags.contains(.authenticData)

@@ -21,6 +21,7 @@ public struct AnswerScrubber: ~Copyable {
     private var ttl = UInt32.max
     private var ttlOffsets: [UInt16] = []
     private var hasAlias = false
+    private var hasPrivateAddress = false
     /// Complete and with a known TTL: may be cached.
     private var isCacheable = true
 
@@ -69,6 +70,7 @@ public struct AnswerScrubber: ~Copyable {
         ttl = .max
         ttlOffsets = []
         hasAlias = false
+        hasPrivateAddress = false
         // A truncated answer may go to the client that waits, but not into the cache (RFC 2181 9).
         isCacheable = !flags.contains(.truncated)
         var cursor = summary.records
@@ -103,7 +105,7 @@ public struct AnswerScrubber: ~Copyable {
             key: key, responseCode: code, authenticData: flags.contains(.authenticData),
             message: Array(builder.message), questionEnd: builder.questionEnd, answers: builder.answers,
             authority: builder.authority, ttlOffsets: ttlOffsets, ttl: kept, hasAlias: hasAlias,
-            extendedError: extendedError())
+            extendedError: extendedError(), hasPrivateAddress: hasPrivateAddress)
     }
 
     // MARK: The answer section
@@ -261,6 +263,9 @@ public struct AnswerScrubber: ~Copyable {
         guard fitted, let nameEnd = MessageReader.endOfName(builder.message, at: start) else { throw .malformed }
         self.ttl = min(self.ttl, bounded)
         ttlOffsets.append(UInt16(truncatingIfNeeded: nameEnd + 4))
+        if !hasPrivateAddress {
+            hasPrivateAddress = rdata.withUnsafeBytes { PrivateAddress.first(in: $0, record.type) } != nil
+        }
     }
 
     private func extendedError() -> ExtendedError? {

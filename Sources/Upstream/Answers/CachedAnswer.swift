@@ -119,7 +119,8 @@ extension AnswerCache {
             key: key, responseCode: head.responseCode, authenticData: head.flags.contains(.authenticData),
             message: message, questionEnd: Int(head.questionEnd), answers: head.answers, authority: head.authority,
             ttlOffsets: ttlOffsets, ttl: entry.remaining, hasAlias: head.flags.contains(.alias),
-            extendedError: head.flags.contains(.hasError) ? ExtendedError(rawValue: head.extendedError) : nil)
+            extendedError: head.flags.contains(.hasError) ? ExtendedError(rawValue: head.extendedError) : nil,
+            hasPrivateAddress: head.flags.contains(.privateAddress))
     }
 }
 
