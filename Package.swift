@@ -94,7 +94,7 @@ let package = Package(
         .target(
             name: "Inspector",
             dependencies: [
-                "DNSWire", "Daemon", "History", "LocalData", "Lookup", "LookupLog", "Platform",
+                "DNSWire", "Daemon", "History", "LocalData", "Lookup", "LookupLog", "Platform", "Transports",
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),

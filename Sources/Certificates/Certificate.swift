@@ -1,5 +1,6 @@
 internal import COpenSSL
 import Glibc
+import Platform
 
 /// An X.509 certificate, with its key if it is ours.
 ///
@@ -87,6 +88,61 @@ package struct Certificate: ~Copyable {
         guard X509_digest(x509, EVP_sha256(), &digest, &length) == 1 else { return "" }
         let digits = Array("0123456789ABCDEF")
         return digest.map { "\(digits[Int($0 >> 4)])\(digits[Int($0 & 15)])" }.joined(separator: ":")
+    }
+
+    /// The IP networks that this authority may vouch for, as bytes: each an address followed by its mask. Nil: all.
+    ///
+    /// - RFC: 5280 4.2.1.10.
+    private var permittedNetworks: [[UInt8]]? {
+        guard let found = X509_get_ext_d2i(x509, NID_name_constraints, nil, nil) else { return nil }
+        let constraints = found.assumingMemoryBound(to: NAME_CONSTRAINTS.self)
+        defer { NAME_CONSTRAINTS_free(constraints) }
+        let subtrees = constraints.pointee.permittedSubtrees
+        var networks: [[UInt8]] = []
+        for index in 0..<max(0, OPENSSL_sk_num(subtrees)) {
+            guard
+                let name = OPENSSL_sk_value(subtrees, index)?.assumingMemoryBound(to: GENERAL_SUBTREE.self).pointee
+                    .base,
+                name.pointee.type == GEN_IPADD, let bytes = name.pointee.d.iPAddress
+            else { continue }
+            let length = Int(ASN1_STRING_length(bytes))
+            networks.append(Array(UnsafeBufferPointer(start: ASN1_STRING_get0_data(bytes), count: length)))
+        }
+        return networks.isEmpty ? nil : networks
+    }
+
+    /// Whether this authority may vouch only for single addresses and for loopback addresses.
+    package var vouchesForHostsOnly: Bool {
+        permittedNetworks?.allSatisfy { network in
+            let mask = network.suffix(network.count / 2)
+            return mask.allSatisfy { $0 == 0xFF } || network == [127, 0, 0, 0, 255, 0, 0, 0]
+        } ?? false
+    }
+
+    /// Whether this authority may vouch for an IP address (in text form).
+    package func mayVouch(for address: String) -> Bool {
+        guard let networks = permittedNetworks else { return true }
+        guard let text = a2i_IPADDRESS(address) else { return false }
+        defer { ASN1_OCTET_STRING_free(text) }
+        let bytes = UnsafeBufferPointer(start: ASN1_STRING_get0_data(text), count: Int(ASN1_STRING_length(text)))
+        return networks.contains { network in
+            guard network.count == 2 * bytes.count else { return false }
+            return bytes.indices.allSatisfy { bytes[$0] & network[bytes.count + $0] == network[$0] }
+        }
+    }
+
+    /// What this authority may vouch for, as text: `127.0.0.0/8, ::1, 192.0.2.7`.
+    package var scope: String {
+        guard let networks = permittedNetworks else { return "all addresses" }
+        return networks.map { network in
+            let length = network.count / 2
+            let (high, low) = network.prefix(length).reduce((UInt64(0), UInt64(0))) {
+                ($0.0 << 8 | $0.1 >> 56, $0.1 << 8 | UInt64($1))
+            }
+            let address = SocketAddress(high: high, low: low, port: 0, isIPv6: length == 16)
+            let bits = network.suffix(length).reduce(0) { $0 + $1.nonzeroBitCount }
+            return address.ip + (bits == 8 * length ? "" : "/\(bits)")
+        }.joined(separator: ", ")
     }
 
     /// Whether it is valid for connections to this IP address (in text form).

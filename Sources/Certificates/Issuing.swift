@@ -7,11 +7,21 @@ extension Certificate {
     /// The lifetime of a certificate that it issues, in days; browsers limit it.
     static let leafDays = 90
 
-    /// Makes a local authority that can vouch only for IP addresses and `localhost`: even a stolen key can't
-    /// impersonate web sites.
+    /// Makes a local authority that can vouch only for the loopback addresses, the addresses `hosts` and `localhost`:
+    /// even a stolen key can't impersonate web sites or other machines.
     ///
     /// - RFC: 5280 4.2.1.9 (path length 0), 4.2.1.10 (name constraints).
-    package static func makeAuthority(name: String) throws(CertificateError) -> Certificate {
+    package static func makeAuthority(name: String, hosts: [String]) throws(CertificateError) -> Certificate {
+        var networks = ["127.0.0.0/255.0.0.0"]
+        for host in ["::1"] + hosts {
+            let network = host + (host.contains(":") ? "/ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff" : "/255.255.255.255")
+            if !networks.contains(network), !host.hasPrefix("127.") { networks.append(network) }
+        }
+        return try makeAuthority(name: name, networks: networks)
+    }
+
+    /// `networks`: address and mask, as `127.0.0.0/255.0.0.0`.
+    static func makeAuthority(name: String, networks: [String]) throws(CertificateError) -> Certificate {
         try make(
             name: name, days: authorityDays, issuer: nil,
             extensions: [
@@ -19,7 +29,7 @@ extension Certificate {
                 (NID_subject_key_identifier, "hash"),
                 (
                     NID_name_constraints,
-                    "critical,permitted;DNS:localhost,permitted;IP:0.0.0.0/0.0.0.0,permitted;IP:0:0:0:0:0:0:0:0/0:0:0:0:0:0:0:0"
+                    "critical,permitted;DNS:localhost" + networks.map { ",permitted;IP:\($0)" }.joined()
                 ),
             ])
     }

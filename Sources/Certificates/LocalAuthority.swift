@@ -14,11 +14,14 @@ package struct LocalAuthority: Sendable {
     /// The directory of a daemon that runs for the whole machine.
     package static let systemFolder = "/var/lib/stub53"
 
-    package var certificatePath: String { folder + "/ca.pem" }
-    var keyPath: String { folder + "/ca.key" }
+    package var certificatePath: String { folder + "/" + Self.fileNames[0] }
+    var keyPath: String { folder + "/" + Self.fileNames[1] }
+    /// The certificate and its key.
+    package static let fileNames = ["ca.pem", "ca.key"]
 
-    /// systemd's state directory; else /var/lib/stub53 for root, and the XDG state directory for other users.
-    package static var stateFolder: String {
+    /// systemd's state directory; else /var/lib/stub53 for root, and the XDG state directory for other users. Stays the
+    /// same when the process becomes another user.
+    package static let stateFolder: String = {
         func variable(_ name: String) -> String? {
             getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
         }
@@ -28,7 +31,7 @@ package struct LocalAuthority: Sendable {
         // Never below /tmp, where someone else could create it first.
         let home = variable("HOME") ?? getpwuid(geteuid()).flatMap { $0.pointee.pw_dir }.map { String(cString: $0) }
         return (home ?? "/nonexistent") + "/.local/state/stub53"
-    }
+    }()
 
     /// The existing authority; nil if there is none.
     ///
@@ -42,27 +45,51 @@ package struct LocalAuthority: Sendable {
         }
     }
 
-    /// The existing authority, or a new one.
-    package func loadOrMake() throws(LocalAuthorityError) -> Certificate {
+    /// The existing authority, or a new one if there is none, or if it has expired, vouches for more than single
+    /// addresses, as those of older versions do, or for too little. If one is replaced, that is reported.
+    ///
+    /// `addresses`: IP addresses that it has to vouch for. It also vouches for those that the machine has when it is made.
+    package func loadOrMake(for addresses: [String] = []) throws(LocalAuthorityError) -> Certificate {
+        var fault: String?
         if let known = try load() {
             guard known.key != nil else {
                 throw LocalAuthorityError(keyPath, "can't be read; run as its owner, or remove \(folder)")
             }
-            if known.end > time(nil) + 86_400 { return known }
+            let missing = addresses.filter { !known.mayVouch(for: $0) }
+            if !known.vouchesForHostsOnly {
+                fault = "could vouch for addresses that are not this machine's"
+            } else if !missing.isEmpty {
+                fault = "could not vouch for \(missing.joined(separator: ", "))"
+            } else if known.end <= time(nil) + 86_400 {
+                fault = "has expired"
+            } else {
+                return known
+            }
         }
         var host = [CChar](repeating: 0, count: 64)
         gethostname(&host, 63)
         let name = String(decoding: host.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         let made: Certificate
-        do { made = try Certificate.makeAuthority(name: "stub53 local CA \(name)".prefix(64).description) } catch {
+        do {
+            made = try Certificate.makeAuthority(
+                name: "stub53 local CA \(name)".prefix(64).description, hosts: Self.ownAddresses + addresses)
+        } catch {
             throw LocalAuthorityError(folder, "\(error)")
         }
         try makeFolder()
         // The key first: a certificate without a key would block the next attempt.
         try write(made.keyPEM, to: keyPath, mode: 0o600)
         try write(made.pem, to: certificatePath, mode: 0o644)
+        if let fault {
+            Report.problem(
+                "the local CA in \(folder) was replaced, because the old one \(fault); where that was trusted, install the "
+                    + "new one ('stub53 trust' shows it, 'stub53 trust --install' installs it)")
+        }
         return made
     }
+
+    /// The addresses of this machine's interfaces.
+    private static var ownAddresses: [String] { SocketAddress.ofInterfaces().map(\.address.unscopedIP) }
 
     private func makeFolder() throws(LocalAuthorityError) {
         var path = ""
@@ -79,6 +106,8 @@ package struct LocalAuthority: Sendable {
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
         guard descriptor >= 0 else { throw LocalAuthorityError(temporary, reason) }
         let written = Glibc.write(descriptor, bytes, bytes.count)
+        // Made by root for a daemon that has become another user, who has to read it.
+        SystemUser.giveToOwner(of: folder, descriptor)
         let synced = fsync(descriptor)
         close(descriptor)
         guard written == bytes.count, synced == 0, rename(temporary, path) == 0 else {

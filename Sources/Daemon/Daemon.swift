@@ -9,19 +9,23 @@ import Transports
 /// most), then the log is written out.
 package struct Daemon: Sendable {
     private let configuration: Configuration
+    private let user: ServiceUser
     private let observers: [any LookupObserver]
     private let notes: [String]
     private let makeCompanions: @Sendable (DaemonControl) throws -> [any DaemonCompanion]
 
     /// - Parameters:
+    ///   - user: as whom it serves.
     ///   - observers: get each lookup.
     ///   - notes: lines for the operator, printed below the `ready` line.
     ///   - companions: run beside the service and use its `DaemonControl`; made once the service exists.
     package init(
-        _ configuration: Configuration, observers: [any LookupObserver] = [], notes: [String] = [],
+        _ configuration: Configuration, user: ServiceUser = .same, observers: [any LookupObserver] = [],
+        notes: [String] = [],
         companions: @escaping @Sendable (DaemonControl) throws -> [any DaemonCompanion] = { _ in [] }
     ) {
         self.configuration = configuration
+        self.user = user
         self.observers = observers
         self.notes = notes
         makeCompanions = companions
@@ -39,6 +43,9 @@ package struct Daemon: Sendable {
         let start = FileWatcher.now()
         let loaded = configuration.load()
         Report.diagnostics(loaded.diagnostics)
+        if let hint = loaded.diagnostics.list.lazy.compactMap({ user.hint($0.description) }).first {
+            Report.problem(hint)
+        }
         guard loaded.failedZones.isEmpty || configuration.keepsGoing else {
             throw ServiceFailure(
                 .configuration,
@@ -48,13 +55,25 @@ package struct Daemon: Sendable {
         let running: RunningDaemon
         do {
             running = try RunningDaemon(
-                asked: self.configuration, LoadedState(configuration, loaded, since: start), inherited,
+                asked: self.configuration, LoadedState(configuration, loaded, since: start), inherited, user: user,
                 observers: observers)
+            try user.stay()
         } catch let error as SystemError {
             throw ServiceFailure(
                 .problem,
                 "the service can't be set up: \(error); raise the limit of open files (ulimit -n, LimitNOFILE=)")
         }
-        try await running.serve(beside: try makeCompanions(DaemonControl(running)), notes: notes)
+        try await running.serve(
+            beside: try makeCompanions(DaemonControl(running)), notes: notes + Self.limitNotes(configuration.streams))
+    }
+
+    /// Says where the limit on open files allows fewer connections than are configured.
+    private static func limitNotes(_ limits: StreamLimits) -> [String] {
+        let most = limits.fitting.maximumConnections
+        guard most < limits.maximumConnections else { return [] }
+        return [
+            "limit      \(OpenFiles.limit) open files: \(most) connections at once, not \(limits.maximumConnections); "
+                + "raise it with 'ulimit -n' or LimitNOFILE="
+        ]
     }
 }

@@ -37,7 +37,8 @@ final class RunningDaemon: Sendable {
     }
 
     init(
-        asked: Configuration, _ loaded: LoadedState, _ inherited: InheritedSockets, observers: [any LookupObserver]
+        asked: Configuration, _ loaded: LoadedState, _ inherited: InheritedSockets, user: ServiceUser = .same,
+        observers: [any LookupObserver]
     ) throws {
         let configuration = loaded.configuration
         let workers = max(1, configuration.workers ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
@@ -47,8 +48,9 @@ final class RunningDaemon: Sendable {
         log = try Self.makeLog(configuration, observers: observers + (dnstap.map { [$0] } ?? []), totals)
         let log = log
         forwarding = try Forwarding(settings: loaded.forwarding, store: store, log: log)
-        listener = try StreamListener(
+        let listener = try StreamListener(
             threads: workers, store: store, forwarding: forwarding, makeRing: { log?.makeRing() })
+        self.listener = listener
         signals = try (0..<workers).map { _ in try WakeSignal() }
         leases = LeasedOverrides(state, try LeaseClock())
 
@@ -69,7 +71,7 @@ final class RunningDaemon: Sendable {
             }
         }
         for address in configuration.listen.plain where !inherited.addresses.contains(address) {
-            let bound = try Self.bind(address, workers: workers, listener)
+            let bound = try user.asRoot { try Self.bind(address, workers: workers, listener) }
             for (worker, socket) in bound.sockets.enumerated() { sockets[worker].append(socket) }
             addresses.append(ServedAddress(address: bound.address, transports: "udp tcp"))
         }
@@ -82,7 +84,8 @@ final class RunningDaemon: Sendable {
                 store: store, forwarding: forwarding,
                 budget: listener.budget, makeRing: { log?.makeRing() })
             self.encrypted = encrypted
-            for one in try configuration.listen.encrypted.map({ try encrypted.listen(on: $0) }) {
+            let bound = try user.asRoot { try configuration.listen.encrypted.map { try encrypted.listen(on: $0) } }
+            for one in bound {
                 addresses.append(
                     ServedAddress(
                         address: one.address, transports: one.service == .tls ? "dot" : "doh",

@@ -21,6 +21,7 @@ struct StreamService: Service {
 
     func run() async throws {
         listener.start()
+        encrypted?.start()
         try? await gracefulShutdown()
         await listener.shutDown()
         await encrypted?.shutDown()

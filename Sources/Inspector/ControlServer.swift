@@ -8,6 +8,7 @@ import NIOCore
 import Platform
 import ServiceLifecycle
 import Synchronization
+import Transports
 
 /// The control socket: everyone who may open it may inspect and control the service.
 ///
@@ -46,8 +47,12 @@ package final class ControlServer: DaemonCompanion {
         let mask = umask(0o117)
         let application = Application(
             router: router, server: ClientContext.server(),
-            configuration: .init(address: .unixDomainSocket(path: path), serverName: "stub53"),
-            onServerRunning: { _ in
+            configuration: .init(
+                address: .unixDomainSocket(path: path), serverName: "stub53",
+                availableConnectionsDelegate: MaximumAvailableConnections(
+                    OpenFiles.mostPageConnections, logger: Self.silent)),
+            onServerRunning: { channel in
+                await channel.pauseWhenExhausted()
                 umask(mask)
                 chmod(path, 0o660)
                 readiness.end(["control    \(path)"])
@@ -112,6 +117,16 @@ package final class ControlServer: DaemonCompanion {
     }
 
     static let silent = Logger(label: "stub53") { _ in SwiftLogNoOpLogHandler() }
+}
+
+extension Channel {
+    /// Makes a listening channel pause, rather than try all the time, while there are no descriptors.
+    func pauseWhenExhausted() async {
+        // First, so that Hummingbird does not take the error for the end of the server.
+        _ = try? await eventLoop.submit { [pipeline] in
+            try pipeline.syncOperations.addHandler(AcceptPause(), position: .first)
+        }.get()
+    }
 }
 
 /// Tells one waiter that something is ready, with messages for the operator.

@@ -8,6 +8,7 @@ import NIOCore
 import NIOPosix
 package import Platform
 import ServiceLifecycle
+import Transports
 
 /// The inspector page, over HTTP.
 ///
@@ -19,8 +20,6 @@ package final class InspectorServer: DaemonCompanion {
     private let isOptional: Bool
     private let pages: InspectorPages
     private let readiness = Readiness()
-
-    private static let mostConnections = 200
 
     package init(_ address: Platform.SocketAddress, isOptional: Bool, _ api: ControlAPI) {
         self.address = address
@@ -37,14 +36,15 @@ package final class InspectorServer: DaemonCompanion {
         router.add(middleware: BrowserGuard(access: pages.api.access))
         pages.addRoutes(to: router)
         let (address, readiness, access) = (address, readiness, pages.api.access)
-        let shares = ConnectionShares(most: Self.mostConnections / 4)
+        let most = OpenFiles.mostPageConnections
+        let shares = ConnectionShares(most: max(1, most / 4))
         let application = Application(
             router: router, server: ClientContext.server(shares),
             configuration: .init(
                 address: .hostname(address.ip, port: Int(address.port)), serverName: "stub53",
-                availableConnectionsDelegate: MaximumAvailableConnections(
-                    Self.mostConnections, logger: ControlServer.silent)),
+                availableConnectionsDelegate: MaximumAvailableConnections(most, logger: ControlServer.silent)),
             onServerRunning: { channel in
+                await channel.pauseWhenExhausted()
                 let port = channel.localAddress?.port ?? Int(address.port)
                 let bound = address.withPort(UInt16(clamping: port))
                 access.open(at: bound)

@@ -6,7 +6,7 @@ import Synchronization
 
 /// Decides who may use the page: whoever may open the control socket, which guards the same things.
 ///
-/// These are root, the daemon's user, the user who started it with sudo, and members of the control socket's group. They
+/// These are root, the user who started the daemon (also with sudo), and members of the control socket's group. They
 /// are known by the owner of their end of the connection. Where the kernel does not know it, or for another user, a
 /// ticket that `stub53 page` got over the control socket does: a browser exchanges it for a cookie.
 package final class PageAccess: Sendable {
@@ -71,6 +71,8 @@ package final class PageAccess: Sendable {
     private static let memory: UInt64 = 60_000_000
     private static let mostMembers = 256
 
+    /// Made before the daemon gives up root's rights, while it is known who started it.
+    ///
     /// - Parameter controlPath: the control socket, whose group may use the page; nil: there is none.
     package convenience init(controlPath: String?) {
         var users: Set<uid_t> = [0, getuid(), geteuid()]

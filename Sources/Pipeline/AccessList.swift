@@ -67,23 +67,6 @@ public struct AccessList: Sendable {
 
     /// The networks of this machine's interfaces, as they are now.
     public static func connectedNetworks() -> [Network] {
-        Array(Set(interfaceAddresses().map { Network($0.address, prefixLength: $0.prefixLength) }))
-    }
-
-    /// The addresses of this machine's interfaces, as they are now.
-    public static func interfaceAddresses() -> [(address: SocketAddress, prefixLength: Int)] {
-        var list: UnsafeMutablePointer<ifaddrs>?
-        guard getifaddrs(&list) == 0 else { return [] }
-        defer { freeifaddrs(list) }
-        var addresses: [(SocketAddress, Int)] = []
-        var next = list
-        while let interface = next?.pointee {
-            next = interface.ifa_next
-            guard let raw = interface.ifa_addr, let rawMask = interface.ifa_netmask,
-                let address = SocketAddress(raw), let mask = SocketAddress(rawMask)
-            else { continue }
-            addresses.append((address, mask.high.nonzeroBitCount + mask.low.nonzeroBitCount))
-        }
-        return addresses
+        Array(Set(SocketAddress.ofInterfaces().map { Network($0.address, prefixLength: $0.prefixLength) }))
     }
 }

@@ -13,6 +13,9 @@ public struct SystemError: Error, CustomStringConvertible {
         self.code = code
     }
 
+    /// Whether this errno says that the system has no descriptor or memory now, but may have later.
+    public static func isExhaustion(_ code: Int32) -> Bool { [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code) }
+
     public var reason: String { String(cString: strerror(code)) }
     public var description: String { "\(call): \(reason)" }
 }

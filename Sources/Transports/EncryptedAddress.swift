@@ -23,6 +23,6 @@ extension SocketAddress {
     /// The address itself; for a wildcard address, each address of this machine.
     package var reachable: [SocketAddress] {
         guard isUnspecified else { return [self] }
-        return AccessList.interfaceAddresses().map { $0.address.withPort(port) }.filter { $0.isIPv6 == isIPv6 }
+        return SocketAddress.ofInterfaces().map { $0.address.withPort(port) }.filter { $0.isIPv6 == isIPv6 }
     }
 }

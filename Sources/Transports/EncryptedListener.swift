@@ -41,14 +41,18 @@ package final class EncryptedListener: Sendable {
         self.loops = loops
     }
 
-    /// Binds and listens. For port 0, the result has the port that the system chose.
+    /// Binds and listens; accepts once started. For port 0, the result has the port that the system chose.
     ///
     /// - Throws: `ServiceFailure` when the address can't be had.
     package func listen(on address: Address) throws -> Address {
         let (certificate, loops, service) = (certificate, loops, address.service)
         var bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 512)
+            .serverChannelOption(.autoRead, value: false)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(AcceptPause()) }
+            }
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     guard let loop = loops[ObjectIdentifier(channel.eventLoop)]?.value,
@@ -103,6 +107,11 @@ package final class EncryptedListener: Sendable {
                     }
                 }
             })
+    }
+
+    /// Starts accepting.
+    package func start() {
+        for channel in channels.withLock({ $0 }) { _ = channel.setOption(.autoRead, value: true) }
     }
 
     /// Stops accepting; open connections are still served.

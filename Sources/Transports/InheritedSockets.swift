@@ -84,15 +84,3 @@ package struct InheritedSockets: Sendable {
         }
     }
 }
-
-/// Connections, sockets and threads all need descriptors; the usual soft limit is meant for programs that use
-/// select(2).
-package enum OpenFiles {
-    package static func raiseLimit() {
-        var limit = rlimit()
-        let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-        guard getrlimit(resource, &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
-        limit.rlim_cur = min(limit.rlim_max, 1 << 20)
-        setrlimit(resource, &limit)
-    }
-}

@@ -15,13 +15,32 @@ package final class ServerCertificate: Sendable {
         var covered: Set<String>
     }
 
+    /// The addresses clients use.
+    private struct Addresses {
+        /// Those that are named in the configuration.
+        var named: [String] = []
+        /// The machine's own behind a wildcard address: they may change without a change of the configuration.
+        var others: [String] = []
+
+        init(_ encrypted: [EncryptedAddress]) {
+            for address in encrypted.map(\.address) where !address.isUnspecified {
+                if !named.contains(address.unscopedIP) { named.append(address.unscopedIP) }
+            }
+            for address in encrypted.map(\.address) where address.isUnspecified {
+                for own in address.reachable.map(\.unscopedIP) where !named.contains(own) && !others.contains(own) {
+                    others.append(own)
+                }
+            }
+        }
+    }
+
     /// An issued certificate is renewed this long before it expires, in seconds.
     private static let renewalMargin = 30 * 86_400
     /// After a failed renewal, seconds until the next attempt.
     private static let retryInterval = 3600
 
     private let files: (certificate: String, key: String)?
-    private let addresses: [String]
+    private let addresses: Addresses
     private let authority: LocalAuthority
     private let current: Mutex<Current>
 
@@ -32,22 +51,11 @@ package final class ServerCertificate: Sendable {
         _ files: (certificate: String, key: String)?, for encrypted: [EncryptedAddress],
         authority: LocalAuthority = LocalAuthority()
     ) throws(ServiceFailure) {
-        let addresses = Self.addresses(of: encrypted)
+        let addresses = Addresses(encrypted)
         self.files = files
         self.addresses = addresses
         self.authority = authority
         current = Mutex(try Self.load(files, addresses, authority))
-    }
-
-    /// The addresses clients use, including all behind a wildcard address.
-    private static func addresses(of encrypted: [EncryptedAddress]) -> [String] {
-        var all: [String] = []
-        for served in encrypted {
-            for address in served.address.reachable where !all.contains(address.unscopedIP) {
-                all.append(address.unscopedIP)
-            }
-        }
-        return all
     }
 
     /// The context for a new connection.
@@ -75,7 +83,7 @@ package final class ServerCertificate: Sendable {
     }
 
     private static func load(
-        _ files: (certificate: String, key: String)?, _ addresses: [String], _ authority: LocalAuthority
+        _ files: (certificate: String, key: String)?, _ addresses: Addresses, _ authority: LocalAuthority
     ) throws(ServiceFailure) -> Current {
         var chain: [UInt8]
         let key: [UInt8]
@@ -85,8 +93,15 @@ package final class ServerCertificate: Sendable {
             key = try read(files.key)
         } else {
             do {
-                let issuer = try authority.loadOrMake()
-                let issued = try issuer.issue(forAddresses: addresses)
+                let issuer = try authority.loadOrMake(for: addresses.named)
+                let others = addresses.others.filter { issuer.mayVouch(for: $0) }
+                if others.count < addresses.others.count {
+                    let left = addresses.others.filter { !others.contains($0) }
+                    Report.problem(
+                        "the local CA does not vouch for \(left.joined(separator: ", ")), which the machine has got since it "
+                            + "was made; name it with --listen, or remove \(authority.folder)/ca.*, to have a new one")
+                }
+                let issued = try issuer.issue(forAddresses: addresses.named + others)
                 chain = issued.pem + issuer.pem
                 key = issued.keyPEM
                 renewal = issued.end - renewalMargin
@@ -99,7 +114,7 @@ package final class ServerCertificate: Sendable {
         let covered: Set<String>
         do {
             let certificate = try Certificate(pem: chain, keyPEM: key)
-            covered = Set(addresses.filter { certificate.covers(address: $0) })
+            covered = Set((addresses.named + addresses.others).filter { certificate.covers(address: $0) })
         } catch {
             throw ServiceFailure(.configuration, "\(files?.certificate ?? authority.certificatePath): \(error)")
         }
@@ -128,9 +143,4 @@ package final class ServerCertificate: Sendable {
         configuration.applicationProtocols = protocols
         return try NIOSSLContext(configuration: configuration)
     }
-}
-
-extension SocketAddress {
-    /// Without the scope of a link-local address, which certificates can't express.
-    var unscopedIP: String { SocketAddress(high: high, low: low, port: 0, isIPv6: isIPv6).ip }
 }

@@ -16,4 +16,14 @@ package struct StreamLimits: Hashable, Sendable {
     var connectionsPerClient: Int { maximumPerClient ?? max(16, maximumConnections / Self.clientShare) }
 
     package init() {}
+
+    /// With no more connections than the process has descriptors for.
+    package var fitting: StreamLimits { fitting(OpenFiles.limit) }
+
+    /// `openFiles`: how many descriptors the process may have.
+    func fitting(_ openFiles: Int) -> StreamLimits {
+        var limits = self
+        limits.maximumConnections = min(maximumConnections, OpenFiles.mostConnections(of: openFiles))
+        return limits
+    }
 }

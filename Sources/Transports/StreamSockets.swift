@@ -111,7 +111,7 @@ struct ListeningSocket: Sendable {
         }
         switch errno {
         case EAGAIN: return .none
-        case EMFILE, ENFILE, ENOBUFS, ENOMEM: return .exhausted
+        case let code where SystemError.isExhaustion(code): return .exhausted
         // Per accept(2), errors of the new connection are reported here too.
         default: return .gone
         }

@@ -44,10 +44,14 @@ enum Browser: String, CaseIterable {
 
     /// Makes it trust the local CA of the user, or else of the machine, if there is one.
     private func trustLocalAuthority(in database: String) {
-        let known: [String] = [LocalAuthority().certificatePath, LocalAuthority.systemFolder + "/ca.pem"]
-        guard let path = known.first(where: { access($0, R_OK) == 0 }) else { return }
-        do { try NSSDatabase(database).install(path) } catch {
-            Terminal.error("stub53: \(rawValue) does not trust the local CA: \(error)")
+        for authority in [LocalAuthority(), LocalAuthority(folder: LocalAuthority.systemFolder)] {
+            do {
+                // None that could vouch for anything: the daemon replaces it.
+                guard let known = try authority.load(), known.vouchesForHostsOnly else { continue }
+                return try NSSDatabase(database).install(known.pem)
+            } catch {
+                Terminal.error("stub53: \(rawValue) does not trust the local CA: \(error)")
+            }
         }
     }
 

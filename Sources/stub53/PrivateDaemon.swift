@@ -18,12 +18,14 @@ struct PrivateDaemon {
     /// - Throws: `ExitCode` with the daemon's exit code if it ends instead.
     static func start(_ arguments: [String]) throws -> PrivateDaemon {
         let address = try freeAddress()
+        // It reads this user's files, and serves nobody else.
+        let own = SystemUser(id: geteuid()).map { ["--user=\($0.name)"] } ?? []
         // One thread suffices for one command.
         let all =
             [
                 "stub53", "serve", "--end-with-input", "--listen", "\(address)", "--workers", "1", "--inspector", "off",
                 "--control", "off", "--history", "off",
-            ] + arguments
+            ] + own + arguments
         let (input, lifeline) = try pipeEnds()
         let (ready, output) = try pipeEnds()
         defer { close(ready) }

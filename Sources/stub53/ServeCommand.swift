@@ -39,17 +39,27 @@ struct ServeCommand: AsyncParsableCommand {
         }
         if endWithInput { Self.endWithInput() }
         let configuration = try sources.configuration(service.settings)
+        // Made while it is still known who started this.
+        let access = PageAccess(controlPath: configuration.control.value)
+        let user = try ServiceUser.act(for: configuration)
+        do { try await serve(configuration, user, access) } catch let failure as ServiceFailure {
+            guard let hint = user.hint(failure.description) else { throw failure }
+            throw ServiceFailure(failure.code, "\(failure); \(hint)")
+        }
+    }
+
+    private func serve(_ configuration: Configuration, _ user: ServiceUser, _ access: PageAccess) async throws {
+        user.check(configuration)
         let live = LiveLookups()
         let history = try openHistory(configuration.history)
         var observers: [any LookupObserver] = []
         if configuration.control.value != nil { observers.append(live) }
         if let history { observers.append(history.writer) }
         // Tell users where their lookups are stored.
-        var notes = history.map { ["history    \($0.store.path)"] } ?? []
+        var notes = (user.note.map { [$0] } ?? []) + (history.map { ["history    \($0.store.path)"] } ?? [])
         notes += configuration.dnstap.destinations.map { "dnstap     \($0)" }
-        try await Daemon(configuration, observers: observers, notes: notes) { control in
+        try await Daemon(configuration, user: user, observers: observers, notes: notes) { control in
             var companions: [any DaemonCompanion] = []
-            let access = PageAccess(controlPath: configuration.control.value)
             let api = ControlAPI(control, live: live, history: history, access: access)
             if let path = configuration.control.value {
                 companions.append(ControlServer(path: path, isOptional: configuration.control.isDefault, api))

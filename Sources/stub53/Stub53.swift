@@ -27,6 +27,11 @@ struct Stub53: AsyncParsableCommand {
     /// Exit codes: 0 fine, 1 a problem that was reported, 64 usage, 77 no permission, 78 configuration.
     static func main() async {
         do {
+            // Swift reads the command line there, and its threads end the program if they don't find themselves there.
+            guard access("/proc/self/cmdline", R_OK) == 0 else {
+                throw ServiceFailure(
+                    .problem, "/proc is not mounted, and Swift programs need it; 'mount -t proc proc /proc' mounts it")
+            }
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()

@@ -10,8 +10,8 @@ struct TrustCommand: ParsableCommand {
         commandName: "trust",
         abstract: "Show or install the local CA that tls:// and https:// listeners use.",
         discussion: """
-            The CA is made once, with a key that only its owner can read. It can vouch for IP addresses and localhost, \
-            and for no web site.
+            The CA is made once, with a key that only its owner can read. It can vouch for localhost and the addresses \
+            that the machine has at that time, and for no other machine and no web site.
 
             Examples:
               stub53 trust
@@ -42,21 +42,22 @@ struct TrustCommand: ParsableCommand {
         do { certificate = try authority.loadOrMake() } catch {
             throw ServiceFailure(.problem, "\(error)")
         }
-        if install { return try putIn(authority.certificatePath) }
+        if install { return try putIn(certificate.pem) }
         let isTrusted = TrustStore.system?.holds(certificate.pem) == true
         print("local CA   \(authority.certificatePath)")
         print("sha256     \(certificate.fingerprint)")
+        print("vouches    for localhost, \(certificate.scope)")
         print("until      \(CalendarTime(seconds: certificate.end).date)")
         print("machine    \(isTrusted ? "trusts it" : "does not trust it: stub53 trust --install")")
     }
 
-    private func putIn(_ path: String) throws {
+    private func putIn(_ pem: [UInt8]) throws {
         if let nss {
-            try NSSDatabase(nss).install(path)
+            try NSSDatabase(nss).install(pem)
             print("installed  in \(nss)")
         } else {
             let store = try TrustStore.found()
-            try store.install(path)
+            try store.install(pem)
             print("installed  as \(store.file)")
         }
     }

@@ -26,11 +26,7 @@ struct TrustStore {
     /// Whether it has this very certificate, not an earlier one.
     func holds(_ pem: [UInt8]) -> Bool { (try? FileText.bytes(of: file, limit: Certificate.largestFile)) == pem }
 
-    func install(_ path: String) throws {
-        let pem: [UInt8]
-        do { pem = try FileText.bytes(of: path, limit: Certificate.largestFile) } catch {
-            throw ServiceFailure(.problem, "\(path): \(error)")
-        }
+    func install(_ pem: [UInt8]) throws {
         let descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw denied() }
         let written = write(descriptor, pem, pem.count)
@@ -65,14 +61,18 @@ struct NSSDatabase {
 
     init(_ folder: String) { self.folder = folder }
 
-    func install(_ path: String) throws {
+    func install(_ pem: [UInt8]) throws {
         if access(folder + "/cert9.db", F_OK) != 0 {
             mkdir(folder, 0o700)
             try certutil(["-N", "--empty-password"])
         }
         // Remove an earlier CA, which would stay beside the new one.
         _ = Program.run(command(["-D", "-n", Self.nickname]))
-        try certutil(["-A", "-n", Self.nickname, "-t", "C,,", "-i", path])
+        // Not the CA's own file: that may belong to the user who serves, and be another one by now.
+        let scratch = try ScratchFolder()
+        defer { scratch.remove() }
+        let copy = try scratch.write(String(decoding: pem, as: UTF8.self), to: "ca.pem")
+        try certutil(["-A", "-n", Self.nickname, "-t", "C,,", "-i", copy])
     }
 
     func remove() throws {

@@ -223,7 +223,8 @@ struct EncryptedTests {
         #expect(try await daemon.dig("_dns.resolver.arpa", "SVCB", "+short").isEmpty)
 
         try folder.write(
-            String(decoding: try Certificate.makeAuthority(name: "x").keyPEM, as: UTF8.self), to: "strange.key")
+            String(decoding: try Certificate.makeAuthority(name: "x", hosts: []).keyPEM, as: UTF8.self),
+            to: "strange.key")
         let wrong = try await Command.run(
             [
                 "serve", "--no-hosts", "--no-upstream", "--listen", "tls://127.0.0.1:0", "--certificate",

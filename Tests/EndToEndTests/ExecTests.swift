@@ -223,6 +223,33 @@ struct ExecTests {
         program.signal(SIGKILL)
         try await eventually("the daemon ends") { canBind(address) }
         try await eventually("the command ends") { kill(command, 0) != 0 }
+
+        // What it could not remove itself, the next one does; nothing else.
+        let left = try scratch.names { $0.hasPrefix("stub53-exec-") }
+        #expect(left.count == 1)
+        try scratch.write("kept", to: "elsewhere/file")
+        try FileManager.default.createSymbolicLink(
+            atPath: scratch.file("stub53-exec-linked"), withDestinationPath: scratch.file("elsewhere"))
+        try scratch.write("kept", to: "stub53-exec-others/file")
+        try #require(chown(scratch.file("stub53-exec-others"), 65_534, 65_534) == 0)
+        let running = try ProgramProcess(
+            "/usr/bin/env",
+            ["TMPDIR=\(scratch.path)", Command.executable.path, "exec"] + local
+                + ["sh", "-c", "cat /etc/resolv.conf; exec sleep 60"], folder: folder.path)
+        _ = try await server(running)
+        let own = try scratch.names { $0.hasPrefix("stub53-exec-") }
+        #expect(own.count == 3 && left.isDisjoint(with: own), "\(own)")
+        let next = try await exec(
+            local + ["true"], behind: ["/usr/bin/env", "TMPDIR=\(scratch.path)"])
+        #expect(next.code == 0)
+        #expect(try scratch.names { $0.hasPrefix("stub53-exec-") } == own)
+        running.signal(SIGTERM)
+        #expect(try await running.exitCode() == 128 + SIGTERM)
+        #expect(
+            try scratch.names { _ in true } == ["elsewhere", "stub53-exec-linked", "stub53-exec-others"])
+        for file in ["elsewhere/file", "stub53-exec-others/file"] {
+            #expect(FileManager.default.fileExists(atPath: scratch.file(file)))
+        }
     }
 
     // MARK: The log
@@ -335,6 +362,13 @@ struct ExecTests {
         let result = try await exec(arguments)
         #expect(result.code == 64)
         #expect(result.errors.contains(complaint), "\(result.errors)")
+    }
+}
+
+extension TemporaryFolder {
+    /// The names in it that fit.
+    fileprivate func names(_ fits: (String) -> Bool) throws -> Set<String> {
+        Set(try FileManager.default.contentsOfDirectory(atPath: path).filter(fits))
     }
 }
 

@@ -41,10 +41,11 @@ struct SocketActivationTests {
     func both() async throws {
         let manager = manager(["make(socket.SOCK_STREAM)", "make(socket.SOCK_DGRAM)"])
         let daemon = try await DaemonProcess(quiet + ["--workers", "3"], behind: manager, listens: false)
-        #expect(daemon.output.all.last == "ready      127.0.0.1:\(daemon.port) udp tcp")
         for _ in 0..<20 { #expect(try await daemon.dig("localhost", "+short") == "127.0.0.1\n") }
         for _ in 0..<5 { #expect(try await daemon.dig("localhost", "+short", "+tcp") == "127.0.0.1\n") }
         #expect(try await daemon.stop() == 0)
+        let ready = daemon.output.all.filter { $0.hasPrefix("ready ") || $0.hasPrefix("     ") }
+        #expect(ready == ["ready      127.0.0.1:\(daemon.port) udp tcp"])
     }
 
     @Test("also answers on addresses configured in addition")

@@ -78,6 +78,7 @@ struct ConfigurationTests {
         Case("log.max-size", "1M", "\(1 << 20)") { "\($0.logRotation.size)" },
         Case("log.keep", "3", "3") { "\($0.logRotation.kept)" },
         Case("log.file", "/var/log/x", "/var/log/x") { $0.logFile ?? "" },
+        Case("user", "daemon", "daemon") { $0.user?.name ?? "" },
         Case("identity", "''", "") { $0.identity },
         Case("version", "mine 1", "mine 1") { $0.version },
         Case("keep-going", "yes", "true") { "\($0.keepsGoing)" },

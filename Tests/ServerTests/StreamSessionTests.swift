@@ -150,3 +150,21 @@ struct StreamSessionTests {
         #expect(trial.session.isFinished && trial.sent.isEmpty)
     }
 }
+
+@Suite("Limits on connections")
+struct StreamLimitsTests {
+    @Test(
+        "leave descriptors to files, upstream, the page and the control socket",
+        arguments: [(1 << 20, 1000, 200), (1867, 1000, 200), (1024, 384, 192), (256, 48, 24), (64, 8, 8)])
+    func fitting(_ openFiles: Int, _ connections: Int, _ pageConnections: Int) {
+        #expect(StreamLimits().fitting(openFiles).maximumConnections == connections)
+        #expect(OpenFiles.mostPageConnections(of: openFiles) == pageConnections)
+    }
+
+    @Test("are never raised")
+    func lower() {
+        var limits = StreamLimits()
+        limits.maximumConnections = 3
+        #expect(limits.fitting(1 << 20).maximumConnections == 3)
+    }
+}

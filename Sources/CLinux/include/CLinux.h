@@ -42,6 +42,13 @@ void clinux_name_thread(unsigned long thread, const char *name);
 /// pthread_timedjoin_np(3) with a relative timeout; returns 0, or ETIMEDOUT if the thread still runs.
 int clinux_join_thread(unsigned long thread, long milliseconds);
 
+/// Makes all threads of root's process act as a user, with that user's groups; root stays their saved user ID. Returns
+/// -1 and errno if that fails.
+int clinux_act_as(const char *name, uid_t user, gid_t group);
+
+/// Gives up root's rights for good, after `clinux_act_as`; returns -1 and errno if any thread still has some.
+int clinux_stay(uid_t user, gid_t group);
+
 /// pipe2(2) with O_CLOEXEC.
 int clinux_pipe(int ends[2]);
 

@@ -134,6 +134,8 @@ package struct Configuration: Sendable {
         SocketAddress(high: 0, low: 0x7F00_0035, port: 8053, isIPv6: false), isDefault: true)
     /// Serving threads; nil: one per core.
     package var workers: Int?
+    /// Whom to become, if started by root; nil: the usual user, if there is one.
+    package var user: SystemUser?
     /// Answer to `id.server.` CH TXT and NSID, at most 255 bytes; empty: refused.
     package var identity = Self.hostName
     /// Answer to `version.bind.` CH TXT, at most 255 bytes; empty: refused.
@@ -197,8 +199,9 @@ package struct Configuration: Sendable {
 
     // MARK: The control socket
 
-    /// `/run/stub53/control.sock` for root; for other users, in their session's runtime folder.
-    private static var defaultControlPath: String {
+    /// `/run/stub53/control.sock` for root; for other users, in their session's runtime folder. Stays the same when the
+    /// process becomes another user.
+    static let defaultControlPath: String = {
         func variable(_ name: String) -> String? {
             getenv(name).map { String(cString: $0) }.flatMap { $0.isEmpty ? nil : $0 }
         }
@@ -206,7 +209,7 @@ package struct Configuration: Sendable {
         if geteuid() == 0 { return systemControlPath }
         if let folder = variable("XDG_RUNTIME_DIR") { return folder + "/stub53/control.sock" }
         return LocalAuthority.stateFolder + "/control.sock"
-    }
+    }()
 
     private static let systemControlPath = "/run/stub53/control.sock"
 

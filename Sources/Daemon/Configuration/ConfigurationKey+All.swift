@@ -66,6 +66,9 @@ extension ConfigurationKey {
             "log.max-size", \.logRotation.size, .size((64 << 10)...(1 << 40)),
             "size at which the log's file is moved to PATH.1", takes: .restart),
         .init("log.keep", \.logRotation.kept, .number(0...1000), "moved log files that are kept", takes: .restart),
+        .init(
+            "user", \.user, .optional(.user), "user to become once root has opened the sockets; root: stay root",
+            initial: "stub53 or _stub53, if there is one", takes: .restart, flags: [.service("user")]),
         .init("identity", \.identity, .text, "answer to id.server and NSID; empty: refused", initial: "host name"),
         .init("version", \.version, .text, "answer to version.bind; empty: refused"),
         .init(

@@ -92,6 +92,18 @@ extension SettingKind where Value == String {
     }
 }
 
+extension SettingKind where Value == SystemUser {
+    static var user: SettingKind {
+        SettingKind("NAME", show: \.name) { text throws(WrongValue) in
+            guard let user = SystemUser(named: text) else {
+                throw WrongValue(
+                    "\(quoted(text.utf8)) is no user of this machine; 'adduser --system --group stub53' makes one")
+            }
+            return user
+        }
+    }
+}
+
 extension SettingKind where Value == Int {
     static func number(_ range: ClosedRange<UInt64>) -> SettingKind {
         SettingKind("NUMBER") { text throws(WrongValue) in Int(try ConfigurationText.number(text, in: range)) }

@@ -46,7 +46,7 @@ struct LoadedState: Sendable {
                     version: Array(configuration.version.utf8.prefix(255)))),
             service: ServiceSettings(
                 cookie: cookie, identity: Array(configuration.identity.utf8.prefix(255)),
-                streams: configuration.streams, explains: configuration.explains),
+                streams: configuration.streams.fitting, explains: configuration.explains),
             recursionAvailable: !sources.upstream.isEmpty)
     }
 }
