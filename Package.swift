@@ -155,7 +155,7 @@ let package = Package(
         .testTarget(
             name: "HistoryTests",
             dependencies: [
-                "TestSupport", "DNSWire", "History", "LocalData", "Lookup", "LookupLog", "Platform",
+                "TestSupport", "DNSWire", "History", "Inspector", "LocalData", "Lookup", "LookupLog", "Platform",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ],
             swiftSettings: settings),

@@ -156,7 +156,7 @@ struct HistorySearch {
     private func areFew(after: Int64) throws -> Bool {
         let newest = try SQLStatement(cached: "SELECT id FROM lookup ORDER BY id DESC LIMIT 1", database)
         defer { newest.reset() }
-        return try !newest.step() || newest.integer(0) &- after <= Self.few
+        return try !newest.step() || max(after, 0) >= newest.integer(0) - Self.few
     }
 
     static func names(_ database: Database, startingWith prefix: String, limit: Int) throws -> [String] {

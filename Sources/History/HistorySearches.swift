@@ -21,8 +21,8 @@ package struct SearchClient: Sendable {
 /// Searches of the history, on threads of their own and few at a time, so that a long search delays only other
 /// searches.
 ///
-/// Each has a time limit, and ends early when its client no longer waits. One client's searches never take the last
-/// thread, so that another's need not wait for them.
+/// Each has a time limit, and ends early when its client no longer waits. Of several threads, one client's searches never
+/// take the last, so that another's need not wait for them.
 package final class HistorySearches: Sendable {
     package let store: HistoryStore
     private let queue: SearchQueue
@@ -84,6 +84,11 @@ package final class HistorySearches: Sendable {
         try await run(for: client) {
             try $0.search(filter, before: before, after: after, limit: limit, newestFirst: newestFirst, $1)
         }
+    }
+
+    /// The identifier of the newest lookup; 0 if there is none.
+    package func newest(for client: SearchClient = .own) async throws(HistoryStore.Problem) -> Int64 {
+        try await search(LookupFilter(), limit: 1, for: client).lookups.first?.id ?? 0
     }
 
     package func navigation(

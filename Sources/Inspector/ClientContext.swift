@@ -52,8 +52,10 @@ struct ClientContext: RequestContext {
     }
 
     /// A connection without a request is closed after this time, so that idle clients can't keep others out. So is one
-    /// whose request does not end, or whose client takes nothing of an answer.
+    /// whose request does not end.
     fileprivate static let idleTimeout = TimeAmount.seconds(30)
+    /// The same for one whose client takes so little of an answer that the system has no room for more of it.
+    fileprivate static let answerTimeout = TimeAmount.minutes(2)
 }
 
 /// The connections of each client: none may take all. A client that has its part gets another one for one that is idle.
@@ -128,7 +130,7 @@ final class ClientWatch: ChannelDuplexHandler, RemovableChannelHandler {
     func channelActive(context: ChannelHandlerContext) {
         if let client = context.remoteAddress?.plain, let server = context.localAddress?.plain {
             user = client.owner(ofConnectionWith: server)
-            name = user.map { "user \($0)" } ?? client.ip
+            name = user.map { "user \($0)" } ?? client.client.ip
         } else {
             name = "\(ObjectIdentifier(self))"
         }
@@ -139,7 +141,7 @@ final class ClientWatch: ChannelDuplexHandler, RemovableChannelHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head:
-            requestLimit = closing(context.channel)
+            requestLimit = closing(context.channel, in: ClientContext.idleTimeout)
         case .body: break
         case .end:
             // One whose request is incomplete may as well be replaced.
@@ -157,12 +159,14 @@ final class ClientWatch: ChannelDuplexHandler, RemovableChannelHandler {
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         answerLimit?.cancel()
-        answerLimit = shares != nil && !context.channel.isWritable ? closing(context.channel) : nil
+        answerLimit =
+            shares != nil && !context.channel.isWritable
+            ? closing(context.channel, in: ClientContext.answerTimeout) : nil
         context.fireChannelWritabilityChanged()
     }
 
-    private func closing(_ channel: any Channel) -> Scheduled<Void> {
-        channel.eventLoop.scheduleTask(in: ClientContext.idleTimeout) { channel.close(promise: nil) }
+    private func closing(_ channel: any Channel, in time: TimeAmount) -> Scheduled<Void> {
+        channel.eventLoop.scheduleTask(in: time) { channel.close(promise: nil) }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {

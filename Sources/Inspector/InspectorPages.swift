@@ -328,9 +328,8 @@ struct InspectorPages: Sendable {
         let filter = try? LookupFilter(words: words)
         // A reconnecting browser says which event it received last.
         let start = (request.headers[HTTPField.Name("Last-Event-ID")!] ?? parameters["after"]).flatMap { Int64($0) }
-        let shown = if let start { start } else { await newestKey(client) }
         let news = await live.subscribe(
-            await client.name, filter == nil ? "" : words, filter ?? LookupFilter(), newest: shown)
+            await client.name, filter == nil ? "" : words, filter ?? LookupFilter())
         guard let news else {
             return Response(
                 status: .serviceUnavailable,
@@ -340,19 +339,27 @@ struct InspectorPages: Sendable {
             status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
             body: ResponseBody { writer in
                 try await writer.write(ByteBuffer(string: "retry: 2000\n\n"))
-                var newest = shown
+                // What the page shows. A number from an earlier file may be larger than all of this one.
+                let end = (try? await api.history?.searches.newest(for: await client.searcher)) ?? start ?? 0
+                var newest = min(start ?? end, end)
+                func tell(_ count: Int, _ to: Int64) async throws {
+                    newest = to
+                    guard count > 0 else { return }
+                    try await writer.write(ByteBuffer(string: "id: \(to)\nevent: lookups\ndata: \(count)\n\n"))
+                }
+                if newest < end, let count = await count(filter ?? LookupFilter(), newest, end, client) {
+                    try await tell(count, end)
+                }
                 for await news in news.cancelOnGracefulShutdown() {
                     switch news {
                     case .pulse(let html):
                         try await writer.write(ByteBuffer(string: "event: pulse\ndata: \(html)\n\n"))
-                    case .lookups(var count, let from, let to) where to != newest:
-                        // News that this page has missed, or that began before it was opened.
-                        if newest < to, newest != from {
-                            count = await self.count(filter ?? LookupFilter(), after: newest, client)
-                        }
-                        newest = to
-                        guard count > 0 else { break }
-                        try await writer.write(ByteBuffer(string: "id: \(to)\nevent: lookups\ndata: \(count)\n\n"))
+                    case .lookups(let count, let from, let to) where to > newest:
+                        // News that began before the page, or after some that it has missed, are counted for it alone.
+                        let own =
+                            from == newest ? count : await self.count(filter ?? LookupFilter(), newest, to, client)
+                        // Some have come: how many is not known while there are too many searches.
+                        try await tell(own ?? count, to)
                     case .lookups: break
                     }
                 }
@@ -360,14 +367,14 @@ struct InspectorPages: Sendable {
             })
     }
 
-    private func count(_ filter: LookupFilter, after: Int64, _ client: ClientContext) async -> Int {
+    /// Lookups that fit, above `after` up to `end`; nil if there are too many searches.
+    private func count(_ filter: LookupFilter, _ after: Int64, _ end: Int64, _ client: ClientContext) async -> Int? {
         let found = try? await api.history?.searches.search(
-            filter, after: after, limit: LiveEvents.longestCount, for: await client.searcher)
-        return found?.lookups.count ?? 0
+            filter, before: end + 1, after: max(after, 0), limit: LiveEvents.longestCount, for: await client.searcher)
+        return found?.lookups.count
     }
 
     private func newestKey(_ client: ClientContext) async -> Int64 {
-        let found = try? await api.history?.searches.search(LookupFilter(), limit: 1, for: await client.searcher)
-        return found?.lookups.first?.id ?? 0
+        (try? await api.history?.searches.newest(for: await client.searcher)) ?? 0
     }
 }

@@ -22,9 +22,11 @@ actor LiveEvents {
     /// The pages with one filter.
     private struct Group {
         let filter: LookupFilter
-        /// The newest lookup that they know of.
+        /// Whose searches these are: the client that came first.
+        let client: String
+        /// The newest lookup that it was searched for.
         var newest: Int64
-        var pages: Int
+        var pages = 0
     }
 
     /// Open pages over all, and of one client. A browser has six connections to a server at most.
@@ -32,13 +34,17 @@ actor LiveEvents {
     static let mostOfClient = 16
     /// Lookups of one event at most.
     static let longestCount = 500
+    /// How many of the newest lookups are searched at most: who missed more sees a smaller number of new ones.
+    private static let window: Int64 = 2000
 
     private let history: KeptHistory?
     private let pulse: @Sendable () -> String
     private var pages: [Int: Page] = [:]
     private var groups: [String: Group] = [:]
     private var lastNumber = 0
-    private var loop: Task<Void, Never>?
+    private var isRunning = false
+    /// What the history had when all groups were searched.
+    private var settled: UInt64?
 
     init(_ history: KeptHistory?, pulse: @escaping @Sendable () -> String) {
         self.history = history
@@ -46,24 +52,27 @@ actor LiveEvents {
     }
 
     /// Subscribes a page, as long as the result exists; nil if there are too many. It holds the last few news only.
-    ///
-    /// - Parameter newest: the newest lookup that the page shows.
-    func subscribe(_ client: String, _ words: String, _ filter: LookupFilter, newest: Int64) -> AsyncStream<News>? {
+    func subscribe(_ client: String, _ words: String, _ filter: LookupFilter) async -> AsyncStream<News>? {
         guard pages.count < Self.most, pages.values.count(where: { $0.client == client }) < Self.mostOfClient else {
             return nil
         }
         lastNumber += 1
-        let (news, send) = AsyncStream.makeStream(of: News.self, bufferingPolicy: .bufferingNewest(8))
         let number = lastNumber
+        let (news, send) = AsyncStream.makeStream(of: News.self, bufferingPolicy: .bufferingNewest(8))
         send.onTermination = { [weak self] _ in Task { await self?.remove(number) } }
         pages[number] = Page(client: client, filter: words, send: send)
-        groups[words, default: Group(filter: filter, newest: newest, pages: 0)].pages += 1
-        send.yield(.pulse(pulse()))
-        if let group = groups[words], group.newest > newest {
-            // The others with this filter know more.
-            send.yield(.lookups(count: 0, from: group.newest, to: group.newest))
+        if groups[words] == nil {
+            // Older lookups are the page's own business. Zero is replaced at the first search.
+            groups[words] = Group(filter: filter, client: client, newest: 0)
+            settled = nil
         }
-        if loop == nil { loop = Task { await run() } }
+        groups[words]?.pages += 1
+        send.yield(.pulse(pulse()))
+        if !isRunning {
+            isRunning = true
+            Task { await beat() }
+            Task { await watch() }
+        }
         return news
     }
 
@@ -73,49 +82,46 @@ actor LiveEvents {
         if groups[page.filter]?.pages == 0 { groups[page.filter] = nil }
     }
 
-    /// Works while there are pages.
-    private func run() async {
-        var settled: UInt64?
-        var beat = 0
-        while !pages.isEmpty {
-            try? await Task.sleep(for: .milliseconds(250))
-            beat += 1
-            if beat.isMultiple(of: 4) { announce(.pulse(pulse())) { _ in true } }
-            guard let history, history.settled != settled else { continue }
-            let now = history.settled
-            // A failed search is repeated the next time.
-            if await search(history) { settled = now }
+    private func beat() async {
+        while isRunning {
+            try? await Task.sleep(for: .seconds(1))
+            guard !pages.isEmpty else {
+                isRunning = false
+                return
+            }
+            let text = pulse()
+            for page in pages.values { page.send.yield(.pulse(text)) }
         }
-        loop = nil
+    }
+
+    private func watch() async {
+        guard let history else { return }
+        while isRunning {
+            try? await Task.sleep(for: .milliseconds(250))
+            let now = history.settled
+            guard now != settled else { continue }
+            settled = now
+            // A failed search is repeated the next time.
+            if await !search(history) { settled = nil }
+        }
     }
 
     /// Looks for new lookups for each filter; false if a search failed.
     private func search(_ history: KeptHistory) async -> Bool {
         var isWhole = true
-        let searcher = SearchClient("events")
-        let end = await newest(history)
         for (words, group) in groups {
-            let found = try? await history.searches.search(
-                group.filter, after: group.newest, limit: Self.longestCount, newestFirst: true, for: searcher)
-            guard let found else {
-                isWhole = false
-                continue
-            }
-            // What does not fit is not looked at again.
-            let to = found.lookups.first?.id ?? end
-            groups[words]?.newest = max(to, group.newest)
-            guard !found.lookups.isEmpty else { continue }
-            announce(.lookups(count: found.lookups.count, from: group.newest, to: to)) { $0.filter == words }
+            let client = SearchClient(group.client)
+            do {
+                let end = try await history.searches.newest(for: client)
+                let from = max(min(group.newest, end), end - Self.window)
+                let found = try await history.searches.search(
+                    group.filter, before: end + 1, after: from, limit: Self.longestCount, for: client)
+                groups[words]?.newest = end
+                guard !found.lookups.isEmpty else { continue }
+                let news = News.lookups(count: found.lookups.count, from: from, to: end)
+                for page in pages.values where page.filter == words { page.send.yield(news) }
+            } catch { isWhole = false }
         }
         return isWhole
-    }
-
-    private func newest(_ history: KeptHistory) async -> Int64 {
-        let found = try? await history.searches.search(LookupFilter(), limit: 1, for: SearchClient("events"))
-        return found?.lookups.first?.id ?? 0
-    }
-
-    private func announce(_ news: News, to isMeant: (Page) -> Bool) {
-        for page in pages.values where isMeant(page) { page.send.yield(news) }
     }
 }

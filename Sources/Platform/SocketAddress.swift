@@ -74,6 +74,15 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
         return SocketAddress(high: 0, low: low & 0xFFFF_FFFF, port: port, isIPv6: false)
     }
 
+    /// What stands for one client: an IPv4 address, or the 64-bit network of an IPv6 address, which a host may have to
+    /// itself. The port is 0.
+    public var client: SocketAddress {
+        let address = unmapped.withPort(0)
+        // All hosts of a link share the network of link-local addresses.
+        guard address.isIPv6, address.high >> 54 != 0x3FA else { return address }
+        return SocketAddress(high: address.high, low: 0, port: 0, isIPv6: true)
+    }
+
     public func withPort(_ port: UInt16) -> SocketAddress {
         SocketAddress(high: high, low: low, scope: scope, port: port, isIPv6: isIPv6)
     }

@@ -2,8 +2,9 @@ import NIOCore
 import NIOHTTP1
 
 /// DNS over HTTPS in HTTP/1.1: one request at a time.
-final class DoHOverHTTP1: ChannelInboundHandler {
+final class DoHOverHTTP1: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
     typealias OutboundOut = HTTPServerResponsePart
 
     /// How long the head of a request may be. A target counts as a field.
@@ -14,11 +15,15 @@ final class DoHOverHTTP1: ChannelInboundHandler {
         return limits
     }
 
+    /// About what the head of a response takes until it is sent.
+    private static let headSize = 512
+
     private let responder: DoHResponder
     private var context: ChannelHandlerContext?
     private var request = DoHRequest()
     private var keepsAlive = true
     private var awaitsBody = false
+    private var wantsRead = false
 
     init(_ loop: EncryptedLoop, _ connection: EncryptedConnection) {
         responder = DoHResponder(loop, connection)
@@ -59,6 +64,19 @@ final class DoHOverHTTP1: ChannelInboundHandler {
         context.fireChannelReadComplete()
     }
 
+    /// Stops reading from a client that does not take its answers.
+    func read(context: ChannelHandlerContext) {
+        if context.channel.isWritable { context.read() } else { wantsRead = true }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if wantsRead, context.channel.isWritable {
+            wantsRead = false
+            context.read()
+        }
+        context.fireChannelWritabilityChanged()
+    }
+
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
     private func finish(_ message: [UInt8]) {
@@ -74,7 +92,7 @@ final class DoHOverHTTP1: ChannelInboundHandler {
         if !response.message.isEmpty {
             context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: response.message)))), promise: nil)
         }
-        let promise = responder.connection.promiseAnswer(of: response.message.count)
+        let promise = responder.connection.promiseAnswer(of: Self.headSize + response.message.count)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: promise)
         if !keepsAlive { responder.connection.closeAfterWrites() }
     }

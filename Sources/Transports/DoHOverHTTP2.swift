@@ -18,8 +18,11 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
         ]
     }
 
-    /// Flow control window is returned after this many bytes.
+    /// The connection's flow control window, and how much of it may be used before it is returned (RFC 9113 6.9.2).
+    private static let connectionWindow = 65_535
     private static let windowStep = 16_384
+    /// The client has this many times the time for idle connections to take an answer.
+    private static let patience: Int64 = 6
 
     /// One request and its answer.
     struct Stream {
@@ -49,7 +52,6 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
     private var expiry: Scheduled<Void>?
     /// The headers of a request have arrived, its body has not.
     private var awaitsBody = false
-    private var usedWindow = 0
     private var wantsRead = false
 
     init(_ loop: EncryptedLoop, _ connection: EncryptedConnection) {
@@ -75,7 +77,7 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
             if case .byteBuffer(let bytes) = data.data {
                 append(bytes, to: frame.streamID, context)
                 let padding = data.paddingBytes.map { $0 + 1 } ?? 0
-                returnWindow(bytes.readableBytes + padding, frame.streamID, data.endStream)
+                if !data.endStream { returnWindow(bytes.readableBytes + padding, frame.streamID, context) }
             }
             awaitsBody = !data.endStream
             if data.endStream { finishRequest(frame.streamID, context) }
@@ -100,6 +102,12 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
         // Covers all endings: a reset by the client, and streams that NIO closes after a client's error, which no frame
         // reports.
         if let end = event as? StreamClosedEvent { remove(end.streamID) }
+        // Counts also what came for streams that we have reset, which no frame reports.
+        if let window = event as? NIOHTTP2WindowUpdatedEvent, window.streamID == .rootStream,
+            let left = window.inboundWindowSize, left <= Self.connectionWindow - Self.windowStep
+        {
+            returnWindow(Self.connectionWindow - left, .rootStream, context)
+        }
         context.fireUserInboundEventTriggered(event)
     }
 
@@ -169,9 +177,10 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
         expiry = context.eventLoop.assumeIsolated().scheduleTask(in: responder.connection.idleTimeout) { [self] in
             expiry = nil
             guard let context = self.context else { return }
-            let limit = context.eventLoop.now - responder.connection.idleTimeout
-            for (id, stream) in streams where stream.phase != .waiting && stream.since <= limit {
-                reset(id, .cancel, context)
+            let (now, limit) = (context.eventLoop.now, responder.connection.idleTimeout)
+            for (id, stream) in streams where stream.phase != .waiting {
+                let most = stream.phase == .arriving ? limit : limit * Self.patience
+                if now - stream.since >= most { reset(id, .cancel, context) }
             }
             scheduleExpiry(context)
         }
@@ -211,17 +220,9 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
     }
 
     /// Returns flow control window for `count` received bytes.
-    private func returnWindow(_ count: Int, _ stream: HTTP2StreamID, _ isEnd: Bool) {
-        guard let context, count > 0 else { return }
-        usedWindow += count
-        if usedWindow >= Self.windowStep {
-            let update = HTTP2Frame(streamID: .rootStream, payload: .windowUpdate(windowSizeIncrement: usedWindow))
-            context.write(wrapOutboundOut(update), promise: nil)
-            usedWindow = 0
-        }
-        if !isEnd {
-            let update = HTTP2Frame(streamID: stream, payload: .windowUpdate(windowSizeIncrement: count))
-            context.write(wrapOutboundOut(update), promise: nil)
-        }
+    private func returnWindow(_ count: Int, _ stream: HTTP2StreamID, _ context: ChannelHandlerContext) {
+        guard count > 0 else { return }
+        let update = HTTP2Frame(streamID: stream, payload: .windowUpdate(windowSizeIncrement: count))
+        context.write(wrapOutboundOut(update), promise: nil)
     }
 }

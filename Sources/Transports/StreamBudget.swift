@@ -2,36 +2,22 @@ import Platform
 import Synchronization
 
 /// What all streams may hold together: connections, and bytes of unfinished queries and unread answers. One client has
-/// a share of each, so that it can't keep others out.
-///
-/// A client is an IPv4 address, or the 64-bit network of an IPv6 address: a host has all of that to itself.
+/// a share of each, so that it can't keep others out: of the memory also no more than half of what the others leave, so
+/// that many clients can't use it up. A client is what `SocketAddress.client` takes for one.
 package final class StreamBudget: Sendable {
     /// What one client holds.
     fileprivate final class Client: Sendable {
         let bytes = Atomic<Int>(0)
     }
 
-    private struct ClientKey: Hashable {
-        let network: UInt64
-        let host: UInt64
-
-        init(_ client: SocketAddress) {
-            let address = client.unmapped
-            // All hosts of a link share the network of link-local addresses.
-            let isLinkLocal = address.high >> 54 == 0x3FA
-            network = address.high
-            host = address.isIPv6 && !isLinkLocal ? 0 : address.low
-        }
-    }
-
     private struct Table {
         var connections = 0
-        var clients: [ClientKey: (client: Client, connections: Int)] = [:]
+        var clients: [SocketAddress: (client: Client, connections: Int)] = [:]
 
         enum Refusal: Error { case total, client }
 
         mutating func open(
-            _ key: ClientKey, _ limits: StreamLimits
+            _ key: SocketAddress, _ limits: StreamLimits
         ) -> Result<Client, Refusal> {
             guard connections < limits.maximumConnections else { return .failure(.total) }
             let entry = clients[key] ?? (Client(), 0)
@@ -41,7 +27,7 @@ package final class StreamBudget: Sendable {
             return .success(entry.client)
         }
 
-        mutating func close(_ key: ClientKey) {
+        mutating func close(_ key: SocketAddress) {
             connections -= 1
             guard let entry = clients[key] else { return }
             clients[key] = entry.connections > 1 ? (entry.client, entry.connections - 1) : nil
@@ -56,9 +42,8 @@ package final class StreamBudget: Sendable {
 
     /// Admits a connection; nil if there are too many, over all or of this client.
     func open(_ client: SocketAddress, _ limits: StreamLimits) -> StreamShare? {
-        let key = ClientKey(client)
         let refusal: String
-        switch table.withLock({ $0.open(key, limits) }) {
+        switch table.withLock({ $0.open(client.client, limits) }) {
         case .success(let entry):
             return StreamShare(of: client, entry, in: self)
         case .failure(.client): refusal = "as many are open from there as tcp.max-per-client allows"
@@ -70,14 +55,13 @@ package final class StreamBudget: Sendable {
 
     fileprivate func close(_ client: SocketAddress, _ entry: Client, _ held: Int) {
         giveBack(held, entry)
-        table.withLock { $0.close(ClientKey(client)) }
+        table.withLock { $0.close(client.client) }
     }
 
     fileprivate func take(_ count: Int, _ client: Client, _ limits: StreamLimits) -> Bool {
-        let share = limits.maximumMemory / StreamLimits.clientShare
-        guard client.bytes.add(count, ordering: .relaxed).newValue <= share,
-            bytes.load(ordering: .relaxed) + count <= limits.maximumMemory
-        else {
+        let (before, after) = client.bytes.add(count, ordering: .relaxed)
+        let left = limits.maximumMemory - (bytes.load(ordering: .relaxed) - before)
+        guard after <= min(limits.maximumMemory / StreamLimits.clientShare, left / 2) else {
             client.bytes.subtract(count, ordering: .relaxed)
             return false
         }

@@ -7,26 +7,6 @@ import Testing
 
 @Suite("A heavy search of the history")
 struct HeavySearchTests {
-    /// Blocks searches until it is opened.
-    private final class Gate: Sendable {
-        private let isOpen = Atomic(false)
-        private let begun = Atomic(0)
-
-        var count: Int { begun.load(ordering: .acquiring) }
-
-        func open() { isOpen.store(true, ordering: .releasing) }
-
-        /// Blocks the searching thread.
-        func pass() {
-            begun.add(1, ordering: .releasing)
-            while !isOpen.load(ordering: .acquiring) { usleep(1000) }
-        }
-
-        func wait(for count: Int) async throws {
-            try await eventually("\(count) searches run") { self.begun.load(ordering: .acquiring) == count }
-        }
-    }
-
     private func some(_ count: Int) throws -> HistoryWriterFeed {
         let feed = try HistoryWriterFeed()
         feed.note((0..<count).map { RandomLookups.masked("name\($0).test.") })

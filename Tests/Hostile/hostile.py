@@ -379,6 +379,11 @@ class Unread(Attack):
         client = connect(self.daemon.ports["dot"], source, "dot", buffer=4096)
         self.hold(client)
         client.sendall(questions)
+        client = connect(self.daemon.ports["doh"], source, "http/1.1", buffer=4096)
+        self.hold(client)
+        with contextlib.suppress(TimeoutError):
+            client.settimeout(0.5)
+            client.sendall(b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n" * 20_000)
         # No window for any answer.
         client = connect(self.daemon.ports["doh"], source, "h2", buffer=4096)
         self.hold(client)

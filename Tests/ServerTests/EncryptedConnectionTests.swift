@@ -1,3 +1,4 @@
+import DNSWire
 import NIOCore
 import NIOEmbedded
 import NIOHPACK
@@ -208,6 +209,49 @@ struct EncryptedConnectionTests {
         #expect(trial.isOpen)
         #expect(handler.streams.isEmpty)
         #expect(try resets(trial).map(\.0) == [1])
+    }
+
+    @Test("gives up an answer that nobody takes, and waits for a client that takes its time")
+    func untakenAnswer() throws {
+        let trial = try Trial()
+        let handler = DoHOverHTTP2(trial.loop, trial.connection)
+        try trial.channel.pipeline.syncOperations.addHandler(handler)
+        let query = IOData.byteBuffer(ByteBuffer(bytes: StreamWorld.framed("long.acme.org.", .txt, id: 1).dropFirst(2)))
+        for stream in [1, 3] as [HTTP2StreamID] {
+            try open(stream, trial)
+            try trial.channel.base.writeInbound(
+                HTTP2Frame(streamID: stream, payload: .data(.init(data: query, endStream: true))))
+        }
+        // One is taken; no event says that the other has been.
+        trial.channel.pipeline.fireUserInboundEventTriggered(StreamClosedEvent(streamID: 1, reason: nil))
+        for _ in 0..<55 {
+            trial.connection.touch()
+            trial.pass(.seconds(1))
+        }
+        #expect(trial.isOpen && handler.streams.count == 1)
+        for _ in 0..<15 {
+            trial.connection.touch()
+            trial.pass(.seconds(1))
+        }
+        #expect(trial.isOpen && handler.streams.isEmpty)
+        #expect(try resets(trial).map(\.0) == [3])
+    }
+
+    @Test("returns the connection's flow control window also for requests that it has refused")
+    func refusedWindow() throws {
+        let trial = try Trial()
+        try trial.channel.pipeline.syncOperations.addHandler(DoHOverHTTP2(trial.loop, trial.connection))
+        var returned = 0
+        for left in [60_000, 50_000, 49_151, 65_535] {
+            trial.channel.pipeline.fireUserInboundEventTriggered(
+                NIOHTTP2WindowUpdatedEvent(
+                    streamID: .rootStream, inboundWindowSize: left, outboundWindowSize: nil))
+            trial.channel.pipeline.fireChannelReadComplete()
+            while let frame = try trial.channel.base.readOutbound(as: HTTP2Frame.self) {
+                if case .windowUpdate(let size) = frame.payload, frame.streamID == .rootStream { returned += size }
+            }
+        }
+        #expect(returned == 16_384)
     }
 
     @Test("is closed when its client leaves more answers unread than it may")

@@ -50,11 +50,13 @@ struct StreamBudgetTests {
         #expect(share.hold(4096 + 25_000, limits))
         #expect(!second.hold(4097, limits) && second.hold(4096, limits))
         #expect(budget.held == 25_000)
+        // Then each only half of what the others leave.
         let others = try (2...5).map { try #require(try open("192.0.2.\($0)")) }
-        #expect(others.map { $0.hold(4096 + 25_000, limits) } == [true, true, true, false])
-        #expect(share.hold(5096, limits) && budget.held == 76_000)
-        #expect(others[3].hold(4096 + 24_000, limits))
-        #expect(share.hold(0, limits) && second.hold(0, limits) && budget.held == 99_000)
+        #expect(others.map { $0.hold(4096 + 25_000, limits) } == [true, true, false, false])
+        #expect(others[2].hold(4096 + 12_500, limits) && !others[3].hold(4096 + 6_251, limits))
+        #expect(share.hold(5096, limits) && budget.held == 63_500)
+        #expect(others[3].hold(4096 + 18_250, limits))
+        #expect(share.hold(0, limits) && second.hold(0, limits) && budget.held == 80_750)
         #expect(second.hold(5000, limits))
     }
 

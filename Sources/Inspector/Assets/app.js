@@ -49,6 +49,7 @@ document.addEventListener("visibilitychange", () => { listen(); if (!document.hi
 function announce(event) {
   if (!list || !list.dataset.newest) return;
   waiting += Number(event.data);
+  query.set("after", event.lastEventId);
   if (!reading()) return refresh();
   pill.textContent = waiting + " new";
   pill.hidden = false;

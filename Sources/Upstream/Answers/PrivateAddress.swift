@@ -10,8 +10,11 @@ package enum PrivateAddress {
     package static func contains(_ address: SocketAddress) -> Bool {
         guard address.isIPv6 else { return contains(ipv4: UInt32(truncatingIfNeeded: address.low)) }
         let upper = address.low >> 32
-        // ::, ::1 and ::ffff:0:0/96 are this machine's IPv4 addresses in another form, and so is ::/96.
-        let embedsIPv4 = address.high == 0 && (upper == 0 || upper == 0xFFFF) || address.high == nat64 && upper == 0
+        // ::, ::1 and ::ffff:0:0/96 are this machine's IPv4 addresses in another form, and so are ::/96 and
+        // ::ffff:0:0:0/96.
+        let isMapped = address.high == 0 && (upper == 0 || upper == 0xFFFF || upper == 0xFFFF_0000)
+        let isTranslated = upper == 0 && (address.high == nat64 || address.high >> 16 == localNAT64)
+        let embedsIPv4 = isMapped || isTranslated
         if embedsIPv4 { return contains(ipv4: UInt32(truncatingIfNeeded: address.low)) }
         let first = address.high >> 48
         // fc00::/7, fe80::/10, and fec0::/10, which some systems still use.
@@ -20,6 +23,8 @@ package enum PrivateAddress {
 
     /// 64:ff9b::/96.
     private static let nat64: UInt64 = 0x0064_FF9B_0000_0000
+    /// 64:ff9b:1::/48, of which a network's own prefix of 96 bits is usual (RFC 8215).
+    private static let localNAT64: UInt64 = 0x0064_FF9B_0001
 
     /// - RFC: 791 3.2 and 1122 3.2.1.3 (0/8, 127/8); 1918 3; 3927 2.1; 6598 7; 7335 (192.0.0.0/29).
     private static func contains(ipv4 address: UInt32) -> Bool {
