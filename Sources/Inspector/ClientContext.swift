@@ -121,6 +121,11 @@ final class ClientWatch: ChannelDuplexHandler, RemovableChannelHandler {
     /// The same for all connections of a client: of a user of this machine, or else of an address.
     private(set) var name = ""
     private let shares: ConnectionShares?
+    /// Requests that have begun and whose answers have not ended.
+    private var requests = 0
+    private var hasEnded = false
+    /// Browsers send one after the other; a client that sends many at once would have all of them kept.
+    private static let mostRequests = 16
     /// Close the connection unless the request ends before, or the client takes a part of the answer.
     private var requestLimit: Scheduled<Void>?
     private var answerLimit: Scheduled<Void>?
@@ -139,8 +144,15 @@ final class ClientWatch: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if hasEnded { return }
         switch unwrapInboundIn(data) {
         case .head:
+            requests += 1
+            guard requests <= Self.mostRequests else {
+                hasEnded = true
+                return context.close(promise: nil)
+            }
+            requestLimit?.cancel()
             requestLimit = closing(context.channel, in: ClientContext.idleTimeout)
         case .body: break
         case .end:
@@ -153,7 +165,10 @@ final class ClientWatch: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        if case .end = unwrapOutboundIn(data) { shares?.note(context.channel, of: name, isIdle: true) }
+        if case .end = unwrapOutboundIn(data) {
+            requests -= 1
+            shares?.note(context.channel, of: name, isIdle: true)
+        }
         context.write(data, promise: promise)
     }
 

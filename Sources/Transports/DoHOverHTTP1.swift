@@ -18,11 +18,24 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
     /// About what the head of a response takes until it is sent.
     private static let headSize = 512
 
+    /// Requests that may wait for the answer to an earlier one (RFC 9112 9.3.2). Who sends more is not a DNS client.
+    private static let mostWaiting = 16
+
+    private struct Pending {
+        var request = DoHRequest()
+        var keepsAlive = true
+    }
+
     private let responder: DoHResponder
     private var context: ChannelHandlerContext?
-    private var request = DoHRequest()
-    private var keepsAlive = true
+    /// The request that arrives.
+    private var arriving = Pending()
     private var awaitsBody = false
+    /// Complete requests, in the order of their answers; the first waits for upstream.
+    private var waiting: [Pending] = []
+    private var waitingBytes = 0
+    /// Nothing more is answered.
+    private var hasEnded = false
     private var wantsRead = false
 
     init(_ loop: EncryptedLoop, _ connection: EncryptedConnection) {
@@ -33,30 +46,50 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if hasEnded { return }
         switch unwrapInboundIn(data) {
         case .head(let head):
-            request = DoHRequest()
-            request.setMethod(head.method.rawValue)
-            request.target = head.uri
-            request.contentType = head.headers.first(name: "content-type") ?? ""
-            keepsAlive = head.isKeepAlive
+            arriving = Pending()
+            arriving.request.setMethod(head.method.rawValue)
+            arriving.request.target = head.uri
+            arriving.request.contentType = head.headers.first(name: "content-type") ?? ""
+            arriving.keepsAlive = head.isKeepAlive
             awaitsBody = true
-            hold(request.heldBytes, context)
+            hold(arriving.request.heldBytes, context)
         case .body(let bytes):
-            request.append(bytes.readableBytesView)
-            hold(request.heldBytes, context)
+            arriving.request.append(bytes.readableBytesView)
+            hold(arriving.request.heldBytes, context)
         case .end:
             awaitsBody = false
-            let finish: ([UInt8]) -> Void = { [self] in self.finish($0) }
-            let bound = NIOLoopBound(finish, eventLoop: context.eventLoop)
-            if let response = responder.answer(request, finish: bound) { send(response, context) }
-            request = DoHRequest()
+            let next = arriving
+            arriving = Pending()
+            guard waiting.count <= Self.mostWaiting else { return end(context) }
+            waiting.append(next)
+            waitingBytes += next.request.heldBytes
             hold(0, context)
+            if waiting.count == 1 { answerWaiting(context) }
         }
     }
 
+    /// Answers waiting requests until one has to wait for upstream.
+    private func answerWaiting(_ context: ChannelHandlerContext) {
+        while let next = waiting.first, !hasEnded {
+            let finish: ([UInt8]) -> Void = { [self] in self.finish($0) }
+            let bound = NIOLoopBound(finish, eventLoop: context.eventLoop)
+            guard let response = responder.answer(next.request, finish: bound) else { return }
+            send(response, context)
+        }
+    }
+
+    /// Notes the bytes of the arriving request.
     private func hold(_ bytes: Int, _ context: ChannelHandlerContext) {
-        if !responder.connection.hold(bytes) { context.close(promise: nil) }
+        if !responder.connection.hold(bytes + waitingBytes) { end(context) }
+    }
+
+    private func end(_ context: ChannelHandlerContext) {
+        hasEnded = true
+        waiting = []
+        context.close(promise: nil)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -80,20 +113,31 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
     private func finish(_ message: [UInt8]) {
-        if let context { send(responder.response(message), context) }
+        if let context, !hasEnded {
+            send(responder.response(message), context)
+            answerWaiting(context)
+        }
         responder.connection.outstanding -= 1
     }
 
+    /// Sends the response to the first waiting request.
     private func send(_ response: DoHResponse, _ context: ChannelHandlerContext) {
+        let request = waiting.removeFirst()
+        waitingBytes -= request.request.heldBytes
+        hold(arriving.request.heldBytes, context)
         var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: response.status.rawValue))
         for (name, value) in response.headers { head.headers.add(name: name, value: value) }
-        if !keepsAlive { head.headers.add(name: "connection", value: "close") }
+        if !request.keepsAlive { head.headers.add(name: "connection", value: "close") }
         context.write(wrapOutboundOut(.head(head)), promise: nil)
         if !response.message.isEmpty {
             context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: response.message)))), promise: nil)
         }
         let promise = responder.connection.promiseAnswer(of: Self.headSize + response.message.count)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: promise)
-        if !keepsAlive { responder.connection.closeAfterWrites() }
+        if !request.keepsAlive {
+            hasEnded = true
+            waiting = []
+            responder.connection.closeAfterWrites()
+        }
     }
 }

@@ -101,8 +101,10 @@ package final class EncryptedListener: Sendable {
                                 mode: .server, initialSettings: DoHOverHTTP2.settings(loop.responder.limits)))
                         try pipeline.addHandler(DoHOverHTTP2(loop, connection))
                     } else {
+                        // Its assistance with pipelining would keep as many requests as one read brings.
                         try pipeline.configureHTTPServerPipeline(
-                            withEncoderConfiguration: .init(), withDecoderLimitConfiguration: DoHOverHTTP1.limits)
+                            withPipeliningAssistance: false, withEncoderConfiguration: .init(),
+                            withDecoderLimitConfiguration: DoHOverHTTP1.limits)
                         try pipeline.addHandler(DoHOverHTTP1(loop, connection))
                     }
                 }

@@ -495,9 +495,11 @@ def kills(program, folder, seconds):
         daemon.process.wait()
         memory.remove()
         logged = set()
-        for line in open(f"{folder}/log", errors="replace"):
-            with contextlib.suppress(ValueError):
-                logged.add(json.loads(line).get("name", "").rstrip("."))
+        # Also in those that have become too large and were moved.
+        for path in [f"{folder}/{name}" for name in os.listdir(folder) if name.split(".")[0] == "log"]:
+            for line in open(path, errors="replace"):
+                with contextlib.suppress(ValueError):
+                    logged.add(json.loads(line).get("name", "").rstrip("."))
         lost += sum(name not in logged for name, _ in answered)
         with sqlite3.connect(f"{folder}/history.db") as history:
             if history.execute("PRAGMA integrity_check").fetchone() != ("ok",):

@@ -65,6 +65,23 @@ struct PageConnectionTests {
         #expect(try Connection("198.51.100.1", shares).isOpen)
     }
 
+    @Test("are closed if they send many requests without waiting for answers")
+    func pipelined() throws {
+        let connection = try Connection("198.51.100.1", nil)
+        for _ in 0..<40 {
+            try connection.request()
+            try connection.end()
+            try connection.respond()
+        }
+        for _ in 0..<16 {
+            try connection.request()
+            try connection.end()
+        }
+        #expect(connection.isOpen)
+        try connection.request()
+        #expect(!connection.isOpen)
+    }
+
     @Test("are closed if their request does not end")
     func endlessRequest() throws {
         let connection = try Connection("198.51.100.1", nil)
