@@ -31,8 +31,10 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
     /// The request that arrives.
     private var arriving = Pending()
     private var awaitsBody = false
-    /// Complete requests, in the order of their answers; the first waits for upstream.
+    /// Complete requests, in the order of their answers.
     private var waiting: [Pending] = []
+    /// The first of them waits for upstream.
+    private var isAsking = false
     private var waitingBytes = 0
     /// Nothing more is answered.
     private var hasEnded = false
@@ -67,17 +69,20 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
             waiting.append(next)
             waitingBytes += next.request.heldBytes
             hold(0, context)
-            if waiting.count == 1 { answerWaiting(context) }
+            answerWaiting(context)
         }
     }
 
-    /// Answers waiting requests until one has to wait for upstream.
+    /// Answers waiting requests until one has to wait for upstream, or the client has to take answers first.
     private func answerWaiting(_ context: ChannelHandlerContext) {
-        while let next = waiting.first, !hasEnded {
+        while !isAsking, !hasEnded, context.channel.isWritable, let next = waiting.first {
             let finish: ([UInt8]) -> Void = { [self] in self.finish($0) }
             let bound = NIOLoopBound(finish, eventLoop: context.eventLoop)
-            guard let response = responder.answer(next.request, finish: bound) else { return }
-            send(response, context)
+            if let response = responder.answer(next.request, finish: bound) {
+                send(response, context)
+            } else {
+                isAsking = true
+            }
         }
     }
 
@@ -103,6 +108,7 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
+        answerWaiting(context)
         if wantsRead, context.channel.isWritable {
             wantsRead = false
             context.read()
@@ -113,6 +119,7 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 
     private func finish(_ message: [UInt8]) {
+        isAsking = false
         if let context, !hasEnded {
             send(responder.response(message), context)
             answerWaiting(context)
