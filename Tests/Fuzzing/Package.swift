@@ -46,7 +46,8 @@ let package = Package(
                 "CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog", "Pipeline", "Platform", "Upstream",
             ],
             exclude: [
-                "DoHOverHTTP1.swift", "DoHOverHTTP2.swift", "DoHResponder.swift", "DoTConnection.swift",
+                "AcceptPause.swift", "DoHOverHTTP1.swift", "DoHOverHTTP2.swift", "DoHResponder.swift",
+                "DoTConnection.swift",
                 "EncryptedListener.swift", "EncryptedLoop.swift", "ServerCertificate.swift",
             ],
             swiftSettings: settings),
