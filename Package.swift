@@ -122,7 +122,9 @@ let package = Package(
         .testTarget(name: "LDNSTests", dependencies: ["LDNS", "DNSWire"], swiftSettings: settings),
         .testTarget(
             name: "ResolutionTests",
-            dependencies: ["CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "Pipeline", "Platform", "Upstream"],
+            dependencies: [
+                "CLdns", "CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "Pipeline", "Platform", "Upstream",
+            ],
             exclude: ["Corpus"],
             swiftSettings: settings),
         .testTarget(

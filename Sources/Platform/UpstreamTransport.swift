@@ -3,6 +3,10 @@ public enum UpstreamTransport: UInt8, Sendable, Hashable, BitwiseCopyable, CaseI
     /// For a server: UDP, with TCP for truncated answers (RFC 7766 5). Histories store the raw values.
     case udp = 0
     case tcp = 1
+    /// DNS over TLS (RFC 7858).
+    case dot = 2
+    /// DNS over HTTPS, in HTTP/2 (RFC 8484).
+    case doh = 3
 
     /// Its word in logs and reports.
     public var description: String { "\(word)" }
@@ -11,6 +15,8 @@ public enum UpstreamTransport: UInt8, Sendable, Hashable, BitwiseCopyable, CaseI
         switch self {
         case .udp: "udp"
         case .tcp: "tcp"
+        case .dot: "dot"
+        case .doh: "doh"
         }
     }
 
@@ -19,6 +25,11 @@ public enum UpstreamTransport: UInt8, Sendable, Hashable, BitwiseCopyable, CaseI
         switch self {
         case .udp: ""
         case .tcp: "tcp://"
+        case .dot: "tls://"
+        case .doh: "https://"
         }
     }
+
+    /// Not encrypted.
+    public var isPlain: Bool { self == .udp || self == .tcp }
 }

@@ -17,7 +17,7 @@ extension ForwardCore {
     enum Conclusion: Sendable, Equatable {
         /// The message that `accept` approved.
         case answered(UpstreamReply)
-        /// The only result is this SERVFAIL message; see `lastResort(of:)`.
+        /// The only result is this error message; see `lastResort(of:)`.
         case lastResort(UpstreamReply)
         case failed(ExtendedError, StaticString)
 
@@ -39,31 +39,59 @@ extension ForwardCore {
 
     struct Flight {
         var key: FetchKey
+        var started: UInt64
         var deadline: UInt64
         var staleAt: UInt64
-        var retryAt: UInt64
+        var retryAt: UInt64 = .max
+        /// Waits until then for a turn at a server that is down; 0: it has been sent.
+        var heldUntil: UInt64 = 0
         var route: Int
         var waiters: Int
-        /// One bit per server tried in this round.
+        /// One bit per server: tried in this round; asked ever; over a stream; has answered unusably.
         var tried: UInt64 = 0
+        var asked: UInt64 = 0
+        var streamed: UInt64 = 0
+        var rejected: UInt64 = 0
         var round = 0
         var sends = 0
         var refusals = 0
+        /// The fault of a connection does not count while this is below its bound: the question is sent anew.
+        var losses = 0
         var isLate = false
-        /// A server answered, but unusably.
-        var wasRejected = false
+        /// A server changed the case of the question: it is asked without random case.
+        var withoutCase = false
+        /// The server whose error may be due to EDNS, and the lower level at which to ask it again; -1: none.
+        var doubted = -1
+        var doubtedLevel = EDNSLevel.none
+        /// The server whose answer was cut short, and which may be asked over TCP; -1: none.
+        var cutShort = -1
         /// The outstanding attempts, linked by `next`.
         var attempts = -1
         /// The attempt that, when overdue, makes the next server be asked.
         var latest = -1
         var isOpen = true
-        /// A SERVFAIL message, in case nothing better arrives.
+        /// A message with an error, in case nothing better arrives.
         var fallback: [UInt8] = []
         var fallbackReply = UpstreamReply(
             server: 0, address: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .udp,
             microseconds: 0)
         var error = ExtendedError.noReachableAuthority
         var errorText: StaticString = "no upstream answered in time"
+
+        init(key: FetchKey, route: Int, waiters: Int, now: UInt64, deadline: UInt64, staleAt: UInt64) {
+            self.key = key
+            self.route = route
+            self.waiters = waiters
+            started = now
+            self.deadline = max(deadline, now)
+            self.staleAt = staleAt
+        }
+
+        /// The attempts that were made for it before count only while they are outstanding.
+        mutating func fail(_ error: ExtendedError, _ text: StaticString) {
+            self.error = error
+            errorText = text
+        }
     }
 
     struct Attempt {
@@ -74,29 +102,36 @@ extension ForwardCore {
         var id: UInt16
         var caseMask: UInt64
         var sent: UInt64
-        var edns: Bool
+        var level: EDNSLevel
+        /// The server's level failed with an error for this question, not by silence.
+        var isAfterError = false
         /// It is a retry, whose answer is not retried again.
         var isSecondTry: Bool
+        /// A copy at a level that the server did not answer before: an error is no news.
+        var isLevelProbe: Bool
+        /// The flight has asked this server before: its silence says nothing new of the server.
+        var isRepeat: Bool
+        /// It waited for its connection, so its time says nothing of the server.
+        var waitedForConnection: Bool
         var wasLate = false
         var next = -1
         /// Distinguishes this attempt from earlier ones in its slot.
-        var generation: UInt32
+        var generation: UInt32 = 0
     }
 
     struct Server {
         var health = ServerHealth()
+        var ability = ServerAbility()
         var cookies: CookieJar
-        var streamOutstanding = 0
-        var streamIsOpen = false
-        var streamHasAnswered = false
-        var streamUsed: UInt64 = 0
-        /// Since when nothing has arrived although something is outstanding.
-        var streamSilentSince: UInt64 = 0
+        var templates = UpstreamQueries()
         var queries: UInt64 = 0
         var answers: UInt64 = 0
         var timeouts: UInt64 = 0
         /// Unusable answers, and network errors.
         var errors: UInt64 = 0
+        var lastError: UpstreamFault?
+        /// Questions that it has answered over TCP after it did not over UDP, since it last answered over UDP.
+        var onlyOverStream = 0
     }
 
     struct Route {
@@ -107,5 +142,5 @@ extension ForwardCore {
 
 extension ForwardCore.Attempt {
     var isOrphan: Bool { flight == -1 }
-    var isStream: Bool { channel.transport == .tcp }
+    var isStream: Bool { channel.transport != .udp }
 }

@@ -58,7 +58,7 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
         self.completion = completion
         self.roundEnds = roundEnds
         self.watch = watch
-        published = Mutex(ForwardCore(settings).status())
+        published = Mutex(ForwardCore(settings).status(0))
     }
 
     /// The current settings.

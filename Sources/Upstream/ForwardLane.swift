@@ -110,7 +110,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
     }
 
     private func publish(_ now: UInt64) {
-        let status = core.status()
+        let status = core.status(now)
         engine.published.withLock { $0 = status }
         publishedAt = now
         isDirty = false
@@ -157,7 +157,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         if let watch = engine.watch, let reply = core.lastReply {
             watch(
                 UpstreamMessage(
-                    server: core.address(of: reply.server), local: localEnds[channel],
+                    server: core.server(reply.server).address, local: localEnds[channel],
                     transport: channel.transport, sent: reply.sent, received: now, bytes: message))
         }
         guard let answer, let (flight, reply) = core.takeAnswered() else { return }
@@ -171,7 +171,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         repeat {
             for action in core.takeActions() {
                 switch action {
-                case .open(let channel, let server): network.open(channel, to: core.address(of: server))
+                case .open(let channel, let server): network.open(channel, to: core.server(server))
                 case .close(let channel):
                     network.close(channel)
                     if engine.watch != nil { localEnds[channel] = nil }
@@ -184,8 +184,16 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
             }
             send(now)
             core.clearOutbox()
-            for channel in network.takeFailures() { core.channelFailed(channel, now: now) }
+            for event in network.takeEvents() { take(event, now) }
         } while !core.actions.isEmpty
+    }
+
+    private func take(_ event: ExchangeEvent, _ now: UInt64) {
+        switch event {
+        case .opened(let channel, let microseconds): core.channelOpened(channel, handshake: microseconds, now: now)
+        case .failed(let channel, let fault): core.channelFailed(channel, fault, now: now)
+        case .refused(let channel, let id, let fault): core.refused(channel, id: id, fault, now: now)
+        }
     }
 
     private func conclude(_ flight: Int, _ conclusion: ForwardCore.Conclusion, _ now: UInt64) {
@@ -230,7 +238,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         core.outbox.withUnsafeBytes { outbox in
             watch(
                 UpstreamMessage(
-                    server: core.address(of: message.server), local: local, transport: message.channel.transport,
+                    server: core.server(message.server).address, local: local, transport: message.channel.transport,
                     sent: now, received: nil, bytes: UnsafeRawBufferPointer(rebasing: outbox[message.bytes])))
         }
     }

@@ -46,6 +46,8 @@ public struct ForwardSettings: Sendable, Hashable {
     public var portLifetime: UInt64 = 20_000_000
     /// A TCP connection without outstanding queries is closed after this time (RFC 7766 6.2.3).
     public var streamIdle: UInt64 = 10_000_000
+    /// The same for an encrypted one, which is dearer to open: servers close them sooner.
+    public var encryptedIdle: UInt64 = 120_000_000
 
     public init(servers: [UpstreamServer]) {
         self.servers = Array(servers.prefix(Self.maximumServers))
@@ -60,6 +62,7 @@ public struct ForwardSettings: Sendable, Hashable {
         settings.staleAfter = min(staleAfter, longest)
         settings.portLifetime = min(portLifetime, longest)
         settings.streamIdle = min(streamIdle, longest)
+        settings.encryptedIdle = min(encryptedIdle, longest)
         settings.maximumFlights = min(max(maximumFlights, 0), 50_000)
         settings.portsPerServer = min(max(portsPerServer, 1), 64)
         settings.queriesPerPort = max(queriesPerPort, 1)

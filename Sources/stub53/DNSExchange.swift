@@ -42,13 +42,14 @@ struct DNSExchange {
 
     func ask(_ name: Name, _ type: RecordType, _ recordClass: RecordClass) throws(Failure) -> Result {
         let id = UInt16.random(in: 0...UInt16.max)
+        var contents = QueryTemplate.Options()
+        contents.isRecursionDesired = options.recursionDesired
+        contents.isCheckingDisabled = options.checkingDisabled
+        contents.payloadSize = options.usesEDNS || options.wantsSignatures ? UInt16(EDNS.payloadSize) : nil
+        contents.wantsSignatures = options.wantsSignatures
         let query: [UInt8]
         do {
-            query = try QueryTemplate.wire(
-                name: name, type: type, recordClass: recordClass, id: id, isRecursionDesired: options.recursionDesired,
-                isCheckingDisabled: options.checkingDisabled,
-                payloadSize: options.usesEDNS || options.wantsSignatures ? UInt16(EDNS.payloadSize) : nil,
-                wantsSignatures: options.wantsSignatures)
+            query = try QueryTemplate.wire(name: name, type: type, recordClass: recordClass, id: id, contents)
         } catch {
             throw Failure(reason: "the query can't be built: \(error)")
         }

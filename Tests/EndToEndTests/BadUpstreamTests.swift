@@ -107,19 +107,52 @@ struct BadUpstreamTests {
         }
     }
 
-    @Test("once it is down, later queries fail without being sent there")
+    @Test("once it is down, a flood of new questions is not sent there, and yet it is asked")
     func knownDown() async throws {
         let server = try ScriptedServer(Fault.silent.script)
         // Longer than it takes to notice.
         let (daemon, folder) = try await daemon([server], timeout: "4s")
         defer { withExtendedLifetime(folder) {} }
-        _ = try await daemon.dig("one.example.net")
-        _ = try await daemon.dig("two.example.net")
         let client = try DatagramClient(port: daemon.port)
-        for id in 0..<20 as Range<UInt16> { client.send(Wire.query("later\(id).example.net.", id: id)) }
-        for _ in 0..<20 { #expect(Wire.code(try #require(try await client.receive())) == 2) }
-        // One query at a time is let through as a probe.
-        #expect(server.questions("later") < 10)
+        for id in 0..<3 as Range<UInt16> { client.send(Wire.query("first\(id).example.net.", id: id)) }
+        for _ in 0..<3 { #expect(Wire.code(try #require(try await client.receive())) == 2) }
+        for id in 0..<1_000 as Range<UInt16> { client.send(Wire.query("later\(id).example.net.", id: id)) }
+        for _ in 0..<1_000 { #expect(Wire.code(try #require(try await client.receive())) == 2) }
+        #expect((1...500).contains(server.questions("later")))
+    }
+
+    @Test("while some names stay silent, others are answered at once, also those asked right after a failure")
+    func silentNames() async throws {
+        let server = try ScriptedServer { query, _ in
+            query[13...].starts(with: "silent".utf8) ? .silence : .send(Reply.addresses(query))
+        }
+        let (daemon, folder) = try await daemon([server], timeout: "1s")
+        defer { withExtendedLifetime(folder) {} }
+        let client = try DatagramClient(port: daemon.port)
+        for round in 0..<10 as Range<UInt16> {
+            for id in 0..<5 as Range<UInt16> {
+                client.send(Wire.query("silent\(round)-\(id).example.net.", id: round * 5 + id))
+            }
+            for _ in 0..<5 { #expect(Wire.code(try #require(try await client.receive())) == 2) }
+            #expect(try await daemon.dig("good\(round).example.net", "+short") == "192.0.2.1\n")
+        }
+    }
+
+    @Test("a server that answers one query per connection answers many at once")
+    func oneQueryPerConnection() async throws {
+        let server = try ScriptedServer { query, _ in .several([.send(Reply.addresses(query)), .hangUp]) }
+        let folder = try TemporaryFolder()
+        let daemon = try await DaemonProcess([
+            "--no-hosts", "--zones", folder.path, "--upstream", "tcp://127.0.0.1:\(server.port)",
+        ])
+        let client = try DatagramClient(port: daemon.port)
+        for round in 0..<3 as Range<UInt16> {
+            for id in 0..<10 as Range<UInt16> {
+                client.send(Wire.query("n\(round)-\(id).example.net.", id: round * 10 + id))
+            }
+            for _ in 0..<10 { #expect(Wire.code(try #require(try await client.receive())) == 0) }
+        }
+        #expect(try await daemon.stop() == 0)
     }
 
     @Test("a late answer is not lost: it counts even if the question was sent again")

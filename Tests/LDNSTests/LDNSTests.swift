@@ -88,8 +88,9 @@ struct PresentationTests {
 struct MessageTests {
     @Test("builds a query that parses to what was asked")
     func query() throws {
-        let wire = try QueryTemplate.wire(
-            name: #require(Name("acme.org.")), type: .aaaa, id: 0xABCD, payloadSize: 1232, wantsSignatures: true)
+        var options = QueryTemplate.Options()
+        options.wantsSignatures = true
+        let wire = try QueryTemplate.wire(name: #require(Name("acme.org.")), type: .aaaa, id: 0xABCD, options)
         #expect(wire[..<4] == [0xAB, 0xCD, 0x01, 0x00])
         #expect(Array(wire[12...]).starts(with: [4, 97, 99, 109, 101, 3, 111, 114, 103, 0, 0, 28, 0, 1]))
         // OPT: the root, type 41, 1232 bytes, DO.
@@ -100,7 +101,10 @@ struct MessageTests {
 
     @Test("builds a query without EDNS and recursion if requested")
     func plain() throws {
-        let wire = try QueryTemplate.wire(name: .root, type: .ns, id: 1, isRecursionDesired: false, payloadSize: nil)
+        var options = QueryTemplate.Options()
+        options.isRecursionDesired = false
+        options.payloadSize = nil
+        let wire = try QueryTemplate.wire(name: .root, type: .ns, id: 1, options)
         #expect(wire == [0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1])
     }
 

@@ -151,7 +151,7 @@ final class ScriptedNetwork: UpstreamNetwork {
     private var opened = 0
     /// Ordered by time.
     private var arrivals: [Arrival] = []
-    private var failures: [UpstreamChannel] = []
+    private var events: [ExchangeEvent] = []
 
     private struct Connection {
         /// Distinguishes it from others on the same channel.
@@ -163,8 +163,9 @@ final class ScriptedNetwork: UpstreamNetwork {
         var time: UInt64
         var channel: UpstreamChannel
         var connection: Int
-        /// Nil: the channel fails.
+        /// Nil: the channel fails, or, if it is not open yet, is ready.
         var message: [UInt8]?
+        var fault: UpstreamFault?
     }
 
     private static let latency: UInt64 = 5_000
@@ -177,10 +178,11 @@ final class ScriptedNetwork: UpstreamNetwork {
 
     var nextArrival: UInt64? { arrivals.first?.time }
 
-    func open(_ channel: UpstreamChannel, to server: SocketAddress) {
+    func open(_ channel: UpstreamChannel, to server: UpstreamServer) {
         opened += 1
-        connections[channel] = Connection(number: opened, server: servers["\(server)"])
-        if case .stream = channel, connections[channel]?.server?.isClosed != false { arrive(nil, on: channel) }
+        connections[channel] = Connection(number: opened, server: servers["\(server.address)"])
+        guard case .stream = channel else { return }
+        arrive(nil, on: channel, fault: connections[channel]?.server?.isClosed == false ? nil : .unreachable)
     }
 
     func close(_ channel: UpstreamChannel) { connections[channel] = nil }
@@ -191,7 +193,7 @@ final class ScriptedNetwork: UpstreamNetwork {
         for message in messages {
             guard let server = connections[message.channel]?.server else { continue }
             if server.isClosed {
-                arrive(nil, on: message.channel)
+                arrive(nil, on: message.channel, fault: .unreachable)
                 continue
             }
             switch server.react(Array(outbox[message.bytes]), message.channel.transport) {
@@ -199,16 +201,19 @@ final class ScriptedNetwork: UpstreamNetwork {
             case .send(let bytes): arrive(bytes, on: message.channel)
             case .sendAfter(let milliseconds, let bytes):
                 arrive(bytes, on: message.channel, after: UInt64(milliseconds) * 1_000)
-            case .hangUp: arrive(nil, on: message.channel)
+            case .hangUp: arrive(nil, on: message.channel, fault: .closed)
             }
         }
     }
 
-    private func arrive(_ message: [UInt8]?, on channel: UpstreamChannel, after delay: UInt64 = 0) {
+    private func arrive(
+        _ message: [UInt8]?, on channel: UpstreamChannel, after delay: UInt64 = 0, fault: UpstreamFault? = nil
+    ) {
         guard let connection = connections[channel]?.number else { return }
         let time = now + 2 * Self.latency + delay
         let place = arrivals.firstIndex { $0.time > time } ?? arrivals.count
-        arrivals.insert(Arrival(time: time, channel: channel, connection: connection, message: message), at: place)
+        arrivals.insert(
+            Arrival(time: time, channel: channel, connection: connection, message: message, fault: fault), at: place)
     }
 
     func receive(_ handle: (UpstreamChannel, UnsafeRawBufferPointer) -> Void) {
@@ -217,14 +222,16 @@ final class ScriptedNetwork: UpstreamNetwork {
             guard connections[next.channel]?.number == next.connection else { continue }
             if let message = next.message {
                 message.withUnsafeBytes { handle(next.channel, $0) }
-            } else if !failures.contains(next.channel) {
-                failures.append(next.channel)
+            } else if let fault = next.fault {
+                events.append(.failed(next.channel, fault))
+            } else {
+                events.append(.opened(next.channel, microseconds: 0))
             }
         }
     }
 
-    func takeFailures() -> [UpstreamChannel] {
-        defer { failures = [] }
-        return failures
+    func takeEvents() -> [ExchangeEvent] {
+        defer { events = [] }
+        return events
     }
 }

@@ -190,17 +190,24 @@ package final class ScriptedServer: Sendable {
                     let query = read(connection, Int(head[0]) << 8 | Int(head[1])),
                     let reaction = alive?.react(query, .tcp)
                 {
-                    switch reaction {
-                    case .send(let bytes): sendFramed(bytes, connection)
-                    case .sendAfter(let milliseconds, let bytes):
-                        usleep(milliseconds * 1000)
-                        sendFramed(bytes, connection)
-                    case .hangUp: return
-                    case .silence, .sendFromElsewhere, .hold, .several: break
-                    }
+                    guard perform(reaction, onStream: connection) else { return }
                 }
             }
         }
+    }
+
+    /// False if the connection is to be closed.
+    private static func perform(_ reaction: Reaction, onStream connection: Int32) -> Bool {
+        switch reaction {
+        case .send(let bytes): sendFramed(bytes, connection)
+        case .sendAfter(let milliseconds, let bytes):
+            usleep(milliseconds * 1000)
+            sendFramed(bytes, connection)
+        case .hangUp: return false
+        case .several(let reactions): return reactions.allSatisfy { perform($0, onStream: connection) }
+        case .silence, .sendFromElsewhere, .hold: break
+        }
+        return true
     }
 
     private static func sendFramed(_ bytes: [UInt8], _ connection: Int32) {

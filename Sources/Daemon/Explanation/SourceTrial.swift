@@ -85,7 +85,9 @@ package struct SourceTrial: Sendable {
             outcome: .pass, decision: lookup.decision, reach: .everything, isBelowCut: false, records: [],
             referral: [], hops: [], lastName: name)
         // A real query, because the response copies its first bytes.
-        let message = (try? QueryTemplate.wire(name: name, type: type, id: 0, payloadSize: nil)) ?? []
+        var options = QueryTemplate.Options()
+        options.payloadSize = nil
+        let message = (try? QueryTemplate.wire(name: name, type: type, id: 0, options)) ?? []
         message.withUnsafeBytes { message in
             guard lookup.query.parse(message, name: &lookup.name) == .resolve else { return }
             withUnsafeTemporaryAllocation(byteCount: 65535, alignment: 8) { buffer in

@@ -26,6 +26,8 @@ struct DnstapEncoder: ~Copyable {
                 switch transport {
                 case .udp: .udp
                 case .tcp: .tcp
+                case .dot: .dot
+                case .doh: .doh
                 }
         }
     }

@@ -8,7 +8,7 @@ struct DatagramExchange: Exchange, ~Copyable {
     private var sockets: [Int32] = []
     /// Ports with something to read.
     private var ready: [Int] = []
-    private var failures = ChannelFailures()
+    private var happened = ExchangeEvents()
     /// The owner's epoll, which watches the sockets.
     private let events: Int32
     private let headers: UnsafeMutablePointer<clinux_mmsghdr>
@@ -42,20 +42,21 @@ struct DatagramExchange: Exchange, ~Copyable {
 
     /// The kernel picks the source port, at random from its ephemeral range: a port outside it might be needed by a
     /// service on this machine.
-    mutating func open(_ channel: UpstreamChannel, to server: SocketAddress) {
+    mutating func open(_ channel: UpstreamChannel, to server: UpstreamServer) {
+        let server = server.address
         guard case .port(let port) = channel else { return }
         while sockets.count <= port { sockets.append(-1) }
         let descriptor = socket(
             server.isIPv6 ? AF_INET6 : AF_INET,
             Int32(SOCK_DGRAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
         sockets[port] = descriptor
-        guard descriptor >= 0 else { return failures.note(channel) }
+        guard descriptor >= 0 else { return happened.fail(channel) }
         // Must hold a burst of answers.
         ReceiveBuffer.enlarge(of: descriptor, to: 1 << 20)
         server.forbidFragments(of: descriptor)
         guard server.withSockaddr({ connect(descriptor, $0, $1) }) == 0,
             EventQueue.watch(descriptor, for: EPOLLIN.rawValue, as: channel.number, on: events)
-        else { return failures.note(channel) }
+        else { return happened.fail(channel) }
     }
 
     mutating func close(_ channel: UpstreamChannel) {
@@ -67,7 +68,7 @@ struct DatagramExchange: Exchange, ~Copyable {
     mutating func closeAll() {
         for port in sockets.indices { close(.port(port)) }
         ready.removeAll()
-        _ = failures.take()
+        _ = happened.take()
     }
 
     func localAddress(of channel: UpstreamChannel) -> SocketAddress? {
@@ -79,7 +80,7 @@ struct DatagramExchange: Exchange, ~Copyable {
         return sockets[port]
     }
 
-    mutating func takeFailures() -> [UpstreamChannel] { failures.take() }
+    mutating func takeEvents() -> [ExchangeEvent] { happened.take() }
 
     mutating func send(_ messages: ArraySlice<OutgoingMessage>, of outbox: [UInt8]) {
         guard let channel = messages.first?.channel, let descriptor = descriptor(of: channel) else { return }
@@ -100,7 +101,7 @@ struct DatagramExchange: Exchange, ~Copyable {
                     switch errno {
                     case EINTR: continue
                     case EAGAIN, ENOBUFS, ENOMEM: next += count
-                    default: return failures.note(channel)
+                    default: return happened.fail(channel)
                     }
                 } else {
                     next += max(sent, 1)
@@ -130,7 +131,7 @@ struct DatagramExchange: Exchange, ~Copyable {
         }
         let count = Int(clinux_recvmmsg(descriptor, headers, UInt32(Self.batch), Int32(MSG_DONTWAIT)))
         guard count >= 0 else {
-            if errno != EAGAIN && errno != EINTR { failures.note(channel) }
+            if errno != EAGAIN && errno != EINTR { happened.fail(channel) }
             return 0
         }
         for slot in 0..<count {

@@ -3,10 +3,10 @@ public import Platform
 /// A transport for messages to and from upstream servers. `ForwardCore` decides on messages and touches no network.
 ///
 /// A channel is opened, then carries whole messages both ways until it is closed or fails. Failures are reported by
-/// `takeFailures`, not thrown. Used on the lane's thread only.
+/// `takeEvents`, not thrown. Used on the lane's thread only.
 public protocol Exchange: ~Copyable {
     /// Opens `channel` to `server`; messages may be sent at once.
-    mutating func open(_ channel: UpstreamChannel, to server: SocketAddress)
+    mutating func open(_ channel: UpstreamChannel, to server: UpstreamServer)
 
     /// Closes `channel` if it is open.
     mutating func close(_ channel: UpstreamChannel)
@@ -19,8 +19,8 @@ public protocol Exchange: ~Copyable {
     /// Passes each message that has arrived, with its channel, to `handle`; the bytes are valid during the call.
     mutating func receive(_ handle: (UpstreamChannel, UnsafeRawBufferPointer) -> Void)
 
-    /// The channels that failed since the last call, each once: not opened, not writable, or closed by the server.
-    mutating func takeFailures() -> [UpstreamChannel]
+    /// What has happened to channels since the last call.
+    mutating func takeEvents() -> [ExchangeEvent]
 
     /// Our end of `channel`; nil if it is not open or unknown.
     func localAddress(of channel: UpstreamChannel) -> SocketAddress?
@@ -39,28 +39,27 @@ public protocol UpstreamNetwork: Exchange, ~Copyable {
 public enum UpstreamChannel: Hashable, Sendable, BitwiseCopyable {
     /// One of our UDP sockets, connected to one server, by its number in `SourcePorts`.
     case port(Int)
-    /// The TCP connection to a server.
-    case stream(server: Int)
-
-    private static let streamBit: UInt64 = 1 << 40
+    /// A connection, by its number in `StreamConnections`.
+    case stream(Int, over: UpstreamTransport)
 
     /// Unique among channels; below 2^48.
     var number: UInt64 {
         switch self {
         case .port(let port): UInt64(port)
-        case .stream(let server): Self.streamBit | UInt64(server)
+        case .stream(let number, let transport): UInt64(transport.rawValue) << 40 | UInt64(number)
         }
     }
 
     init(number: UInt64) {
-        let index = Int(truncatingIfNeeded: number & ~Self.streamBit)
-        self = number & Self.streamBit == 0 ? .port(index) : .stream(server: index)
+        let index = Int(truncatingIfNeeded: number & (1 << 40 - 1))
+        let transport = UpstreamTransport(rawValue: UInt8(truncatingIfNeeded: number >> 40)) ?? .udp
+        self = transport == .udp ? .port(index) : .stream(index, over: transport)
     }
 
     public var transport: UpstreamTransport {
         switch self {
         case .port: .udp
-        case .stream: .tcp
+        case .stream(_, let transport): transport
         }
     }
 }

@@ -35,12 +35,12 @@ public struct SystemNetwork: UpstreamNetwork, ~Copyable {
             }
             switch UpstreamChannel(number: event.tag) {
             case .port(let port): datagrams.note(port)
-            case .stream(let server): streams.note(server, event.bits)
+            case .stream(let number, _): streams.note(number, event.bits)
             }
         }
     }
 
-    public mutating func open(_ channel: UpstreamChannel, to server: SocketAddress) {
+    public mutating func open(_ channel: UpstreamChannel, to server: UpstreamServer) {
         switch channel {
         case .port: datagrams.open(channel, to: server)
         case .stream: streams.open(channel, to: server)
@@ -72,28 +72,13 @@ public struct SystemNetwork: UpstreamNetwork, ~Copyable {
         streams.receive(handle)
     }
 
-    public mutating func takeFailures() -> [UpstreamChannel] { datagrams.takeFailures() + streams.takeFailures() }
+    public mutating func takeEvents() -> [ExchangeEvent] { datagrams.takeEvents() + streams.takeEvents() }
 
     public func localAddress(of channel: UpstreamChannel) -> SocketAddress? {
         switch channel {
         case .port: datagrams.localAddress(of: channel)
         case .stream: streams.localAddress(of: channel)
         }
-    }
-}
-
-/// Channels that failed, each noted once: a channel opened again after that is another one.
-struct ChannelFailures {
-    private var channels: [UpstreamChannel] = []
-
-    mutating func note(_ channel: UpstreamChannel) {
-        if !channels.contains(channel) { channels.append(channel) }
-    }
-
-    mutating func take() -> [UpstreamChannel] {
-        if channels.isEmpty { return [] }
-        defer { channels.removeAll() }
-        return channels
     }
 }
 

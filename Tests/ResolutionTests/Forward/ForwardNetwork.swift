@@ -1,4 +1,5 @@
 import DNSWire
+import Platform
 
 @testable import Lookup
 @testable import Upstream
@@ -21,6 +22,7 @@ final class ForwardNetwork {
         var hasEDNS: Bool { bytes[11] == 1 }
         /// The data of its COOKIE option.
         var cookie: [UInt8] { hasEDNS && bytes.count > questionEnd + 11 ? Array(bytes[(questionEnd + 15)...]) : [] }
+        var dnssecOK: Bool { hasEDNS && bytes[questionEnd + 7] & 0x80 != 0 }
         var name: [UInt8] { Array(bytes[Header.length..<(questionEnd - 4)]) }
     }
 
@@ -32,7 +34,10 @@ final class ForwardNetwork {
     var late: [Int] = []
     var openPorts: [Int: Int] = [:]
     var portsEverOpened = 0
+    /// The servers of connections that were closed.
     var closedStreams: [Int] = []
+    var openStreams: [UpstreamChannel: Int] = [:]
+    var streamsEverOpened = 0
     var acceptsAnswers = true
 
     init(_ servers: [String], _ adjust: (inout ForwardSettings) -> Void = { _ in }) throws {
@@ -47,9 +52,10 @@ final class ForwardNetwork {
 
     /// The flight; nil if the fetch failed at once.
     @discardableResult
-    func fetch(_ name: String, _ type: RecordType = .a, waits: Bool = true) -> Int? {
+    func fetch(_ name: String, _ type: RecordType = .a, waits: Bool = true, dnssecOK: Bool = false) -> Int? {
         defer { pump() }
-        let start = core.fetch(Self.key(name, type), waits: waits, deadline: now + 5_000_000, now: now)
+        let start = core.fetch(
+            Self.key(name, type, dnssecOK: dnssecOK), waits: waits, deadline: now + 5_000_000, now: now)
         if case .flight(let flight) = start { return flight }
         return nil
     }
@@ -61,8 +67,11 @@ final class ForwardNetwork {
                 openPorts[port] = server
                 portsEverOpened += 1
             case .close(.port(let port)): openPorts[port] = nil
-            case .open(.stream, _): break
-            case .close(.stream(let server)): closedStreams.append(server)
+            case .open(let channel, let server):
+                openStreams[channel] = server
+                streamsEverOpened += 1
+            case .close(let channel):
+                if let server = openStreams.removeValue(forKey: channel) { closedStreams.append(server) }
             case .send(let message):
                 sent.append(
                     Sent(server: message.server, channel: message.channel, bytes: Array(core.outbox[message.bytes])))
@@ -110,8 +119,9 @@ final class ForwardNetwork {
         deliver(Self.response(query, code, truncated: truncated, edns: edns, cookie: cookie), on: query.channel)
     }
 
-    func fail(_ channel: UpstreamChannel) {
-        core.channelFailed(channel, now: now)
+    func fail(_ channel: UpstreamChannel, _ fault: UpstreamFault? = nil) {
+        let isPort = channel.transport == .udp
+        core.channelFailed(channel, fault ?? (isPort ? .unreachable : .closed), now: now)
         pump()
     }
 
@@ -123,7 +133,7 @@ final class ForwardNetwork {
         ended.compactMap { if case .failed(let error, _) = $0.conclusion { error } else { nil } }
     }
 
-    var state: [UpstreamStatus.State] { core.status().map(\.state) }
+    var state: [UpstreamStatus.State] { core.status(now).map(\.state) }
 
     static func response(
         _ query: Sent, _ code: ResponseCode = .noError, truncated: Bool = false, edns: Bool = true,
