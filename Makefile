@@ -7,7 +7,7 @@ ARGS ?=
 
 # Packages for building, and those that the tests use as clients and peers.
 BUILD_PACKAGES := libldns-dev libssl-dev libsqlite3-dev pkg-config
-TEST_PACKAGES := $(BUILD_PACKAGES) openssl curl libnss3-tools bind9-dnsutils knot-dnsutils ldnsutils nsd unbound \
+TEST_PACKAGES := $(BUILD_PACKAGES) openssl curl libnss3-tools bind9-dnsutils knot-dnsutils ldnsutils nsd unbound dnsdist \
 	python3-dnspython libc-bin util-linux iproute2 procps nginx-light fstrm-bin dnstap-ldns tshark prometheus sqlite3
 # Real browsers and other clients, and the servers for their tests.
 BROWSER_PACKAGES := $(BUILD_PACKAGES) chromium chromium-driver firefox-esr nginx-light libnss3-tools openssl curl util-linux \

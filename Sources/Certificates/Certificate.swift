@@ -44,6 +44,19 @@ package struct Certificate: ~Copyable {
         self.init(x509, key: key)
     }
 
+    /// Reads the DER of a certificate.
+    package init(der: [UInt8]) throws(CertificateError) {
+        let x509 = der.withUnsafeBufferPointer { bytes in
+            var cursor = bytes.baseAddress
+            return d2i_X509(nil, &cursor, bytes.count)
+        }
+        guard let x509 else {
+            ERR_clear_error()
+            throw CertificateError("holds no certificate (DER)")
+        }
+        self.init(x509, key: nil)
+    }
+
     private static func read(_ pem: [UInt8], _ body: (OpaquePointer) -> OpaquePointer?) -> OpaquePointer? {
         pem.withUnsafeBytes { bytes in
             guard let bio = BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else { return nil }
@@ -143,6 +156,14 @@ package struct Certificate: ~Copyable {
             let bits = network.suffix(length).reduce(0) { $0 + $1.nonzeroBitCount }
             return address.ip + (bits == 8 * length ? "" : "/\(bits)")
         }.joined(separator: ", ")
+    }
+
+    /// Whether it is valid for connections to this host, by a name among its alternative names.
+    ///
+    /// - RFC: 9525 6.3: wildcards stand for a whole label; the subject's common name does not count.
+    package func covers(host: String) -> Bool {
+        let flags = UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT)
+        return X509_check_host(x509, host, host.utf8.count, flags, nil) == 1
     }
 
     /// Whether it is valid for connections to this IP address (in text form).

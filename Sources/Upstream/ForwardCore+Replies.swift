@@ -20,10 +20,7 @@ extension ForwardCore {
             let number = attempt(of: base.readUInt16(0), on: channel)
         else { return }
         let attempt = attempts[number]
-        if case .stream(let connection, _) = channel {
-            connections.noteArrival(connection, now)
-            for dead in connections.overtaken(by: connection) { endConnection(dead, .silent, now) }
-        }
+        if case .stream(let connection, _) = channel { connections.noteArrival(connection, now) }
         guard attempt.flight >= 0 else { return receivedLate(message, flags, number, now) }
         let key = flights[attempt.flight].key
         let echo = UpstreamQueries.echo(of: message, key, caseMask: attempt.caseMask)

@@ -277,7 +277,11 @@ extension ForwardCore {
                 schedule(flight)
                 continue
             }
-            if fault == .unreachable { flights[flight].refusals += 1 } else { flights[flight].losses += 1 }
+            if fault == .unreachable || fault == .unresolved {
+                flights[flight].refusals += 1
+            } else {
+                flights[flight].losses += 1
+            }
             if fault.isVerdict { flights[flight].losses = Self.maximumLosses }
             flights[flight].fail(fault.extendedError, fault.text)
             advance(flight, now)

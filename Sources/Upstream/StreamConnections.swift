@@ -168,17 +168,6 @@ struct StreamConnections {
     /// Connections that should have been closed by `now`: idle, or dead without notice.
     func due(_ now: UInt64) -> [Int] { open.filter { now >= deadline($0) } }
 
-    /// Another, newer connection to the same server has answered, and this one has been silent since before that was
-    /// opened: it is dead.
-    func overtaken(by number: Int) -> [Int] {
-        let answering = connections[number]
-        return open.filter {
-            let other = connections[$0]
-            return other.server == answering.server && other.transport == answering.transport && other.outstanding > 0
-                && other.opened < answering.opened && other.silentSince < answering.opened
-        }
-    }
-
     var nextDeadline: UInt64 { open.reduce(.max) { min($0, deadline($1)) } }
 
     private func deadline(_ number: Int) -> UInt64 {

@@ -7,18 +7,59 @@ public struct UpstreamServer: Sendable, Hashable {
     public let transport: UpstreamTransport
     /// This name and all below it are forwarded to it. The root for the default route.
     public let domain: Name
+    /// For TLS and HTTPS.
+    public var encryption: Encryption?
 
-    public init(address: SocketAddress, transport: UpstreamTransport = .udp, domain: Name = .root) {
+    /// A file of trusted certificates, in the version that was found there.
+    public struct Authorities: Sendable, Hashable {
+        public let path: String
+        public let version: UInt64
+
+        public init(path: String, version: UInt64) {
+            self.path = path
+            self.version = version
+        }
+    }
+
+    /// How an encrypted server is verified and addressed.
+    public struct Encryption: Sendable, Hashable {
+        /// The name in its certificate, which is also sent (SNI); nil: the certificate has its address.
+        public let serverName: String?
+        /// `HOST[:PORT]`, and the path, of its URL.
+        public let authority: String
+        public let path: String
+        /// Whom to trust; nil: the system's certificates.
+        public var authorities: Authorities?
+
+        init(serverName: String?, authority: String = "", path: String = "") {
+            self.serverName = serverName
+            self.authority = authority
+            self.path = path
+        }
+    }
+
+    public init(
+        address: SocketAddress, transport: UpstreamTransport = .udp, domain: Name = .root, encryption: Encryption? = nil
+    ) {
         self.address = address
         self.transport = transport
         self.domain = domain
+        self.encryption = encryption
     }
 }
 
 extension UpstreamServer: CustomStringConvertible {
-    /// `10.0.0.53:53`, `tcp://10.0.0.53:53`; prefixed with `corp.example.=` for a route.
+    /// `10.0.0.53:53`, `tcp://10.0.0.53:53`, `tls://10.0.0.53:853#dns.example`,
+    /// `https://dns.example/dns-query#10.0.0.53:443`; prefixed with `corp.example.=` for a route.
     public var description: String {
-        (domain.isRoot ? "" : "\(domain)=") + "\(transport.scheme)\(address)"
+        let route = domain.isRoot ? "" : "\(domain)="
+        switch transport {
+        case .udp, .tcp: return route + "\(transport.scheme)\(address)"
+        case .dot: return route + "\(transport.scheme)\(address)" + (encryption?.serverName.map { "#\($0)" } ?? "")
+        case .doh:
+            let url = "\(transport.scheme)\(encryption?.authority ?? "")\(encryption?.path ?? "")"
+            return route + url + (encryption?.serverName == nil || address.isUnspecified ? "" : "#\(address)")
+        }
     }
 }
 
@@ -34,7 +75,7 @@ extension UpstreamServer {
     }
 
     /// Reads `[DOMAIN=]SERVER`, where SERVER is `ADDR[:PORT]` or `[V6]:PORT`, with an optional prefix `tcp://` or
-    /// `udp://`.
+    /// `udp://`; or `tls://ADDR[:PORT][#NAME]`; or `https://HOST[:PORT]/PATH[#ADDR]`.
     public init(parsing text: String) throws(ParseError) {
         var rest = text[...]
         var domain = Name.root
@@ -54,22 +95,31 @@ extension UpstreamServer {
             switch word {
             case "udp": break
             case "tcp": transport = .tcp
-            case "tls", "https":
-                throw ParseError(
-                    "\(quoted(text.utf8)): \(word):// to an upstream is not supported yet; give ADDR or tcp://ADDR")
+            case "tls": transport = .dot
+            case "https": transport = .doh
             default:
                 throw ParseError(
-                    "\(quoted(text.utf8)): \(quoted("\(word)://".utf8)) is no transport; give ADDR[:PORT] or tcp://ADDR[:PORT]"
+                    "\(quoted(text.utf8)): \(quoted("\(word)://".utf8)) is no transport; give ADDR, tcp://ADDR, tls://ADDR#NAME or https://HOST/PATH"
                 )
             }
         }
-        self.init(
-            address: try Self.address(String(rest), of: text), transport: transport, domain: domain)
+        switch transport {
+        case .udp, .tcp:
+            self.init(address: try Self.address(String(rest), of: text), transport: transport, domain: domain)
+        case .dot:
+            let (address, encryption) = try Self.tlsServer(rest, of: text)
+            self.init(address: address, transport: .dot, domain: domain, encryption: encryption)
+        case .doh:
+            let (address, encryption) = try Self.httpsServer(rest, of: text)
+            self.init(address: address, transport: .doh, domain: domain, encryption: encryption)
+        }
     }
 
-    private static func address(_ text: String, of whole: String) throws(ParseError) -> SocketAddress {
+    static func address(
+        _ text: String, defaultPort: UInt16 = 53, of whole: String
+    ) throws(ParseError) -> SocketAddress {
         var ip = text
-        var port: UInt16 = 53
+        var port = defaultPort
         if text.hasPrefix("[") {
             guard let close = text.firstIndex(of: "]") else {
                 throw ParseError("\(quoted(whole.utf8)): ']' is missing")
@@ -94,7 +144,7 @@ extension UpstreamServer {
         return address
     }
 
-    private static func number(_ text: Substring, of whole: String) throws(ParseError) -> UInt16 {
+    static func number(_ text: Substring, of whole: String) throws(ParseError) -> UInt16 {
         guard !text.isEmpty, text.utf8.allSatisfy(ASCII.isDigit), let port = UInt16(text), port > 0 else {
             throw ParseError(
                 "\(quoted(whole.utf8)): \(quoted(text.utf8)) is not a port; one is a number from 1 to 65535")

@@ -2,6 +2,7 @@ import DNSWire
 import Glibc
 import LDNS
 import Platform
+import Upstream
 
 /// One question to one server, over UDP, then over TCP if the response is truncated.
 ///
@@ -37,8 +38,16 @@ struct DNSExchange {
         var description: String { mend.map { "\(reason); \($0)" } ?? reason }
     }
 
-    let server: Platform.SocketAddress
+    let target: UpstreamServer
     let options: Options
+
+    private var server: Platform.SocketAddress { target.address }
+
+    /// Asks `target`, over its own transport if that is encrypted.
+    init(_ target: UpstreamServer, _ options: Options) {
+        self.target = target
+        self.options = options
+    }
 
     func ask(_ name: Name, _ type: RecordType, _ recordClass: RecordClass) throws(Failure) -> Result {
         let id = UInt16.random(in: 0...UInt16.max)
@@ -54,6 +63,12 @@ struct DNSExchange {
             throw Failure(reason: "the query can't be built: \(error)")
         }
         let start = ContinuousClock.now
+        if !target.transport.isPlain {
+            let message = try askEncrypted(query)
+            return Result(
+                message: message, duration: ContinuousClock.now - start, transport: target.transport,
+                wasTruncated: false)
+        }
         let deadline = start + options.timeout
         if options.transport == .udp {
             let message = try askUDP(query, deadline: deadline)
@@ -66,6 +81,26 @@ struct DNSExchange {
         return Result(
             message: message, duration: ContinuousClock.now - start, transport: .tcp,
             wasTruncated: options.transport == .udp)
+    }
+
+    // MARK: TLS and HTTPS
+
+    private func askEncrypted(_ query: [UInt8]) throws(Failure) -> [UInt8] {
+        let message: [UInt8]
+        do {
+            let timeout = options.timeout / .microseconds(1)
+            message = try EncryptedQuery.ask(target, query, timeout: UInt64(timeout))
+        } catch {
+            let mends: [UpstreamFault: String] = [
+                .untrusted: "name its authority's certificate with --ca", .otherName: "name the server with #NAME",
+                .silent: "check the address and the firewall",
+            ]
+            throw Failure(reason: "\(error.text)", mend: mends[error] ?? options.mend)
+        }
+        guard isResponse(message, to: query) else {
+            throw Failure(reason: "what came is no response to the query")
+        }
+        return message
     }
 
     // MARK: UDP

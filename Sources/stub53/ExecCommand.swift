@@ -4,6 +4,7 @@ import Daemon
 import Glibc
 import LDNS
 import Platform
+import Upstream
 
 /// `stub53 exec`: runs a command whose names are resolved by stub53; the rest of the machine is not affected.
 struct ExecCommand: ParsableCommand {
@@ -118,7 +119,7 @@ struct ExecCommand: ParsableCommand {
         let text: String
         do {
             let question = try QueryCommand.name("version.bind")
-            let result = try DNSExchange(server: address, options: options).ask(question, .txt, .ch)
+            let result = try DNSExchange(UpstreamServer(address: address), options).ask(question, .txt, .ch)
             text =
                 try LDNS.Message(wire: result.message).records(.answer).first.map {
                     Presentation.text(rdata: $0.rdata, type: .txt)

@@ -17,7 +17,7 @@ struct LookupByServer: NameLookup {
         options.mend = "start 'stub53 serve' there, or name another server with --server"
         let result: DNSExchange.Result
         do {
-            result = try DNSExchange(server: server.address, options: options).ask(name, type, .in)
+            result = try DNSExchange(server, options).ask(name, type, .in)
         } catch {
             throw LookupFailure("\(server): \(error)")
         }

@@ -82,7 +82,7 @@ struct LookupBySources: NameLookup {
         options.timeout = timeout
         options.mend = "check the address, or name another with --upstream"
         do {
-            let result = try DNSExchange(server: server.address, options: options).ask(name, type, .in)
+            let result = try DNSExchange(server, options).ask(name, type, .in)
             var answer = try LookupAnswer(message: LDNS.Message(wire: result.message))
             answer.source = "upstream"
             answer.rule = "\(server)"

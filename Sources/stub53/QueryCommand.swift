@@ -11,7 +11,7 @@ struct QueryCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "query",
         abstract: "Ask a DNS server one question and print its response the way dig does.",
-        usage: "stub53 query [-x] NAME [TYPE] [@SERVER[:PORT]] [+short] [+tcp] [+dnssec] [+norecurse] [+noedns]",
+        usage: "stub53 query [-x] NAME [TYPE] [@SERVER] [+short] [+tcp] [+dnssec] [+norecurse] [+noedns]",
         discussion: """
             Without @SERVER the first server of /etc/resolv.conf is asked, or 127.0.0.53. A response that does not fit \
             into UDP is fetched over TCP.
@@ -19,6 +19,8 @@ struct QueryCommand: ParsableCommand {
             Examples:
               stub53 query acme.org
               stub53 query acme.org HTTPS @127.0.0.1:5300
+              stub53 query acme.org @tls://9.9.9.9#dns.quad9.net
+              stub53 query acme.org @https://dns.quad9.net/dns-query
               stub53 query -x 127.0.0.14 +short
             """)
 
@@ -36,6 +38,9 @@ struct QueryCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("Seconds to wait for the response.", valueName: "seconds"))
     var timeout = 5
+
+    @Option(help: ArgumentHelp("Certificates, PEM, to verify @tls:// and @https:// with.", valueName: "file"))
+    var ca: String?
 
     @Argument(
         help: ArgumentHelp("The name; then a type (default: A), @SERVER, and words as dig has them.", valueName: "name")
@@ -59,12 +64,11 @@ struct QueryCommand: ParsableCommand {
     mutating func run() throws {
         let request = try request()
         guard let name = request.name else { return }
-        let server = request.server ?? Self.defaultServer
+        let server = try located(request.server ?? Self.defaultServer)
         let type = request.type ?? (reverse ? .ptr : .a)
         let result: DNSExchange.Result
         do {
-            result = try DNSExchange(server: server.address, options: request.options).ask(
-                name, type, request.recordClass)
+            result = try DNSExchange(server, request.options).ask(name, type, request.recordClass)
         } catch {
             throw ServiceFailure(.problem, "\(server): \(error)")
         }
@@ -74,6 +78,17 @@ struct QueryCommand: ParsableCommand {
         } catch {
             throw ServiceFailure(.problem, "\(server): the response can't be read (\(error)); ask another @SERVER")
         }
+    }
+
+    /// The server with its address, if it was given by a name, and with the authorities to trust.
+    private func located(_ server: UpstreamServer) throws -> UpstreamServer {
+        var server = server
+        server.encryption?.authorities = ca.map { .init(path: $0, version: 0) }
+        guard let host = server.unresolvedHost else { return server }
+        guard let address = HostLookup.addresses(of: host, from: ResolvConf.read(resolvedPath: "").servers).first else {
+            throw ServiceFailure(.problem, "\(server): no address of \(host) is known; give it: @\(server)#ADDR")
+        }
+        return server.at(address)
     }
 
     private func request() throws -> Request {

@@ -232,7 +232,7 @@ struct CommandTests {
     @Test(
         "Features that this version lacks are refused, and nothing is served",
         arguments: [
-            (["--upstream", "tls://192.0.2.1"], "not supported yet")
+            (["--upstream", "quic://192.0.2.1"], "is no transport")
         ])
     func notInThisVersion(_ test: (arguments: [String], reason: String)) async throws {
         let result = try await run(["serve"] + test.arguments)

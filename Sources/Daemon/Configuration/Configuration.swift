@@ -111,6 +111,8 @@ package struct Configuration: Sendable {
     package var upstream = Upstream.system
     /// How upstream is asked; the servers are in `LoadedSources.upstream`.
     package var forwarding = ForwardSettings(servers: [])
+    /// A file of certificates that encrypted upstream servers are verified with; nil: the system's.
+    package var upstreamAuthorities: String?
     /// What happens to private addresses that upstream gives for public names, but for those in `privateDomains`.
     package var privateAddresses = PrivateAddressPolicy.Action.warn
     package var privateDomains: [Name] = []

@@ -142,6 +142,9 @@ extension ConfigurationKey {
         .init(
             "upstream.max-in-flight", \.forwarding.maximumFlights, .number(1...1_000_000),
             "questions that wait for upstream at once"),
+        .init(
+            "upstream.ca", \.upstreamAuthorities, .optional(.path),
+            "certificates, PEM, that servers with tls:// and https:// are verified with", initial: "the system's"),
         .init("upstream.cookies", \.forwarding.usesCookies, .yesOrNo, "send DNS cookies"),
         .init(
             "upstream.random-case", \.forwarding.randomizesCase, .yesOrNo,

@@ -1,3 +1,4 @@
+import Certificates
 import DNSWire
 import Glibc
 package import LocalData
@@ -81,7 +82,8 @@ extension Configuration {
             zones.append(zone)
         }
 
-        let (servers, origin) = upstreamServers(asksSystem: asksSystem, &diagnostics, &watched)
+        let (listed, origin) = upstreamServers(asksSystem: asksSystem, &diagnostics, &watched)
+        let servers = completed(listed, asksSystem: asksSystem, &diagnostics, &watched)
         let routed = servers.map(\.domain).filter { !$0.isRoot }
         return LoadedSources(
             hosts: hosts, hostsFiles: hostsFiles, hostsPaths: hostsPaths, zones: ZoneSet(zones), failedZones: failed,
@@ -135,6 +137,46 @@ extension Configuration {
             for diagnostic in system.diagnostics { diagnostics.append(diagnostic) }
             watched.append(ResolvConf.systemPath)
             return (system.servers, system.path)
+        }
+    }
+
+    /// Adds to encrypted servers whom they are verified by, and where they are if only their host's name is given.
+    private func completed(
+        _ servers: [UpstreamServer], asksSystem: Bool, _ diagnostics: inout Diagnostics, _ watched: inout [String]
+    ) -> [UpstreamServer] {
+        guard servers.contains(where: { $0.encryption != nil }) else { return servers }
+        let authorities = authorities(&diagnostics, &watched)
+        return servers.map { server in
+            guard server.encryption != nil else { return server }
+            var server = server
+            server.encryption?.authorities = authorities
+            guard let host = server.unresolvedHost, asksSystem else { return server }
+            // Never through the server itself: only servers that need no name are asked.
+            let plain = servers.filter { $0.transport.isPlain && $0.domain.isRoot }
+            let asked = plain.isEmpty ? ResolvConf.read(ownAddresses: ownAddresses).servers : plain
+            if let address = HostLookup.addresses(of: host, from: asked).first { return server.at(address) }
+            let names = asked.map { "\($0)" }.joined(separator: ", ")
+            diagnostics.warning(
+                Place(path: "\(server)"),
+                "no address of \(host) is known (asked: \(names.isEmpty ? "nobody" : names)); give it: \(server)#ADDR")
+            return server
+        }
+    }
+
+    private func authorities(
+        _ diagnostics: inout Diagnostics, _ watched: inout [String]
+    ) -> UpstreamServer.Authorities? {
+        guard let path = upstreamAuthorities else { return nil }
+        watched.append(path)
+        do {
+            let bytes = try FileText.bytes(of: path, limit: Certificate.largestFile)
+            _ = try Certificate(pem: bytes)
+            var hasher = Hasher()
+            hasher.combine(bytes)
+            return .init(path: path, version: UInt64(bitPattern: Int64(hasher.finalize())))
+        } catch {
+            diagnostics.error(Place(path: path), "\(error); upstream.ca is a file of trusted certificates")
+            return .init(path: path, version: 0)
         }
     }
 

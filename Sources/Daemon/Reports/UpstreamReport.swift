@@ -25,10 +25,35 @@ package struct UpstreamReport: Sendable, Hashable, Codable {
     /// Unusable answers, including SERVFAIL and REFUSED, and network errors.
     package var errors: UInt64
 
+    /// What it takes of EDNS: `full`, `no-options`, `no-do`, or `none`.
+    package var edns: String
+    /// It keeps the case of a question's letters.
+    package var keepsCase: Bool
+    /// It has stopped answering over UDP, so that questions go over TCP.
+    package var needsTCP: Bool
+    /// TCP or encrypted connections: open now, opened since the start, and the queries sent over them.
+    package var connections: Int
+    package var connectionsOpened: UInt64
+    package var connectionQueries: UInt64
+    /// How long the oldest has been open.
+    package var connectionAgeMicroseconds: UInt64?
+    /// How long the last one took to be ready, with the TLS handshake.
+    package var handshakeMicroseconds: UInt64?
+    /// The last error of the network, of TLS or HTTP, in words.
+    package var lastError: String?
+
     enum CodingKeys: String, CodingKey {
         case server, address, transport, domain, state
         case roundTripMicroseconds = "rtt_us"
-        case failures, queries, answers, timeouts, errors
+        case failures, queries, answers, timeouts, errors, edns
+        case keepsCase = "keeps_case"
+        case needsTCP = "needs_tcp"
+        case connections
+        case connectionsOpened = "connections_opened"
+        case connectionQueries = "connection_queries"
+        case connectionAgeMicroseconds = "connection_age_us"
+        case handshakeMicroseconds = "handshake_us"
+        case lastError = "last_error"
     }
 
     init(_ status: UpstreamStatus) {
@@ -43,6 +68,15 @@ package struct UpstreamReport: Sendable, Hashable, Codable {
         answers = status.answers
         timeouts = status.timeouts
         errors = status.errors
+        edns = status.level.word
+        keepsCase = status.keepsCase
+        needsTCP = status.needsStream
+        connections = status.connections.open
+        connectionsOpened = status.connections.opened
+        connectionQueries = status.connections.queries
+        connectionAgeMicroseconds = connections == 0 ? nil : status.connections.age
+        handshakeMicroseconds = status.connections.handshake == 0 ? nil : status.connections.handshake
+        lastError = status.lastError.map { "\($0.text)" }
     }
 }
 

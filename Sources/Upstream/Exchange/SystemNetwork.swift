@@ -8,6 +8,7 @@ public struct SystemNetwork: UpstreamNetwork, ~Copyable {
     private let wake: WakeSignal
     private var datagrams: DatagramExchange
     private var streams: StreamExchange
+    private var encrypted: EncryptedExchange
 
     private static let wakeTag = UInt64.max
 
@@ -20,6 +21,7 @@ public struct SystemNetwork: UpstreamNetwork, ~Copyable {
         self.wake = wake
         datagrams = DatagramExchange(events: events.descriptor)
         streams = StreamExchange(events: events.descriptor)
+        encrypted = EncryptedExchange(wake: wake)
         self.events = events
     }
 
@@ -41,28 +43,32 @@ public struct SystemNetwork: UpstreamNetwork, ~Copyable {
     }
 
     public mutating func open(_ channel: UpstreamChannel, to server: UpstreamServer) {
-        switch channel {
-        case .port: datagrams.open(channel, to: server)
-        case .stream: streams.open(channel, to: server)
+        switch channel.transport {
+        case .udp: datagrams.open(channel, to: server)
+        case .tcp: streams.open(channel, to: server)
+        case .dot, .doh: encrypted.open(channel, to: server)
         }
     }
 
     public mutating func close(_ channel: UpstreamChannel) {
-        switch channel {
-        case .port: datagrams.close(channel)
-        case .stream: streams.close(channel)
+        switch channel.transport {
+        case .udp: datagrams.close(channel)
+        case .tcp: streams.close(channel)
+        case .dot, .doh: encrypted.close(channel)
         }
     }
 
     public mutating func closeAll() {
         datagrams.closeAll()
         streams.closeAll()
+        encrypted.closeAll()
     }
 
     public mutating func send(_ messages: ArraySlice<OutgoingMessage>, of outbox: [UInt8]) {
-        switch messages.first?.channel {
-        case .port: datagrams.send(messages, of: outbox)
-        case .stream: streams.send(messages, of: outbox)
+        switch messages.first?.channel.transport {
+        case .udp: datagrams.send(messages, of: outbox)
+        case .tcp: streams.send(messages, of: outbox)
+        case .dot, .doh: encrypted.send(messages, of: outbox)
         case nil: break
         }
     }
@@ -70,14 +76,18 @@ public struct SystemNetwork: UpstreamNetwork, ~Copyable {
     public mutating func receive(_ handle: (UpstreamChannel, UnsafeRawBufferPointer) -> Void) {
         datagrams.receive(handle)
         streams.receive(handle)
+        encrypted.receive(handle)
     }
 
-    public mutating func takeEvents() -> [ExchangeEvent] { datagrams.takeEvents() + streams.takeEvents() }
+    public mutating func takeEvents() -> [ExchangeEvent] {
+        datagrams.takeEvents() + streams.takeEvents() + encrypted.takeEvents()
+    }
 
     public func localAddress(of channel: UpstreamChannel) -> SocketAddress? {
-        switch channel {
-        case .port: datagrams.localAddress(of: channel)
-        case .stream: streams.localAddress(of: channel)
+        switch channel.transport {
+        case .udp: datagrams.localAddress(of: channel)
+        case .tcp: streams.localAddress(of: channel)
+        case .dot, .doh: encrypted.localAddress(of: channel)
         }
     }
 }
@@ -97,3 +107,17 @@ extension SocketAddress {
         self = address
     }
 }
+
+#if !canImport(NIOSSL)
+/// Stands in where there is no SwiftNIO: in the fuzzing package, which uses no network.
+struct EncryptedExchange: Exchange, ~Copyable {
+    init(wake: WakeSignal) {}
+    mutating func open(_ channel: UpstreamChannel, to server: UpstreamServer) {}
+    mutating func close(_ channel: UpstreamChannel) {}
+    mutating func closeAll() {}
+    mutating func send(_ messages: ArraySlice<OutgoingMessage>, of outbox: [UInt8]) {}
+    mutating func receive(_ handle: (UpstreamChannel, UnsafeRawBufferPointer) -> Void) {}
+    mutating func takeEvents() -> [ExchangeEvent] { [] }
+    func localAddress(of channel: UpstreamChannel) -> SocketAddress? { nil }
+}
+#endif

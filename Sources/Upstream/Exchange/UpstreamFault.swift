@@ -13,6 +13,10 @@ public enum UpstreamFault: UInt8, Sendable, Hashable, Error, CaseIterable {
     case untrusted
     case expired
     case otherName
+    /// The address of the server's host is not known yet.
+    case unresolved
+    /// Our file of trusted certificates can't be read.
+    case noAuthorities
     /// HTTP status 429 or 5xx.
     case overloaded
     /// Any other HTTP status but 200, redirects among them: they are not followed.
@@ -30,6 +34,8 @@ public enum UpstreamFault: UInt8, Sendable, Hashable, Error, CaseIterable {
         case .untrusted: "upstream's certificate is not from a trusted authority"
         case .expired: "upstream's certificate has expired or is not valid yet"
         case .otherName: "upstream's certificate is for another name"
+        case .unresolved: "the address of upstream's host is not known"
+        case .noAuthorities: "the file of trusted certificates (upstream.ca) can't be read"
         case .overloaded: "upstream's HTTP server is overloaded or broken"
         case .httpStatus: "upstream's HTTP server does not answer DNS at this path"
         case .contentType: "upstream's HTTP response is no DNS message"
@@ -42,8 +48,8 @@ public enum UpstreamFault: UInt8, Sendable, Hashable, Error, CaseIterable {
     /// It says something of the server, not of one connection: it will not be better a moment later.
     var isVerdict: Bool {
         switch self {
-        case .untrusted, .expired, .otherName, .httpStatus, .contentType: true
-        case .unreachable, .closed, .silent, .handshake, .overloaded: false
+        case .untrusted, .expired, .otherName, .noAuthorities, .httpStatus, .contentType: true
+        case .unreachable, .unresolved, .closed, .silent, .handshake, .overloaded: false
         }
     }
 }

@@ -18,6 +18,16 @@ public enum EDNSLevel: UInt8, Sendable, Hashable, Comparable, BitwiseCopyable, C
 
     public static func < (left: EDNSLevel, right: EDNSLevel) -> Bool { left.rawValue < right.rawValue }
 
+    /// In reports.
+    public var word: String {
+        switch self {
+        case .none: "none"
+        case .withoutSignatures: "no-do"
+        case .withoutOptions: "no-options"
+        case .full: "full"
+        }
+    }
+
     /// The next lower level that makes a query with or without DO a different one.
     func below(_ dnssecOK: Bool) -> EDNSLevel {
         switch self {

@@ -1,0 +1,155 @@
+import DNSWire
+import NIOCore
+import NIOHPACK
+import NIOHTTP2
+
+/// DNS over HTTPS in HTTP/2: each query is a POST. Works on frames: a channel for each stream would cost more than the
+/// query.
+///
+/// - RFC: 8484 4; 9113 8.3.
+final class HTTPSQueries: ChannelDuplexHandler {
+    typealias InboundIn = HTTP2Frame
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = HTTP2Frame
+
+    private struct Query {
+        let id: UInt16
+        var status = 0
+        var isMessage = false
+        var body = ByteBuffer()
+    }
+
+    static let settings = [
+        HTTP2Setting(parameter: .enablePush, value: 0),
+        HTTP2Setting(parameter: .maxHeaderListSize, value: 16_384),
+    ]
+
+    private let tell: @Sendable (EncryptedInbox.News) -> Bool
+    private let head: HPACKHeaders
+    private var queries: [HTTP2StreamID: Query] = [:]
+    private var next = HTTP2StreamID(1)
+    /// Messages for which there is no stream yet.
+    private var waiting = CircularBuffer<ByteBuffer>()
+    /// Streams that may be open at once. SwiftNIO would keep further ones back itself, but searches all of them for each
+    /// frame.
+    private var limit = mostStreams
+    /// Answers of this turn, each behind its length.
+    private var answers = ByteBuffer()
+
+    /// The connection's flow control window, and how much of it may be used before it is returned (RFC 9113 6.9.2).
+    private static let window = 65_535
+    private static let windowStep = 16_384
+    private static let mostStreams = 50
+    /// Numbers of streams are not used again: a connection is replaced long before they are used up.
+    private static let lastStream = HTTP2StreamID(1 << 30 | 1)
+
+    init(_ encryption: UpstreamServer.Encryption, tell: @escaping @Sendable (EncryptedInbox.News) -> Bool) {
+        self.tell = tell
+        head = [
+            ":method": "POST", ":scheme": "https", ":authority": encryption.authority, ":path": encryption.path,
+            "accept": "application/dns-message", "content-type": "application/dns-message",
+        ]
+    }
+
+    // MARK: Queries
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        var frames = unwrapOutboundIn(data)
+        while let length = frames.readInteger(as: UInt16.self), let message = frames.readSlice(length: Int(length)) {
+            waiting.append(message)
+        }
+        sendWaiting(context)
+        promise?.succeed()
+    }
+
+    /// Opens a stream for each message that waits, as far as the server allows.
+    private func sendWaiting(_ context: ChannelHandlerContext) {
+        while queries.count < limit, var message = waiting.popFirst() {
+            guard let id = message.getInteger(at: message.readerIndex, as: UInt16.self) else { continue }
+            guard next < Self.lastStream else { return context.close(promise: nil) }
+            // The ID is 0, for caches between us and the server (RFC 8484 4.1); the stream tells answers apart.
+            message.setInteger(UInt16(0), at: message.readerIndex)
+            queries[next] = Query(id: id)
+            var headers = head
+            headers.add(name: "content-length", value: "\(message.readableBytes)")
+            context.write(
+                wrapOutboundOut(HTTP2Frame(streamID: next, payload: .headers(.init(headers: headers)))), promise: nil)
+            context.write(
+                wrapOutboundOut(
+                    HTTP2Frame(streamID: next, payload: .data(.init(data: .byteBuffer(message), endStream: true)))),
+                promise: nil)
+            next = next.advanced(by: 2)
+        }
+    }
+
+    // MARK: Answers
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let frame = unwrapInboundIn(data)
+        switch frame.payload {
+        case .headers(let headers):
+            // Informational responses and trailers have no final status.
+            if let status = headers.headers.first(name: ":status").flatMap({ Int($0) }), status >= 200 {
+                let type = headers.headers.first(name: "content-type") ?? ""
+                queries[frame.streamID]?.status = status
+                queries[frame.streamID]?.isMessage = type.lowercased().hasPrefix("application/dns-message")
+            }
+            if headers.endStream { finish(frame.streamID) }
+        case .data(let data):
+            if case .byteBuffer(var bytes) = data.data, queries[frame.streamID] != nil {
+                queries[frame.streamID]?.body.writeBuffer(&bytes)
+            }
+            if data.endStream { finish(frame.streamID) }
+        case .settings(.settings(let settings)):
+            if let most = settings.last(where: { $0.parameter == .maxConcurrentStreams })?.value {
+                limit = min(most, Self.mostStreams)
+            }
+        case .goAway:
+            // What is unanswered is asked again over a new connection.
+            _ = tell(.failed(.closed))
+            context.close(promise: nil)
+        default: break
+        }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        // A stream that ends without a response: reset by the server.
+        if let end = event as? StreamClosedEvent, end.reason != nil,
+            let query = queries.removeValue(forKey: end.streamID)
+        {
+            _ = tell(.refused(id: query.id, .overloaded))
+        }
+        if let window = event as? NIOHTTP2WindowUpdatedEvent, window.streamID == .rootStream,
+            let left = window.inboundWindowSize, left <= Self.window - Self.windowStep
+        {
+            let update = HTTP2Frame(
+                streamID: .rootStream, payload: .windowUpdate(windowSizeIncrement: Self.window - left))
+            context.write(wrapOutboundOut(update), promise: nil)
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if !waiting.isEmpty { sendWaiting(context) }
+        if answers.readableBytes > 0 {
+            let frames = answers
+            answers = ByteBuffer()
+            if !tell(.frames(frames)) { context.close(promise: nil) }
+        }
+        context.flush()
+        context.fireChannelReadComplete()
+    }
+
+    private func finish(_ stream: HTTP2StreamID) {
+        guard var query = queries.removeValue(forKey: stream) else { return }
+        switch query.status {
+        case 200 where query.isMessage && (Header.length...65_535).contains(query.body.readableBytes):
+            query.body.setInteger(query.id, at: query.body.readerIndex)
+            answers.writeInteger(UInt16(query.body.readableBytes))
+            answers.writeBuffer(&query.body)
+        case 200: _ = tell(.refused(id: query.id, .contentType))
+        case 429, 500...599: _ = tell(.refused(id: query.id, .overloaded))
+        default: _ = tell(.refused(id: query.id, .httpStatus))
+        }
+    }
+}
