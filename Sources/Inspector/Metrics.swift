@@ -39,6 +39,9 @@ enum Metrics {
             ("queries", "Queries sent to upstream servers.", \.queries),
             ("answers", "Answers of theirs that were used.", \.answers),
             ("timeouts", "Queries that were not answered in time.", \.timeouts),
+            ("errors", "Unusable answers, and errors of the network.", \.errors),
+            ("connections_opened", "TCP and encrypted connections to upstream servers.", \.connectionsOpened),
+            ("connection_queries", "Queries sent over connections.", \.connectionQueries),
         ] as [(String, String, KeyPath<UpstreamReport, UInt64>)] {
             page.begin("stub53_upstream_\(name)_total", "counter", help)
             for server in servers {

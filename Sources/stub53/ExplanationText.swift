@@ -1,5 +1,6 @@
 import Daemon
 import Lookup
+import Platform
 
 /// Formats an explanation for the terminal.
 struct ExplanationText {
@@ -76,7 +77,7 @@ struct ExplanationText {
     private var upstreamLines: [String] {
         var lines: [String] = []
         if let asked = explanation.asked {
-            let server = asked.upstream.map { asked.transport == "tcp" ? "tcp://\($0)" : $0 } ?? "upstream"
+            let server = asked.upstream.map { Self.scheme(asked.transport) + $0 } ?? "upstream"
             if let code = asked.responseCode, let time = asked.roundTripMicroseconds {
                 lines.append("  asked    \(server) says \(code) in \(Self.milliseconds(UInt64(time)))")
             } else {
@@ -90,7 +91,7 @@ struct ExplanationText {
             parts.append(Terminal.count(Int(entry.hits), "hit"))
             if let server = entry.upstream {
                 let time = entry.upstreamMicroseconds.map { " in \(Self.milliseconds(UInt64($0)))" } ?? ""
-                parts.append("from \(entry.upstreamTransport == "tcp" ? "tcp://" : "")\(server)\(time)")
+                parts.append("from \(Self.scheme(entry.upstreamTransport))\(server)\(time)")
             }
             if entry.isPrefetched { parts.append("renewed before it expired") }
             lines.append("  cache    \(entry.name) \(entry.type)\(bits): " + parts.joined(separator: ", "))
@@ -100,9 +101,14 @@ struct ExplanationText {
             if let time = server.roundTripMicroseconds { parts.append("\(Self.milliseconds(time)) smoothed") }
             parts.append("\(server.queries) asked, \(server.answers) answered, \(server.timeouts) late")
             if server.errors > 0 { parts.append(Terminal.count(Int(clamping: server.errors), "error")) }
-            lines.append("  server   \(server.server): " + parts.joined(separator: ", "))
+            lines.append("  server   \(server.server): " + (parts + server.remarks).joined(separator: ", "))
         }
         return lines
+    }
+
+    /// The scheme of the transport that a report names.
+    private static func scheme(_ transport: String?) -> String {
+        UpstreamTransport.allCases.first { $0.description == transport }.map { "\($0.scheme)" } ?? ""
     }
 
     private static func milliseconds(_ microseconds: UInt64) -> String {

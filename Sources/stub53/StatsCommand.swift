@@ -27,10 +27,11 @@ struct StatsCommand: AsyncParsableCommand {
             try await client.send(.get, metrics ? "/metrics" : "/v1/stats") { Terminal.write($0) }
             return
         }
-        print(Self.text(try await client.ask(.get, "/v1/stats", as: DaemonStatistics.self)))
+        let statistics = try await client.ask(.get, "/v1/stats", as: DaemonStatistics.self)
+        print(Self.text(statistics, try await client.ask(.get, "/v1/upstreams", as: [UpstreamReport].self)))
     }
 
-    static func text(_ statistics: DaemonStatistics) -> String {
+    static func text(_ statistics: DaemonStatistics, _ upstreams: [UpstreamReport] = []) -> String {
         var lines: [String] = []
         func line(_ name: String, _ text: String) { lines.append(Terminal.padded(name, 11) + text) }
         line("stub53", "\(statistics.version), process \(statistics.process), up \(duration(statistics.uptime))")
@@ -55,6 +56,12 @@ struct StatsCommand: AsyncParsableCommand {
         let asked = cache.hits + cache.misses
         let rate = asked > 0 ? ", \(cache.hits * 100 / asked) % of \(asked) asked were there" : ""
         line("cache", "\(cache.entries) answers, \(size(cache.bytes)) of \(size(cache.capacity))\(rate)")
+        for (index, server) in upstreams.enumerated() {
+            let time = server.roundTripMicroseconds.map { ", \(decimal(Double($0 / 100) / 10)) ms" } ?? ""
+            let counts = ", \(server.answers) of \(server.queries) answered"
+            let text = "\(server.server) \(server.state)\(time)\(counts)"
+            line(index == 0 ? "upstream" : "", ([text] + server.remarks).joined(separator: "; "))
+        }
         let last = statistics.reloads.last.map { ": \($0.reason): \($0.changes)" } ?? ""
         let failed = statistics.reloads.failed > 0 ? ", \(statistics.reloads.failed) with problems" : ""
         line("reloads", "\(statistics.reloads.done)\(failed)\(last)")

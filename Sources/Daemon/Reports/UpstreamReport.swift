@@ -97,3 +97,26 @@ package struct AskedReply: Sendable, Hashable, Codable {
         case error
     }
 }
+
+extension UpstreamReport {
+    /// What is remarkable about the server, in words: what it does not take, its connections, its last error.
+    package var remarks: [String] {
+        var remarks: [String] = []
+        switch edns {
+        case "no-options": remarks.append("takes no EDNS options")
+        case "no-do": remarks.append("takes EDNS only without DO")
+        case "none": remarks.append("takes no EDNS")
+        default: break
+        }
+        if !keepsCase { remarks.append("changes the case of names") }
+        if needsTCP { remarks.append("answers over TCP only") }
+        if connectionsOpened > 0 {
+            var text = "\(connectionQueries) queries over \(connectionsOpened) connections"
+            if let age = connectionAgeMicroseconds { text += ", open for \(age / 1_000_000) s" }
+            if let time = handshakeMicroseconds { text += ", the last ready after \(time / 1000) ms" }
+            remarks.append(text)
+        }
+        if let lastError { remarks.append("last error: \(lastError)") }
+        return remarks
+    }
+}

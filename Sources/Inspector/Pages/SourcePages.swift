@@ -142,7 +142,7 @@ enum UpstreamsPage {
                 <td class="name">\(server.domain == "." ? "all other names" : server.domain)</td><td>\(state)</td>\
                 <td class="number">\(server.roundTripMicroseconds.map { Format.duration($0) } ?? "-")</td>\
                 <td class="number">\(server.queries)</td><td class="number">\(server.answers)</td>\
-                <td class="number">\(server.timeouts)</td></tr>
+                <td class="number">\(server.timeouts)</td><td>\(server.remarks.joined(separator: "; "))</td></tr>
                 """
         }
         let plots = roundTrips.map { one -> HTML in
@@ -150,7 +150,8 @@ enum UpstreamsPage {
         }
         return """
             <h1>Upstreams</h1>\(Layout.table(
-                ["Server", "For", "State", "Round trip", "Queries", "Answers", "Timeouts"], numbers: [3, 4, 5, 6], rows))
+                ["Server", "For", "State", "Round trip", "Queries", "Answers", "Timeouts", "Remarks"],
+                numbers: [3, 4, 5, 6], rows))
             <div class="charts">\(plots)</div>
             """
     }
