@@ -41,7 +41,8 @@ final class DataFiles {
         if access(chain, F_OK) == 0 { return (chain, key) }
         let words = [
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-            "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", chain,
+            "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-keyout", key, "-out",
+            chain,
         ]
         let child = try Child(words, cores: 0b11, output: folder + "/openssl")
         guard child.wait() == 0 else { throw Failure("openssl made no certificate:\n\(child.lastLines)") }

@@ -22,7 +22,7 @@ struct Measurement {
         case .answers(let content, let load):
             // The baseline is always one datagram in and one out.
             return try withServer(peer, content) { server in
-                try answers(server, peer, content, peer == .echo ? .udp : load, missing: work.id == "misses")
+                try answers(server, peer, content, peer == .echo ? .udp : load, missing: work.isOfMisses)
             }
         case .start(let content): return try withServer(peer, content) { _ in [:] }
         case .transfer(let names): return try withServer(peer, .zone(names)) { try transfer($0, names) }
@@ -126,7 +126,8 @@ struct Measurement {
         case .hosts(let count), .loggedHosts(let count), .keptHosts(let count): try data.hostQuestions(count)
         case .zone(let count), .encryptedZone(let count, _): try data.zoneQuestions(count)
         // More than any server gets through.
-        case .forwarded: try data.remoteQuestions(missing ? 300_000 * max(settings.seconds, 1) : 2000)
+        case .forwarded, .forwardedEncrypted:
+            try data.remoteQuestions(missing ? 300_000 * max(settings.seconds, 1) : 2000)
         }
     }
 
@@ -137,7 +138,7 @@ struct Measurement {
             case .hosts(let count), .loggedHosts(let count), .keptHosts(let count):
                 Question(name: DataFiles.host(index * 7919 % count))
             case .zone(let count), .encryptedZone(let count, _): Question(name: DataFiles.owner(index * 7919 % count))
-            case .forwarded: Question(name: "www.remote\(index).example.")
+            case .forwarded, .forwardedEncrypted: Question(name: "www.remote\(index).example.")
             }
         }
     }

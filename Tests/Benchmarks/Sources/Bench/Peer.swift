@@ -34,6 +34,8 @@ enum Content: Sendable, Hashable {
     case encryptedZone(Int, https: Bool)
     /// Answers from upstream.
     case forwarded
+    /// The same over TLS or HTTPS.
+    case forwardedEncrypted(https: Bool)
 }
 
 /// Writes configurations and starts servers, each in its own folder.
@@ -50,7 +52,8 @@ struct Starter {
         var servers: [Server] = []
         do {
             if let upstream = try upstream(peer, content) { servers.append(try Server(upstream)) }
-            servers.append(try Server(setup(peer, content, upstream: servers.last?.port)))
+            let upstream = servers.last.map { $0.setup.encryptedPort ?? $0.port }
+            servers.append(try Server(setup(peer, content, upstream: upstream)))
             return servers
         } catch {
             for server in servers { server.stop() }
@@ -71,8 +74,27 @@ struct Starter {
             return Setup(
                 command: [settings.echo, "\(port)", "3600"], port: port, probe: Question(name: "upstream.example."),
                 cores: settings.loadCores, folder: try makeFolder("upstream"))
+        case (.forwardedEncrypted(let https), _): return try encryptedUpstream(https: https)
         default: return nil
         }
+    }
+
+    /// dnsdist, which answers any name itself.
+    private func encryptedUpstream(https: Bool) throws -> Setup {
+        let (plain, port) = (try LoopbackSocket.freePort(), try LoopbackSocket.freePort())
+        let certificate = try data.certificate()
+        let folder = try makeFolder("upstream")
+        let listener = https ? "addDOHLocal" : "addTLSLocal"
+        let path = https ? ", \"/dns-query\"" : ""
+        let lines = [
+            "setLocal(\"127.0.0.1:\(plain)\")",
+            "\(listener)(\"127.0.0.1:\(port)\", \"\(certificate.chain)\", \"\(certificate.key)\"\(path))",
+            "addAction(AllRule(), SpoofAction(\"192.0.2.1\", {ttl=3600}))", "setSecurityPollSuffix(\"\")",
+        ]
+        try lines.joined(separator: "\n").write(toFile: folder + "/dnsdist.conf", atomically: false, encoding: .utf8)
+        return Setup(
+            command: ["dnsdist", "--supervised", "--disable-syslog", "-C", folder + "/dnsdist.conf"], port: plain,
+            encryptedPort: port, probe: Question(name: "upstream.example."), cores: settings.loadCores, folder: folder)
     }
 
     private func setup(_ peer: Peer, _ content: Content, upstream: UInt16?, role: String = "") throws -> Setup {
@@ -117,7 +139,10 @@ struct Starter {
             guard case .zone(let count) = content else { throw Failure("knot serves zones only") }
             setup.command = ["knotd", "-c", try template("knot.conf", ["DATA": data.zone(count)])]
         case .dnsdist:
-            setup.command = ["dnsdist", "--supervised", "--disable-syslog", "-C", try template("dnsdist.conf", [:])]
+            setup.command = [
+                "dnsdist", "--supervised", "--disable-syslog", "-C",
+                try template("dnsdist.conf", dnsdistValues(content)),
+            ]
         case .recursor:
             _ = try template("recursor.conf", [:])
             setup.command = ["pdns_recursor", "--config-dir=\(folder)"]
@@ -153,6 +178,12 @@ struct Starter {
             ]
         case .forwarded:
             return ["--no-hosts", "--upstream", "127.0.0.1:\(upstream ?? 0)", "--log", "none", "--history", "off"]
+        case .forwardedEncrypted(let https):
+            let server = https ? "https://127.0.0.1:\(upstream ?? 0)/dns-query" : "tls://127.0.0.1:\(upstream ?? 0)"
+            let file = setup.folder + "/stub53.yaml"
+            try "upstream: {servers: [\"\(server)\"], ca: \(try data.certificate().chain)}\n"
+                .write(toFile: file, atomically: false, encoding: .utf8)
+            return ["--config", file, "--no-hosts", "--log", "none", "--history", "off"]
         }
     }
 
@@ -175,7 +206,22 @@ struct Starter {
                 ["SERVER": lines.map { "    " + $0 }.joined(separator: "\n")], uniquingKeysWith: { $1 })
         case .forwarded:
             return ["MORE": "forward-zone:\n    name: \".\"\n    forward-addr: 127.0.0.1@\(upstream ?? 0)"]
+        case .forwardedEncrypted(let https):
+            if https { throw Failure("unbound asks nobody over HTTPS") }
+            let server = "    name: \".\"\n    forward-tls-upstream: yes\n    forward-addr: 127.0.0.1@\(upstream ?? 0)"
+            return [
+                "SERVER": "    tls-cert-bundle: \"\(try data.certificate().chain)\"",
+                "MORE": "forward-zone:\n\(server)#localhost",
+            ]
         }
+    }
+
+    /// The options of its upstream server.
+    private func dnsdistValues(_ content: Content) throws -> [String: String] {
+        guard case .forwardedEncrypted(let https) = content else { return [:] }
+        let path = https ? ", dohPath=\"/dns-query\"" : ""
+        let chain = try data.certificate().chain
+        return ["MORE": ", tls=\"openssl\", subjectName=\"localhost\", caStore=\"\(chain)\"\(path)"]
     }
 
     private func dnsmasqValues(_ content: Content, _ folder: String, _ upstream: UInt16?) throws -> [String: String] {
@@ -187,6 +233,7 @@ struct Starter {
             return ["MORE": "addn-hosts=\(try data.hosts(count))\n\(log)"]
         case .zone, .encryptedZone: throw Failure("dnsmasq reads no zone files")
         case .forwarded: return ["MORE": "server=127.0.0.1#\(upstream ?? 0)"]
+        case .forwardedEncrypted: throw Failure("dnsmasq asks nobody over TLS")
         }
     }
 
@@ -197,7 +244,7 @@ struct Starter {
         case .hosts(let count), .loggedHosts(let count), .keptHosts(let count):
             Question(name: DataFiles.host(count - 1))
         case .zone(let count), .encryptedZone(let count, _): Question(name: DataFiles.owner(count - 1))
-        case .forwarded: Question(name: "first.example.")
+        case .forwarded, .forwardedEncrypted: Question(name: "first.example.")
         }
     }
 

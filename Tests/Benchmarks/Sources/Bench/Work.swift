@@ -149,6 +149,14 @@ struct Work: Sendable {
             id: "doh", title: "DNS over HTTPS, HTTP/2, ten connections",
             kind: .answers(.encryptedZone(10_000, https: true), .doh), servers: [.echo, .stub53, .unbound],
             lines: [Line(metric: .cpu, bar: Bar(echoes: 5.5, below: [.unbound]))]),
+        Work(
+            id: "dot-upstream", title: "cache misses, upstream over TLS",
+            kind: .answers(.forwardedEncrypted(https: false), .udp), servers: [.echo, .stub53, .unbound, .dnsdist],
+            lines: [Line(metric: .cpu, bar: Bar(below: [.unbound]))]),
+        Work(
+            id: "doh-upstream", title: "cache misses, upstream over HTTPS",
+            kind: .answers(.forwardedEncrypted(https: true), .udp), servers: [.echo, .stub53, .dnsdist],
+            lines: [Line(metric: .cpu)]),
     ]
 
     private static let files: [Work] = [
@@ -195,6 +203,9 @@ struct Work: Sendable {
     private static let workers = Work(
         id: "workers", title: "overrides, two workers", kind: .answers(.hosts(100_000), .udp),
         servers: [.echo, .stub53, .stub53Two], lines: [Line(metric: .cpu, bar: Bar(scale: 1.8))])
+
+    /// Each query is for a new name.
+    var isOfMisses: Bool { ["misses", "dot-upstream", "doh-upstream"].contains(id) }
 
     /// The tasks that `rows` select: by ID, or else by a prefix of it.
     static func chosen(_ rows: [String]) throws -> [Work] {
