@@ -33,7 +33,7 @@ struct ConfigurationTests {
         #expect(configuration.cache.capacity == 64 << 20)
         #expect(configuration.access == nil)
         #expect(configuration.logFormat == .text)
-        #expect(configuration.forwarding.clientTimeout == 5_000_000)
+        #expect(configuration.forwarding.clientTimeout == 4_000_000)
         #expect(!configuration.keepsGoing)
     }
 
