@@ -26,6 +26,7 @@ import Testing
 ///
 /// ```
 /// query www.example.net A [udp|tcp] [do] [cd] [ad] [nord] [plain] [cookie] [nsid] [size N] [class CH] [times N]
+///     [extra N]                  zero bytes behind it
 ///   rcode NOERROR
 ///   flags aa -ra                   these are set, and those are not
 ///   answer LINE                    the whole section, in order; without any it is empty; `answers any`: not checked
@@ -285,6 +286,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
             case "cookie": query.sendsCookie = true
             case "nsid": query.wantsNSID = true
             case "size": query.payloadSize = try number(words.popFirst(), line)
+            case "extra": query.extraBytes = Int(try number(words.popFirst(), line))
             case "class": query.recordClass = words.popFirst() ?? "IN"
             case "times": expected.times = Int(try number(words.popFirst(), line) as UInt16)
             default: throw fault(line, "'\(word)' is not known")

@@ -179,7 +179,9 @@ struct WireResponse {
 
     init(_ wire: [UInt8]) throws {
         self.wire = wire
-        guard let summary = wire.withUnsafeBytes({ MessageReader.walk($0) }) else {
+        guard let summary = wire.withUnsafeBytes({ MessageReader.walk($0) }), summary.isSound,
+            summary.length == wire.count
+        else {
             throw Malformed(description: "a response that is no message: \(hex(wire))")
         }
         let message = try LDNS.Message(wire: wire)

@@ -104,7 +104,7 @@ package struct SourceTrial: Sendable {
     }
 
     private static func read(_ message: UnsafeRawBufferPointer, _ decision: Decision, into answer: inout Answer) {
-        if MessageReader.walk(message) != nil, let read = try? LDNS.Message(wire: Array(message)) {
+        if MessageReader.walk(message)?.isSound == true, let read = try? LDNS.Message(wire: Array(message)) {
             answer.records = read.records(.answer)
             let authority = read.records(.authority)
             if !authority.contains(where: { $0.type == .soa }) {

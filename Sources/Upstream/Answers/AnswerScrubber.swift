@@ -40,7 +40,7 @@ public struct AnswerScrubber: ~Copyable {
     /// Checks a message that matches its query by address, port and ID and has passed `MessageReader.walk`, which
     /// returned `summary`.
     ///
-    /// The strict walk must come first: libldns accepts some malformed input, and its assertions abort the process.
+    /// The walk must come first: libldns accepts some malformed input, and its assertions abort the process.
     public mutating func check(
         _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary, for key: FetchKey,
         ttls: UpstreamAnswer.TTLs
@@ -54,13 +54,25 @@ public struct AnswerScrubber: ~Copyable {
             base.readUInt16(summary.questionEnd - 2) == RecordClass.in.rawValue
         else { throw .otherQuestion }
         // libldns checks the types that the walk takes as plain bytes; it adds nothing for the others.
-        guard summary.isWhollyKnown || PacketCheck.accepts(message) else { throw .refusedByLibrary }
+        guard summary.isWhollyKnown || PacketCheck.accepts(used(message, summary)) else { throw .refusedByLibrary }
         self.message = message
         self.summary = summary
         self.ttls = ttls
         question = key.question
         defer { self.message = UnsafeRawBufferPointer(start: nil, count: 0) }
         return try scrub(key, flags)
+    }
+
+    /// A copy of the part of the message that the answer rests on.
+    private func used(
+        _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary
+    ) -> UnsafeRawBufferPointer {
+        let copy = UnsafeMutableRawBufferPointer(rebasing: buffer[..<summary.end])
+        copy.copyMemory(from: UnsafeRawBufferPointer(rebasing: message[..<summary.end]))
+        let base = copy.baseAddress.unsafelyUnwrapped
+        base.write(UInt16(truncatingIfNeeded: summary.authority), at: Header.authorityCount)
+        base.write(UInt16(0), at: Header.additionalCount)
+        return UnsafeRawBufferPointer(copy)
     }
 
     private mutating func scrub(
@@ -92,7 +104,11 @@ public struct AnswerScrubber: ~Copyable {
         _ = current.assign(uncompressed: name.suffix(at: 0))
         let found = try writeChain(&builder)
         let isNegative = !found || code == .nxDomain
-        if code == .noError || code == .nxDomain { try writeAuthority(isNegative: isNegative, &builder) }
+        if code == .noError || code == .nxDomain {
+            // A denial, and any proof, stands in the authority section.
+            guard summary.hasAuthority || !isNegative && !question.dnssecOK else { throw .malformed }
+            try writeAuthority(isNegative: isNegative, &builder)
+        }
 
         let kept: UInt32 =
             switch code {
