@@ -64,6 +64,8 @@ public struct Lookup: ~Copyable {
 
     // MARK: Upstream
 
+    /// No server is known for `name` at the moment: only what is cached can be given.
+    public var isCutOff = false
     /// What upstream has said so far for this lookup.
     public var upstream = UpstreamState()
     /// What to ask upstream for, after `.needs`.
@@ -86,6 +88,7 @@ public struct Lookup: ~Copyable {
         decision.reset()
         reach = .everything
         isBelowCut = false
+        isCutOff = false
         if wanted != nil { wanted = nil }
         if !renewals.isEmpty { renewals = [] }
     }

@@ -33,20 +33,9 @@ extension UpstreamServer {
         }
     }
 
-    /// Reads `[DOMAIN=]SERVER`, where SERVER is `ADDR[:PORT]` or `[V6]:PORT`, with an optional prefix `tcp://` or
-    /// `udp://`.
+    /// Reads `ADDR[:PORT]` or `[V6]:PORT`, with an optional prefix `tcp://` or `udp://`.
     public init(parsing text: String) throws(ParseError) {
         var rest = text[...]
-        var domain = Name.root
-        if let equals = rest.firstIndex(of: "=") {
-            let word = rest[..<equals]
-            do {
-                domain = try Name(parsing: word.utf8)
-            } catch {
-                throw ParseError("\(quoted(text.utf8)): the domain in front of '=' is not a name: \(error)")
-            }
-            rest = rest[rest.index(after: equals)...]
-        }
         var transport = UpstreamTransport.udp
         if let scheme = rest.range(of: "://") {
             let word = rest[..<scheme.lowerBound].lowercased()
@@ -63,8 +52,7 @@ extension UpstreamServer {
                 )
             }
         }
-        self.init(
-            address: try Self.address(String(rest), of: text), transport: transport, domain: domain)
+        self.init(address: try Self.address(String(rest), of: text), transport: transport)
     }
 
     private static func address(_ text: String, of whole: String) throws(ParseError) -> SocketAddress {

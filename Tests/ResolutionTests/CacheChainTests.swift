@@ -36,6 +36,24 @@ struct CacheChainTests {
         #expect(held.1.extendedError == .staleAnswer)
     }
 
+    @Test(
+        "While no server is known, what is held is given, fresh and then expired; the rest is refused with the reason")
+    func withoutServer() throws {
+        let client = AnswerClient()
+        let pipeline = Pipeline(
+            hosts: .empty(), zones: .empty, special: .none, cache: AnswerCache(),
+            routes: ForwardRoutes([], awaitsDefault: true))
+        let nothingHeld = resolve(pipeline, .none, at: 100)
+        #expect(nothingHeld.0 == .answered)
+        #expect(nothingHeld.1.responseCode == .refused && nothingHeld.1.extendedError == .noReachableAuthority)
+        #expect("\(nothingHeld.1.extendedText)" == "no upstream server is known at the moment")
+        pipeline.cache.insert(
+            try client.check(AnswerMessage("n.example.", .a, [.a("n.example.", 300, 1)])), now: microseconds(100))
+        #expect(resolve(pipeline, .none, at: 200).1.source == .cache)
+        #expect(resolve(pipeline, .none, at: 1000).1.source == .stale)
+        #expect(resolve(pipeline, .none, at: 100_000).1.responseCode == .refused)
+    }
+
     @Test("A refresh asks for the cached alias, never for its overridden target")
     func renewal() throws {
         let client = AnswerClient()

@@ -63,7 +63,7 @@ struct WireWorld: ~Copyable {
         serves network: String? = nil, leased: [String] = [], routes: [String] = [],
         privateAddresses: PrivateAddressPolicy = .allowing, ring: LookupRing? = nil
     ) throws {
-        let servers = try routes.map(UpstreamServer.init(parsing:))
+        let servers = try routes.flatMap { try ConfigurationText.upstreamServers($0) }
         let folder = try TemporaryFolder()
         let hosts = try folder.write(Self.hosts, to: "hosts")
         try folder.write(Self.zone, to: "zones/acme.org.zone")

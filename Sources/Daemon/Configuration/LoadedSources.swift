@@ -16,8 +16,10 @@ package struct LoadedSources: Sendable {
     package var failedZones: [String]
     package var special: SpecialNames
     package var upstream: [UpstreamServer]
-    /// The file that lists `upstream`; nil if the servers are configured.
+    /// The file that lists those of `upstream` outside the routes; nil if they are configured, or if there are none.
     package var upstreamOrigin: String?
+    /// The system's servers are to be asked, and none is known at the moment.
+    var awaitsSystem: Bool
     package var privateAddresses: PrivateAddressPolicy
     /// All problems, by file.
     package var diagnostics: Diagnostics
@@ -35,11 +37,11 @@ extension Configuration {
     static let defaultZoneFolders = ["zones", "/etc/stub53/zones"]
 
     /// Reads all files.
-    package func load(asksSystem: Bool = true) -> LoadedSources { load(last: nil, asksSystem: asksSystem) }
+    package func load() -> LoadedSources { load(last: nil) }
 
     /// Reads all files again. A zone that can't be loaded keeps its version in `last`, if that came from the same file.
     /// Data that came through a pipe can't be read again and is kept too.
-    func load(last: LoadedSources?, asksSystem: Bool = true) -> LoadedSources {
+    func load(last: LoadedSources?) -> LoadedSources {
         var diagnostics = Diagnostics()
         var watched: [String] = origin.file.map { [$0] } ?? []
         if !listen.encrypted.isEmpty { watched += [certificatePath, keyPath].compactMap { $0 } }
@@ -81,12 +83,12 @@ extension Configuration {
             zones.append(zone)
         }
 
-        let (servers, origin) = upstreamServers(asksSystem: asksSystem, &diagnostics, &watched)
+        let (servers, origin) = upstreamServers(&diagnostics, &watched)
         let routed = servers.map(\.domain).filter { !$0.isRoot }
         return LoadedSources(
             hosts: hosts, hostsFiles: hostsFiles, hostsPaths: hostsPaths, zones: ZoneSet(zones), failedZones: failed,
             special: SpecialNames(without: withoutSpecialNames, routed: routed), upstream: servers,
-            upstreamOrigin: origin,
+            upstreamOrigin: origin, awaitsSystem: upstream.asksSystem && origin == nil,
             privateAddresses: PrivateAddressPolicy(privateAddresses, exempt: privateDomains + routed),
             diagnostics: diagnostics, watched: watched)
     }
@@ -124,18 +126,14 @@ extension Configuration {
     }
 
     private func upstreamServers(
-        asksSystem: Bool, _ diagnostics: inout Diagnostics, _ watched: inout [String]
+        _ diagnostics: inout Diagnostics, _ watched: inout [String]
     ) -> (servers: [UpstreamServer], origin: String?) {
-        switch upstream {
-        case .none: return ([], nil)
-        case .servers(let servers): return (servers, nil)
-        case .system:
-            guard asksSystem else { return ([], nil) }
-            let system = ResolvConf.read(ownAddresses: ownAddresses)
-            for diagnostic in system.diagnostics { diagnostics.append(diagnostic) }
-            watched.append(ResolvConf.systemPath)
-            return (system.servers, system.path)
-        }
+        guard upstream.asksSystem else { return (upstream.servers, nil) }
+        let system = ResolvConf.read(ownAddresses: ownAddresses)
+        for diagnostic in system.diagnostics { diagnostics.append(diagnostic) }
+        watched.append(ResolvConf.systemPath)
+        let room = ForwardSettings.maximumServers - upstream.servers.count
+        return (system.servers.prefix(room) + upstream.servers, system.servers.isEmpty ? nil : system.path)
     }
 
     private static func existing(_ path: String) -> [String] { Glibc.access(path, F_OK) == 0 ? [path] : [] }

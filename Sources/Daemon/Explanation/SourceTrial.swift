@@ -18,6 +18,8 @@ package struct SourceTrial: Sendable {
         /// Which later stages may answer for the name.
         var reach: Lookup.Reach
         var isBelowCut: Bool
+        /// No server is known for the last name.
+        var isCutOff = false
         /// The answer section.
         package var records: [LDNS.Message.Record]
         /// The name servers of a referral.
@@ -96,6 +98,7 @@ package struct SourceTrial: Sendable {
                 answer.decision = lookup.decision
                 answer.reach = lookup.reach
                 answer.isBelowCut = lookup.isBelowCut
+                answer.isCutOff = lookup.isCutOff
                 answer.lastName = lookup.name.name
                 Self.read(lookup.builder.message, lookup.decision, into: &answer)
             }

@@ -21,7 +21,7 @@ public struct CacheStage<Local: Stage>: Stage {
             let outcome = answerFresh(&lookup)
             if outcome != .pass { return outcome }
         }
-        return cache.answer(&lookup, allowStale: lookup.upstream.allowStale) { local.owns($0) }
+        return cache.answer(&lookup, allowStale: lookup.upstream.allowStale || lookup.isCutOff) { local.owns($0) }
     }
 
     private func answerFresh(_ lookup: inout Lookup) -> Outcome {

@@ -48,6 +48,12 @@ extension AnswerCache {
         }
     }
 
+    /// Whether `entry`, which has expired, may be given while upstream is silent.
+    public func mayServeStale(_ entry: CachedAnswer) -> Bool {
+        settings.serveStale && entry.responseCode != .serverFailure
+            && UInt64(entry.age) < UInt64(entry.ttl) + UInt64(settings.staleWindow)
+    }
+
     /// The entries whose names `isWanted` accepts, in no order, `limit` at most; and whether there are more.
     ///
     /// Locks are held for a few entries at a time, so that a page delays no lookup.

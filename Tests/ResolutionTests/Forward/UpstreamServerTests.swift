@@ -13,8 +13,7 @@ struct UpstreamServerTests {
             ("10.0.0.53", "10.0.0.53:53"), ("10.0.0.53:5353", "10.0.0.53:5353"), ("2001:db8::1", "[2001:db8::1]:53"),
             ("[2001:db8::1]", "[2001:db8::1]:53"), ("[2001:db8::1]:5353", "[2001:db8::1]:5353"),
             ("tcp://10.0.0.53", "tcp://10.0.0.53:53"), ("TCP://[::1]:5300", "tcp://[::1]:5300"),
-            ("udp://10.0.0.53", "10.0.0.53:53"), ("corp.example=10.0.0.1", "corp.example.=10.0.0.1:53"),
-            ("corp.example.=tcp://[::1]:54", "corp.example.=tcp://[::1]:54"), (".=10.0.0.1", "10.0.0.1:53"),
+            ("udp://10.0.0.53", "10.0.0.53:53"),
         ])
     func reads(_ text: String, _ expected: String) throws {
         #expect(try UpstreamServer(parsing: text).description == expected)
@@ -28,8 +27,8 @@ struct UpstreamServerTests {
             ("10.0.0.1:5x", "not a port"), ("[::1", "']' is missing"), ("[::1]53", "only :PORT may follow"),
             ("0.0.0.0", "not an IP address"), ("[::]:53", "not an IP address"),
             ("tls://10.0.0.1#name", "not supported yet"), ("https://dns.example/dns-query", "not supported yet"),
-            ("quic://10.0.0.1", "no transport"), ("a..b=10.0.0.1", "empty label"), ("=10.0.0.1", "empty"),
-            ("[10.0.0.1]x=10.0.0.1:1:2", "not an IP address"), ("fe80::1%nosuchinterface", "not an IP address"),
+            ("quic://10.0.0.1", "no transport"), ("corp.example=10.0.0.1", "not an IP address"),
+            ("[10.0.0.1]x=10.0.0.1:1:2", "only :PORT may follow"), ("fe80::1%nosuchinterface", "not an IP address"),
         ])
     func refuses(_ text: String, _ reason: String) {
         do throws(UpstreamServer.ParseError) {
