@@ -61,6 +61,9 @@ public struct Lookup: ~Copyable {
     public var answerStart: ResponseBuilder.Mark { decision.hopCount == 0 ? builder.start : mark }
     /// Scratch space for alias names.
     public var scratch = LookupName()
+    /// Scratch space for one record's owner and data, kept so that no lookup allocates it.
+    var owner: [UInt8] = []
+    var rdata: [UInt8] = []
 
     // MARK: Upstream
 
@@ -106,6 +109,10 @@ public struct Lookup: ~Copyable {
         return .needs
     }
 
-    /// Requests a refresh of the cached answer for the current name and type.
-    public mutating func renew() { renewals.append(FetchKey(name, question)) }
+    /// Requests a refresh of the cached answer for the current name, which was got by asking for `type`.
+    public mutating func renew(_ type: RecordType) {
+        var question = question
+        question.type = type
+        renewals.append(FetchKey(name, question))
+    }
 }

@@ -43,7 +43,7 @@ public struct Pipeline: Sendable {
         self.access = AccessStage(access)
         admission = Self.admission(self.access, identity, zones)
         let local = Self.local(overrides, zones, special)
-        sources = Self.sources(local, cache, privateAddresses)
+        sources = Self.sources(local, cache, routes, privateAddresses)
     }
 
     @StageList
@@ -63,11 +63,11 @@ public struct Pipeline: Sendable {
 
     @StageList
     private static func sources(
-        _ local: Local, _ cache: AnswerCache, _ privateAddresses: PrivateAddressPolicy
+        _ local: Local, _ cache: AnswerCache, _ routes: ForwardRoutes, _ privateAddresses: PrivateAddressPolicy
     ) -> Sources {
         local
         privateAddresses
-        CacheStage(cache, behind: local)
+        CacheStage(cache, behind: local, routes)
         ForwardStage()
     }
 

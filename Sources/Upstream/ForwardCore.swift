@@ -37,7 +37,7 @@ struct ForwardCore: ~Copyable {
 
     private static let blank = [UInt8](repeating: 0, count: UpstreamQuery.maximumLength)
     private static let maximumSends = 10
-    /// A SERVFAIL message is never longer, in bytes.
+    /// An error message is never longer, in bytes.
     private static let longestFallback = 4_096
     private static let longestRetry: UInt64 = 2_000_000
     private static let afterRefusal: UInt64 = 150_000
@@ -183,20 +183,30 @@ struct ForwardCore: ~Copyable {
             return askAgain(number, now)
         case .serverFailure:
             servers[attempt.server].errors += 1
-            if summary != nil, hasQuestion, message.count <= Self.longestFallback {
-                flights[flight].fallback = Array(message)
-                flights[flight].fallbackReply = reply
-            }
+            if summary != nil, hasQuestion { keep(message, from: reply, for: flight) }
             flights[flight].errorText = "upstream failed to resolve the name"
         default:
             servers[attempt.server].errors += 1
             servers[attempt.server].health.noteFault()
+            // The client gets to read why.
+            if code == .refused, hasQuestion, let opt = summary?.opt, flights[flight].fallback.isEmpty,
+                UpstreamQuery.option(EDNS.Option.extendedError, opt, message) != nil
+            {
+                keep(message, from: reply, for: flight)
+            }
             flights[flight].errorText =
                 code == .refused ? "upstream refused the question" : "upstream answered an error"
         }
         flights[flight].wasRejected = true
         forget(number, now)
         advance(flight, now)
+    }
+
+    /// Keeps an error message, in case nothing better arrives.
+    private mutating func keep(_ message: UnsafeRawBufferPointer, from reply: UpstreamReply, for flight: Int) {
+        guard message.count <= Self.longestFallback else { return }
+        flights[flight].fallback = Array(message)
+        flights[flight].fallbackReply = reply
     }
 
     /// Asks the same server again because of its cookie: over UDP once, then over TCP (RFC 7873 5.3).

@@ -17,7 +17,7 @@ extension ForwardCore {
     enum Conclusion: Sendable, Equatable {
         /// The message that `accept` approved.
         case answered(UpstreamReply)
-        /// The only result is this SERVFAIL message; see `lastResort(of:)`.
+        /// The only result is this error message; see `lastResort(of:)`.
         case lastResort(UpstreamReply)
         case failed(ExtendedError, StaticString)
 
@@ -57,7 +57,7 @@ extension ForwardCore {
         /// The attempt that, when overdue, makes the next server be asked.
         var latest = -1
         var isOpen = true
-        /// A SERVFAIL message, in case nothing better arrives.
+        /// An error message, in case nothing better arrives.
         var fallback: [UInt8] = []
         var fallbackReply = UpstreamReply(
             server: 0, address: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .udp,

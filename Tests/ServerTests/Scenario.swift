@@ -38,6 +38,7 @@ import Testing
 ///   cookie yes|no                  with a server cookie
 ///   source hosts hosts:1           the source and line that decided, as in the lookup log
 ///   logged NODATA                  the RCODE of the lookup log
+///   reason TEXT                    the extended error's text there
 ///   upstream NAME[/tcp] | none     the server in the lookup log
 ///   masked yes|no
 ///   private passed|refused|no      the private address of a public name, in the lookup log
@@ -82,6 +83,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         var hasCookie: Bool?
         var source: String?
         var logged: String?
+        var reason: String?
         var upstream: String?
         var masked: Bool?
         var privateAnswer: String?
@@ -90,7 +92,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
 
         /// Whether the expectations include the lookup log.
         var looksAtLog: Bool {
-            source != nil || logged != nil || upstream != nil || masked != nil || privateAnswer != nil
+            source != nil || logged != nil || reason != nil || upstream != nil || masked != nil || privateAnswer != nil
         }
     }
 
@@ -311,6 +313,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
             case "cookie": expected.hasCookie = try flag(rest, line)
             case "source": expected.source = rest
             case "logged": expected.logged = rest
+            case "reason": expected.reason = rest
             case "upstream": expected.upstream = rest
             case "masked": expected.masked = try flag(rest, line)
             case "private":

@@ -154,6 +154,11 @@ struct WireWorld: ~Copyable {
     func fill(_ name: String, _ address: [UInt8] = [192, 0, 2, 1], dnssecOK: Bool = false) throws {
         var packet = Packet(name, .a, flags: 0x81A0)
         packet.answers = [Packet.record([0xC0, 12], .a, ttl: 300, address)]
+        try fill(name, packet, dnssecOK: dnssecOK)
+    }
+
+    /// Puts an upstream answer to a question of type A into the cache.
+    func fill(_ name: String, _ packet: Packet, dnssecOK: Bool = false) throws {
         let key = FetchKey(try #require(Name(name)), Question(type: .a, dnssecOK: dnssecOK))
         let answer = try packet.wire.withUnsafeBytes { try UpstreamAnswer.check($0, for: key) }
         cache.insert(answer, now: Self.now.monotonic)

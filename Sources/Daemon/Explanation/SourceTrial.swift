@@ -61,15 +61,17 @@ package struct SourceTrial: Sendable {
                 let target = Presentation.text(rdata: alias.rdata, type: .cname)
                 found = ["CNAME \(target)" + (isDeadEnd ? ", which no source here has" : "")]
             }
+            let remark = decision.isInUpstreamsWords ? " (\(decision.text))" : ""
             if !found.isEmpty {
-                return found.prefix(3).joined(separator: ", ") + (found.count > 3 ? ", \(found.count - 3) more" : "")
+                let more = found.count > 3 ? ", \(found.count - 3) more" : ""
+                return found.prefix(3).joined(separator: ", ") + more + remark
             }
             guard decision.responseCode == .noError else {
-                let text = "\(decision.extendedText)"
+                let text = decision.text
                 return "\(decision.responseCode)" + (text.isEmpty ? "" : " (\(text))")
             }
             if let first = referral.first { return "referral to \(first)" }
-            return decision.masked ? "masked" : "NODATA"
+            return decision.masked ? "masked" : "NODATA" + remark
         }
 
         /// The comment on the answering source in a table.
