@@ -120,6 +120,20 @@ struct CommandTests {
         #expect(servers(beside.output).count == servers(system.output).count + 1, "\(beside.output)")
     }
 
+    @Test("check warns of chains of aliases that other resolvers don't follow, where they start")
+    func checkChain() async throws {
+        let links = (1...11).map { "c\($0) CNAME c\($0 + 1)\n" }.joined()
+        let short = (1...10).map { "d\($0) CNAME \($0 == 10 ? "c12" : "d\($0 + 1)")\n" }.joined()
+        try folder.write(Self.zone + links + short + "c12 A 192.0.2.1\n", to: "zones/acme.org.zone")
+        let result = try await run(["check"] + local)
+        let start = Self.zone.split(separator: "\n").count + 1
+        #expect(
+            result.output.hasPrefix(
+                "zones/acme.org.zone:\(start): warning: c1.acme.org. leads over more than 10 aliases"),
+            "\(result.output)")
+        #expect(result.output.hasSuffix("\n1 warning\n") && result.code == 0)
+    }
+
     // MARK: why
 
     @Test("why shows the override, what it shadows, the family, and what a browser does")
