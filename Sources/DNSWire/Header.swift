@@ -32,6 +32,6 @@ public enum Header {
 
     static let questionCount = 4
     static let answerCount = 6
-    static let authorityCount = 8
-    static let additionalCount = 10
+    public static let authorityCount = 8
+    public static let additionalCount = 10
 }

@@ -85,16 +85,25 @@ public enum MessageReader {
         public var additional = 0
         /// Where the first record starts.
         public var records: Int { questionEnd }
+        /// Where the records of the answer section end, and of the authority section, if that is sound.
+        public var end = Header.length
         public var opt: Record?
-        /// Whether the walk has checked all RDATA to the last byte.
+        /// The authority section is as it should be; otherwise `authority` is 0.
+        public var hasAuthority = true
+        /// So is the additional section.
+        public var isSound = true
+        /// Where the last record ends, if all are sound.
+        public var length = Header.length
+        /// Whether the walk has checked all RDATA up to `end` to the last byte.
         public var isWhollyKnown = true
 
         public init() {}
     }
 
-    /// Walks the whole message; nil if anything is malformed.
+    /// Walks the message; nil if its question or its answer section is malformed.
     ///
-    /// At most one question. Names in compressible RDATA are walked too and must fill it exactly.
+    /// At most one question. Names in compressible RDATA are walked too and must fill it exactly. Faults of later
+    /// sections, and what follows the last record, are only noted: other resolvers ignore them.
     public static func walk(_ message: UnsafeRawBufferPointer) -> Summary? {
         guard message.count >= Header.length, let base = message.baseAddress else { return nil }
         var summary = Summary()
@@ -109,23 +118,56 @@ public enum MessageReader {
         summary.answers = Int(base.readUInt16(Header.answerCount))
         summary.authority = Int(base.readUInt16(Header.authorityCount))
         summary.additional = Int(base.readUInt16(Header.additionalCount))
-        let total = summary.answers + summary.authority + summary.additional
-        for index in 0..<total {
-            guard let record = record(message, at: cursor) else { return nil }
+        guard walkRecords(message, summary.answers, from: &cursor, &summary.isWhollyKnown) else { return nil }
+        summary.end = cursor
+        var isKnown = summary.isWhollyKnown
+        if walkRecords(message, summary.authority, from: &cursor, &isKnown) {
+            summary.end = cursor
+            summary.isWhollyKnown = isKnown
+        } else {
+            summary.hasAuthority = false
+            summary.isSound = false
+            cursor = summary.end
+            for _ in 0..<summary.authority { cursor = record(message, at: cursor)?.end ?? message.count }
+            summary.authority = 0
+        }
+        walkAdditional(message, from: cursor, &summary)
+        return summary
+    }
+
+    /// Walks the records of the answer or authority section; false at the first that is malformed.
+    private static func walkRecords(
+        _ message: UnsafeRawBufferPointer, _ count: Int, from cursor: inout Int, _ isWhollyKnown: inout Bool
+    ) -> Bool {
+        for _ in 0..<count {
+            guard let record = record(message, at: cursor), record.type != .opt, record.type != .tsig,
+                let isKnown = rdataIsExact(message, record)
+            else { return false }
+            cursor = record.end
+            isWhollyKnown = isWhollyKnown && isKnown
+        }
+        return true
+    }
+
+    /// Walks the additional section as far as it can be read, and finds OPT.
+    private static func walkAdditional(
+        _ message: UnsafeRawBufferPointer, from start: Int, _ summary: inout Summary
+    ) {
+        var cursor = start
+        for index in 0..<summary.additional {
+            guard let record = record(message, at: cursor) else {
+                summary.isSound = false
+                return
+            }
             cursor = record.end
             switch record.type {
-            case .opt:
-                let inAdditional = index >= summary.answers + summary.authority
-                guard inAdditional, summary.opt == nil, message[record.start] == 0 else { return nil }
-                summary.opt = record
-            case .tsig:
-                guard index == total - 1 else { return nil }
-            default:
-                guard let isKnown = rdataIsExact(message, record) else { return nil }
-                summary.isWhollyKnown = summary.isWhollyKnown && isKnown
+            case .opt where summary.opt == nil && message[record.start] == 0: summary.opt = record
+            case .opt: summary.isSound = false
+            case .tsig: summary.isSound = summary.isSound && index == summary.additional - 1
+            default: summary.isSound = summary.isSound && rdataIsExact(message, record) != nil
             }
         }
-        return cursor == message.count ? summary : nil
+        summary.length = cursor
     }
 
     /// Whether the record's RDATA is known to be valid: addresses by length, compressible types by names that fill it.

@@ -96,11 +96,11 @@ public struct Query: Sendable, BitwiseCopyable {
                 guard !hasEDNS, message[record.start] == 0, readOPT(record, message) else { return .fail(.formatError) }
             } else if record.type == .tsig {
                 // We have no keys, so every key is unknown (RFC 8945 5.2.1); TSIG must be the last record (5.1).
-                let isLast = index == authority + additional - 1 && cursor == message.count
+                let isLast = index == authority + additional - 1
                 return .fail(isLast ? .notAuth : .formatError)
             }
         }
-        guard cursor == message.count else { return .fail(.formatError) }
+        // Bytes after the last record are ignored, as other servers do: some clients send a whole buffer.
         if hasEDNS && ednsVersion > 0 { return .fail(.badVersion) }
         if questions == 0 { return cookieLength > 0 ? .cookieOnly : .fail(.formatError) }
         return .resolve

@@ -41,7 +41,8 @@ package struct Daemon: Sendable {
         var configuration = configuration
         configuration.adopt(inherited)
         let start = FileWatcher.now()
-        let loaded = configuration.load()
+        var loaded = configuration.load()
+        configuration.locateServers(of: &loaded)
         Report.diagnostics(loaded.diagnostics)
         if let hint = loaded.diagnostics.list.lazy.compactMap({ user.hint($0.description) }).first {
             Report.problem(hint)

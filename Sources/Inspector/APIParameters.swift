@@ -64,12 +64,7 @@ struct APIParameters {
     }
 
     static func name(_ text: String) throws(APIFailure) -> Name {
-        guard let ascii = text.utf8.allSatisfy({ $0 < 0x80 }) ? text : InternationalName.toASCII(text) else {
-            throw APIFailure(.badRequest, "\(quoted(text.utf8)) holds characters that no domain name has")
-        }
-        do { return try Name(parsing: ascii.utf8) } catch {
-            throw APIFailure(.badRequest, "\(quoted(text.utf8)) is no domain name: \(error)")
-        }
+        do { return try Name(typed: text) } catch { throw APIFailure(.badRequest, "\(error)") }
     }
 
     func type(_ key: String = "type") throws(APIFailure) -> RecordType {

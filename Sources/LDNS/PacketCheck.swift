@@ -1,23 +1,26 @@
 internal import CLdns
 internal import DNSWire
 
-/// libldns's verdict on a message that has passed our own strict walk.
+/// libldns's verdict on a message in which our own walk finds no fault.
 public enum PacketCheck {
     /// Whether libldns can parse all of it, and takes each record's RDATA to be the very bytes in the message.
     ///
     /// On its own it is too lenient: it follows compression pointers where none are allowed, and reads names past the
     /// end of their record.
     public static func accepts(_ message: UnsafeRawBufferPointer) -> Bool {
-        guard let base = message.baseAddress else { return false }
+        guard let base = message.baseAddress, let summary = MessageReader.walk(message), summary.isSound else {
+            return false
+        }
         var packet: UnsafeMutablePointer<ldns_pkt>?
         let status = ldns_wire2pkt(&packet, base.assumingMemoryBound(to: UInt8.self), message.count)
         guard status == LDNS_STATUS_OK, let packet else { return false }
         defer { ldns_pkt_free(packet) }
-        return isTaken(message, packet)
+        return isTaken(message, summary, packet)
     }
 
-    private static func isTaken(_ message: UnsafeRawBufferPointer, _ packet: UnsafeMutablePointer<ldns_pkt>) -> Bool {
-        guard let summary = MessageReader.walk(message) else { return false }
+    private static func isTaken(
+        _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary, _ packet: UnsafeMutablePointer<ldns_pkt>
+    ) -> Bool {
         var cursor = summary.records
         var rdata: [UInt8] = []
         let sections = [

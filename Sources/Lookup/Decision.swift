@@ -52,8 +52,11 @@ public struct Decision: Sendable, BitwiseCopyable {
     /// AD=1: upstream said so and is trusted to.
     public var authenticData = false
     public var extendedError: ExtendedError?
-    /// Printable ASCII, for people.
-    public var extendedText: StaticString = ""
+    /// Printable ASCII, for people; empty if upstream's own words are used.
+    public private(set) var extendedText: StaticString = ""
+    // Upstream's words: copied, since what they were read from may be gone when they are written.
+    private var said = InlineArray<120, UInt8>(repeating: 0)
+    private var saidLength: UInt8 = 0
     /// An override hides the records of this type (HTTPS, SVCB): NODATA on purpose.
     public var masked = false
     /// Upstream gave a private address for a public name (DNS rebinding).
@@ -94,12 +97,24 @@ public struct Decision: Sendable, BitwiseCopyable {
         place = .nowhere
         extendedError = error
         extendedText = text
+        saidLength = 0
     }
 
     public mutating func explain(_ error: ExtendedError, _ text: StaticString) {
         extendedError = error
         extendedText = text
+        saidLength = 0
     }
+
+    /// Explains it in upstream's own words, printable ASCII; by `text` if there are none.
+    public mutating func explain(_ error: ExtendedError, said words: UnsafeRawBufferPointer, or text: StaticString) {
+        explain(error, words.isEmpty ? text : "")
+        saidLength = UInt8(min(words.count, Self.mostSaid))
+        for index in 0..<Int(saidLength) { said[index] = words[index] }
+    }
+
+    /// The most of upstream's words that are kept, in bytes.
+    public static let mostSaid = 120
 
     /// Explains why a private address, if it is known, is refused.
     public mutating func refuse(_ address: SocketAddress?, _ error: ExtendedError, _ text: StaticString) {
@@ -108,7 +123,18 @@ public struct Decision: Sendable, BitwiseCopyable {
         explain(error, text)
     }
 
-    /// Bytes of the extended error's text: of `extendedText`, and of `: ` and the refused address.
+    /// The extended error's text is upstream's.
+    public var isInUpstreamsWords: Bool { extendedError != nil && saidLength > 0 }
+
+    /// The extended error's text.
+    public var text: String {
+        String(unsafeUninitializedCapacity: textLength) { buffer in
+            writeText(to: UnsafeMutableRawBufferPointer(buffer))
+            return buffer.count
+        }
+    }
+
+    /// Bytes of the extended error's text: of `extendedText` or upstream's words, and of `: ` and the refused address.
     @inline(never)
     public var textLength: Int {
         var length = 0
@@ -130,8 +156,11 @@ public struct Decision: Sendable, BitwiseCopyable {
 
     /// Does not allocate.
     private func forEachTextPart(_ body: (UnsafeRawBufferPointer) -> Void) {
-        guard extendedText.hasPointerRepresentation else { return }
-        body(UnsafeRawBufferPointer(start: extendedText.utf8Start, count: extendedText.utf8CodeUnitCount))
+        if saidLength > 0 {
+            said.span.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[..<Int(saidLength)])) }
+        } else if extendedText.hasPointerRepresentation {
+            body(UnsafeRawBufferPointer(start: extendedText.utf8Start, count: extendedText.utf8CodeUnitCount))
+        }
         guard privateAnswer == .refused, let refusedAddress else { return }
         let colon: StaticString = ": "
         body(UnsafeRawBufferPointer(start: colon.utf8Start, count: colon.utf8CodeUnitCount))

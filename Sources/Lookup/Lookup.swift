@@ -61,9 +61,14 @@ public struct Lookup: ~Copyable {
     public var answerStart: ResponseBuilder.Mark { decision.hopCount == 0 ? builder.start : mark }
     /// Scratch space for alias names.
     public var scratch = LookupName()
+    /// Scratch space for one record's owner and data, kept so that no lookup allocates it.
+    var owner: [UInt8] = []
+    var rdata: [UInt8] = []
 
     // MARK: Upstream
 
+    /// No server is known for `name` at the moment: only what is cached can be given.
+    public var isCutOff = false
     /// What upstream has said so far for this lookup.
     public var upstream = UpstreamState()
     /// What to ask upstream for, after `.needs`.
@@ -86,6 +91,7 @@ public struct Lookup: ~Copyable {
         decision.reset()
         reach = .everything
         isBelowCut = false
+        isCutOff = false
         if wanted != nil { wanted = nil }
         if !renewals.isEmpty { renewals = [] }
     }
@@ -103,6 +109,10 @@ public struct Lookup: ~Copyable {
         return .needs
     }
 
-    /// Requests a refresh of the cached answer for the current name and type.
-    public mutating func renew() { renewals.append(FetchKey(name, question)) }
+    /// Requests a refresh of the cached answer for the current name, which was got by asking for `type`.
+    public mutating func renew(_ type: RecordType) {
+        var question = question
+        question.type = type
+        renewals.append(FetchKey(name, question))
+    }
 }

@@ -22,7 +22,12 @@ public final class UpstreamAnswer: Sendable {
     /// How long it may be cached, in seconds; 0: not at all.
     public let ttl: UInt32
     public let hasAlias: Bool
+    /// The chain's last target is not answered here: it has to be asked for.
+    public let isOpen: Bool
     public let extendedError: ExtendedError?
+    /// Upstream's words about that error, or why its answer is not given: printable ASCII, at most `Decision.mostSaid`
+    /// bytes.
+    public let extendedText: [UInt8]
     /// An answer record has an address of this machine, its link or its site.
     public let hasPrivateAddress: Bool
 
@@ -43,7 +48,7 @@ public final class UpstreamAnswer: Sendable {
     public init(
         key: FetchKey, responseCode: ResponseCode, authenticData: Bool, message: [UInt8], questionEnd: Int,
         answers: UInt16, authority: UInt16, ttlOffsets: [UInt16], ttl: UInt32, hasAlias: Bool,
-        extendedError: ExtendedError?, hasPrivateAddress: Bool
+        isOpen: Bool, extendedError: ExtendedError?, extendedText: [UInt8], hasPrivateAddress: Bool
     ) {
         self.key = key
         self.responseCode = responseCode
@@ -55,9 +60,15 @@ public final class UpstreamAnswer: Sendable {
         self.ttlOffsets = ttlOffsets
         self.ttl = ttl
         self.hasAlias = hasAlias
+        self.isOpen = isOpen
         self.extendedError = extendedError
+        self.extendedText = extendedText
         self.hasPrivateAddress = hasPrivateAddress
     }
+
+    /// The name does not exist, for no type. Behind an alias this is true of the alias's target only.
+    /// - RFC: 2308 5.
+    public var deniesName: Bool { responseCode == .nxDomain && !hasAlias }
 
     /// Why a response is not used.
     public enum Rejection: Error, Sendable, Hashable {

@@ -74,7 +74,10 @@ extension LookupFilter {
         switch kind {
         case .name:
             // Names are stored as they were asked: as A-labels.
-            do { names.append(try NamePattern(InternationalName.toASCII(text) ?? text)) } catch {
+            guard let ascii = InternationalName.toASCII(text) else {
+                throw Problem("\(quoted(text.utf8)) can't be written as a domain name (RFC 5891); give whole labels")
+            }
+            do { names.append(try NamePattern(ascii)) } catch {
                 throw Problem("\(quoted(text.utf8)) is no name: \(error)")
             }
         case .type:

@@ -163,12 +163,15 @@ struct TextLines {
             line.append(decimal: UInt32(truncatingIfNeeded: record.answers - shown))
             line.append(" more")
         }
-        if record.answers == 0, let error = record.extendedError {
+        // Of a stale answer the source says as much.
+        if let error = record.extendedError, record.answers == 0 || record.source != .stale {
+            if record.answers > 0 { line.append(" (") }
             if record.extendedText.isEmpty {
                 line.append(text: error.description, .plain)
             } else {
                 line.append(text: record.extendedText, .plain)
             }
+            if record.answers > 0 { line.append(")") }
         }
         if record.privateAnswer == .passed { line.append(line.count > start ? " (private)" : "(private)") }
         if record.isTruncated { line.append(line.count > start ? " (truncated)" : "(truncated)") }

@@ -43,7 +43,7 @@ public struct Pipeline: Sendable {
         self.access = AccessStage(access)
         admission = Self.admission(self.access, identity, zones)
         let local = Self.local(overrides, zones, special)
-        sources = Self.sources(local, cache, privateAddresses)
+        sources = Self.sources(local, cache, routes, privateAddresses)
     }
 
     @StageList
@@ -63,11 +63,11 @@ public struct Pipeline: Sendable {
 
     @StageList
     private static func sources(
-        _ local: Local, _ cache: AnswerCache, _ privateAddresses: PrivateAddressPolicy
+        _ local: Local, _ cache: AnswerCache, _ routes: ForwardRoutes, _ privateAddresses: PrivateAddressPolicy
     ) -> Sources {
         local
         privateAddresses
-        CacheStage(cache, behind: local)
+        CacheStage(cache, behind: local, routes)
         ForwardStage()
     }
 
@@ -104,7 +104,11 @@ public struct Pipeline: Sendable {
 
         while true {
             let hops = lookup.decision.hopCount
-            lookup.question.mayForward = mayForward && routes.covers(lookup.name)
+            if mayForward {
+                let coverage = routes.coverage(of: lookup.name)
+                lookup.question.mayForward = coverage != .none
+                lookup.isCutOff = coverage == .withoutServer
+            }
             seen[hops] = lookup.name.hash
             let outcome = sources.review(sources.answer(&lookup), &lookup)
             // AA is about the owner name that matches the question (RFC 1035 4.1.1).
@@ -125,6 +129,8 @@ public struct Pipeline: Sendable {
                 if hops > 0 {
                     // The chain so far stands. No source here knows its target, so the last link is the last hop.
                     proveWildcards(&lookup)
+                } else if lookup.isCutOff {
+                    lookup.decision.fail(.refused, .noReachableAuthority, "no upstream server is known at the moment")
                 } else {
                     lookup.decision.fail(.refused, .notAuthoritative, "no local data, and not forwarded")
                 }

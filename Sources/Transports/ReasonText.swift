@@ -33,25 +33,26 @@ struct ReasonText {
             if decision.privateAnswer == .passed { append(", private address") }
         }
         if decision.hopCount == 0 || !hasNames {
-            appendSource(decision.source, decision.place, decision, paths, upstream)
+            appendSource(decision.source, decision.place, paths)
+            if decision.source == .upstream { appendServer(decision, upstream) }
             return
         }
+        var last = decision.hopCount
+        while last > 0, decision.hop(last - 1).source != .upstream { last -= 1 }
         for index in 0..<decision.hopCount {
             let hop = decision.hop(index)
             if index > 0 { append("; ") }
             appendLabel(response, at: Int(hop.nameOffset))
             append(": ")
-            appendSource(hop.source, hop.place, decision, paths, upstream)
+            appendSource(hop.source, hop.place, paths)
+            // Of several servers only the last is known.
+            if index == last - 1 { appendServer(decision, upstream) }
         }
     }
 
     /// The source, and the place of its line.
-    private mutating func appendSource(
-        _ source: SourceKind, _ place: Place, _ decision: borrowing Decision, _ paths: PathTexts,
-        _ upstream: borrowing [[UInt8]]
-    ) {
+    private mutating func appendSource(_ source: SourceKind, _ place: Place, _ paths: PathTexts) {
         if source != .none { append(source.word) }
-        if source == .upstream { appendServer(decision, upstream) }
         guard let path = paths[place.file] else { return }
         append(UInt8(ascii: " "))
         append(path)

@@ -145,7 +145,9 @@ extension ForwardCore {
         }
         let hasReason =
             summary.opt.map { UpstreamQueries.option(EDNS.Option.extendedError, $0, reply.message) != nil } ?? false
-        guard reply.code == .serverFailure || (hasReason && flights[flight].fallback.isEmpty) else { return }
+        let worth = (hasReason ? 2 : 0) + (reply.code == .serverFailure ? 1 : 0)
+        guard worth > flights[flight].fallbackWorth else { return }
+        flights[flight].fallbackWorth = worth
         flights[flight].fallback = Array(reply.message)
         flights[flight].fallbackReply = origin
     }

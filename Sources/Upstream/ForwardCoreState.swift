@@ -70,8 +70,10 @@ extension ForwardCore {
         /// The attempt that, when overdue, makes the next server be asked.
         var latest = -1
         var isOpen = true
-        /// A message with an error, in case nothing better arrives.
+        /// An error message, in case nothing better arrives.
         var fallback: [UInt8] = []
+        /// How much it tells the client: SERVFAIL, and above all a reason.
+        var fallbackWorth = 0
         var fallbackReply = UpstreamReply(
             server: 0, address: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .udp,
             microseconds: 0)

@@ -26,8 +26,8 @@ public enum FetchEvent<Answer: Sendable>: Sendable {
 public struct ForwardSettings: Sendable, Hashable {
     /// At most 64.
     public var servers: [UpstreamServer]
-    /// How long a client is kept waiting.
-    public var clientTimeout: UInt64 = 5_000_000
+    /// How long a client is kept waiting: less than clients wait, the first of which gives up after 5 s.
+    public var clientTimeout: UInt64 = 4_000_000
     /// When stale answers may be used (RFC 8767 5).
     public var staleAfter: UInt64 = 1_800_000
     /// Questions in flight; more fail.

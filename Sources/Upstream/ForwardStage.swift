@@ -8,7 +8,9 @@ public struct ForwardStage: Stage {
     public static var kind: SourceKind? { .upstream }
 
     public func answer(_ lookup: inout Lookup) -> Outcome {
-        guard lookup.question.mayForward, lookup.reach != .zonesOnly else { return .pass }
+        guard lookup.question.mayForward, lookup.reach != .zonesOnly, !lookup.isCutOff else {
+            return .pass
+        }
         guard let failure = lookup.upstream.failure else { return lookup.want() }
         lookup.decision.fail(.serverFailure, failure.error, failure.text)
         return .answered

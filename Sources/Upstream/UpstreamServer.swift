@@ -48,6 +48,13 @@ public struct UpstreamServer: Sendable, Hashable {
     }
 }
 
+extension UpstreamServer {
+    /// The same server for another domain.
+    public func serving(_ domain: Name) -> UpstreamServer {
+        UpstreamServer(address: address, transport: transport, domain: domain, encryption: encryption)
+    }
+}
+
 extension UpstreamServer: CustomStringConvertible {
     /// `10.0.0.53:53`, `tcp://10.0.0.53:53`, `tls://10.0.0.53:853#dns.example`,
     /// `https://dns.example/dns-query#10.0.0.53:443`; prefixed with `corp.example.=` for a route.
@@ -74,20 +81,10 @@ extension UpstreamServer {
         }
     }
 
-    /// Reads `[DOMAIN=]SERVER`, where SERVER is `ADDR[:PORT]` or `[V6]:PORT`, with an optional prefix `tcp://` or
-    /// `udp://`; or `tls://ADDR[:PORT][#NAME]`; or `https://HOST[:PORT]/PATH[#ADDR]`.
+    /// Reads `ADDR[:PORT]` or `[V6]:PORT`, with an optional prefix `tcp://` or `udp://`; or `tls://ADDR[:PORT][#NAME]`; or
+    /// `https://HOST[:PORT]/PATH[#ADDR]`.
     public init(parsing text: String) throws(ParseError) {
         var rest = text[...]
-        var domain = Name.root
-        if let equals = rest.firstIndex(of: "=") {
-            let word = rest[..<equals]
-            do {
-                domain = try Name(parsing: word.utf8)
-            } catch {
-                throw ParseError("\(quoted(text.utf8)): the domain in front of '=' is not a name: \(error)")
-            }
-            rest = rest[rest.index(after: equals)...]
-        }
         var transport = UpstreamTransport.udp
         if let scheme = rest.range(of: "://") {
             let word = rest[..<scheme.lowerBound].lowercased()
@@ -105,13 +102,13 @@ extension UpstreamServer {
         }
         switch transport {
         case .udp, .tcp:
-            self.init(address: try Self.address(String(rest), of: text), transport: transport, domain: domain)
+            self.init(address: try Self.address(String(rest), of: text), transport: transport)
         case .dot:
             let (address, encryption) = try Self.tlsServer(rest, of: text)
-            self.init(address: address, transport: .dot, domain: domain, encryption: encryption)
+            self.init(address: address, transport: .dot, encryption: encryption)
         case .doh:
             let (address, encryption) = try Self.httpsServer(rest, of: text)
-            self.init(address: address, transport: .doh, domain: domain, encryption: encryption)
+            self.init(address: address, transport: .doh, encryption: encryption)
         }
     }
 

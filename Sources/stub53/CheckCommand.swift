@@ -25,6 +25,7 @@ struct CheckCommand: ParsableCommand {
         // Continues with what could be read, to show all problems at once.
         let loaded = configuration.load()
         diagnostics.append(contentsOf: loaded.diagnostics)
+        for warning in loaded.longChains { diagnostics.append(warning) }
         for diagnostic in diagnostics.list { print(diagnostic) }
         if diagnostics.left > 0 { print("... and \(diagnostics.left) more") }
         if !diagnostics.list.isEmpty { print() }

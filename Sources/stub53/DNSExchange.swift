@@ -215,7 +215,7 @@ struct DNSExchange {
         message.withUnsafeBytes { bytes in
             guard bytes.count >= Header.length, bytes[0] == query[0], bytes[1] == query[1],
                 // QR=1 and opcode QUERY.
-                bytes[2] & 0xF8 == 0x80, let summary = MessageReader.walk(bytes)
+                bytes[2] & 0xF8 == 0x80, let summary = MessageReader.walk(bytes), summary.isSound
             else { return false }
             let end = query.withUnsafeBytes { MessageReader.walk($0)?.questionEnd ?? 0 }
             if summary.questionEnd == Header.length {

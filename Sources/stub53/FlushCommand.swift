@@ -12,12 +12,12 @@ struct FlushCommand: AsyncParsableCommand {
             Examples:
               stub53 flush
               stub53 flush www.example.net
-              stub53 flush example.net --tree
+              stub53 flush '*.example.net'
             """)
 
     @OptionGroup var control: ControlOptions
 
-    @Argument(help: "The name; without one, everything is forgotten.")
+    @Argument(help: "The name; '*.' in front means it and all names below; without one, everything is forgotten.")
     var name: String?
 
     @Flag(help: "And all names below it.")

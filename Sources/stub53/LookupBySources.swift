@@ -25,8 +25,8 @@ struct LookupBySources: NameLookup {
             }
             var remote = try askUpstream(local.lastName, type)
             remote.records.insert(contentsOf: local.records.map(LookupAnswer.Record.init), at: 0)
-            guard let cut = firstLocal(remote, from: local.lastName) else { return Self.join(answer, remote) }
-            // Upstream's records for a local name are ignored.
+            guard let cut = next(remote, type, from: local.lastName) else { return Self.join(answer, remote) }
+            // Upstream's records for a name of others are ignored.
             remote.records = remote.records.filter { $0.type == .cname && $0.owner != cut }
             answer = Self.join(answer, remote)
             asked = cut
@@ -60,17 +60,21 @@ struct LookupBySources: NameLookup {
         return zone.has(type) ? zone.place : nil
     }
 
-    /// The first alias target after `name` that local sources answer for.
-    private func firstLocal(_ answer: LookupAnswer, from name: Name) -> Name? {
-        var name = name
+    /// The name to look up next: the first alias's target after `asked` that other sources or servers answer for, or
+    /// the last one, if the server said nothing about it.
+    private func next(_ answer: LookupAnswer, _ type: RecordType, from asked: Name) -> Name? {
+        var name = asked
         for _ in 0..<Decision.maximumHops {
             guard let alias = answer.records.first(where: { $0.type == .cname && $0.owner == name }),
                 let target = Name(wire: alias.rdata)
-            else { return nil }
-            if configured.isLocal(target) { return target }
+            else { break }
+            if configured.isElsewhere(target, from: asked) { return target }
             name = target
         }
-        return nil
+        let isOpen =
+            name != asked && type != .cname && answer.responseCode == .noError
+            && !answer.records.contains { $0.owner == name }
+        return isOpen ? name : nil
     }
 
     private func askUpstream(_ name: Name, _ type: RecordType) throws(LookupFailure) -> LookupAnswer {

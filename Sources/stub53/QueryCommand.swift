@@ -101,10 +101,9 @@ struct QueryCommand: ParsableCommand {
             if word.hasPrefix("@") {
                 do {
                     let server = try UpstreamServer(parsing: String(word.dropFirst()))
-                    guard server.domain.isRoot else { throw ValidationError("@SERVER takes no domain.") }
                     if server.transport == .tcp { request.options.transport = .tcp }
                     request.server = server
-                } catch let error as UpstreamServer.ParseError {
+                } catch {
                     throw ValidationError("\(error).")
                 }
             } else if word.hasPrefix("+") {
@@ -146,18 +145,7 @@ struct QueryCommand: ParsableCommand {
 
     /// A name as typed: relative to the root, in A-labels or in its own script.
     static func name(_ word: String) throws -> Name {
-        var text = word
-        if !word.utf8.allSatisfy({ $0 < 0x80 }) {
-            guard let ascii = InternationalName.toASCII(word) else {
-                throw ValidationError("'\(word)' holds characters that no domain name has.")
-            }
-            text = ascii
-        }
-        do {
-            return try Name(parsing: text.utf8)
-        } catch {
-            throw ValidationError("'\(word)' can't be asked for: \(error).")
-        }
+        do { return try Name(typed: word) } catch { throw ValidationError("\(error).") }
     }
 
     /// The first server in resolv.conf, even if it is a local stub: programs on this machine ask it.

@@ -85,10 +85,8 @@ struct TraceCommand: AsyncParsableCommand {
 
     private func dnsServer() throws -> UpstreamServer {
         do {
-            let server = try UpstreamServer(parsing: server ?? "\(Configuration.Listen.standardAddress)")
-            guard server.domain.isRoot else { throw ValidationError("--server takes no domain.") }
-            return server
-        } catch let error as UpstreamServer.ParseError {
+            return try UpstreamServer(parsing: server ?? "\(Configuration.Listen.standardAddress)")
+        } catch {
             throw ValidationError("--server \(error).")
         }
     }

@@ -16,7 +16,9 @@ private func endOfName(_ message: [UInt8], at offset: Int) -> Int? {
     message.withUnsafeBytes { MessageReader.endOfName($0, at: offset) }
 }
 
-private func isWhole(_ message: [UInt8]) -> Bool { message.withUnsafeBytes { MessageReader.walk($0) != nil } }
+private func isWhole(_ message: [UInt8]) -> Bool {
+    message.withUnsafeBytes { MessageReader.walk($0).map { $0.isSound && $0.length == message.count } ?? false }
+}
 
 @Suite("Names in a message (RFC 1035 4.1.4)")
 struct MessageNameTests {
@@ -185,7 +187,35 @@ struct MessageWalkTests {
         }
     }
 
-    @Test("a message with its last byte missing, or with one more, is rejected")
+    @Test("bytes behind the last record are not part of the message")
+    func extraBytes() throws {
+        let message = response(answers: samples, additional: [Packet.opt()])
+        try (message + [0, 0, 0, 0]).withUnsafeBytes { bytes in
+            let summary = try #require(MessageReader.walk(bytes))
+            #expect(summary.isSound && summary.length == message.count && summary.opt != nil)
+        }
+    }
+
+    @Test("faults behind the answer section are noted, and leave the answers readable")
+    func laterFaults() throws {
+        let answer = Packet.record(owner, .a, [192, 0, 2, 1])
+        let odd = Packet.record(owner, .a, [1, 2, 3])
+        func summary(_ message: [UInt8]) throws -> MessageReader.Summary {
+            try message.withUnsafeBytes { try #require(MessageReader.walk($0)) }
+        }
+        let behind = try summary(response(answers: [answer], additional: [odd, Packet.opt()]))
+        #expect(behind.hasAuthority && !behind.isSound && behind.opt != nil)
+        let between = try summary(response(answers: [answer], authority: [odd], additional: [Packet.opt()]))
+        #expect(!between.hasAuthority && between.authority == 0 && !between.isSound && between.opt != nil)
+        let whole = response(answers: [answer], authority: [answer], additional: [answer])
+        for cut in 1..<32 {
+            let rest = try summary(Array(whole.dropLast(cut)))
+            #expect(
+                !rest.isSound && rest.hasAuthority == (cut <= 16) && rest.end == whole.count - (cut <= 16 ? 16 : 32))
+        }
+    }
+
+    @Test("a message with its last byte missing is not whole")
     func prefixes() {
         let message = response(answers: samples, additional: [Packet.opt()])
         #expect(isWhole(message))

@@ -73,6 +73,8 @@ struct QueryTests {
         let good: [UInt16] = [1, 0, 0, 1]
         for index in 0..<4 {
             for wrong in [0, 1, 2, 3, 255, 65535] as [UInt16] where wrong != good[index] {
+                // A record too many is no part of the message.
+                if index == 3, wrong == 0 { continue }
                 var packet = Packet("acme.org.", additional: [Packet.opt()])
                 packet.counts = good
                 packet.counts?[index] = wrong
@@ -81,11 +83,11 @@ struct QueryTests {
         }
     }
 
-    @Test("every message is parsed to its last byte")
+    @Test("no message is cut short, and bytes behind it are ignored")
     func length() {
         for packet in [Packet("acme.org."), Packet("acme.org.", additional: [Packet.opt([(10, [UInt8](1...8))])])] {
             #expect(Reading(packet).verdict == .resolve)
-            #expect(Reading(packet.wire + [0]).verdict == .fail(.formatError))
+            #expect(Reading(packet.wire + [UInt8](repeating: 0, count: 30)).verdict == .resolve)
             for length in 12..<packet.wire.count {
                 #expect(Reading(Array(packet.wire[..<length])).verdict == .fail(.formatError))
             }

@@ -86,7 +86,7 @@ struct ReloadSettingsTests {
     @Test("with routes only, refuses other names with EDE 20")
     func routes() async throws {
         let one = try upstream(1)
-        let daemon = try await daemon("upstream.servers: corp.example=127.0.0.1:\(one.port)\n")
+        let daemon = try await daemon("upstream.servers: [none, corp.example=127.0.0.1:\(one.port)]\n")
         for name in ["www.example.net", "example", "xcorp.example"] {
             let answer = try await daemon.dig(name)
             #expect(answer.contains("status: REFUSED") && answer.contains("EDE: 20"), "\(name): \(answer)")

@@ -28,9 +28,11 @@ struct SystemFilesTests {
         ])
     }
 
-    private func daemon(_ setup: String = resolvConf, network: Bool = false) async throws -> DaemonProcess {
+    private func daemon(
+        _ setup: String = resolvConf, _ more: [String] = [], network: Bool = false
+    ) async throws -> DaemonProcess {
         try await Namespace.daemon(
-            setup, ["--no-hosts", "--zones", folder.file("zones"), "--listen", "\(address):53"], in: folder,
+            setup, ["--no-hosts", "--zones", folder.file("zones"), "--listen", "\(address):53"] + more, in: folder,
             network: network)
     }
 
@@ -42,7 +44,7 @@ struct SystemFilesTests {
         #expect(
             try await daemon.errors.first(containing: "is an address of our own").hasPrefix("/etc/resolv.conf:1: "))
         let answer = try await daemon.dig("www.example.net")
-        #expect(answer.contains("status: REFUSED") && answer.contains("EDE: 20"), "\(answer)")
+        #expect(answer.contains("status: REFUSED") && answer.contains("EDE: 22"), "\(answer)")
         #expect(try await daemon.dig("www.shop.test", "+short") == "198.51.100.7\n")
         // If the daemon asked itself there would be more than these two lines.
         #expect(try await daemon.stop() == 0)
@@ -117,9 +119,36 @@ struct SystemFilesTests {
                 let lookup = try await daemon.lookup("\(name).", "A")
                 #expect((lookup["upstream"] as? String)?.hasPrefix("\(expected.address):53") == true, "\(lookup)")
             } else {
-                #expect(answer.contains("status: REFUSED") && answer.contains("flags: qr rd;"), "\(answer)")
+                #expect(answer.contains("status: REFUSED") && answer.contains("EDE: 22"), "\(answer)")
+                #expect(answer.contains("no upstream server is known"), "\(answer)")
+                // What is held is still given.
+                #expect(try await daemon.dig("ns.example.net").contains("status: NOERROR"))
             }
         }
+        #expect(try await daemon.stop() == 0)
+    }
+
+    @Test("a route leaves all other names to the servers of resolv.conf, whatever these are")
+    func beside() async throws {
+        let first = try await server("192.0.2.12")
+        let second = try await server("192.0.2.13")
+        let corp = try await server("192.0.2.14")
+        try folder.write("nameserver \(first.address)\n", to: "resolv.conf")
+        let daemon = try await daemon(Self.resolvConf, ["--upstream", "ns.example.net=\(corp.address)"])
+        let asked: (String) async throws -> String? = { try await daemon.lookup($0, "A")["upstream"] as? String }
+        _ = try await daemon.dig("ns.example.net")
+        #expect(try await asked("ns.example.net.")?.hasPrefix("\(corp.address):53") == true)
+        #expect(try await daemon.dig("www.example.net", "+short") == "192.0.2.12\n")
+        try folder.write("nameserver \(second.address)\n", to: "resolv.conf")
+        _ = try await daemon.errors.first { $0.hasPrefix("reload ") }
+        #expect(try await daemon.dig("www.example.net", "+short") == "192.0.2.13\n")
+        let before = daemon.errors.all.count
+        try folder.write("", to: "resolv.conf")
+        _ = try await daemon.errors.first(from: before) { $0.hasPrefix("reload ") }
+        #expect(try await daemon.dig("www.example.net", "+short") == "192.0.2.13\n")
+        #expect(try await daemon.dig("other.example.net").contains("EDE: 22"))
+        _ = try await daemon.dig("a.ns.example.net")
+        #expect(try await asked("a.ns.example.net.")?.hasPrefix("\(corp.address):53") == true)
         #expect(try await daemon.stop() == 0)
     }
 

@@ -21,6 +21,7 @@ struct AnswerMessage {
     var authority: [Record] = []
     var additional: [Record] = []
     var extendedError: UInt16?
+    var extendedText: [UInt8] = []
 
     init(
         _ name: String, _ type: RecordType, code: ResponseCode = .noError, flags: UInt16 = 0x8180,
@@ -37,7 +38,12 @@ struct AnswerMessage {
     }
 
     var wire: [UInt8] {
-        let opt: [UInt8] = extendedError.map { [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 6, 0, 15, 0, 2] + bytes($0) } ?? []
+        let opt: [UInt8] =
+            extendedError.map { code in
+                let data = bytes(code) + extendedText
+                return [0, 0, 41, 4, 208, 0, 0, 0, 0] + bytes(UInt16(4 + data.count)) + [0, 15]
+                    + bytes(UInt16(data.count)) + data
+            } ?? []
         var message = bytes(0x1234) + bytes(flags | code.rawValue) + bytes(1)
         message += bytes(UInt16(answers.count)) + bytes(UInt16(authority.count))
         message += bytes(UInt16(additional.count + (opt.isEmpty ? 0 : 1)))
@@ -140,7 +146,7 @@ struct AnswerClient {
     ) -> ReadAnswer {
         ask(text, type) { lookup, isLocal in
             lookup.request.now = microseconds(now)
-            return cache.answer(&lookup, allowStale: allowStale, isLocal: isLocal)
+            return cache.answer(&lookup, allowStale: allowStale, upTo: isLocal)
         }
     }
 
@@ -151,12 +157,12 @@ struct AnswerClient {
         return ask(text, type) { lookup, isLocal in
             guard let found = fresh.answer(to: lookup.question, about: lookup.name) else { return .pass }
             return found.answer.write(
-                &lookup, from: found.origin, trustAuthenticData: trustAuthenticData, isLocal: isLocal)
+                &lookup, from: found.origin, trustAuthenticData: trustAuthenticData, upTo: isLocal)
         }
     }
 
     private func ask(
-        _ text: String, _ type: RecordType, _ source: (inout Lookup, (borrowing LookupName) -> Bool) -> Outcome
+        _ text: String, _ type: RecordType, _ source: (inout Lookup, AnswerWriter.Boundary) -> Outcome
     ) -> ReadAnswer {
         Lookup.asking(alias ?? text, type, limit: limit) { lookup in
             lookup.question = question(type)
@@ -166,7 +172,7 @@ struct AnswerClient {
                     lookup.builder.appendCNAME(owner: .at(Header.length), ttl: 1, target: $0) ?? Header.length
                 }
             }
-            let outcome = source(&lookup) { local.contains($0.name.description) }
+            let outcome = source(&lookup) { local.contains($1.name.description) }
             lookup.builder.finish(flags: .response, questions: 1)
             let message = lookup.builder.message
             var result = ReadAnswer(

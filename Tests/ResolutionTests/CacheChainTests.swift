@@ -36,6 +36,52 @@ struct CacheChainTests {
         #expect(held.1.extendedError == .staleAnswer)
     }
 
+    @Test(
+        "While no server is known, what is held is given, fresh and then expired; the rest is refused with the reason")
+    func withoutServer() throws {
+        let client = AnswerClient()
+        let pipeline = Pipeline(
+            hosts: .empty(), zones: .empty, special: .none, cache: AnswerCache(),
+            routes: ForwardRoutes([], awaitsDefault: true))
+        let nothingHeld = resolve(pipeline, .none, at: 100)
+        #expect(nothingHeld.0 == .answered)
+        #expect(nothingHeld.1.responseCode == .refused && nothingHeld.1.extendedError == .noReachableAuthority)
+        #expect(nothingHeld.1.text == "no upstream server is known at the moment")
+        pipeline.cache.insert(
+            try client.check(AnswerMessage("n.example.", .a, [.a("n.example.", 300, 1)])), now: microseconds(100))
+        #expect(resolve(pipeline, .none, at: 200).1.source == .cache)
+        #expect(resolve(pipeline, .none, at: 1000).1.source == .stale)
+        #expect(resolve(pipeline, .none, at: 100_000).1.responseCode == .refused)
+    }
+
+    @Test("A denial of the name counts for all its types, unless one of them is known to be there")
+    func denial() throws {
+        let client = AnswerClient()
+        let cache = AnswerCache()
+        func insert(_ message: AnswerMessage, at now: Double) throws {
+            cache.insert(try client.check(message), now: microseconds(now))
+        }
+        func code(_ type: RecordType, at now: Double) -> ResponseCode? {
+            let read = client.read(cache, "n.test.", type, at: now)
+            return read.outcome == .pass ? nil : read.decision.responseCode
+        }
+        try insert(AnswerMessage("n.test.", .a, [.a("n.test.", 100, 1)]), at: 0)
+        try insert(
+            AnswerMessage("n.test.", .aaaa, code: .nxDomain, [], authority: [.soa("test.", 900, minimum: 200)]), at: 0)
+        #expect(code(.a, at: 50) == .noError && code(.mx, at: 50) == .nxDomain)
+        #expect(code(.a, at: 150) == .nxDomain)
+        // Found after all: the denial is forgotten.
+        try insert(AnswerMessage("n.test.", .a, [.a("n.test.", 100, 1)]), at: 160)
+        #expect(code(.mx, at: 170) == nil && code(.aaaa, at: 170) == nil)
+        // A failure is no reason to forget it.
+        try insert(
+            AnswerMessage("n.test.", .aaaa, code: .nxDomain, [], authority: [.soa("test.", 900, minimum: 200)]), at: 200
+        )
+        try insert(AnswerMessage("n.test.", .mx, code: .serverFailure), at: 210)
+        #expect(code(.mx, at: 211) == .nxDomain)
+        #expect(cache.statistics.entries == 2)
+    }
+
     @Test("A refresh asks for the cached alias, never for its overridden target")
     func renewal() throws {
         let client = AnswerClient()

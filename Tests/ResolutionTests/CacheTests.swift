@@ -57,7 +57,9 @@ struct CacheTests {
 
     @Test("A failure is cached briefly, and marked as cached (RFC 9520 3.2)")
     func failure() throws {
-        let cache = try filled(AnswerMessage("n.test.", .a, code: .serverFailure, extendedError: 9))
+        let explained = try filled(AnswerMessage("n.test.", .a, code: .serverFailure, extendedError: 9))
+        #expect(client.read(explained, "n.test.", .a, at: 104).decision.extendedError == ExtendedError(rawValue: 9))
+        let cache = try filled(AnswerMessage("n.test.", .a, code: .serverFailure))
         let read = client.read(cache, "n.test.", .a, at: 104.9)
         #expect(read.decision.responseCode == .serverFailure)
         #expect(read.decision.extendedError == .cachedError)

@@ -67,7 +67,7 @@ struct LocalAnswer {
             truncated = lookup.builder.truncated
             lookup.builder.finish(flags: .response, questions: 1)
             let message = lookup.builder.message
-            return MessageReader.walk(message) == nil ? [] : Array(message)
+            return MessageReader.walk(message)?.isSound != true ? [] : Array(message)
         }
         guard let message = try? Message(wire: response) else {
             outcome = "unreadable"

@@ -42,6 +42,30 @@ struct ZoneReaderRecordTests {
         #expect(RecordCase.all.count { $0.verdicts.agreed == nil } > 1100)
     }
 
+    @Test("names in their own script become A-labels, as owners, as data, and as origins")
+    func international() {
+        let folder = TemporaryFolder()
+        let zone = RecordCase.prologue + "Bücher CNAME straße.例え.jp.\n$ORIGIN öl.example.\nwww A 192.0.2.1\n"
+        let result = ZoneReader.read(path: folder.write(zone.utf8, to: "zone"), name: example)
+        #expect(result.isLoadable, "\(result.diagnostics)")
+        let owners = result.records.entries.map { Name(uncheckedWire: Array(result.records.owner(of: $0))) }
+        #expect(owners.contains(Name("xn--bcher-kva.example.")!) && owners.contains(Name("www.xn--l-0ga.example.")!))
+        let data = result.records.entries.filter { $0.type == .cname }.map {
+            Name(uncheckedWire: Array(result.records.rdata(of: $0)))
+        }
+        #expect(data == [Name("xn--strae-oqa.xn--r8jz45g.jp.")!])
+    }
+
+    @Test(
+        "a name in no script is refused", arguments: [[UInt8]([0xFC]), Array("a\u{202E}".utf8), Array("\u{301}a".utf8)])
+    func unwritable(_ label: [UInt8]) {
+        let folder = TemporaryFolder()
+        let zone = Array(RecordCase.prologue.utf8) + label + Array(" A 192.0.2.1\n".utf8)
+        let result = ZoneReader.read(path: folder.write(zone, to: "zone"), name: example)
+        #expect(!result.isLoadable)
+        #expect(result.diagnostics.contains { $0.message.hasSuffix("if its bytes are meant, use \\DDD") })
+    }
+
     /// The messages of one record line's warnings.
     private func warnings(_ line: String) -> [String] {
         let folder = TemporaryFolder()

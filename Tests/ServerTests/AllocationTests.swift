@@ -46,6 +46,14 @@ struct AllocationTests {
             .init("special name that announces", Packet("_dns.resolver.arpa.", .svcb), answers: 0),
             .init("beyond all routes", Packet("far.example.", flags: 0x0000), code: .refused, answers: 0),
             .init("cache", Packet("cached.corp.example.", flags: 0x0100)),
+            .init("cache, an alias into another route", Packet("alias.far.example.", flags: 0x0100), answers: 2),
+            .init(
+                "cache, denied for all types", Packet("none.far.example.", .mx, flags: 0x0100), code: .nxDomain,
+                answers: 0),
+            .init(
+                "cache, with upstream's words",
+                Packet("failed.far.example.", flags: 0x0100, additional: [Packet.opt()]),
+                code: .serverFailure, answers: 0),
             .init("ANY of a forwarded name", Packet("cached.corp.example.", .any, flags: 0x0100)),
             .init(
                 "with EDNS, DO, a cookie and NSID",
@@ -72,7 +80,7 @@ struct AllocationTests {
 
     @Test(
         "from query to response, including the log record", arguments: Case.all,
-        [[], ["corp.example=127.0.0.1:1", "10.in-addr.arpa=127.0.0.1:1"]])
+        [[], ["127.0.0.1:2", "corp.example=127.0.0.1:1", "10.in-addr.arpa=127.0.0.1:1"]])
     func handle(lookup: Case, routes: [String]) throws {
         let folder = try TemporaryFolder()
         let log = try LookupLog(sinks: [LookupSink(.json, to: .file(path: folder.file("log")))])
@@ -82,7 +90,28 @@ struct AllocationTests {
             forwards: true, explains: .loopback, leased: ["127.0.0.77 leased.acme.org"], routes: routes,
             ring: log.makeRing())
         try world.fill("cached.corp.example.")
+        try fillMore(world)
         try check(lookup, &world)
+    }
+
+    /// An alias into the route, a denial, and a failure with upstream's words.
+    private func fillMore(_ world: borrowing WireWorld) throws {
+        var alias = Packet("alias.far.example.", flags: 0x8180)
+        let target = Packet.name("cached.corp.example.")
+        alias.answers = [
+            Packet.record([0xC0, 12], .cname, ttl: 300, target), Packet.record(target, .a, ttl: 300, [6, 6, 6, 6]),
+        ]
+        try world.fill("alias.far.example.", alias)
+        var denial = Packet("none.far.example.", flags: 0x8183)
+        let soa = Packet.name("ns.far.example.") + Packet.name("h.far.example.")
+        denial.authority = [
+            Packet.record(Packet.name("far.example."), .soa, ttl: 300, soa + [UInt8](repeating: 1, count: 20))
+        ]
+        try world.fill("none.far.example.", denial)
+        let words = Packet.bytes(15) + Array("blocked by rule 7".utf8)
+        let failure = Packet(
+            "failed.far.example.", flags: 0x8182, additional: [Packet.opt([(EDNS.Option.extendedError, words)])])
+        try world.fill("failed.far.example.", failure)
     }
 
     @Test(

@@ -99,6 +99,41 @@ struct CommandTests {
         #expect(try await run(["check"] + local).code == 0)
     }
 
+    @Test("check shows which servers are asked for which names")
+    func checkServers() async throws {
+        let names = [
+            "check", "--hosts", "hosts", "--upstream", "bücher.example,lan.example=192.0.2.1", "--upstream", "none",
+        ]
+        let result = try await run(names)
+        #expect(
+            result.output.contains(
+                """
+                upstream   xn--bcher-kva.example.=192.0.2.1:53
+                           lan.example.=192.0.2.1:53
+                           none                                 for other names
+
+                no problems
+                """), "\(result.output)")
+        let beside = try await run(["check", "--hosts", "hosts", "--upstream", "corp.example=192.0.2.1"])
+        let system = try await run(["check", "--hosts", "hosts"])
+        func servers(_ text: String) -> [Substring] { text.split(separator: "\n").filter { $0.contains(":53") } }
+        #expect(servers(beside.output).count == servers(system.output).count + 1, "\(beside.output)")
+    }
+
+    @Test("check warns of chains of aliases that other resolvers don't follow, where they start")
+    func checkChain() async throws {
+        let links = (1...11).map { "c\($0) CNAME c\($0 + 1)\n" }.joined()
+        let short = (1...10).map { "d\($0) CNAME \($0 == 10 ? "c12" : "d\($0 + 1)")\n" }.joined()
+        try folder.write(Self.zone + links + short + "c12 A 192.0.2.1\n", to: "zones/acme.org.zone")
+        let result = try await run(["check"] + local)
+        let start = Self.zone.split(separator: "\n").count + 1
+        #expect(
+            result.output.hasPrefix(
+                "zones/acme.org.zone:\(start): warning: c1.acme.org. leads over more than 10 aliases"),
+            "\(result.output)")
+        #expect(result.output.hasSuffix("\n1 warning\n") && result.code == 0)
+    }
+
     // MARK: why
 
     @Test("why shows the override, what it shadows, the family, and what a browser does")
@@ -187,6 +222,18 @@ struct CommandTests {
         let other = try await run(["why", "example.com"] + servers)
         #expect(other.output.hasPrefix("example.com. A is asked upstream\n"))
         #expect(other.output.contains("192.0.2.1:53") && !other.output.contains("192.0.2.2"))
+    }
+
+    @Test("why and trace leave names outside the routes to the system's servers")
+    func whyRoutes() async throws {
+        let route = ["--hosts", "hosts", "--upstream", "corp.example=192.0.2.2"]
+        let system = try await run(["why", "example.com", "--hosts", "hosts"])
+        let beside = try await run(["why", "example.com"] + route)
+        #expect(beside.output == system.output)
+        let routed = try await run(["why", "*.corp.example"] + route)
+        #expect(routed.output.contains("corp.example.=192.0.2.2:53"))
+        let none = try await run(["why", "example.com", "--upstream", "none"] + route)
+        #expect(none.output.hasPrefix("example.com. A = REFUSED (no local data, and not forwarded)"), "\(none.output)")
     }
 
     @Test("why continues with what could be read, and says that there is more to check")

@@ -83,7 +83,79 @@ struct ConfigurationProblemTests {
         (
             "upstream:\n  servers: [none, 192.0.2.1]\n",
             [
-                "test.yaml:2: upstream.servers: 'none' and 'system' stand alone; '192.0.2.1' can't be given together with others"
+                "test.yaml:2: upstream.servers: '192.0.2.1' would be asked for names outside the domains, which 'none' says already; leave one out, or give DOMAIN=SERVER"
+            ]
+        ),
+        (
+            "upstream:\n  servers: [system, none]\n",
+            [
+                "test.yaml:2: upstream.servers: 'none' says who is asked for names outside the domains, and so does 'system'; leave one out"
+            ]
+        ),
+        (
+            "upstream:\n  servers: [192.0.2.1, system]\n",
+            [
+                "test.yaml:2: upstream.servers: 'system' says who is asked for names outside the domains, and so does '192.0.2.1:53'; leave one out"
+            ]
+        ),
+        (
+            "upstream:\n  servers: ['*.corp.example=192.0.2.1']\n",
+            [
+                "test.yaml:2: upstream.servers: '*.corp.example': leave out '*.'; a domain stands for all names below it too"
+            ]
+        ),
+        (
+            "upstream:\n  servers: ['corp.example,=192.0.2.1']\n",
+            [
+                "test.yaml:2: upstream.servers: '' is no domain name: the name is empty"
+            ]
+        ),
+        (
+            "upstream:\n  servers: ['=192.0.2.1']\n",
+            [
+                "test.yaml:2: upstream.servers: '' is no domain name: the name is empty"
+            ]
+        ),
+        (
+            "upstream:\n  servers: ['corp example=192.0.2.1']\n",
+            [
+                "test.yaml:2: upstream.servers: 'corp example' holds characters that names of a domain don't have; give it as corp.example"
+            ]
+        ),
+        (
+            "upstream:\n  servers: ['corp.example:53=192.0.2.1']\n",
+            [
+                "test.yaml:2: upstream.servers: 'corp.example:53' holds characters that names of a domain don't have; give it as corp.example"
+            ]
+        ),
+        (
+            "upstream:\n  servers: ['10.0.0.0/8=192.0.2.1']\n",
+            [
+                "test.yaml:2: upstream.servers: '10.0.0.0/8' holds characters that names of a domain don't have; give it as corp.example"
+            ]
+        ),
+        (
+            "upstream:\n  servers: ['10.0.0.1=192.0.2.1']\n",
+            [
+                "test.yaml:2: upstream.servers: '10.0.0.1' is an address, and no name; the names of 10.0.0.0/8 are those of 10.in-addr.arpa"
+            ]
+        ),
+        (
+            "upstream:\n  servers: ['http://corp.example=192.0.2.1']\n",
+            [
+                "test.yaml:2: upstream.servers: 'http://corp.example=192.0.2.1': 'http://' is no transport; give ADDR[:PORT] or tcp://ADDR[:PORT]"
+            ]
+        ),
+        (
+            "upstream.servers: [\"b\\xD7x.example=192.0.2.1\"]\n",
+            [
+                "test.yaml:1: upstream.servers: 'b\\195\\151x.example' can't be written as a domain name (RFC 5891)"
+            ]
+        ),
+        (
+            "zones.files: ['*.corp.example=x']\n",
+            [
+                "test.yaml:1: zones.files: '*.corp.example': leave out '*.'; a domain stands for all names below it too"
             ]
         ),
         (
@@ -98,7 +170,7 @@ struct ConfigurationProblemTests {
         (
             "zones.files: [a..b=x]\n",
             [
-                "test.yaml:1: zones.files: 'a..b=x': what stands in front of '=' is no zone's name: the name has an empty label (two dots in a row, or one in front)"
+                "test.yaml:1: zones.files: 'a..b' is no domain name: the name has an empty label (two dots in a row, or one in front)"
             ]
         ),
         ("listen: []\n", ["test.yaml:1: no address to listen on; give one, or leave listen out"]),

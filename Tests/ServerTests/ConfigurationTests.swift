@@ -28,12 +28,12 @@ struct ConfigurationTests {
         let (configuration, diagnostics) = Configuration.read(file: nil, options: [])
         #expect(diagnostics.list.isEmpty)
         #expect(configuration.listen.plain.map(\.description) == ["127.0.0.53:53"])
-        #expect(configuration.upstream == .system)
+        #expect(configuration.upstream.asksSystem && configuration.upstream.servers.isEmpty)
         #expect(configuration.hosts == HostsSettings())
         #expect(configuration.cache.capacity == 64 << 20)
         #expect(configuration.access == nil)
         #expect(configuration.logFormat == .text)
-        #expect(configuration.forwarding.clientTimeout == 5_000_000)
+        #expect(configuration.forwarding.clientTimeout == 4_000_000)
         #expect(!configuration.keepsGoing)
     }
 
@@ -51,6 +51,12 @@ struct ConfigurationTests {
             self.shows = shows
             self.expected = expected
         }
+    }
+
+    /// The upstream servers.
+    @Sendable private static func servers(_ configuration: Configuration) -> String {
+        let upstream = configuration.upstream
+        return ((upstream.asksSystem ? ["system"] : []) + upstream.servers.map(\.description)).joined(separator: " ")
     }
 
     static let cases: [Case] = [
@@ -92,18 +98,30 @@ struct ConfigurationTests {
         Case("zones.files", "[a.zone, acme.org=b=c.zone, ./x=y]", "nil a.zone, acme.org. b=c.zone, nil ./x=y") {
             $0.zoneFiles.map { "\($0.name.map { "\($0)" } ?? "nil") \($0.path)" }.joined(separator: ", ")
         },
+        Case("zones.files", "[bücher.example=a]", "xn--bcher-kva.example.") {
+            $0.zoneFiles.map { "\($0.name.map { "\($0)" } ?? "nil")" }.joined()
+        },
         Case("special.test", "no", "test") { $0.withoutSpecialNames.map(\.rawValue).joined() },
         Case("special.home-arpa", "off", "home-arpa") { $0.withoutSpecialNames.map(\.rawValue).joined() },
-        Case("upstream.servers", "none", "none") { "\($0.upstream)" },
-        Case("upstream.servers", "[]", "none") { "\($0.upstream)" },
-        Case("upstream.servers", "system", "system") { "\($0.upstream)" },
+        Case("upstream.servers", "none", "", servers),
+        Case("upstream.servers", "[]", "", servers),
+        Case("upstream.servers", "system", "system", servers),
         Case(
             "upstream.servers", "[10.0.0.53, corp.example=tcp://10.0.0.1:54]",
-            "10.0.0.53:53 corp.example.=tcp://10.0.0.1:54"
-        ) {
-            guard case .servers(let servers) = $0.upstream else { return "" }
-            return servers.map(\.description).joined(separator: " ")
-        },
+            "10.0.0.53:53 corp.example.=tcp://10.0.0.1:54", servers),
+        Case("upstream.servers", "corp.example=10.0.0.1", "system corp.example.=10.0.0.1:53", servers),
+        Case("upstream.servers", "[corp.example=10.0.0.1, system]", "system corp.example.=10.0.0.1:53", servers),
+        Case("upstream.servers", "[none, corp.example=10.0.0.1]", "corp.example.=10.0.0.1:53", servers),
+        Case("upstream.servers", "[.=10.0.0.1]", "10.0.0.1:53", servers),
+        Case("upstream.servers", "[bücher.example=10.0.0.1]", "system xn--bcher-kva.example.=10.0.0.1:53", servers),
+        Case("upstream.servers", "[.corp.example=10.0.0.1]", "system corp.example.=10.0.0.1:53", servers),
+        Case("upstream.servers", "[~corp.example=10.0.0.1]", "system corp.example.=10.0.0.1:53", servers),
+        Case(
+            "upstream.servers", "[/corp.example/lan.example/=10.0.0.1]",
+            "system corp.example.=10.0.0.1:53 lan.example.=10.0.0.1:53", servers),
+        Case(
+            "upstream.servers", "['corp.example,lan.example=tcp://10.0.0.1']",
+            "system corp.example.=tcp://10.0.0.1:53 lan.example.=tcp://10.0.0.1:53", servers),
         Case("upstream.timeout", "1500ms", "1500000") { "\($0.forwarding.clientTimeout)" },
         Case("upstream.stale-after", "2", "2000000") { "\($0.forwarding.staleAfter)" },
         Case("upstream.max-in-flight", "7", "7") { "\($0.forwarding.maximumFlights)" },

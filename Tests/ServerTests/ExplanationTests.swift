@@ -45,7 +45,7 @@ struct ExplanationTests {
 
     @Test("also without a daemon, a name that no route covers is refused, and a covered one is forwarded")
     func routes() throws {
-        let sources = try offline(hosts: "", upstream: ["corp.example=127.0.0.1:1"])
+        let sources = try offline(hosts: "", upstream: ["none", "corp.example=127.0.0.1:1"])
         let refused = sources.explain(try name("www.google.example."), .a)
         #expect(refused.answer.responseCode == "REFUSED" && !refused.answer.needsUpstream)
         #expect(

@@ -143,9 +143,8 @@ struct QueryCommandTests {
             otherType[query.count > 24 ? 23 : 22] ^= 0x1C
             var isQuery = bad
             isQuery[2] = 0x01
-            let trailing = bad + [0]
             let cut = Array(bad.dropLast())
-            return [otherID, otherName, otherType, isQuery, trailing, cut, [], good]
+            return [otherID, otherName, otherType, isQuery, cut, [], good]
         }
         #expect(result.output == "192.0.2.1\n")
     }

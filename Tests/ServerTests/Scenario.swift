@@ -26,6 +26,7 @@ import Testing
 ///
 /// ```
 /// query www.example.net A [udp|tcp] [do] [cd] [ad] [nord] [plain] [cookie] [nsid] [size N] [class CH] [times N]
+///     [extra N]                  zero bytes behind it
 ///   rcode NOERROR
 ///   flags aa -ra                   these are set, and those are not
 ///   answer LINE                    the whole section, in order; without any it is empty; `answers any`: not checked
@@ -37,6 +38,7 @@ import Testing
 ///   cookie yes|no                  with a server cookie
 ///   source hosts hosts:1           the source and line that decided, as in the lookup log
 ///   logged NODATA                  the RCODE of the lookup log
+///   reason TEXT                    the extended error's text there
 ///   upstream NAME[/tcp] | none     the server in the lookup log
 ///   masked yes|no
 ///   private passed|refused|no      the private address of a public name, in the lookup log
@@ -81,6 +83,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         var hasCookie: Bool?
         var source: String?
         var logged: String?
+        var reason: String?
         var upstream: String?
         var masked: Bool?
         var privateAnswer: String?
@@ -89,7 +92,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
 
         /// Whether the expectations include the lookup log.
         var looksAtLog: Bool {
-            source != nil || logged != nil || upstream != nil || masked != nil || privateAnswer != nil
+            source != nil || logged != nil || reason != nil || upstream != nil || masked != nil || privateAnswer != nil
         }
     }
 
@@ -285,6 +288,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
             case "cookie": query.sendsCookie = true
             case "nsid": query.wantsNSID = true
             case "size": query.payloadSize = try number(words.popFirst(), line)
+            case "extra": query.extraBytes = Int(try number(words.popFirst(), line))
             case "class": query.recordClass = words.popFirst() ?? "IN"
             case "times": expected.times = Int(try number(words.popFirst(), line) as UInt16)
             default: throw fault(line, "'\(word)' is not known")
@@ -309,6 +313,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
             case "cookie": expected.hasCookie = try flag(rest, line)
             case "source": expected.source = rest
             case "logged": expected.logged = rest
+            case "reason": expected.reason = rest
             case "upstream": expected.upstream = rest
             case "masked": expected.masked = try flag(rest, line)
             case "private":

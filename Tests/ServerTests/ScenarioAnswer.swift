@@ -140,12 +140,16 @@ struct LoggedLookup: Decodable {
     var rule: String?
     var rcode: String?
     var answerKind: String?
+    var reason: Reason?
     var upstream: String?
     var masked: Bool?
     var privateAnswer: String?
 
+    struct Reason: Decodable { var text: String }
+
     enum CodingKeys: String, CodingKey {
         case name, type, source, rule, rcode
+        case reason = "ede"
         case answerKind = "answer_kind"
         case upstream, masked
         case privateAnswer = "private"
@@ -160,6 +164,7 @@ struct LoggedLookup: Decodable {
             #expect(([source] + (rule.map { [$0] } ?? [])).joined(separator: " ") == wanted, "\(place): the log")
         }
         if let wanted = expected.logged { #expect((answerKind ?? rcode) == wanted, "\(place): the log") }
+        if let wanted = expected.reason { #expect(reason?.text == wanted, "\(place): the log") }
         if let wanted = expected.upstream {
             let parts = upstream?.split(separator: "/").map(String.init)
             let name = parts.map { parts in servers.first { $0.address == parts[0] }?.name ?? parts[0] }

@@ -18,6 +18,8 @@ struct ScenarioQuery: Sendable {
     var payloadSize: UInt16 = 1232
     var sendsCookie = false
     var wantsNSID = false
+    /// Zero bytes behind the message.
+    var extraBytes = 0
 
     init(name: String, type: String) {
         self.name = name
@@ -44,7 +46,7 @@ struct ScenarioQuery: Sendable {
                 Packet.opt(payload: payloadSize, flags: dnssecOK ? 0x8000 : 0, options)
             ]
         }
-        return packet.wire
+        return packet.wire + [UInt8](repeating: 0, count: extraBytes)
     }
 }
 

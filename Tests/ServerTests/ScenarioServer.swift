@@ -47,11 +47,17 @@ final class ScenarioServer: Sendable {
         case wantsCookies
         /// Answers with a wrong client cookie.
         case forgesCookies
+        /// The answer with zero bytes behind it.
+        case extraBytes
+        /// The answer with an additional A record of three bytes, and one more record announced than there is.
+        case oddAdditional
+        /// The answer with an authority record that is cut short, and no additional ones.
+        case oddAuthority
 
         static let words: Set<String> = [
             "alive", "dead", "silent", "closed", "servfail", "refuses", "notimp", "truncates", "tcp-closes", "formerr",
             "formerr-bare", "drops-edns", "no-edns", "slow", "lame", "empty", "garbage", "other-question", "other-id",
-            "cookies", "wants-cookie", "forges-cookie",
+            "cookies", "wants-cookie", "forges-cookie", "extra-bytes", "odd-additional", "odd-authority",
         ]
 
         init?(_ words: [String]) {
@@ -79,6 +85,9 @@ final class ScenarioServer: Sendable {
             case ("cookies", 1): self = .givesCookies
             case ("wants-cookie", 1): self = .wantsCookies
             case ("forges-cookie", 1): self = .forgesCookies
+            case ("extra-bytes", 1): self = .extraBytes
+            case ("odd-additional", 1): self = .oddAdditional
+            case ("odd-authority", 1): self = .oddAuthority
             default: return nil
             }
         }
@@ -220,6 +229,15 @@ final class ScenarioServer: Sendable {
             // The client cookie in the only option.
             if !query.cookie.isEmpty { reply[reply.count - 16] ^= 0xFF }
             return .send(reply)
+        case .extraBytes: return .send(answer(message, query) + [0, 0, 0, 0])
+        case .oddAdditional:
+            var reply = answer(message, query, hasOPT: false)
+            reply[Header.additionalCount + 1] += 2
+            return .send(reply + Packet.record([0], .a, ttl: 60, [192, 0, 2]))
+        case .oddAuthority:
+            var reply = answer(message, query, hasOPT: false)
+            reply[Header.authorityCount + 1] += 1
+            return .send(reply + Packet.record([0], .ns, ttl: 60, Packet.name("ns.example")).dropLast(3))
         case .alive, .truncates, .formatError, .dropsEDNS: return .send(answer(message, query))
         }
     }

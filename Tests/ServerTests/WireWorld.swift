@@ -63,7 +63,7 @@ struct WireWorld: ~Copyable {
         serves network: String? = nil, leased: [String] = [], routes: [String] = [],
         privateAddresses: PrivateAddressPolicy = .allowing, ring: LookupRing? = nil
     ) throws {
-        let servers = try routes.map(UpstreamServer.init(parsing:))
+        let servers = try routes.flatMap { try ConfigurationText.upstreamServers($0) }
         let folder = try TemporaryFolder()
         let hosts = try folder.write(Self.hosts, to: "hosts")
         try folder.write(Self.zone, to: "zones/acme.org.zone")
@@ -154,6 +154,11 @@ struct WireWorld: ~Copyable {
     func fill(_ name: String, _ address: [UInt8] = [192, 0, 2, 1], dnssecOK: Bool = false) throws {
         var packet = Packet(name, .a, flags: 0x81A0)
         packet.answers = [Packet.record([0xC0, 12], .a, ttl: 300, address)]
+        try fill(name, packet, dnssecOK: dnssecOK)
+    }
+
+    /// Puts an upstream answer to a question of type A into the cache.
+    func fill(_ name: String, _ packet: Packet, dnssecOK: Bool = false) throws {
         let key = FetchKey(try #require(Name(name)), Question(type: .a, dnssecOK: dnssecOK))
         let answer = try packet.wire.withUnsafeBytes { try UpstreamAnswer.check($0, for: key) }
         cache.insert(answer, now: Self.now.monotonic)
@@ -179,7 +184,9 @@ struct WireResponse {
 
     init(_ wire: [UInt8]) throws {
         self.wire = wire
-        guard let summary = wire.withUnsafeBytes({ MessageReader.walk($0) }) else {
+        guard let summary = wire.withUnsafeBytes({ MessageReader.walk($0) }), summary.isSound,
+            summary.length == wire.count
+        else {
             throw Malformed(description: "a response that is no message: \(hex(wire))")
         }
         let message = try LDNS.Message(wire: wire)

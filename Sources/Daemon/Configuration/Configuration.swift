@@ -43,12 +43,23 @@ package struct Configuration: Sendable {
     }
 
     /// Which servers are asked for names that are not local.
-    package enum Upstream: Hashable, Sendable {
-        /// The servers of /etc/resolv.conf.
-        case system
-        /// No server: only local data is served.
-        case none
-        case servers([UpstreamServer])
+    package struct Upstream: Hashable, Sendable {
+        /// Who is asked for names outside the routes, where no server is named for that.
+        enum Rest: String {
+            /// The servers of /etc/resolv.conf.
+            case system
+            /// Nobody: these names are refused.
+            case none
+        }
+
+        /// Nil: nothing is said.
+        var rest: Rest? = .system
+        /// Of routes, and for all other names.
+        var servers: [UpstreamServer] = []
+
+        /// Whether the system's servers are asked for names outside the routes. Beside routes alone nothing has to be
+        /// said for that: a route changes nothing for other names.
+        package var asksSystem: Bool { rest == .system || rest == nil && !servers.contains { $0.domain.isRoot } }
     }
 
     /// How lookups are logged.
@@ -108,7 +119,7 @@ package struct Configuration: Sendable {
     package var zoneFiles: [ZoneFile] = []
     /// Groups of special-use names that are treated as ordinary names.
     package var withoutSpecialNames: Set<SpecialNames.Group> = []
-    package var upstream = Upstream.system
+    package var upstream = Upstream()
     /// How upstream is asked; the servers are in `LoadedSources.upstream`.
     package var forwarding = ForwardSettings(servers: [])
     /// A file of certificates that encrypted upstream servers are verified with; nil: the system's.

@@ -126,9 +126,10 @@ extension ConfigurationKey {
             "upstream.servers", \.upstream,
             .init(
                 listOf: "[DOMAIN=]SERVER", suggestions: .words(["system", "none"]), show: { _ in "system" },
-                empty: .servers([]),
+                empty: .init(rest: nil),
                 add: { upstream, text throws(WrongValue) in try ConfigurationText.addUpstream(text, &upstream) }),
-            "server to ask for what is not local, or for a domain; system: those of /etc/resolv.conf; none: nobody",
+            "server to ask for what is not local, or for DOMAIN and the names below it; for names outside the domains, "
+                + "system: those of /etc/resolv.conf; none: nobody",
             flags: [
                 .sources("upstream"),
                 .sources("no-upstream", sets: "none", "forward nothing: only local data is served"),
@@ -159,7 +160,7 @@ extension ConfigurationKey {
             "upstream.private-domains", \.privateDomains,
             .init(
                 listOf: "DOMAIN", show: { _ in "none" }, empty: [],
-                add: { domains, text throws(WrongValue) in domains.append(try ConfigurationText.domain(text)) }),
+                add: { domains, text throws(WrongValue) in domains += try ConfigurationText.domains(text) }),
             "domain that may have private addresses, with all names below it; domains of routes always may"),
     ]
 

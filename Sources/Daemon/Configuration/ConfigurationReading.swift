@@ -74,10 +74,9 @@ extension Configuration {
                 place("cache.min-ttl"),
                 "cache.min-ttl (\(cache.ttls.least)s) is more than cache.max-ttl (\(cache.ttls.most)s)")
         }
-        guard case .servers(let servers) = upstream else { return }
-        if servers.isEmpty { upstream = .none }
+        if upstream.servers.isEmpty, upstream.rest == nil { upstream.rest = Upstream.Rest.none }
         let own = ownAddresses
-        for server in servers {
+        for server in upstream.servers {
             if let own = own.first(where: { Self.reaches(server.address, $0) }) {
                 diagnostics.error(
                     place("upstream.servers"),

@@ -1,4 +1,6 @@
+import DNSWire
 import LocalData
+import Upstream
 
 extension LoadedSources {
     /// What was loaded, one aligned line per file or server: the first lines of `serve`, the last of `check`.
@@ -19,9 +21,15 @@ extension LoadedSources {
         for path in failedZones { rows.append(("zones", path, "not loaded")) }
         if zones.isEmpty && failedZones.isEmpty { rows.append(("zones", "none", "")) }
         for server in upstream {
-            rows.append(("upstream", "\(server)", upstreamOrigin.map { "from \($0)" } ?? ""))
+            let origin = server.domain.isRoot ? upstreamOrigin.map { "from \($0)" } : nil
+            rows.append(("upstream", "\(server)", origin ?? ""))
         }
-        if upstream.isEmpty { rows.append(("upstream", "none", "")) }
+        if !upstream.contains(where: \.domain.isRoot) {
+            let notes = [
+                upstream.isEmpty ? nil : "for other names", awaitsSystem ? "none in \(ResolvConf.systemPath)" : nil,
+            ]
+            rows.append(("upstream", "none", notes.compactMap(\.self).joined(separator: ": ")))
+        }
         let width = min(rows.map(\.name.count).max() ?? 0, 60)
         var last = ""
         return rows.map { row in

@@ -73,24 +73,44 @@ enum ConfigurationText {
             return Configuration.ZoneFile(name: nil, path: try path(text))
         }
         let path = try path(String(text[text.index(after: equals)...]))
-        do {
-            return Configuration.ZoneFile(name: try Name(parsing: text[..<equals].utf8), path: path)
-        } catch {
-            throw WrongValue("\(quoted(text.utf8)): what stands in front of '=' is no zone's name: \(error)")
-        }
+        let name = String(text[..<equals])
+        return Configuration.ZoneFile(name: name == "." ? .root : try domain(name), path: path)
     }
 
-    /// A domain name, which stands for all names below it too.
-    static func domain(_ text: String) throws(WrongValue) -> Name {
-        let name: Name
-        do {
-            name = try Name(parsing: (InternationalName.toASCII(text) ?? text).utf8)
-        } catch {
-            throw WrongValue("\(quoted(text.utf8)) is no domain: \(error)")
+    /// Domains as people write them: `corp.example`, or several as `corp.example,lan.example` or `/corp.example/`.
+    static func domains(_ text: String) throws(WrongValue) -> [Name] {
+        var words = text[...]
+        if words.hasPrefix("/"), words.hasSuffix("/"), words.count > 2 { words = words.dropFirst().dropLast() }
+        var names: [Name] = []
+        for word in words.split(separator: text.hasPrefix("/") ? "/" : ",", omittingEmptySubsequences: false) {
+            let name = try domain(String(word))
+            if !names.contains(name) { names.append(name) }
         }
+        return names
+    }
+
+    /// A domain name, which stands for all names below it too. `.corp.example` and `~corp.example` mean the same.
+    static func domain(_ text: String) throws(WrongValue) -> Name {
+        var word = text.hasPrefix("~") ? text.dropFirst() : text[...]
+        if word.hasPrefix("."), word.utf8.count > 1 { word = word.dropFirst() }
+        let name: Name
+        do { name = try Name(typed: word) } catch { throw WrongValue(error.description) }
         if name.isRoot { throw WrongValue("\(quoted(text.utf8)) is every name; name a domain, as corp.example") }
-        if name.labels.first == [UInt8(ascii: "*")] {
+        if name.isWildcard {
             throw WrongValue("\(quoted(text.utf8)): leave out '*.'; a domain stands for all names below it too")
+        }
+        if SocketAddress(ip: String(word), port: 0) != nil {
+            throw WrongValue(
+                "\(quoted(text.utf8)) is an address, and no name; the names of 10.0.0.0/8 are those of 10.in-addr.arpa")
+        }
+        // Escaped characters are meant; others are typing errors.
+        let isPlain = name.labels.joined().allSatisfy { byte in
+            ASCII.isDigit(byte) || (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(ASCII.lowercased(byte))
+                || byte == UInt8(ascii: "-") || byte == UInt8(ascii: "_")
+        }
+        guard isPlain || word.contains("\\") else {
+            throw WrongValue(
+                "\(quoted(text.utf8)) holds characters that names of a domain don't have; give it as corp.example")
         }
         return name
     }
@@ -129,22 +149,43 @@ enum ConfigurationText {
 
     /// `system`, `none`, or `[DOMAIN=]SERVER`.
     static func addUpstream(_ text: String, _ upstream: inout Configuration.Upstream) throws(WrongValue) {
-        switch (text, upstream) {
-        case ("none", .servers([])): upstream = .none
-        case ("system", .servers([])): upstream = .system
-        case ("none", _), ("system", _), (_, .none), (_, .system):
-            throw WrongValue(
-                "'none' and 'system' stand alone; \(quoted(text.utf8)) can't be given together with others")
-        case (_, .servers(let servers)):
-            guard servers.count < ForwardSettings.maximumServers else {
+        let others = upstream.servers.first { $0.domain.isRoot }
+        if let rest = Configuration.Upstream.Rest(rawValue: text) {
+            guard upstream.rest == nil || upstream.rest == rest, others == nil else {
+                throw WrongValue(
+                    "'\(rest)' says who is asked for names outside the domains, and so does "
+                        + "'\(upstream.rest?.rawValue ?? others?.description ?? "")'; leave one out")
+            }
+            upstream.rest = rest
+            return
+        }
+        for server in try upstreamServers(text) where !upstream.servers.contains(server) {
+            if let rest = upstream.rest, server.domain.isRoot {
+                throw WrongValue(
+                    "\(quoted(text.utf8)) would be asked for names outside the domains, which '\(rest)' says already; "
+                        + "leave one out, or give DOMAIN=SERVER")
+            }
+            guard upstream.servers.count < ForwardSettings.maximumServers else {
                 throw WrongValue("more than \(ForwardSettings.maximumServers) upstream servers; leave some out")
             }
-            do {
-                let server = try UpstreamServer(parsing: text)
-                if !servers.contains(server) { upstream = .servers(servers + [server]) }
-            } catch {
-                throw WrongValue(error.description)
-            }
+            upstream.servers.append(server)
+        }
+    }
+
+    /// `[DOMAIN,...=]SERVER`, one for each domain.
+    package static func upstreamServers(_ text: String) throws(WrongValue) -> [UpstreamServer] {
+        var server = text[...]
+        var routed: [Name] = [.root]
+        if let equals = text.firstIndex(of: "="), !text[..<equals].contains("://") {
+            server = text[text.index(after: equals)...]
+            let words = String(text[..<equals])
+            if words != "." { routed = try domains(words) }
+        }
+        do {
+            let parsed = try UpstreamServer(parsing: String(server))
+            return routed.map { parsed.serving($0) }
+        } catch {
+            throw WrongValue(error.description)
         }
     }
 

@@ -17,8 +17,10 @@ package struct LoadedSources: Sendable {
     package var failedZones: [String]
     package var special: SpecialNames
     package var upstream: [UpstreamServer]
-    /// The file that lists `upstream`; nil if the servers are configured.
+    /// The file that lists those of `upstream` outside the routes; nil if they are configured, or if there are none.
     package var upstreamOrigin: String?
+    /// The system's servers are to be asked, and none is known at the moment.
+    var awaitsSystem: Bool
     package var privateAddresses: PrivateAddressPolicy
     /// All problems, by file.
     package var diagnostics: Diagnostics
@@ -36,11 +38,11 @@ extension Configuration {
     static let defaultZoneFolders = ["zones", "/etc/stub53/zones"]
 
     /// Reads all files.
-    package func load(asksSystem: Bool = true) -> LoadedSources { load(last: nil, asksSystem: asksSystem) }
+    package func load() -> LoadedSources { load(last: nil) }
 
     /// Reads all files again. A zone that can't be loaded keeps its version in `last`, if that came from the same file.
     /// Data that came through a pipe can't be read again and is kept too.
-    func load(last: LoadedSources?, asksSystem: Bool = true) -> LoadedSources {
+    func load(last: LoadedSources?) -> LoadedSources {
         var diagnostics = Diagnostics()
         var watched: [String] = origin.file.map { [$0] } ?? []
         if !listen.encrypted.isEmpty { watched += [certificatePath, keyPath].compactMap { $0 } }
@@ -82,13 +84,13 @@ extension Configuration {
             zones.append(zone)
         }
 
-        let (listed, origin) = upstreamServers(asksSystem: asksSystem, &diagnostics, &watched)
-        let servers = completed(listed, asksSystem: asksSystem, &diagnostics, &watched)
+        let (listed, origin) = upstreamServers(&diagnostics, &watched)
+        let servers = completed(listed, &diagnostics, &watched)
         let routed = servers.map(\.domain).filter { !$0.isRoot }
         return LoadedSources(
             hosts: hosts, hostsFiles: hostsFiles, hostsPaths: hostsPaths, zones: ZoneSet(zones), failedZones: failed,
             special: SpecialNames(without: withoutSpecialNames, routed: routed), upstream: servers,
-            upstreamOrigin: origin,
+            upstreamOrigin: origin, awaitsSystem: upstream.asksSystem && origin == nil,
             privateAddresses: PrivateAddressPolicy(privateAddresses, exempt: privateDomains + routed),
             diagnostics: diagnostics, watched: watched)
     }
@@ -126,37 +128,40 @@ extension Configuration {
     }
 
     private func upstreamServers(
-        asksSystem: Bool, _ diagnostics: inout Diagnostics, _ watched: inout [String]
+        _ diagnostics: inout Diagnostics, _ watched: inout [String]
     ) -> (servers: [UpstreamServer], origin: String?) {
-        switch upstream {
-        case .none: return ([], nil)
-        case .servers(let servers): return (servers, nil)
-        case .system:
-            guard asksSystem else { return ([], nil) }
-            let system = ResolvConf.read(ownAddresses: ownAddresses)
-            for diagnostic in system.diagnostics { diagnostics.append(diagnostic) }
-            watched.append(ResolvConf.systemPath)
-            return (system.servers, system.path)
-        }
+        guard upstream.asksSystem else { return (upstream.servers, nil) }
+        let system = ResolvConf.read(ownAddresses: ownAddresses)
+        for diagnostic in system.diagnostics { diagnostics.append(diagnostic) }
+        watched.append(ResolvConf.systemPath)
+        let room = ForwardSettings.maximumServers - upstream.servers.count
+        return (system.servers.prefix(room) + upstream.servers, system.servers.isEmpty ? nil : system.path)
     }
 
-    /// Adds to encrypted servers whom they are verified by, and where they are if only their host's name is given.
+    /// Adds to encrypted servers whom they are verified by.
     private func completed(
-        _ servers: [UpstreamServer], asksSystem: Bool, _ diagnostics: inout Diagnostics, _ watched: inout [String]
+        _ servers: [UpstreamServer], _ diagnostics: inout Diagnostics, _ watched: inout [String]
     ) -> [UpstreamServer] {
         guard servers.contains(where: { $0.encryption != nil }) else { return servers }
         let authorities = authorities(&diagnostics, &watched)
         return servers.map { server in
-            guard server.encryption != nil else { return server }
             var server = server
             server.encryption?.authorities = authorities
-            guard let host = server.unresolvedHost, asksSystem else { return server }
+            return server
+        }
+    }
+
+    /// Looks up where encrypted servers are that were given by their host's name only; waits up to two seconds for each.
+    func locateServers(of sources: inout LoadedSources) {
+        let servers = sources.upstream
+        sources.upstream = servers.map { server in
+            guard let host = server.unresolvedHost else { return server }
             // Never through the server itself: only servers that need no name are asked.
             let plain = servers.filter { $0.transport.isPlain && $0.domain.isRoot }
             let asked = plain.isEmpty ? ResolvConf.read(ownAddresses: ownAddresses).servers : plain
             if let address = HostLookup.addresses(of: host, from: asked).first { return server.at(address) }
             let names = asked.map { "\($0)" }.joined(separator: ", ")
-            diagnostics.warning(
+            sources.diagnostics.warning(
                 Place(path: "\(server)"),
                 "no address of \(host) is known (asked: \(names.isEmpty ? "nobody" : names)); give it: \(server)#ADDR")
             return server

@@ -23,10 +23,11 @@ package struct ConfiguredSources: Sendable {
     package init(sources: LoadedSources) {
         pipeline = Pipeline(
             hosts: sources.hosts, zones: sources.zones, special: sources.special, cache: Self.emptyCache,
-            routes: ForwardRoutes(sources.upstream), privateAddresses: sources.privateAddresses)
+            routes: ForwardRoutes(sources.upstream, awaitsDefault: sources.awaitsSystem),
+            privateAddresses: sources.privateAddresses)
         hostsFiles = sources.hostsFiles
         upstream = sources.upstream
-        mayForward = !sources.upstream.isEmpty
+        mayForward = !pipeline.routes.isEmpty
         knownAnswers = nil
     }
 
@@ -42,7 +43,7 @@ package struct ConfiguredSources: Sendable {
             privateAddresses: pipeline.privateAddresses)
         self.hostsFiles = hostsFiles
         self.upstream = upstream
-        mayForward = !upstream.isEmpty
+        mayForward = !pipeline.routes.isEmpty
         self.knownAnswers = knownAnswers
     }
 
@@ -57,8 +58,9 @@ package struct ConfiguredSources: Sendable {
         var fresh = FreshAnswers.none
         var remembered: [Name: SourceKind] = [:]
         var answer = resolve(name, type, fresh)
-        while answer.outcome == .needs, let knownAnswers, remembered.count <= Decision.maximumHops,
-            remembered[answer.lastName] == nil, let known = knownAnswers.answer(answer.lastName, type)
+        while answer.outcome == .needs || answer.isCutOff, let knownAnswers,
+            remembered.count <= Decision.maximumHops, remembered[answer.lastName] == nil,
+            let known = knownAnswers.answer(answer.lastName, type, allowStale: answer.isCutOff)
         {
             fresh.append(known.answer, from: known.origin)
             remembered[answer.lastName] = known.source
@@ -93,8 +95,21 @@ package struct ConfiguredSources: Sendable {
         return pipeline.isLocal(lookup)
     }
 
-    /// Whether there is an upstream server for `name`.
-    func forwards(_ name: Name) -> Bool { mayForward && !servers(for: name).isEmpty }
+    /// Whether `name` is forwarded, if only to what the cache holds.
+    func forwards(_ name: Name) -> Bool {
+        var lookup = LookupName()
+        lookup.assign(name)
+        return mayForward && pipeline.routes.coverage(of: lookup) != .none
+    }
+
+    /// Whether another source or another server than that of `name` answers for `target`, to which an alias leads.
+    package func isElsewhere(_ target: Name, from name: Name) -> Bool {
+        var there = LookupName()
+        there.assign(target)
+        var here = LookupName()
+        here.assign(name)
+        return pipeline.isLocal(there) || pipeline.routes.separate(there, from: here)
+    }
 
     /// The answer of zones alone.
     package func askZones(_ name: Name, _ type: RecordType) -> SourceTrial.Answer {
@@ -129,10 +144,12 @@ struct KnownAnswers: Sendable {
     var fetched: [Known] = []
 
     /// What a lookup would get now; nil: it would ask upstream.
-    func answer(_ name: Name, _ type: RecordType) -> Known? {
+    func answer(_ name: Name, _ type: RecordType, allowStale: Bool) -> Known? {
         let key = FetchKey(name, Question(type: type))
         if let known = fetched.first(where: { $0.answer.key == key }) { return known }
-        guard let held = cache.peek(key, now: now), held.entry.isUsable else { return nil }
+        guard let held = cache.peek(key, now: now),
+            held.entry.isUsable || allowStale && cache.mayServeStale(held.entry)
+        else { return nil }
         return Known(
             answer: held.answer, origin: held.entry.origin, source: held.entry.isStale ? .stale : .cache)
     }

@@ -18,6 +18,8 @@ package struct SourceTrial: Sendable {
         /// Which later stages may answer for the name.
         var reach: Lookup.Reach
         var isBelowCut: Bool
+        /// No server is known for the last name.
+        var isCutOff = false
         /// The answer section.
         package var records: [LDNS.Message.Record]
         /// The name servers of a referral.
@@ -59,15 +61,17 @@ package struct SourceTrial: Sendable {
                 let target = Presentation.text(rdata: alias.rdata, type: .cname)
                 found = ["CNAME \(target)" + (isDeadEnd ? ", which no source here has" : "")]
             }
+            let remark = decision.isInUpstreamsWords ? " (\(decision.text))" : ""
             if !found.isEmpty {
-                return found.prefix(3).joined(separator: ", ") + (found.count > 3 ? ", \(found.count - 3) more" : "")
+                let more = found.count > 3 ? ", \(found.count - 3) more" : ""
+                return found.prefix(3).joined(separator: ", ") + more + remark
             }
             guard decision.responseCode == .noError else {
-                let text = "\(decision.extendedText)"
+                let text = decision.text
                 return "\(decision.responseCode)" + (text.isEmpty ? "" : " (\(text))")
             }
             if let first = referral.first { return "referral to \(first)" }
-            return decision.masked ? "masked" : "NODATA"
+            return decision.masked ? "masked" : "NODATA" + remark
         }
 
         /// The comment on the answering source in a table.
@@ -98,6 +102,7 @@ package struct SourceTrial: Sendable {
                 answer.decision = lookup.decision
                 answer.reach = lookup.reach
                 answer.isBelowCut = lookup.isBelowCut
+                answer.isCutOff = lookup.isCutOff
                 answer.lastName = lookup.name.name
                 Self.read(lookup.builder.message, lookup.decision, into: &answer)
             }
@@ -106,7 +111,7 @@ package struct SourceTrial: Sendable {
     }
 
     private static func read(_ message: UnsafeRawBufferPointer, _ decision: Decision, into answer: inout Answer) {
-        if MessageReader.walk(message) != nil, let read = try? LDNS.Message(wire: Array(message)) {
+        if MessageReader.walk(message)?.isSound == true, let read = try? LDNS.Message(wire: Array(message)) {
             answer.records = read.records(.answer)
             let authority = read.records(.authority)
             if !authority.contains(where: { $0.type == .soa }) {

@@ -1,3 +1,4 @@
+import DNSWire
 import LocalData
 import Platform
 import Transports
@@ -33,15 +34,15 @@ struct Reloading: Sendable {
         next.since = FileWatcher.now()
         var notes = readConfiguration(&next)
         next.sources = next.configuration.load(last: last.sources)
+        next.configuration.locateServers(of: &next.sources)
         Report.diagnostics(next.sources.diagnostics)
         keepWhatFailed(&next.sources, last.sources)
-        if next.configuration.cache != last.configuration.cache {
+        // Without a network, the old answers of the system's servers are still the best there are.
+        let kept = next.sources.awaitsSystem ? last.cacheOrigin.filter { $0.domain.isRoot } : []
+        next.cacheOrigin = kept + next.sources.upstream
+        // A new network, or another view of a domain: the old servers' answers may be wrong there.
+        if next.configuration.cache != last.configuration.cache || next.cacheOrigin != last.cacheOrigin {
             next.cache = AnswerCache(next.configuration.cache)
-            notes.append("cache emptied")
-        } else if !next.sources.upstream.isEmpty, next.sources.upstream != last.cacheOrigin {
-            // A new network, or another view of a domain: the old servers' answers may be wrong there.
-            next.cache = AnswerCache(next.configuration.cache)
-            next.cacheOrigin = next.sources.upstream
             notes.append("cache emptied")
         }
         if next.forwarding != last.forwarding { forwarding.replace(next.forwarding) }
@@ -80,9 +81,10 @@ struct Reloading: Sendable {
             new.hosts = last.hosts
             Report.line("reload     overrides kept as they were")
         }
-        if new.upstream.isEmpty, !last.upstream.isEmpty, new.isUnreadable(ResolvConf.systemPath) {
-            new.upstream = last.upstream
+        if new.awaitsSystem, last.upstreamOrigin != nil, new.isUnreadable(ResolvConf.systemPath) {
+            new.upstream = last.upstream.filter(\.domain.isRoot) + new.upstream
             new.upstreamOrigin = last.upstreamOrigin
+            new.awaitsSystem = false
             Report.line("reload     upstream servers kept as they were")
         }
     }

@@ -44,11 +44,13 @@ extension DaemonControl {
             entries: sorted.map { CacheEntry($0, daemon.forwarding.numbers) }, hasMore: found.hasMore)
     }
 
-    /// Removes everything, or all types of `name`; with `tree`, of every name below it too. Returns the number of
-    /// entries.
+    /// Removes everything, or all types of `name`; with `tree`, of every name below it too, as for `*.NAME`.
+    ///
+    /// Returns the number of entries.
     @discardableResult
     package func flushCache(_ name: Name? = nil, tree: Bool = false) -> Int {
         guard let name else { return cache.flush() }
+        if name.isWildcard, let parent = name.parent { return cache.flush(parent, tree: true) }
         return cache.flush(name, tree: tree)
     }
 

@@ -9,7 +9,7 @@ struct LoadedState: Sendable {
     var configuration: Configuration
     var sources: LoadedSources
     var cache: AnswerCache
-    /// The servers whose answers are in `cache`.
+    /// The servers whose answers are in `cache`; those of the system stay in it while none is known.
     var cacheOrigin: [UpstreamServer]
     /// When loading began, on the clock of file times.
     var since: timespec
@@ -35,10 +35,11 @@ struct LoadedState: Sendable {
     }
 
     func servedData(_ cookie: ServerCookie) -> ServedData {
-        ServedData(
+        let routes = ForwardRoutes(sources.upstream, awaitsDefault: sources.awaitsSystem)
+        return ServedData(
             pipeline: Pipeline(
                 hosts: sources.hosts, leases: leases.table, zones: sources.zones,
-                special: sources.special.announcing(designated), cache: cache, routes: ForwardRoutes(sources.upstream),
+                special: sources.special.announcing(designated), cache: cache, routes: routes,
                 privateAddresses: sources.privateAddresses,
                 access: configuration.accessList,
                 identity: ServerIdentity(
@@ -47,6 +48,6 @@ struct LoadedState: Sendable {
             service: ServiceSettings(
                 cookie: cookie, identity: Array(configuration.identity.utf8.prefix(255)),
                 streams: configuration.streams.fitting, explains: configuration.explains),
-            recursionAvailable: !sources.upstream.isEmpty)
+            recursionAvailable: !routes.isEmpty)
     }
 }

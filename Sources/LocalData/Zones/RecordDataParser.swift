@@ -207,10 +207,31 @@ struct RecordDataParser {
             throw ZoneProblem("RDATA is longer than 65535 bytes", line: token.line)
         }
         var isPlain = true
-        length += try writeName(token, to: output + length, isPlain: &isPlain)
+        let count = try writeName(token, to: output + length, isPlain: &isPlain)
+        if !isPlain, isInternational(token) { return try putInternational(token) }
+        length += count
         if !isPlain, !token.isQuoted {
             warn(.knot, token, "the name has a character that is not escaped", "write it as \\DDD")
         }
+    }
+
+    /// Whether the name is in its own script. A backslash says that the very bytes are meant.
+    private func isInternational(_ token: ZoneToken) -> Bool {
+        let written = text[Int(token.start)..<Int(token.end)]
+        return written.contains { $0 >= 0x80 } && !written.contains(UInt8(ascii: "\\"))
+    }
+
+    /// Puts the A-labels of the name that has just been written in its own script: no client asks for that.
+    private mutating func putInternational(_ token: ZoneToken) throws(ZoneProblem) {
+        let written = text[Int(token.start)..<Int(token.end)]
+        guard let name = String(validating: written, as: UTF8.self), let ascii = InternationalName.toASCII(name) else {
+            throw bad(token, "the name can't be written as a domain name (RFC 5891); if its bytes are meant, use \\DDD")
+        }
+        let origin = origin.isEmpty ? Name.root : Name(uncheckedWire: origin)
+        let encoded: Name
+        do { encoded = try Name(parsing: ascii.utf8, origin: origin) } catch { throw bad(token, "\(error)") }
+        try put(encoded.wire)
+        warn(.knot, token, "the name is not in ASCII", "write \(ascii)")
     }
 
     /// Writes the wire form of the name in `token` and returns its length; `target` has 255 bytes.

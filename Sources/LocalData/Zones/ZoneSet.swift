@@ -171,6 +171,19 @@ extension Zone {
             owner: apex.wire, type: .soa, ttl: set.ttl, rdata: Array(view.rdata(record)), place: record.place)
     }
 
+    /// The owners of CNAMEs, with their places and targets.
+    public var aliases: [(owner: Name, place: Place, target: Name)] {
+        (0..<view.nodeCount).compactMap { number in
+            let node = view.nodes[number]
+            guard node.flags.contains(.cname), let set = view.rrset(node, .cname) else { return nil }
+            let record = view.records[Int(set.records)]
+            return (
+                Name(uncheckedWire: Array(view.name(node))), record.place,
+                Name(uncheckedWire: Array(view.rdata(record)))
+            )
+        }
+    }
+
     /// All records at exactly `name`.
     public func records(at name: Name) -> [RecordView] {
         var lookup = LookupName()

@@ -61,7 +61,7 @@ public final class AnswerCache: @unchecked Sendable {
         shards.deallocate()
     }
 
-    /// An entry's memory: this head, then name, TTL offsets and message.
+    /// An entry's memory: this head, then name, TTL offsets, message, and upstream's words about its extended error.
     struct Head: BitwiseCopyable {
         var hash: UInt64
         /// Microseconds.
@@ -73,7 +73,7 @@ public final class AnswerCache: @unchecked Sendable {
         var ttl: UInt32
         var hits: UInt32
         var messageLength: UInt16
-        var questionEnd: UInt16
+        var flags: Flags
         var answers: UInt16
         var authority: UInt16
         var ttlCount: UInt16
@@ -81,7 +81,7 @@ public final class AnswerCache: @unchecked Sendable {
         var responseCode: ResponseCode
         var extendedError: UInt16
         var nameLength: UInt8
-        var flags: Flags
+        var textLength: UInt8
         // The origin; these fields fit into padding.
         var upstream: Int16
         var roundTrip: ShortMicroseconds
@@ -93,7 +93,7 @@ public final class AnswerCache: @unchecked Sendable {
         }
 
         struct Flags: OptionSet, BitwiseCopyable {
-            let rawValue: UInt8
+            let rawValue: UInt16
             static let dnssecOK = Flags(rawValue: 1)
             static let checkingDisabled = Flags(rawValue: 2)
             static let alias = Flags(rawValue: 4)
@@ -102,11 +102,18 @@ public final class AnswerCache: @unchecked Sendable {
             static let hasError = Flags(rawValue: 32)
             static let used = Flags(rawValue: 64)
             static let privateAddress = Flags(rawValue: 128)
+            /// See `UpstreamAnswer.deniesName` and `isOpen`.
+            static let deniesName = Flags(rawValue: 256)
+            static let open = Flags(rawValue: 512)
             static let key: Flags = [.dnssecOK, .checkingDisabled]
         }
 
         static let size = MemoryLayout<Head>.stride
-        var blockSize: Int { Self.size + (Int(nameLength) + 1) / 2 * 2 + Int(ttlCount) * 2 + Int(messageLength) }
+        var questionEnd: Int { Header.length + Int(nameLength) + 4 }
+        var ttlStart: Int { Self.size + (Int(nameLength) + 1) / 2 * 2 }
+        var messageStart: Int { ttlStart + Int(ttlCount) * 2 }
+        var textStart: Int { messageStart + Int(messageLength) }
+        var blockSize: Int { textStart + Int(textLength) }
     }
 
     /// Runs `body` under the lock of the shard that `hash` belongs to.
@@ -133,22 +140,21 @@ public final class AnswerCache: @unchecked Sendable {
         if answer.authenticData { flags.insert(.authenticData) }
         if answer.extendedError != nil { flags.insert(.hasError) }
         if answer.hasPrivateAddress { flags.insert(.privateAddress) }
+        if answer.deniesName { flags.insert(.deniesName) }
+        if answer.isOpen { flags.insert(.open) }
         let head = Head(
             hash: key.hash, inserted: now, expiry: now + UInt64(answer.ttl) * 1_000_000, retry: 0, ttl: answer.ttl,
-            hits: 0, messageLength: UInt16(answer.message.count), questionEnd: UInt16(answer.questionEnd),
+            hits: 0, messageLength: UInt16(answer.message.count), flags: flags,
             answers: answer.answers, authority: answer.authority, ttlCount: UInt16(answer.ttlOffsets.count),
             type: key.type, responseCode: answer.responseCode,
-            extendedError: answer.extendedError?.rawValue ?? 0, nameLength: UInt8(key.name.count), flags: flags,
+            extendedError: answer.extendedError?.rawValue ?? 0, nameLength: UInt8(key.name.count),
+            textLength: UInt8(answer.extendedText.count),
             upstream: origin.upstream, roundTrip: ShortMicroseconds(origin.microseconds),
             transport: origin.transport)
         let staleWindow = settings.serveStale ? UInt64(settings.staleWindow) * 1_000_000 : 0
         shard(key.hash).pointee.withLock { state in
-            let old = key.name.withUnsafeBytes { wire in
-                state.find(key.hash, type: key.type, key: flags.intersection(.key)) {
-                    $1 == wire.count && memcmp($0, wire.baseAddress.unsafelyUnwrapped, $1) == 0
-                }
-            }
-            if let old {
+            // A denial of the name goes when something is found there.
+            while let old = state.find(key, flags: flags, orDenial: true) {
                 let existing = state.head(old)
                 // A failure must not replace an answer that can still be served (RFC 8767 5).
                 if answer.responseCode == .serverFailure, existing.pointee.responseCode != .serverFailure,
@@ -163,10 +169,10 @@ public final class AnswerCache: @unchecked Sendable {
         }
     }
 
-    /// Answers for the lookup's current name from a live entry (or, if allowed, a stale one), up to an alias whose
-    /// target `isLocal` claims.
+    /// Answers for the lookup's current name from a live entry (or, if allowed, a stale one), up to an alias that leads
+    /// beyond it.
     public func answer(
-        _ lookup: inout Lookup, allowStale: Bool, isLocal: (borrowing LookupName) -> Bool
+        _ lookup: inout Lookup, allowStale: Bool, upTo isBoundary: AnswerWriter.Boundary
     ) -> Outcome {
         let now = lookup.request.now
         var key: Head.Flags = []
@@ -174,7 +180,7 @@ public final class AnswerCache: @unchecked Sendable {
         if lookup.question.checkingDisabled { key.insert(.checkingDisabled) }
         let staleWindow = settings.serveStale ? UInt64(settings.staleWindow) * 1_000_000 : 0
         return shard(lookup.name.hash).pointee.withLock { state in
-            let found = state.find(lookup.name.hash, type: lookup.question.type, key: key) {
+            let found = state.find(lookup.name.hash, type: lookup.question.type, key: key, now: now) {
                 lookup.name.suffixEquals(0, $0, length: $1)
             }
             guard let index = found else {
@@ -192,14 +198,14 @@ public final class AnswerCache: @unchecked Sendable {
                     return .pass
                 }
             }
-            return hit(head, isStale: isStale, now: now, state: &state, &lookup, isLocal: isLocal)
+            return hit(head, isStale: isStale, now: now, state: &state, &lookup, upTo: isBoundary)
         }
     }
 
     @inline(__always)
     private func hit(
         _ head: UnsafeMutablePointer<Head>, isStale: Bool, now: UInt64, state: inout ShardState,
-        _ lookup: inout Lookup, isLocal: (borrowing LookupName) -> Bool
+        _ lookup: inout Lookup, upTo isBoundary: AnswerWriter.Boundary
     ) -> Outcome {
         head.pointee.flags.insert(.used)
         head.pointee.hits &+= 1
@@ -221,10 +227,13 @@ public final class AnswerCache: @unchecked Sendable {
                 "upstream did not answer in time")
         } else {
             state.statistics.hits += 1
-            if head.pointee.responseCode == .serverFailure {
+            if head.pointee.flags.contains(.hasError) {
+                let words = UnsafeRawBufferPointer(
+                    start: UnsafeRawPointer(head) + head.pointee.textStart, count: Int(head.pointee.textLength))
+                lookup.decision.explain(
+                    ExtendedError(rawValue: head.pointee.extendedError), said: words, or: "as upstream said")
+            } else if head.pointee.responseCode == .serverFailure {
                 lookup.decision.explain(.cachedError, "upstream failed a moment ago")
-            } else if head.pointee.flags.contains(.hasError) {
-                lookup.decision.explain(ExtendedError(rawValue: head.pointee.extendedError), "as upstream said")
             }
             // Popular and about to expire: refreshed before a client has to wait.
             if settings.prefetch, head.pointee.hits >= 3, head.pointee.ttl >= 10,
@@ -232,20 +241,21 @@ public final class AnswerCache: @unchecked Sendable {
             {
                 head.pointee.flags.insert(.prefetched)
                 state.statistics.prefetches += 1
-                lookup.renew()
+                lookup.renew(head.pointee.type)
             }
         }
         let base = UnsafeRawPointer(head)
-        let offsets = base + Head.size + (Int(head.pointee.nameLength) + 1) / 2 * 2
-        let message = offsets + Int(head.pointee.ttlCount) * 2
         return AnswerWriter(
-            message: UnsafeRawBufferPointer(start: message, count: Int(head.pointee.messageLength)),
-            questionEnd: Int(head.pointee.questionEnd), answers: head.pointee.answers,
+            message: UnsafeRawBufferPointer(
+                start: base + head.pointee.messageStart, count: Int(head.pointee.messageLength)),
+            questionEnd: head.pointee.questionEnd, answers: head.pointee.answers,
             authority: head.pointee.authority, hasAlias: head.pointee.flags.contains(.alias),
+            isOpen: head.pointee.flags.contains(.open),
             ttlOffsets: UnsafeBufferPointer(
-                start: offsets.assumingMemoryBound(to: UInt16.self), count: Int(head.pointee.ttlCount)),
+                start: (base + head.pointee.ttlStart).assumingMemoryBound(to: UInt16.self),
+                count: Int(head.pointee.ttlCount)),
             age: age, fixedTTL: isStale ? 30 : nil
-        ).write(&lookup, isLocal: isLocal).resetting(&lookup.decision)
+        ).write(&lookup, upTo: isBoundary).resetting(&lookup.decision)
     }
 
     // MARK: Flush, statistics
@@ -296,129 +306,5 @@ public final class AnswerCache: @unchecked Sendable {
             sum.prefetches += one.prefetches
         }
         return sum
-    }
-}
-
-/// One shard: blocks of memory, an open-addressed index over them, and the CLOCK hand.
-///
-/// `@unchecked`: the shard owns the blocks and accesses them under its lock only.
-struct ShardState: ~Copyable, @unchecked Sendable {
-    typealias Head = AnswerCache.Head
-
-    fileprivate(set) var entries: [UnsafeMutableRawPointer?] = []
-    private var free: [UInt32] = []
-    /// Entries by their names.
-    private var index = HashIndex(slots: 0)
-    private var hand = 0
-    private(set) var count = 0
-    private(set) var bytes = 0
-    private let capacity: Int
-    var statistics = AnswerCache.Statistics()
-
-    /// Bytes per entry besides its block and slot: the allocator's, and the entry's places in the two lists.
-    private static let overhead = 40
-
-    init(capacity: Int) {
-        self.capacity = capacity
-    }
-
-    deinit {
-        for block in entries { Glibc.free(block) }
-        index.deallocate()
-    }
-
-    func head(_ entry: Int) -> UnsafeMutablePointer<Head> {
-        entries[entry].unsafelyUnwrapped.assumingMemoryBound(to: Head.self)
-    }
-
-    /// The lower half of the hash: the upper bits chose the shard.
-    private func tag(_ hash: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: hash) }
-
-    /// The entry whose name satisfies `isName`, which gets the name's bytes and their number.
-    @inline(__always)
-    func find(
-        _ hash: UInt64, type: RecordType, key: Head.Flags, isName: (UnsafeRawPointer, Int) -> Bool
-    ) -> Int? {
-        guard count > 0 else { return nil }
-        return index.find(tag(hash)) { entry in
-            let block = entries[Int(entry)].unsafelyUnwrapped
-            let head = block.assumingMemoryBound(to: Head.self)
-            return head.pointee.type == type && head.pointee.flags.intersection(.key) == key
-                && isName(block + Head.size, Int(head.pointee.nameLength))
-        }.map { Int($0) }
-    }
-
-    mutating func insert(_ head: Head, _ answer: UpstreamAnswer) {
-        let size = head.blockSize
-        // One answer must not evict a whole shard.
-        guard size <= capacity / 8 else { return }
-        while true {
-            let growth = needsGrowth ? (grownIndexCount - index.capacity) * 8 : 0
-            if bytes + size + Self.overhead + growth <= capacity { break }
-            guard count > 0 else { return }
-            evict()
-        }
-        guard let block = malloc(size) else { return }
-        block.storeBytes(of: head, as: Head.self)
-        answer.key.name.withUnsafeBytes {
-            (block + Head.size).copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count)
-        }
-        let offsets = block + Head.size + (Int(head.nameLength) + 1) / 2 * 2
-        answer.ttlOffsets.withUnsafeBytes {
-            if let base = $0.baseAddress { offsets.copyMemory(from: base, byteCount: $0.count) }
-        }
-        answer.message.withUnsafeBytes {
-            (offsets + Int(head.ttlCount) * 2).copyMemory(
-                from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count)
-        }
-        // Grow before the new entry is listed: growing links all listed entries.
-        if needsGrowth { growIndex() }
-        let entry: Int
-        if let reused = free.popLast() {
-            entry = Int(reused)
-            entries[entry] = block
-        } else {
-            entry = entries.count
-            entries.append(block)
-        }
-        count += 1
-        bytes += size + Self.overhead
-        index.insert(tag(head.hash), UInt32(entry))
-    }
-
-    /// Grow at half full, which keeps probes short.
-    private var needsGrowth: Bool { (count + 1) * 2 > index.capacity }
-    private var grownIndexCount: Int { max(16, index.capacity * 2) }
-
-    private mutating func growIndex() {
-        bytes += (grownIndexCount - index.capacity) * 8
-        index = index.resized(slots: grownIndexCount)
-    }
-
-    mutating func remove(_ entry: Int) {
-        guard let block = entries[entry] else { return }
-        let head = block.load(as: Head.self)
-        index.remove(tag(head.hash), UInt32(entry))
-        Glibc.free(block)
-        entries[entry] = nil
-        free.append(UInt32(entry))
-        count -= 1
-        bytes -= head.blockSize + Self.overhead
-    }
-
-    /// Second chance: evicts the first entry that was not used since the hand last passed it.
-    private mutating func evict() {
-        for _ in 0..<(entries.count * 2) {
-            hand = hand + 1 < entries.count ? hand + 1 : 0
-            guard let block = entries[hand] else { continue }
-            let head = block.assumingMemoryBound(to: Head.self)
-            if head.pointee.flags.contains(.used) {
-                head.pointee.flags.remove(.used)
-                continue
-            }
-            remove(hand)
-            statistics.evictions += 1
-            return
-        }
     }
 }

@@ -22,6 +22,8 @@ public struct AnswerScrubber: ~Copyable {
     private var ttlOffsets: [UInt16] = []
     private var hasAlias = false
     private var hasPrivateAddress = false
+    /// The chain ends with an alias about whose target nothing is said.
+    private var isOpen = false
     /// Complete and with a known TTL: may be cached.
     private var isCacheable = true
 
@@ -40,7 +42,7 @@ public struct AnswerScrubber: ~Copyable {
     /// Checks a message that matches its query by address, port and ID and has passed `MessageReader.walk`, which
     /// returned `summary`.
     ///
-    /// The strict walk must come first: libldns accepts some malformed input, and its assertions abort the process.
+    /// The walk must come first: libldns accepts some malformed input, and its assertions abort the process.
     public mutating func check(
         _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary, for key: FetchKey,
         ttls: UpstreamAnswer.TTLs
@@ -54,13 +56,25 @@ public struct AnswerScrubber: ~Copyable {
             base.readUInt16(summary.questionEnd - 2) == RecordClass.in.rawValue
         else { throw .otherQuestion }
         // libldns checks the types that the walk takes as plain bytes; it adds nothing for the others.
-        guard summary.isWhollyKnown || PacketCheck.accepts(message) else { throw .refusedByLibrary }
+        guard summary.isWhollyKnown || PacketCheck.accepts(used(message, summary)) else { throw .refusedByLibrary }
         self.message = message
         self.summary = summary
         self.ttls = ttls
         question = key.question
         defer { self.message = UnsafeRawBufferPointer(start: nil, count: 0) }
         return try scrub(key, flags)
+    }
+
+    /// A copy of the part of the message that the answer rests on.
+    private func used(
+        _ message: UnsafeRawBufferPointer, _ summary: MessageReader.Summary
+    ) -> UnsafeRawBufferPointer {
+        let copy = UnsafeMutableRawBufferPointer(rebasing: buffer[..<summary.end])
+        copy.copyMemory(from: UnsafeRawBufferPointer(rebasing: message[..<summary.end]))
+        let base = copy.baseAddress.unsafelyUnwrapped
+        base.write(UInt16(truncatingIfNeeded: summary.authority), at: Header.authorityCount)
+        base.write(UInt16(0), at: Header.additionalCount)
+        return UnsafeRawBufferPointer(copy)
     }
 
     private mutating func scrub(
@@ -71,6 +85,7 @@ public struct AnswerScrubber: ~Copyable {
         ttlOffsets = []
         hasAlias = false
         hasPrivateAddress = false
+        isOpen = false
         // A truncated answer may go to the client that waits, but not into the cache (RFC 2181 9).
         isCacheable = !flags.contains(.truncated)
         var cursor = summary.records
@@ -90,9 +105,33 @@ public struct AnswerScrubber: ~Copyable {
             code = ResponseCode(rawValue: UInt16(opt.ttl >> 24) << 4 | code.rawValue)
         }
         _ = current.assign(uncompressed: name.suffix(at: 0))
-        let found = try writeChain(&builder)
-        let isNegative = !found || code == .nxDomain
-        if code == .noError || code == .nxDomain { try writeAuthority(isNegative: isNegative, &builder) }
+        var (error, text) = extendedError()
+        var isNegative = true
+        switch try writeChain(&builder) {
+        case .records: isNegative = code == .nxDomain
+        case .nothing: break
+        case .broken(let why):
+            // A chain without its end would look like an answer to clients.
+            builder.rollback(to: builder.start)
+            ttlOffsets = []
+            hasAlias = false
+            hasPrivateAddress = false
+            if code == .noError || code == .nxDomain {
+                code = .serverFailure
+                (error, text) = (.invalidData, Array("\(why)".utf8))
+            }
+        }
+        if code == .noError || code == .nxDomain {
+            // A denial, and any proof, stands in the authority section.
+            guard summary.hasAuthority || !isNegative && !question.dnssecOK else { throw .malformed }
+            let soa = isNegative ? negativeSOA() : nil
+            isOpen = isNegative && hasAlias && code == .noError && soa == nil
+            if isOpen {
+                isNegative = false
+            } else {
+                try writeAuthority(soa, isNegative: isNegative, &builder)
+            }
+        }
 
         let kept: UInt32 =
             switch code {
@@ -105,43 +144,84 @@ public struct AnswerScrubber: ~Copyable {
             key: key, responseCode: code, authenticData: flags.contains(.authenticData),
             message: Array(builder.message), questionEnd: builder.questionEnd, answers: builder.answers,
             authority: builder.authority, ttlOffsets: ttlOffsets, ttl: kept, hasAlias: hasAlias,
-            extendedError: extendedError(), hasPrivateAddress: hasPrivateAddress)
+            isOpen: isOpen, extendedError: error, extendedText: text, hasPrivateAddress: hasPrivateAddress)
     }
 
     // MARK: The answer section
 
-    /// Writes the aliases from the question on, and the RRset at their end. Returns whether there is one.
-    private mutating func writeChain(_ builder: inout ResponseBuilder) throws(UpstreamAnswer.Rejection) -> Bool {
+    private enum ChainEnd {
+        /// The RRset that was asked for.
+        case records
+        case nothing
+        /// The aliases lead nowhere: why.
+        case broken(StaticString)
+    }
+
+    /// Writes the aliases from the question on, and the RRset at their end.
+    private mutating func writeChain(_ builder: inout ResponseBuilder) throws(UpstreamAnswer.Rejection) -> ChainEnd {
         var seen: [UInt64] = []
         while true {
             let type = question.type
-            if try writeRRset(type, &builder) { return true }
-            // A loop or an endless chain: what was found is passed on but not cached.
-            guard seen.count < Decision.maximumHops, !seen.contains(current.hash) else {
-                isCacheable = false
-                return false
+            let alias = records[..<summary.answers].first { $0.type == .cname && ownerIsCurrent($0) }
+            if let alias, type != .any, try isContradicted(alias) {
+                return .broken("a name has two CNAMEs")
             }
+            if try writeRRset(type, &builder) { return .records }
+            let dname = alias == nil ? dnameAbove() : dnameImplying(alias)
+            if alias == nil, dname == nil { return .nothing }
+            if seen.contains(current.hash) { return .broken("the CNAMEs form a loop") }
+            guard seen.count < Decision.maximumHops else { return .broken("the chain of CNAMEs is longer than 16") }
             seen.append(current.hash)
-            guard let alias = records[..<summary.answers].first(where: { $0.type == .cname && ownerIsCurrent($0) })
-            else { return false }
             hasAlias = true
-            if let dname = dnameImplying(alias) {
-                try write(dname, ttl: dname.ttl, &builder)
-                if question.dnssecOK, scratch.assign(message: message, at: dname.start) > 0 {
-                    for record in records[..<summary.answers]
-                    where signs(record, .dname) && MessageReader.name(message, at: record.start, equals: scratch) {
-                        try write(record, ttl: dname.ttl, &builder)
+            if let dname { try writeDNAME(dname, &builder) }
+            if let alias {
+                try write(alias, ttl: alias.ttl, &builder)
+                if question.dnssecOK {
+                    for record in records[..<summary.answers] where signs(record, .cname) && ownerIsCurrent(record) {
+                        try write(record, ttl: alias.ttl, &builder)
                     }
                 }
+                guard current.assign(message: message, at: alias.rdata) > 0 else { throw .badAlias }
+            } else if let dname {
+                guard substitute(dname) else { return .broken("a name that a DNAME leads to is too long") }
+                try writeSynthesized(ttl: dname.ttl, &builder)
             }
-            try write(alias, ttl: alias.ttl, &builder)
-            if question.dnssecOK {
-                for record in records[..<summary.answers] where signs(record, .cname) && ownerIsCurrent(record) {
-                    try write(record, ttl: alias.ttl, &builder)
-                }
-            }
-            guard current.assign(message: message, at: alias.rdata) > 0 else { throw .badAlias }
         }
+    }
+
+    /// Whether the current name has another CNAME with another target.
+    /// - RFC: 1034 3.6.2; 2181 10.1.
+    private mutating func isContradicted(_ alias: Record) throws(UpstreamAnswer.Rejection) -> Bool {
+        var isLater = false
+        for record in records[..<summary.answers] where record.type == .cname && ownerIsCurrent(record) {
+            if isLater {
+                guard scratch.assign(message: message, at: alias.rdata) > 0 else { throw .badAlias }
+                if !MessageReader.name(message, at: record.rdata, equals: scratch) { return true }
+            }
+            isLater = true
+        }
+        return false
+    }
+
+    private mutating func writeDNAME(
+        _ dname: Record, _ builder: inout ResponseBuilder
+    ) throws(UpstreamAnswer.Rejection) {
+        try write(dname, ttl: dname.ttl, &builder)
+        guard question.dnssecOK, scratch.assign(message: message, at: dname.start) > 0 else { return }
+        for record in records[..<summary.answers]
+        where signs(record, .dname) && MessageReader.name(message, at: record.start, equals: scratch) {
+            try write(record, ttl: dname.ttl, &builder)
+        }
+    }
+
+    /// Writes the CNAME from the current name to that in `scratch`, which becomes the current one.
+    private mutating func writeSynthesized(
+        ttl: UInt32, _ builder: inout ResponseBuilder
+    ) throws(UpstreamAnswer.Rejection) {
+        owner = Array(current.suffix(at: 0))
+        rdata = Array(scratch.suffix(at: 0))
+        try write(type: .cname, ttl: ttl, &builder)
+        _ = current.assign(uncompressed: scratch.suffix(at: 0))
     }
 
     /// Writes the RRset of `type` at the current name without duplicates, with one TTL (the lowest), and its
@@ -181,19 +261,40 @@ public struct AnswerScrubber: ~Copyable {
     }
 
     /// The DNAME above the current name that implies `alias`; other DNAMEs are ignored.
-    private mutating func dnameImplying(_ alias: Record) -> Record? {
+    private mutating func dnameImplying(_ alias: Record?) -> Record? {
+        guard let alias else { return nil }
         for record in records[..<summary.answers] where record.type == .dname && record.recordClass == .in {
-            guard scratch.assign(message: message, at: record.start) > 0 else { continue }
-            let front = current.labelCount - scratch.labelCount
-            guard front > 0, current.suffixEquals(front, scratch.bytes, length: scratch.length) else { continue }
-            var made = Array(UnsafeRawBufferPointer(start: current.bytes, count: current.offset(at: front)))
-            guard MessageReader.expandName(message, at: record.rdata, into: &made),
-                made.withUnsafeBytes({ scratch.assign(uncompressed: $0) }) > 0,
-                MessageReader.name(message, at: alias.rdata, equals: scratch)
-            else { continue }
-            return record
+            if substitute(record), MessageReader.name(message, at: alias.rdata, equals: scratch) { return record }
         }
         return nil
+    }
+
+    /// The nearest DNAME above the current name: servers may leave out the CNAME that follows from it.
+    private mutating func dnameAbove() -> Record? {
+        var nearest: (record: Record, labels: Int)?
+        for record in records[..<summary.answers] where record.type == .dname && record.recordClass == .in {
+            if isAboveCurrent(record), scratch.labelCount > nearest?.labels ?? -1 {
+                nearest = (record, scratch.labelCount)
+            }
+        }
+        return nearest?.record
+    }
+
+    /// Whether the owner, which is then in `scratch`, is above the current name.
+    private mutating func isAboveCurrent(_ record: Record) -> Bool {
+        guard scratch.assign(message: message, at: record.start) > 0 else { return false }
+        let front = current.labelCount - scratch.labelCount
+        return front > 0 && current.suffixEquals(front, scratch.bytes, length: scratch.length)
+    }
+
+    /// Puts the name that a DNAME leads the current one to into `scratch`; false if there is none.
+    /// - RFC: 6672 2.2.
+    private mutating func substitute(_ dname: Record) -> Bool {
+        guard isAboveCurrent(dname) else { return false }
+        let front = current.labelCount - scratch.labelCount
+        var made = Array(UnsafeRawBufferPointer(start: current.bytes, count: current.offset(at: front)))
+        return MessageReader.expandName(message, at: dname.rdata, into: &made)
+            && made.withUnsafeBytes { scratch.assign(uncompressed: $0) } == made.count
     }
 
     private func ownerIsCurrent(_ record: Record) -> Bool {
@@ -207,22 +308,28 @@ public struct AnswerScrubber: ~Copyable {
 
     // MARK: The authority section
 
-    /// For a negative answer, writes the SOA above the name, whose TTL says how long it holds. With DO, writes the
-    /// proofs: of the negative answer, or that no closer match than a wildcard exists (RFC 4035 3.1.3.3).
+    /// The SOA at or above the current name.
+    private mutating func negativeSOA() -> Record? {
+        for record in records[summary.answers...] where record.recordClass == .in && record.type == .soa {
+            guard scratch.assign(message: message, at: record.start) > 0, scratch.labelCount <= current.labelCount,
+                current.suffixEquals(
+                    current.labelCount - scratch.labelCount, scratch.bytes, length: scratch.length)
+            else { continue }
+            return record
+        }
+        return nil
+    }
+
+    /// For a negative answer, writes `soa`, whose TTL says how long it holds. With DO, writes the proofs: of the
+    /// negative answer, or that no closer match than a wildcard exists (RFC 4035 3.1.3.3).
     private mutating func writeAuthority(
-        isNegative: Bool, _ builder: inout ResponseBuilder
+        _ soa: Record?, isNegative: Bool, _ builder: inout ResponseBuilder
     ) throws(UpstreamAnswer.Rejection) {
         builder.begin(.authority)
-        var soa: Record?
         for record in records[summary.answers...] where record.recordClass == .in {
             switch record.type {
             case .soa:
-                guard isNegative, soa == nil, scratch.assign(message: message, at: record.start) > 0,
-                    scratch.labelCount <= current.labelCount,
-                    current.suffixEquals(
-                        current.labelCount - scratch.labelCount, scratch.bytes, length: scratch.length)
-                else { continue }
-                soa = record
+                guard record.start == soa?.start else { continue }
                 let minimum = message.baseAddress.unsafelyUnwrapped.readUInt32(record.end - 4)
                 let ttl = min(Self.effectiveTTL(record.ttl), Self.effectiveTTL(minimum), ttls.mostNegative)
                 try write(record, ttl: ttl, &builder)
@@ -251,12 +358,19 @@ public struct AnswerScrubber: ~Copyable {
         guard MessageReader.expandName(message, at: record.start, into: &owner),
             MessageReader.expandRDATA(message, record, into: &rdata)
         else { throw .malformed }
+        try write(type: record.type, ttl: ttl, &builder)
+    }
+
+    /// Writes the record in `owner` and `rdata`.
+    private mutating func write(
+        type: RecordType, ttl: UInt32, _ builder: inout ResponseBuilder
+    ) throws(UpstreamAnswer.Rejection) {
         let bounded = min(max(Self.effectiveTTL(ttl), ttls.least), ttls.most)
         let start = builder.length
         let fitted = owner.withUnsafeBytes { owner in
             rdata.withUnsafeBytes { rdata in
                 builder.append(
-                    owner: .name(owner.baseAddress.unsafelyUnwrapped, length: owner.count), type: record.type,
+                    owner: .name(owner.baseAddress.unsafelyUnwrapped, length: owner.count), type: type,
                     ttl: bounded, rdata: rdata)
             }
         }
@@ -264,23 +378,25 @@ public struct AnswerScrubber: ~Copyable {
         self.ttl = min(self.ttl, bounded)
         ttlOffsets.append(UInt16(truncatingIfNeeded: nameEnd + 4))
         if !hasPrivateAddress {
-            hasPrivateAddress = rdata.withUnsafeBytes { PrivateAddress.first(in: $0, record.type) } != nil
+            hasPrivateAddress = rdata.withUnsafeBytes { PrivateAddress.first(in: $0, type) } != nil
         }
     }
 
-    private func extendedError() -> ExtendedError? {
-        guard let opt = summary.opt else { return nil }
-        let base = message.baseAddress.unsafelyUnwrapped
-        var cursor = opt.rdata
-        while cursor + 4 <= opt.end {
-            let length = Int(base.readUInt16(cursor + 2))
-            guard cursor + 4 + length <= opt.end else { return nil }
-            if base.readUInt16(cursor) == EDNS.Option.extendedError, length >= 2 {
-                return ExtendedError(rawValue: base.readUInt16(cursor + 4))
-            }
-            cursor += 4 + length
-        }
-        return nil
+    /// The first extended error, and its text.
+    private func extendedError() -> (ExtendedError?, [UInt8]) {
+        guard let opt = summary.opt,
+            let data = UpstreamQueries.option(EDNS.Option.extendedError, opt, message), data.count >= 2
+        else { return (nil, []) }
+        return (
+            ExtendedError(rawValue: data.baseAddress.unsafelyUnwrapped.readUInt16(0)),
+            Self.printable(data[2..<(data.lastIndex { $0 != 0 }.map { max($0 + 1, 2) } ?? 2)])
+        )
+    }
+
+    /// The text as printable ASCII: it goes into logs and onto terminals. Some servers end it with a zero.
+    private static func printable(_ text: Slice<UnsafeRawBufferPointer>) -> [UInt8] {
+        String(decoding: text.prefix(4 * Decision.mostSaid), as: UTF8.self).unicodeScalars
+            .prefix(Decision.mostSaid).map { (" "..."~").contains($0) ? UInt8($0.value) : UInt8(ascii: "?") }
     }
 }
 

@@ -3,14 +3,17 @@ public import Lookup
 
 /// The stage of upstream's answers: those just given to this lookup, then the cache.
 ///
-/// `local` are the sources before it: they answer for an alias's target if it is theirs.
+/// `local` are the sources before it: they answer for an alias's target if it is theirs. Otherwise the servers of the
+/// target's route do.
 public struct CacheStage<Local: Stage>: Stage {
     public let cache: AnswerCache
     private let local: Local
+    private let routes: ForwardRoutes
 
-    public init(_ cache: AnswerCache, behind local: Local) {
+    public init(_ cache: AnswerCache, behind local: Local, _ routes: ForwardRoutes) {
         self.cache = cache
         self.local = local
+        self.routes = routes
     }
 
     public static var kind: SourceKind? { .cache }
@@ -21,7 +24,7 @@ public struct CacheStage<Local: Stage>: Stage {
             let outcome = answerFresh(&lookup)
             if outcome != .pass { return outcome }
         }
-        return cache.answer(&lookup, allowStale: lookup.upstream.allowStale) { local.owns($0) }
+        return answerHeld(&lookup, allowStale: lookup.upstream.allowStale || lookup.isCutOff)
     }
 
     private func answerFresh(_ lookup: inout Lookup) -> Outcome {
@@ -29,17 +32,22 @@ public struct CacheStage<Local: Stage>: Stage {
         let mark = lookup.builder.mark
         let outcome = fresh.answer.write(
             &lookup, from: fresh.origin, trustAuthenticData: cache.settings.trustAuthenticData
-        ) { local.owns($0) }
+        ) { local.owns($1) || routes.separate($1, from: $0) }
         guard outcome == .answered, lookup.decision.responseCode == .serverFailure, cache.settings.serveStale else {
             return outcome
         }
         // A failure is no better than silence: a cached answer, however old, is preferred (RFC 8767 4).
         let failure = lookup.decision
         lookup.builder.rollback(to: mark)
-        let held = cache.answer(&lookup, allowStale: true) { local.owns($0) }
+        let held = answerHeld(&lookup, allowStale: true)
         if held != .pass, lookup.decision.source == .stale { return held }
         lookup.builder.rollback(to: mark)
         lookup.decision = failure
         return .answered
+    }
+
+    @inline(__always)
+    private func answerHeld(_ lookup: inout Lookup, allowStale: Bool) -> Outcome {
+        cache.answer(&lookup, allowStale: allowStale) { local.owns($1) || routes.separate($1, from: $0) }
     }
 }

@@ -38,7 +38,7 @@ extension AnswerCache {
         if key.checkingDisabled { flags.insert(.checkingDisabled) }
         return withShard(key.hash) { state in
             let found = key.name.withUnsafeBytes { wire in
-                state.find(key.hash, type: key.type, key: flags) {
+                state.find(key.hash, type: key.type, key: flags, now: now) {
                     $1 == wire.count && memcmp($0, wire.baseAddress.unsafelyUnwrapped, $1) == 0
                 }
             }
@@ -46,6 +46,12 @@ extension AnswerCache {
             let entry = entry(state.head(found), now: now)
             return (entry, Self.answer(state.head(found), key, entry))
         }
+    }
+
+    /// Whether `entry`, which has expired, may be given while upstream is silent.
+    public func mayServeStale(_ entry: CachedAnswer) -> Bool {
+        settings.serveStale && entry.responseCode != .serverFailure
+            && UInt64(entry.age) < UInt64(entry.ttl) + UInt64(settings.staleWindow)
     }
 
     /// The entries whose names `isWanted` accepts, in no order, `limit` at most; and whether there are more.
@@ -103,10 +109,12 @@ extension AnswerCache {
         _ pointer: UnsafeMutablePointer<Head>, _ key: FetchKey, _ entry: CachedAnswer
     ) -> UpstreamAnswer {
         let head = pointer.pointee
-        let offsets = UnsafeRawPointer(pointer) + Head.size + (Int(head.nameLength) + 1) / 2 * 2
-        let ttlOffsets = (0..<Int(head.ttlCount)).map { offsets.load(fromByteOffset: 2 * $0, as: UInt16.self) }
+        let block = UnsafeRawPointer(pointer)
+        let ttlOffsets = (0..<Int(head.ttlCount)).map {
+            block.load(fromByteOffset: head.ttlStart + 2 * $0, as: UInt16.self)
+        }
         var message = [UInt8](
-            UnsafeRawBufferPointer(start: offsets + 2 * ttlOffsets.count, count: Int(head.messageLength)))
+            UnsafeRawBufferPointer(start: block + head.messageStart, count: Int(head.messageLength)))
         message.withUnsafeMutableBytes { bytes in
             let base = bytes.baseAddress.unsafelyUnwrapped
             for offset in ttlOffsets {
@@ -117,9 +125,11 @@ extension AnswerCache {
         }
         return UpstreamAnswer(
             key: key, responseCode: head.responseCode, authenticData: head.flags.contains(.authenticData),
-            message: message, questionEnd: Int(head.questionEnd), answers: head.answers, authority: head.authority,
+            message: message, questionEnd: head.questionEnd, answers: head.answers, authority: head.authority,
             ttlOffsets: ttlOffsets, ttl: entry.remaining, hasAlias: head.flags.contains(.alias),
+            isOpen: head.flags.contains(.open),
             extendedError: head.flags.contains(.hasError) ? ExtendedError(rawValue: head.extendedError) : nil,
+            extendedText: Array(UnsafeRawBufferPointer(start: block + head.textStart, count: Int(head.textLength))),
             hasPrivateAddress: head.flags.contains(.privateAddress))
     }
 }

@@ -59,15 +59,27 @@ public struct PrivateAddressPolicy: Stage {
 
     /// Judges the answer for the lookup's current name, which has a private address.
     ///
-    /// The name that upstream was asked for counts, not the address's owner: with an alias to an exempt name, anybody
-    /// could get around the policy.
+    /// The names that upstream was asked for count, not the address's owner: with an alias to an exempt name, anybody
+    /// could get around the policy, also where that name belongs to another server.
     @usableFromInline @inline(never)
     func judge(_ lookup: inout Lookup) {
-        guard action != .allow, isPublic(lookup.name) else {
+        guard action != .allow, isPublic(lookup.name) || isLedHere(&lookup) else {
             lookup.decision.privateAnswer = .none
             return
         }
         if action == .refuse { refuse(&lookup) }
+    }
+
+    /// Whether upstream's aliases lead here from a public name.
+    private func isLedHere(_ lookup: inout Lookup) -> Bool {
+        for index in 0..<lookup.decision.hopCount {
+            let hop = lookup.decision.hop(index)
+            guard [.upstream, .cache, .stale].contains(hop.source),
+                lookup.scratch.assign(message: lookup.builder.message, at: Int(hop.nameOffset)) > 0
+            else { continue }
+            if isPublic(lookup.scratch) { return true }
+        }
+        return false
     }
 
     /// Makes the answer NODATA.

@@ -109,15 +109,15 @@ extension SocketAddress {
 }
 
 #if !canImport(NIOSSL)
-/// Stands in where there is no SwiftNIO: in the fuzzing package, which uses no network.
-struct EncryptedExchange: Exchange, ~Copyable {
-    init(wake: WakeSignal) {}
-    mutating func open(_ channel: UpstreamChannel, to server: UpstreamServer) {}
-    mutating func close(_ channel: UpstreamChannel) {}
-    mutating func closeAll() {}
-    mutating func send(_ messages: ArraySlice<OutgoingMessage>, of outbox: [UInt8]) {}
-    mutating func receive(_ handle: (UpstreamChannel, UnsafeRawBufferPointer) -> Void) {}
-    mutating func takeEvents() -> [ExchangeEvent] { [] }
-    func localAddress(of channel: UpstreamChannel) -> SocketAddress? { nil }
-}
+    /// Stands in where there is no SwiftNIO: in the fuzzing package, which uses no network.
+    struct EncryptedExchange: Exchange, ~Copyable {
+        init(wake: WakeSignal) {}
+        mutating func open(_ channel: UpstreamChannel, to server: UpstreamServer) {}
+        mutating func close(_ channel: UpstreamChannel) {}
+        mutating func closeAll() {}
+        mutating func send(_ messages: ArraySlice<OutgoingMessage>, of outbox: [UInt8]) {}
+        mutating func receive(_ handle: (UpstreamChannel, UnsafeRawBufferPointer) -> Void) {}
+        mutating func takeEvents() -> [ExchangeEvent] { [] }
+        func localAddress(of channel: UpstreamChannel) -> SocketAddress? { nil }
+    }
 #endif

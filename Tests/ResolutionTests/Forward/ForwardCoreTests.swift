@@ -497,7 +497,7 @@ struct ForwardCoreTests {
         let query = try #require(network.query())
         var message = ForwardNetwork.response(query, edns: false)
         message[7] = 200
-        network.deliver(message + [UInt8](repeating: 0, count: 4_000), on: query.channel)
+        network.deliver(message + [UInt8](repeating: 0xFF, count: 4_000), on: query.channel)
         let stream = try #require(network.query())
         #expect(stream.isStream && stream.server == query.server)
         network.answer(stream)

@@ -40,8 +40,16 @@ final class ForwardNetwork {
     var streamsEverOpened = 0
     var acceptsAnswers = true
 
+    /// `[DOMAIN=]SERVER`
+    private static func server(_ text: String) throws -> UpstreamServer {
+        let parts = text.split(separator: "=")
+        let parsed = try UpstreamServer(parsing: String(parts[parts.count - 1]))
+        let domain = parts.count == 1 ? Name.root : Name(String(parts[0])) ?? .root
+        return UpstreamServer(address: parsed.address, transport: parsed.transport, domain: domain)
+    }
+
     init(_ servers: [String], _ adjust: (inout ForwardSettings) -> Void = { _ in }) throws {
-        var settings = ForwardSettings(servers: try servers.map { try UpstreamServer(parsing: $0) })
+        var settings = ForwardSettings(servers: try servers.map(Self.server))
         adjust(&settings)
         core = ForwardCore(settings)
     }

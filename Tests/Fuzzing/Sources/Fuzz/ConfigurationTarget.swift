@@ -53,11 +53,11 @@ enum ConfigurationTarget {
         expect(configuration.cache.ttls.least <= configuration.cache.ttls.most, "TTLs the wrong way round")
         expect(configuration.identity.utf8.count <= 255 && configuration.version.utf8.count <= 255, "a text too long")
         expect(configuration.dnstap.destinations.count <= Configuration.Dnstap.maximumDestinations, "too many")
-        if case .servers(let servers) = configuration.upstream {
-            expect(servers.count <= ForwardSettings.maximumServers, "too many servers")
-            for server in servers {
-                expect((try? UpstreamServer(parsing: server.description)) == server, "\(server) is read as another")
-            }
+        let servers = configuration.upstream.servers
+        expect(servers.count <= ForwardSettings.maximumServers, "too many servers")
+        for server in servers {
+            let again = try? ConfigurationText.upstreamServers(server.description)
+            expect(again == [server], "\(server) is read as another")
         }
     }
 }

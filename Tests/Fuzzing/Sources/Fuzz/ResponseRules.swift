@@ -23,7 +23,9 @@ enum ResponseRules {
 
     /// Checks that a message passes our strict walk and that libldns parses it alike.
     static func sections(_ message: UnsafeRawBufferPointer, _ what: @autoclosure () -> String) -> Sections {
-        guard let summary = MessageReader.walk(message) else { broken("\(what()): no message: \(hex(message))") }
+        guard let summary = MessageReader.walk(message), summary.isSound, summary.length == message.count else {
+            broken("\(what()): no message: \(hex(message))")
+        }
         var sections = Sections(summary: summary)
         var cursor = summary.records
         for index in 0..<(summary.answers + summary.authority + summary.additional) {
