@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Upstream over TLS and HTTPS: real servers, and broken ones.
-@Suite("Encrypted upstream servers", .enabled(if: TestAuthority.isAvailable))
+@Suite("Encrypted upstream servers", .serialized, .enabled(if: TestAuthority.isAvailable))
 struct EncryptedUpstreamTests {
     private let folder: TemporaryFolder
     private let authority: TestAuthority

@@ -143,7 +143,7 @@ struct ConfigurationProblemTests {
         (
             "upstream:\n  servers: ['http://corp.example=192.0.2.1']\n",
             [
-                "test.yaml:2: upstream.servers: 'http://corp.example=192.0.2.1': 'http://' is no transport; give ADDR[:PORT] or tcp://ADDR[:PORT]"
+                "test.yaml:2: upstream.servers: 'http://corp.example=192.0.2.1': 'http://' is no transport; give ADDR, tcp://ADDR, tls://ADDR#NAME or https://HOST/PATH"
             ]
         ),
         (

@@ -24,30 +24,28 @@ package enum Command {
     package static func run(
         _ arguments: [String], executable: URL = executable, in folder: String? = nil
     ) async throws -> Result {
-        let process = Process()
-        process.executableURL = executable
-        process.arguments = arguments
-        if let folder { process.currentDirectoryURL = URL(filePath: folder) }
         let output = Pipe()
         let errors = Pipe()
-        process.standardOutput = output
-        process.standardError = errors
-        process.standardInput = FileHandle.nullDevice
         return try await withCheckedThrowingContinuation { continuation in
             Thread.detachNewThread {
+                let process: SpawnedProcess
                 do {
-                    try process.run()
+                    process = try SpawnedProcess(
+                        executable.path, arguments, folder: folder,
+                        output: output.fileHandleForWriting.fileDescriptor,
+                        errors: errors.fileHandleForWriting.fileDescriptor)
                 } catch {
                     continuation.resume(throwing: error)
                     return
                 }
+                try? output.fileHandleForWriting.close()
+                try? errors.fileHandleForWriting.close()
                 let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
                 let complaint = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
                 // Closed explicitly: Foundation would keep them open after the process has ended.
                 try? output.fileHandleForReading.close()
                 try? errors.fileHandleForReading.close()
-                process.waitUntilExit()
-                continuation.resume(returning: Result(output: text, errors: complaint, code: process.terminationStatus))
+                continuation.resume(returning: Result(output: text, errors: complaint, code: abs(process.wait())))
             }
         }
     }

@@ -2,7 +2,7 @@ package import Foundation
 
 /// A program that runs beside the test and ends with it.
 package final class ProgramProcess: @unchecked Sendable {
-    private let process = Process()
+    private let process: SpawnedProcess
     package let output: LineReader
     package let errors: LineReader
     /// The other end of its standard input, if it must end with this process.
@@ -15,40 +15,37 @@ package final class ProgramProcess: @unchecked Sendable {
     package init(_ executable: String, _ arguments: [String], folder: String? = nil, endsWithUs: Bool = false) throws {
         _ = Self.survivesBrokenPipes
         lifeline = endsWithUs ? Pipe() : nil
-        process.executableURL = URL(filePath: executable)
-        process.arguments = arguments
-        if let folder { process.currentDirectoryURL = URL(filePath: folder) }
         let outputPipe = Pipe()
         let errorPipe = Pipe()
-        process.standardOutput = outputPipe
-        process.standardError = errorPipe
-        if let lifeline { process.standardInput = lifeline } else { process.standardInput = FileHandle.nullDevice }
-        try process.run()
+        process = try SpawnedProcess(
+            executable, arguments, folder: folder,
+            input: lifeline?.fileHandleForReading.fileDescriptor,
+            output: outputPipe.fileHandleForWriting.fileDescriptor,
+            errors: errorPipe.fileHandleForWriting.fileDescriptor)
+        try? lifeline?.fileHandleForReading.close()
+        try? outputPipe.fileHandleForWriting.close()
+        try? errorPipe.fileHandleForWriting.close()
         output = LineReader(outputPipe.fileHandleForReading)
         errors = LineReader(errorPipe.fileHandleForReading)
     }
 
     deinit {
-        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        process.signal(SIGKILL)
         try? lifeline?.fileHandleForWriting.close()
     }
 
-    package var identifier: pid_t { process.processIdentifier }
+    package var identifier: pid_t { process.identifier }
 
-    package func signal(_ number: Int32) { kill(process.processIdentifier, number) }
+    package func signal(_ number: Int32) { process.signal(number) }
 
     /// The exit code once it has ended (negative: the signal that ended it).
     package func exitCode() async throws -> Int32 {
         // Its standard output closes with it.
         _ = try? await output.first { _ in false }
-        let hasEnded = await withCheckedContinuation { (done: CheckedContinuation<Bool, Never>) in
-            Thread.detachNewThread { [process] in
-                let end = Date.now + Double(longestWait)
-                while process.isRunning, Date.now < end { usleep(1000) }
-                done.resume(returning: !process.isRunning)
-            }
+        let code = await withCheckedContinuation { (done: CheckedContinuation<Int32?, Never>) in
+            Thread.detachNewThread { [process] in done.resume(returning: process.wait(seconds: longestWait)) }
         }
-        guard hasEnded else { throw LineReader.Missing(description: "it has not ended after \(longestWait) s") }
-        return process.terminationReason == .exit ? process.terminationStatus : -process.terminationStatus
+        guard let code else { throw LineReader.Missing(description: "it has not ended after \(longestWait) s") }
+        return code
     }
 }
