@@ -217,7 +217,10 @@ private final class Responder: @unchecked Sendable {
         case .answered(let answer, let reply):
             let origin = UpstreamAnswer.Origin(
                 upstream: number(of: reply.address), microseconds: reply.microseconds, transport: reply.transport)
-            snapshot.data.pipeline.cache.insert(answer, now: now, from: origin)
+            // An answer without the signatures that were asked for serves this client, but no later one.
+            if !reply.isReduced || !key.dnssecOK {
+                snapshot.data.pipeline.cache.insert(answer, now: now, from: origin)
+            }
             for waiter in waiters {
                 if case .report(let tell) = waiter.reply {
                     tell(.answered(answer, origin))

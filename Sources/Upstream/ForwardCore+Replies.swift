@@ -82,7 +82,8 @@ extension ForwardCore {
         if attempt.isLevelProbe, !isGood { return forget(number, now) }
         let origin = UpstreamReply(
             server: server, address: settings.servers[server].address, transport: attempt.channel.transport,
-            microseconds: UInt32(clamping: now - min(now, attempt.sent)))
+            microseconds: UInt32(clamping: now - min(now, attempt.sent)),
+            isReduced: attempt.level < servers[server].ability.level)
         switch reply.code {
         case .noError, .nxDomain, .yxDomain:
             if let refusal = unusable(reply, attempt) {

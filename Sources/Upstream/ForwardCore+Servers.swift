@@ -10,6 +10,8 @@ extension ForwardCore {
     private static let shortestStreamTimeout: UInt64 = 200_000
     /// Some resolvers don't answer at all over UDP what took them long, but do over TCP.
     private static let streamAfter: UInt64 = 1_500_000
+    /// A server that has spoken EDNS gets a step less of it after each of these times of silence.
+    private static let unlearnAfter: UInt64 = 700_000
     private static let longestHold: UInt64 = 1_000_000
     private static let maximumRefusals = 2
     private static let maximumLosses = 4
@@ -38,7 +40,7 @@ extension ForwardCore {
         flights[flight].tried |= bit
         flights[flight].heldUntil = 0
         let transport = settings.servers[server].transport
-        let level = level(of: flight, at: server)
+        let level = level(of: flight, at: server, now)
         flights[flight].latest = send(flight, server, over: transport, level: level, now)
         flights[flight].asked |= bit
         if transport == .udp, flights[flight].streamed & bit == 0,
@@ -63,13 +65,18 @@ extension ForwardCore {
     }
 
     /// How much of EDNS the next query has: what the server is known to take, and less with each round of silence.
-    private func level(of flight: Int, at server: Int) -> EDNSLevel {
+    private func level(of flight: Int, at server: Int, _ now: UInt64) -> EDNSLevel {
         // A cookie that is expected protects only if silence can't talk us out of it; TCP is the way out.
         if settings.usesCookies, servers[server].cookies.isExpected { return servers[server].ability.level }
         // Old middleboxes drop EDNS queries silently.
         if !servers[server].health.everHeard, servers[server].health.lates >= 2 { return .none }
         var level = servers[server].ability.level
-        for _ in 0..<min(flights[flight].round, 4) { level = level.below(flights[flight].key.dnssecOK) }
+        var steps = flights[flight].round
+        if servers[server].ability.speaksEDNS {
+            // More likely the answer takes long than that it has unlearnt it.
+            steps = Int(min((now - flights[flight].started) / Self.unlearnAfter, 4))
+        }
+        for _ in 0..<min(steps, 4) { level = level.below(flights[flight].key.dnssecOK) }
         return level
     }
 
@@ -84,7 +91,9 @@ extension ForwardCore {
         }
         for server in routes[route].servers where server != chosen && isProbeDue(server, now) {
             flights[flight].tried |= 1 << UInt64(server)
-            send(flight, server, over: settings.servers[server].transport, level: level(of: flight, at: server), now)
+            send(
+                flight, server, over: settings.servers[server].transport, level: level(of: flight, at: server, now), now
+            )
             flights[flight].asked |= 1 << UInt64(server)
             return
         }
@@ -198,7 +207,7 @@ extension ForwardCore {
         }
         guard cut >= 0 else { return false }
         flights[flight].cutShort = -1
-        askOverStream(flight, cut, level: level(of: flight, at: cut), now)
+        askOverStream(flight, cut, level: level(of: flight, at: cut, now), now)
         return true
     }
 
@@ -237,7 +246,7 @@ extension ForwardCore {
         let server = connection.server
         let channel = UpstreamChannel.stream(number, over: connection.transport)
         guard let fault else { return }
-        connections.noteEnd(of: connection, now)
+        connections.noteEnd(of: connection, fault, now)
         // A server may close an idle connection at any time; a connection that has never answered is a failure of it.
         let isLoss = connection.answers > 0
         if !isLoss, connection.outstanding > 0 || fault.isVerdict {

@@ -9,6 +9,9 @@ public struct UpstreamReply: Hashable, Sendable, BitwiseCopyable {
     public let transport: UpstreamTransport
     /// Time since the query was sent.
     public let microseconds: UInt32
+    /// The server was asked with less EDNS than it is known to take, because it had not answered: signatures may be
+    /// missing.
+    public let isReduced: Bool
 }
 
 /// The outcome of a fetch. `Answer` is what the acceptance check made from the message.

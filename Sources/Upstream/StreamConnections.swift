@@ -136,7 +136,9 @@ struct StreamConnections {
     }
 
     /// The server, not we, has ended `connection`.
-    mutating func noteEnd(of connection: Connection, _ now: UInt64) {
+    mutating func noteEnd(of connection: Connection, _ fault: UpstreamFault, _ now: UInt64) {
+        // A connection that has fallen silent says nothing of the server's habits.
+        guard fault == .closed else { return }
         if connection.outstanding > 0 {
             if (1...2).contains(connection.answers)
                 || connection.outstanding > 1 && connection.isReady && connection.answers == 0

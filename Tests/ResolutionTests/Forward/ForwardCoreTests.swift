@@ -407,6 +407,10 @@ struct ForwardCoreTests {
         #expect(network.closedStreams.isEmpty)
         network.pass(20)
         #expect(network.closedStreams == [0])
+        // Its silence is no habit of the server: questions still share a connection.
+        network.fetch("e.example")
+        network.fetch("f.example")
+        #expect(Set(network.queries().map(\.channel)).count == 1)
     }
 
     @Test("a server that closes its connection after each answer gets one for each question; none is lost")

@@ -129,6 +129,13 @@ final class HTTPSQueries: ChannelDuplexHandler {
         context.fireUserInboundEventTriggered(event)
     }
 
+    /// Errors of single streams end those streams; others end the connection, whose queries are asked again.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if error is NIOHTTP2Errors.StreamError { return }
+        _ = tell(.failed(.closed))
+        context.close(promise: nil)
+    }
+
     func channelReadComplete(context: ChannelHandlerContext) {
         if !waiting.isEmpty { sendWaiting(context) }
         if answers.readableBytes > 0 {
