@@ -24,6 +24,7 @@ let package = Package(
             swiftSettings: settings),
         .target(
             name: "Upstream", dependencies: ["CLinux", "DNSWire", "LDNS", "Lookup", "Platform"],
+            exclude: ["Exchange/Encrypted"],
             swiftSettings: settings),
         .target(
             name: "Pipeline", dependencies: ["CLinux", "DNSWire", "LocalData", "Lookup", "Platform", "Upstream"],
