@@ -59,7 +59,8 @@ let package = Package(
                 "Upstream", .product(name: "Yams", package: "Yams"),
             ],
             exclude: [
-                "Configuration/LoadedSources.swift", "Configuration/ConfigurationSummary.swift", "Daemon.swift",
+                "Configuration/LoadedSources.swift", "Configuration/ConfigurationSummary.swift",
+                "Configuration/LongChains.swift", "Daemon.swift",
                 "DaemonCompanion.swift", "DaemonControl.swift", "DaemonControl+Statistics.swift", "Explanation",
                 "Overrides", "Reload", "Reports", "RunningDaemon.swift", "Services.swift", "State",
                 "SystemManager.swift",

@@ -166,13 +166,16 @@ public struct AnswerScrubber: ~Copyable {
             if let alias, type != .any, try isContradicted(alias) {
                 return .broken("a name has two CNAMEs")
             }
+            // Then the alias itself is what was asked for.
+            let isLast = type == .cname || type == .any
+            if isLast, let alias, let dname = dnameImplying(alias) { try writeDNAME(dname, &builder) }
             if try writeRRset(type, &builder) { return .records }
-            let dname = alias == nil ? dnameAbove() : dnameImplying(alias)
+            let dname = if let alias { dnameImplying(alias) } else { dnameAbove() }
             if alias == nil, dname == nil { return .nothing }
             if seen.contains(current.hash) { return .broken("the CNAMEs form a loop") }
             guard seen.count < Decision.maximumHops else { return .broken("the chain of CNAMEs is longer than 16") }
             seen.append(current.hash)
-            hasAlias = true
+            hasAlias = !isLast
             if let dname { try writeDNAME(dname, &builder) }
             if let alias {
                 try write(alias, ttl: alias.ttl, &builder)
@@ -185,6 +188,8 @@ public struct AnswerScrubber: ~Copyable {
             } else if let dname {
                 guard substitute(dname) else { return .broken("a name that a DNAME leads to is too long") }
                 try writeSynthesized(ttl: dname.ttl, &builder)
+                if isLast { return .records }
+                _ = current.assign(uncompressed: scratch.suffix(at: 0))
             }
         }
     }
@@ -214,14 +219,13 @@ public struct AnswerScrubber: ~Copyable {
         }
     }
 
-    /// Writes the CNAME from the current name to that in `scratch`, which becomes the current one.
+    /// Writes the CNAME from the current name to that in `scratch`.
     private mutating func writeSynthesized(
         ttl: UInt32, _ builder: inout ResponseBuilder
     ) throws(UpstreamAnswer.Rejection) {
         owner = Array(current.suffix(at: 0))
         rdata = Array(scratch.suffix(at: 0))
         try write(type: .cname, ttl: ttl, &builder)
-        _ = current.assign(uncompressed: scratch.suffix(at: 0))
     }
 
     /// Writes the RRset of `type` at the current name without duplicates, with one TTL (the lowest), and its
@@ -261,8 +265,7 @@ public struct AnswerScrubber: ~Copyable {
     }
 
     /// The DNAME above the current name that implies `alias`; other DNAMEs are ignored.
-    private mutating func dnameImplying(_ alias: Record?) -> Record? {
-        guard let alias else { return nil }
+    private mutating func dnameImplying(_ alias: Record) -> Record? {
         for record in records[..<summary.answers] where record.type == .dname && record.recordClass == .in {
             if substitute(record), MessageReader.name(message, at: alias.rdata, equals: scratch) { return record }
         }
