@@ -126,11 +126,14 @@ public struct Pipeline: Sendable {
             case .chase(let target):
                 guard follow(target, seen, &lookup) else { return .answered }
             case .pass:
-                if hops > 0 {
+                if lookup.isCutOff {
+                    // In a chain, a target that can't be asked for must not look as if it had no data.
+                    lookup.decision.fail(
+                        hops > 0 ? .serverFailure : .refused, .noReachableAuthority,
+                        "no upstream server is known at the moment")
+                } else if hops > 0 {
                     // The chain so far stands. No source here knows its target, so the last link is the last hop.
                     proveWildcards(&lookup)
-                } else if lookup.isCutOff {
-                    lookup.decision.fail(.refused, .noReachableAuthority, "no upstream server is known at the moment")
                 } else {
                     lookup.decision.fail(.refused, .notAuthoritative, "no local data, and not forwarded")
                 }

@@ -20,11 +20,14 @@ extension ForwardCore {
             channel = .port(ports.take(for: server, avoiding: avoided, random: random.next(), now: now, &actions))
         } else {
             // TCP retransmits by itself, unless the connection is dead.
-            if let known = attempt(of: flight, at: server, over: transport), !isSilent(known) { return known }
+            if !isLevelProbe, let known = attempt(of: flight, at: server, over: transport), !isSilent(known) {
+                if isSecondTry { attempts[known].isSecondTry = true }
+                return known
+            }
             let mine = flights[flight].attempts
             let number = connections.take(for: server, over: transport, now: now, &actions) {
                 [attempts] connection in
-                var number = mine
+                var number = isLevelProbe ? -1 : mine
                 while number >= 0 {
                     if attempts[number].channel == .stream(connection, over: transport) { return true }
                     number = attempts[number].next
@@ -34,7 +37,7 @@ extension ForwardCore {
             channel = connections.channel(number)
             waitsForConnection = !connections[number].isReady
             flights[flight].streamed |= 1 << UInt64(server)
-            if let known = attempt(of: flight, on: channel) {
+            if !isLevelProbe, let known = attempt(of: flight, on: channel) {
                 connections.release(number, now, &actions)
                 return known
             }
@@ -47,7 +50,7 @@ extension ForwardCore {
         var id = UInt16(truncatingIfNeeded: bits)
         while attempt(of: id, on: channel) != nil { id = UInt16(truncatingIfNeeded: random.next()) }
         let usesCase =
-            settings.randomizesCase && transport == .udp && !flights[flight].withoutCase
+            settings.randomizesCase && transport == .udp && flights[flight].foldedBy < 0
             && servers[server].ability.keepsCase(now)
         let caseMask = usesCase ? random.next() : 0
         let number = add(

@@ -28,11 +28,10 @@ extension ForwardCore {
         let isBareError =
             message.count == Header.length && base.readUInt16(4) == 0 && flags.responseCode != .noError
         guard echo != .other || isBareError else { return }
-        if echo == .otherCase, attempt.caseMask != 0 { return receivedOtherCase(number, now) }
-
         var reply = Reply(message: message, flags: flags, summary: MessageReader.walk(message))
         reply.hasQuestion = echo != .other
         guard takeCookie(of: reply, number, now) else { return }
+        if echo == .otherCase, attempt.caseMask != 0 { return receivedOtherCase(number, now) }
         noteReply(attempt, rtt: reply.code == .noError || reply.code == .nxDomain, now)
 
         if flags.contains(.truncated), !attempt.isStream {
@@ -54,6 +53,9 @@ extension ForwardCore {
             guard let opt = summary?.opt else { return flags.responseCode }
             return ResponseCode(rawValue: flags.responseCode.rawValue | UInt16(opt.ttl >> 24) << 4)
         }
+
+        /// Something is missing that the answer may rest on.
+        var isCut: Bool { summary.map { !$0.hasAuthority || !$0.isSound } ?? true }
 
         /// A referral, or nothing at all, from a server that does not resolve for us: it has no records for the
         /// question, does not say that there are none, and has asked nobody.
@@ -94,7 +96,7 @@ extension ForwardCore {
                 return finish(flight, .answered(origin), now)
             } else {
                 flights[flight].fail(.invalidData, "upstream's answer can't be used")
-                if reply.summary == nil, !attempt.isStream {
+                if reply.isCut, !attempt.isStream {
                     // Longer than what we can take, or cut on its way: TCP has all of it.
                     if reply.message.count > EDNS.payloadSize {
                         forget(number, now)
@@ -169,8 +171,12 @@ extension ForwardCore {
         servers[server].ability.noteAnswer(
             at: attempt.level, hasOPT: hasOPT, afterError: attempt.isAfterError, now)
         guard settings.servers[server].transport == .udp else { return }
-        // It was asked without random case because a reply had changed it, and has been answered so.
-        if flights[attempt.flight].withoutCase { servers[server].ability.noteFoldedCase(now) }
+        if attempt.caseMask != 0 {
+            servers[server].ability.noteKeptCase()
+        } else if flights[attempt.flight].foldedBy == server {
+            // It was asked without random case because its reply had changed it, and has been answered so.
+            servers[server].ability.noteFoldedCase(now)
+        }
         if !attempt.isStream {
             servers[server].ability.noteDatagram()
             servers[server].onlyOverStream = 0
@@ -185,7 +191,7 @@ extension ForwardCore {
     private mutating func receivedOtherCase(_ number: Int, _ now: UInt64) {
         let attempt = attempts[number]
         forget(number, now)
-        flights[attempt.flight].withoutCase = true
+        flights[attempt.flight].foldedBy = attempt.server
         askOverStream(attempt.flight, attempt.server, level: attempt.level, now)
     }
 

@@ -15,6 +15,7 @@ extension ForwardCore {
     private static let longestHold: UInt64 = 1_000_000
     private static let maximumRefusals = 2
     private static let maximumLosses = 4
+    private static let maximumResends = 100
 
     /// The best server of `route` that is not `excluded`: the fastest that is up, else the one that is down and has not
     /// been asked for the longest time.
@@ -50,7 +51,12 @@ extension ForwardCore {
             send(flight, server, over: .tcp, level: level, now)
             flights[flight].latest = wasLatest
         }
-        flights[flight].retryAt = now + timeout(of: server, transport, round: flights[flight].round)
+        // A handshake takes its time.
+        let isWaiting = attempts[flights[flight].latest].waitedForConnection
+        flights[flight].retryAt =
+            now
+            + (isWaiting
+                ? Self.streamRetransmitTimeout : timeout(of: server, transport, round: flights[flight].round))
     }
 
     private func timeout(of server: Int, _ transport: UpstreamTransport, round: Int) -> UInt64 {
@@ -66,6 +72,8 @@ extension ForwardCore {
 
     /// How much of EDNS the next query has: what the server is known to take, and less with each round of silence.
     private func level(of flight: Int, at server: Int, _ now: UInt64) -> EDNSLevel {
+        // A connection that is silent is lost or slow, whatever the query had.
+        guard settings.servers[server].transport == .udp else { return servers[server].ability.level }
         // A cookie that is expected protects only if silence can't talk us out of it; TCP is the way out.
         if settings.usesCookies, servers[server].cookies.isExpected { return servers[server].ability.level }
         // Old middleboxes drop EDNS queries silently.
@@ -112,21 +120,32 @@ extension ForwardCore {
     mutating func hold(_ flight: Int, _ server: Int, _ now: UInt64) {
         flights[flight].heldUntil = now + Self.longestHold
         flights[flight].retryAt = min(flights[flight].heldUntil, servers[server].health.nextTurns)
-        if held.count > settings.maximumFlights { held.removeAll { flights[$0].heldUntil == 0 || !flights[$0].isOpen } }
-        held.append(flight)
+        flights[flight].ticket = nextTicket
+        if held.count > 2 * settings.maximumFlights {
+            let all = held
+            held.removeAll(keepingCapacity: true)
+            for entry in all where isHeld(entry) { held.append(entry) }
+        }
+        held.append((flight, nextTicket))
+        nextTicket += 1
+    }
+
+    private func isHeld(_ entry: (flight: Int, ticket: UInt64)) -> Bool {
+        let flight = flights[entry.flight]
+        return flight.isOpen && flight.heldUntil > 0 && flight.ticket == entry.ticket
     }
 
     /// The server has given a sign of life: asks what waits for it.
     mutating func releaseHeld(for server: Int, _ now: UInt64) {
         let waiting = held
         held.removeAll(keepingCapacity: true)
-        for flight in waiting where flights[flight].isOpen && flights[flight].heldUntil > 0 {
-            guard routes[flights[flight].route].servers.contains(server) else {
-                held.append(flight)
+        for entry in waiting where isHeld(entry) {
+            guard routes[flights[entry.flight].route].servers.contains(server) else {
+                held.append(entry)
                 continue
             }
-            ask(flight, server, now)
-            schedule(flight)
+            ask(entry.flight, server, now)
+            schedule(entry.flight)
         }
     }
 
@@ -280,9 +299,14 @@ extension ForwardCore {
             if channel.transport == .tcp, settings.servers[attempt.server].transport == .udp, !attempt.isSecondTry {
                 continue
             }
-            if isLoss, flights[flight].sends < Self.maximumSends {
+            if isLoss, flights[flight].sends < Self.maximumSends, flights[flight].resends < Self.maximumResends {
+                // The connection has answered others meanwhile, so this was no attempt that failed.
+                flights[flight].sends -= 1
+                flights[flight].resends += 1
                 flights[flight].latest = send(
-                    flight, attempt.server, over: channel.transport, level: attempt.level, now)
+                    flight, attempt.server, over: channel.transport, level: attempt.level,
+                    isAfterError: attempt.isAfterError, isSecondTry: attempt.isSecondTry,
+                    isLevelProbe: attempt.isLevelProbe, now)
                 schedule(flight)
                 continue
             }

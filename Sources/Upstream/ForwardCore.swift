@@ -28,7 +28,8 @@ struct ForwardCore: ~Copyable {
     /// By the key's number.
     private var openFlightIndex = NumberIndex()
     /// Flights that wait for a turn at a server that is down; some may have ended since.
-    var held: [Int] = []
+    var held: [(flight: Int, ticket: UInt64)] = []
+    var nextTicket: UInt64 = 1
     var attempts: [Attempt] = []
     var freeAttempts: [Int] = []
     /// By channel number and ID.

@@ -57,9 +57,13 @@ extension ForwardCore {
         var refusals = 0
         /// The fault of a connection does not count while this is below its bound: the question is sent anew.
         var losses = 0
+        /// How often it was sent anew because a connection that worked had ended.
+        var resends = 0
+        /// Its place among those that wait for a turn: numbers of flights are used again.
+        var ticket: UInt64 = 0
         var isLate = false
-        /// A server changed the case of the question: it is asked without random case.
-        var withoutCase = false
+        /// A server that changed the case of the question, which is asked without random case since; -1: none.
+        var foldedBy = -1
         /// The server whose error may be due to EDNS, and the lower level at which to ask it again; -1: none.
         var doubted = -1
         var doubtedLevel = EDNSLevel.none

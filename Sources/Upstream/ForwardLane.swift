@@ -171,8 +171,11 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         repeat {
             for action in core.takeActions() {
                 switch action {
-                case .open(let channel, let server): network.open(channel, to: core.server(server))
+                case .open(let channel, let server):
+                    if channel.transport != .udp { isDirty = true }
+                    network.open(channel, to: core.server(server))
                 case .close(let channel):
+                    if channel.transport != .udp { isDirty = true }
                     network.close(channel)
                     if engine.watch != nil { localEnds[channel] = nil }
                 case .send(let message): outgoing.append(message)
@@ -189,6 +192,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
     }
 
     private func take(_ event: ExchangeEvent, _ now: UInt64) {
+        isDirty = true
         switch event {
         case .opened(let channel, let microseconds): core.channelOpened(channel, handshake: microseconds, now: now)
         case .failed(let channel, let fault): core.channelFailed(channel, fault, now: now)
@@ -197,6 +201,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
     }
 
     private func conclude(_ flight: Int, _ conclusion: ForwardCore.Conclusion, _ now: UInt64) {
+        isDirty = true
         let key = core.key(of: flight)
         let event: FetchEvent<Answer>
         switch conclusion {

@@ -10,10 +10,13 @@ struct ServerAbility: Sendable {
     private var probeInterval: UInt64 = 0
     /// It has changed the case of a question's letters: random case is not used until this time.
     private var foldsCaseUntil: UInt64 = 0
+    /// Questions whose case it has changed since it last kept one.
+    private var foldedQuestions = 0
     /// It has answered over TCP what it did not answer over UDP: TCP is used until this time.
     private var streamUntil: UInt64 = 0
 
     private static let longestProbe: UInt64 = 600_000_000
+    private static let believedFolds = 3
     private static let period: UInt64 = 600_000_000
     /// A server that has said so is believed longer than one whose silence may be a lost datagram.
     private static let afterError: UInt64 = 60_000_000
@@ -49,7 +52,15 @@ struct ServerAbility: Sendable {
         self.level = level
     }
 
-    mutating func noteFoldedCase(_ now: UInt64) { foldsCaseUntil = now + Self.period }
+    mutating func noteKeptCase() { foldedQuestions = 0 }
+
+    /// One such reply may be a forgery, which must not switch the protection off.
+    mutating func noteFoldedCase(_ now: UInt64) {
+        foldedQuestions += 1
+        guard foldedQuestions >= Self.believedFolds else { return }
+        foldedQuestions = 0
+        foldsCaseUntil = now + Self.period
+    }
 
     mutating func noteAnsweredOnlyOverStream(_ now: UInt64) { streamUntil = now + Self.period }
 

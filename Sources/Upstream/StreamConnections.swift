@@ -28,6 +28,8 @@ struct StreamConnections {
         var oneEachUntil: UInt64 = 0
         /// How long the last two connections were idle when the server closed them.
         var idles: (UInt64, UInt64) = (.max, .max)
+        /// When that was last seen; after an hour it is doubted.
+        var idleSeen: UInt64 = 0
     }
 
     private(set) var connections: [Connection] = []
@@ -41,6 +43,7 @@ struct StreamConnections {
     private let settings: ForwardSettings
 
     private static let silence: UInt64 = 3_000_000
+    private static let idlePeriod: UInt64 = 3_600_000_000
     private static let oneEachPeriod: UInt64 = 600_000_000
     /// Connections to one server.
     private static let most = 3
@@ -147,6 +150,7 @@ struct StreamConnections {
             }
         } else if connection.answers > 0 {
             habits[connection.server].idles = (now - min(connection.used, now), habits[connection.server].idles.0)
+            habits[connection.server].idleSeen = now
         }
     }
 
@@ -175,9 +179,10 @@ struct StreamConnections {
     private func deadline(_ number: Int) -> UInt64 {
         let connection = connections[number]
         if connection.outstanding > 0 { return connection.silentSince + Self.silence }
-        let idles = habits[connection.server].idles
+        let habit = habits[connection.server]
         // A little before the server closes it, so that no query meets the closing.
-        let learnt = max(idles.0, idles.1)
+        let isDoubted = connection.used > habit.idleSeen + Self.idlePeriod
+        let learnt = isDoubted ? .max : max(habit.idles.0, habit.idles.1)
         let most = connection.transport == .tcp ? settings.streamIdle : settings.encryptedIdle
         return connection.used + min(most, learnt == .max ? .max : max(learnt / 10 * 9, 500_000))
     }

@@ -46,6 +46,8 @@ extension UpstreamServer {
             guard parts.count == 1 else {
                 throw ParseError("\(quoted(whole.utf8)): HOST is an address already; leave out '#' and what follows")
             }
+            let host = address.isIPv6 ? "[\(address.ip)]" : address.ip
+            let authority = address.port == dohPort ? host : "\(host):\(address.port)"
             return (address, Encryption(serverName: nil, authority: authority, path: path))
         }
         let host = authority.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)

@@ -10,15 +10,24 @@ public struct UpstreamServer: Sendable, Hashable {
     /// For TLS and HTTPS.
     public var encryption: Encryption?
 
-    /// A file of trusted certificates, in the version that was found there.
+    /// Trusted certificates, as PEM, and the file that they came from.
     public struct Authorities: Sendable, Hashable {
         public let path: String
-        public let version: UInt64
+        public let pem: [UInt8]
 
-        public init(path: String, version: UInt64) {
+        public init(path: String, pem: [UInt8]) {
             self.path = path
-            self.version = version
+            self.pem = pem
         }
+    }
+
+    /// The server whose answers these are, whoever vouches for it, and wherever its host is at the moment.
+    public var origin: UpstreamServer {
+        var origin =
+            transport == .doh && encryption?.serverName != nil
+            ? at(SocketAddress(high: 0, low: 0, port: 0, isIPv6: false)) : self
+        origin.encryption?.authorities = nil
+        return origin
     }
 
     /// How an encrypted server is verified and addressed.

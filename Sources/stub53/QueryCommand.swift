@@ -83,7 +83,14 @@ struct QueryCommand: ParsableCommand {
     /// The server with its address, if it was given by a name, and with the authorities to trust.
     private func located(_ server: UpstreamServer) throws -> UpstreamServer {
         var server = server
-        server.encryption?.authorities = ca.map { .init(path: $0, version: 0) }
+        if let ca, server.encryption != nil {
+            do {
+                let pem = try FileText.bytes(of: ca, limit: 1 << 20)
+                server.encryption?.authorities = .init(path: ca, pem: pem)
+            } catch {
+                throw ServiceFailure(.problem, "\(ca): \(error); --ca is a file of trusted certificates")
+            }
+        }
         guard let host = server.unresolvedHost else { return server }
         guard let address = HostLookup.addresses(of: host, from: ResolvConf.read(resolvedPath: "").servers).first else {
             throw ServiceFailure(.problem, "\(server): no address of \(host) is known; give it: @\(server)#ADDR")

@@ -59,6 +59,7 @@ extension Configuration {
             watched += read.watched
             if hostsPaths == nil && read.watched.isEmpty { watched.append(Self.systemHosts) }
         }
+        let lastServers = last?.upstream ?? []
         let last = last?.zones
 
         var zones: [Zone] = []
@@ -85,7 +86,7 @@ extension Configuration {
         }
 
         let (listed, origin) = upstreamServers(&diagnostics, &watched)
-        let servers = completed(listed, &diagnostics, &watched)
+        let servers = completed(listed, lastServers, &diagnostics, &watched)
         let routed = servers.map(\.domain).filter { !$0.isRoot }
         return LoadedSources(
             hosts: hosts, hostsFiles: hostsFiles, hostsPaths: hostsPaths, zones: ZoneSet(zones), failedZones: failed,
@@ -140,10 +141,12 @@ extension Configuration {
 
     /// Adds to encrypted servers whom they are verified by.
     private func completed(
-        _ servers: [UpstreamServer], _ diagnostics: inout Diagnostics, _ watched: inout [String]
+        _ servers: [UpstreamServer], _ last: [UpstreamServer], _ diagnostics: inout Diagnostics,
+        _ watched: inout [String]
     ) -> [UpstreamServer] {
         guard servers.contains(where: { $0.encryption != nil }) else { return servers }
-        let authorities = authorities(&diagnostics, &watched)
+        let authorities = authorities(
+            last.lazy.compactMap { $0.encryption?.authorities }.first, &diagnostics, &watched)
         return servers.map { server in
             var server = server
             server.encryption?.authorities = authorities
@@ -152,10 +155,14 @@ extension Configuration {
     }
 
     /// Looks up where encrypted servers are that were given by their host's name only; waits up to two seconds for each.
-    func locateServers(of sources: inout LoadedSources) {
+    /// A host that was found by `last` stays where it is.
+    func locateServers(of sources: inout LoadedSources, last: [UpstreamServer] = []) {
         let servers = sources.upstream
         sources.upstream = servers.map { server in
             guard let host = server.unresolvedHost else { return server }
+            if let known = last.first(where: { $0.unresolvedHost == nil && $0.origin == server.origin }) {
+                return server.at(known.address)
+            }
             // Never through the server itself: only servers that need no name are asked.
             let plain = servers.filter { $0.transport.isPlain && $0.domain.isRoot }
             let asked = plain.isEmpty ? ResolvConf.read(ownAddresses: ownAddresses).servers : plain
@@ -168,20 +175,19 @@ extension Configuration {
         }
     }
 
+    /// What can't be read keeps its last good content.
     private func authorities(
-        _ diagnostics: inout Diagnostics, _ watched: inout [String]
+        _ last: UpstreamServer.Authorities?, _ diagnostics: inout Diagnostics, _ watched: inout [String]
     ) -> UpstreamServer.Authorities? {
         guard let path = upstreamAuthorities else { return nil }
         watched.append(path)
         do {
             let bytes = try FileText.bytes(of: path, limit: Certificate.largestFile)
             _ = try Certificate(pem: bytes)
-            var hasher = Hasher()
-            hasher.combine(bytes)
-            return .init(path: path, version: UInt64(bitPattern: Int64(hasher.finalize())))
+            return .init(path: path, pem: bytes)
         } catch {
             diagnostics.error(Place(path: path), "\(error); upstream.ca is a file of trusted certificates")
-            return .init(path: path, version: 0)
+            return last?.path == path ? last : .init(path: path, pem: [])
         }
     }
 

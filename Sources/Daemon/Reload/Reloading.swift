@@ -34,12 +34,12 @@ struct Reloading: Sendable {
         next.since = FileWatcher.now()
         var notes = readConfiguration(&next)
         next.sources = next.configuration.load(last: last.sources)
-        next.configuration.locateServers(of: &next.sources)
+        next.configuration.locateServers(of: &next.sources, last: last.sources.upstream)
         Report.diagnostics(next.sources.diagnostics)
         keepWhatFailed(&next.sources, last.sources)
         // Without a network, the old answers of the system's servers are still the best there are.
         let kept = next.sources.awaitsSystem ? last.cacheOrigin.filter { $0.domain.isRoot } : []
-        next.cacheOrigin = kept + next.sources.upstream
+        next.cacheOrigin = kept + next.sources.upstream.map(\.origin)
         // A new network, or another view of a domain: the old servers' answers may be wrong there.
         if next.configuration.cache != last.configuration.cache || next.cacheOrigin != last.cacheOrigin {
             next.cache = AnswerCache(next.configuration.cache)

@@ -23,7 +23,7 @@ struct LoadedState: Sendable {
         self.sources = sources
         self.since = since
         cache = AnswerCache(configuration.cache)
-        cacheOrigin = sources.upstream
+        cacheOrigin = sources.upstream.map(\.origin)
         leases = OverrideLeases(configuration.hosts)
     }
 

@@ -60,6 +60,7 @@ struct DatagramExchange: Exchange, ~Copyable {
     }
 
     mutating func close(_ channel: UpstreamChannel) {
+        happened.drop(channel)
         guard let descriptor = descriptor(of: channel), case .port(let port) = channel else { return }
         Glibc.close(descriptor)
         sockets[port] = -1

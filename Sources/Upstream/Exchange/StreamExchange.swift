@@ -65,6 +65,7 @@ struct StreamExchange: Exchange, ~Copyable {
     }
 
     mutating func close(_ channel: UpstreamChannel) {
+        happened.drop(channel)
         guard case .stream(let number, _) = channel, let connection = connection(number) else { return }
         Glibc.close(connection.descriptor)
         connections[number] = nil

@@ -81,6 +81,17 @@ struct ExchangeEvents {
         note(.failed(channel, fault))
     }
 
+    /// The channel is closed: what has happened to it must not meet a later one with its number.
+    mutating func drop(_ channel: UpstreamChannel) {
+        guard !events.isEmpty else { return }
+        events.removeAll {
+            switch $0 {
+            case .opened(channel, _), .failed(channel, _), .refused(channel, _, _): true
+            default: false
+            }
+        }
+    }
+
     mutating func take() -> [ExchangeEvent] {
         if events.isEmpty { return [] }
         defer { events.removeAll() }

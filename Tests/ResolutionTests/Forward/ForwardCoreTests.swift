@@ -145,12 +145,32 @@ struct ForwardCoreTests {
         #expect(stream.isStream && stream.name == Name(name)!.wire)
         network.answer(stream)
         #expect(network.answered.count == 1)
-        // The server has shown that it does not keep the case.
-        network.fetch("a\(name)")
-        let next = try #require(network.query())
-        #expect(!next.isStream && next.name == Name("a\(name)")!.wire)
-        network.answer(next)
-        #expect(network.answered.count == 2)
+    }
+
+    @Test("random case is given up only for a server that changes the case of several questions in a row")
+    func foldedCase() throws {
+        let network = try ForwardNetwork(one) { $0.randomizesCase = true }
+        func ask(_ label: String, folds: Bool) throws -> Bool {
+            let name = Name("\(label)bcdefghijklmnopqrstuvwxyz.abcdefghijklmnopqrstuvwxyz")!
+            network.fetch("\(name)")
+            let query = try #require(network.query())
+            let isRandom = query.name != name.wire
+            var reply = ForwardNetwork.response(query)
+            if folds { reply.replaceSubrange(12..<(query.questionEnd - 4), with: name.wire) }
+            network.deliver(reply, on: query.channel)
+            if let stream = network.query() { network.answer(stream) }
+            return isRandom
+        }
+        // A forger that hits once, or twice, between right replies does not switch it off.
+        for (index, folds) in [true, true, false, true, true, false].enumerated() {
+            #expect(try ask("a\(index)", folds: folds))
+        }
+        for index in 0..<3 { #expect(try ask("b\(index)", folds: true)) }
+        #expect(try !ask("c", folds: true))
+        #expect(network.answered.count == 10)
+        // Later it is tried again.
+        network.pass(601_000)
+        #expect(try ask("d", folds: false))
     }
 
     @Test("a server that changes the case and has no TCP is asked without random case")
@@ -670,6 +690,38 @@ struct ForwardCoreTests {
             if network.core.status(network.now)[0].level == .full { full += 1 }
         }
         #expect(full > 200)
+    }
+
+    @Test(
+        "what a server learns of EDNS is noticed over connections, too",
+        arguments: ["tcp://10.0.0.1", "tls://10.0.0.1"])
+    func relearntOverStream(_ server: String) throws {
+        let network = try ForwardNetwork([server])
+        network.fetch("a.example")
+        network.answer(try #require(network.query()), .formatError)
+        network.answer(try #require(network.query()))
+        #expect(network.core.status(network.now)[0].level == .withoutOptions)
+        network.pass(61_000)
+        network.fetch("b.example")
+        let copies = network.queries()
+        #expect(copies.count == 2 && Set(copies.map(\.channel)).count == 1)
+        for copy in copies.reversed() { network.answer(copy) }
+        #expect(network.answered.count == 2)
+        #expect(network.core.status(network.now)[0].level == .full)
+    }
+
+    @Test("a silent connection does not cost a server its EDNS")
+    func silentConnectionKeepsEDNS() throws {
+        let network = try ForwardNetwork(["tls://10.0.0.1"])
+        network.fetch("a.example", dnssecOK: true)
+        network.answer(try #require(network.query()))
+        network.fetch("b.example", dnssecOK: true)
+        _ = network.queries()
+        network.pass(1_001)
+        let again = try #require(network.query())
+        #expect(again.dnssecOK && again.bytes.count == 128)
+        network.answer(again)
+        #expect(network.core.status(network.now)[0].level == .full)
     }
 
     @Test("one lost datagram does not cost a server its EDNS")

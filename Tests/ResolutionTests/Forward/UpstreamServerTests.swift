@@ -17,6 +17,7 @@ struct UpstreamServerTests {
             ("tls://10.0.0.1", "tls://10.0.0.1:853"), ("tls://[::1]:8853#DNS.example.", "tls://[::1]:8853#dns.example"),
             ("https://10.0.0.1/dns-query", "https://10.0.0.1/dns-query"),
             ("https://[::1]:8443/q{?dns}", "https://[::1]:8443/q"),
+            ("https://2001:db8::1/q", "https://[2001:db8::1]/q"),
             ("https://DNS.example/dns-query", "https://dns.example/dns-query"),
             ("https://dns.example:8443/a/b#10.0.0.1", "https://dns.example:8443/a/b#10.0.0.1:8443"),
         ])

@@ -18,8 +18,7 @@ struct EncryptedExchange: Exchange, ~Copyable {
 
     private let inbox: EncryptedInbox
     private var group: MultiThreadedEventLoopGroup?
-    /// The settings of TLS by the file of trusted certificates, read when the first connection is opened.
-    private var trusts: [UpstreamServer.Authorities?: UpstreamTrust] = [:]
+    private var trusts = UpstreamTrusts()
     /// By number.
     private var connections: [Int: Open] = [:]
     private var lastToken: UInt64 = 0
@@ -38,19 +37,13 @@ struct EncryptedExchange: Exchange, ~Copyable {
         let loop = (group ?? MultiThreadedEventLoopGroup(numberOfThreads: 1))
         group = loop
         lastToken += 1
-        do {
-            let authorities = server.encryption?.authorities
-            let trust = try trusts[authorities] ?? UpstreamTrust(authorities: authorities?.path)
-            trusts[authorities] = trust
-            let connection = UpstreamConnection(
-                to: server, over: transport, on: loop.next(), trust: trust, inbox: inbox, token: lastToken)
-            connections[number] = Open(token: lastToken, connection: connection, channel: channel)
-        } catch {
-            happened.fail(channel, .noAuthorities)
-        }
+        let connection = UpstreamConnection(
+            to: server, over: transport, on: loop.next(), trusts: trusts, inbox: inbox, token: lastToken)
+        connections[number] = Open(token: lastToken, connection: connection, channel: channel)
     }
 
     mutating func close(_ channel: UpstreamChannel) {
+        happened.drop(channel)
         guard case .stream(let number, _) = channel else { return }
         connections.removeValue(forKey: number)?.connection.close()
     }
@@ -59,8 +52,8 @@ struct EncryptedExchange: Exchange, ~Copyable {
         for open in connections.values { open.connection.close() }
         connections = [:]
         _ = happened.take()
-        // A changed file of certificates counts from now on.
-        trusts = [:]
+        // The system's certificates are read again.
+        trusts = UpstreamTrusts()
     }
 
     mutating func send(_ messages: ArraySlice<OutgoingMessage>, of outbox: [UInt8]) {

@@ -12,8 +12,15 @@ final class HTTPSQueries: ChannelDuplexHandler {
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = HTTP2Frame
 
-    private struct Query {
+    /// A message that waits for a stream, or has one.
+    private struct Message {
         let id: UInt16
+        let bytes: ByteBuffer
+        let since: NIODeadline
+    }
+
+    private struct Query {
+        let message: Message
         var status = 0
         var isMessage = false
         var body = ByteBuffer()
@@ -29,7 +36,7 @@ final class HTTPSQueries: ChannelDuplexHandler {
     private var queries: [HTTP2StreamID: Query] = [:]
     private var next = HTTP2StreamID(1)
     /// Messages for which there is no stream yet.
-    private var waiting = CircularBuffer<ByteBuffer>()
+    private var waiting = CircularBuffer<Message>()
     /// Streams that may be open at once. SwiftNIO would keep further ones back itself, but searches all of them for each
     /// frame.
     private var limit = mostStreams
@@ -40,6 +47,8 @@ final class HTTPSQueries: ChannelDuplexHandler {
     private static let window = 65_535
     private static let windowStep = 16_384
     private static let mostStreams = 50
+    /// A query is not waited for any longer.
+    private static let patience = TimeAmount.seconds(10)
     /// Numbers of streams are not used again: a connection is replaced long before they are used up.
     private static let lastStream = HTTP2StreamID(1 << 30 | 1)
 
@@ -55,8 +64,11 @@ final class HTTPSQueries: ChannelDuplexHandler {
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         var frames = unwrapOutboundIn(data)
-        while let length = frames.readInteger(as: UInt16.self), let message = frames.readSlice(length: Int(length)) {
-            waiting.append(message)
+        while let length = frames.readInteger(as: UInt16.self), var bytes = frames.readSlice(length: Int(length)) {
+            guard let id = bytes.getInteger(at: bytes.readerIndex, as: UInt16.self) else { continue }
+            // The ID is 0, for caches between us and the server (RFC 8484 4.1); the stream tells answers apart.
+            bytes.setInteger(UInt16(0), at: bytes.readerIndex)
+            waiting.append(Message(id: id, bytes: bytes, since: .now()))
         }
         sendWaiting(context)
         promise?.succeed()
@@ -64,21 +76,33 @@ final class HTTPSQueries: ChannelDuplexHandler {
 
     /// Opens a stream for each message that waits, as far as the server allows.
     private func sendWaiting(_ context: ChannelHandlerContext) {
-        while queries.count < limit, var message = waiting.popFirst() {
-            guard let id = message.getInteger(at: message.readerIndex, as: UInt16.self) else { continue }
+        if waiting.isEmpty { return }
+        let oldest = NIODeadline.now() - Self.patience
+        if queries.count >= limit { giveUp(on: oldest, context) }
+        while queries.count < limit, let message = waiting.popFirst() {
+            // Its client has been told that there is no answer.
+            if message.since < oldest { continue }
             guard next < Self.lastStream else { return context.close(promise: nil) }
-            // The ID is 0, for caches between us and the server (RFC 8484 4.1); the stream tells answers apart.
-            message.setInteger(UInt16(0), at: message.readerIndex)
-            queries[next] = Query(id: id)
+            queries[next] = Query(message: message)
             var headers = head
-            headers.add(name: "content-length", value: "\(message.readableBytes)")
+            headers.add(name: "content-length", value: "\(message.bytes.readableBytes)")
             context.write(
                 wrapOutboundOut(HTTP2Frame(streamID: next, payload: .headers(.init(headers: headers)))), promise: nil)
             context.write(
                 wrapOutboundOut(
-                    HTTP2Frame(streamID: next, payload: .data(.init(data: .byteBuffer(message), endStream: true)))),
+                    HTTP2Frame(streamID: next, payload: .data(.init(data: .byteBuffer(message.bytes), endStream: true)))
+                ),
                 promise: nil)
             next = next.advanced(by: 2)
+        }
+    }
+
+    /// Ends streams that the server has left without an answer for so long that nobody waits for it any more.
+    private func giveUp(on oldest: NIODeadline, _ context: ChannelHandlerContext) {
+        for (stream, query) in queries where query.message.since < oldest {
+            queries[stream] = nil
+            context.write(
+                wrapOutboundOut(HTTP2Frame(streamID: stream, payload: .rstStream(.cancel))), promise: nil)
         }
     }
 
@@ -114,10 +138,16 @@ final class HTTPSQueries: ChannelDuplexHandler {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         // A stream that ends without a response: reset by the server.
-        if let end = event as? StreamClosedEvent, end.reason != nil,
+        if let end = event as? StreamClosedEvent, let reason = end.reason,
             let query = queries.removeValue(forKey: end.streamID)
         {
-            _ = tell(.refused(id: query.id, .overloaded))
+            if reason == .refusedStream {
+                // Not processed, so it may be sent again (RFC 9113 8.7): there were too many.
+                limit = max(1, min(limit, queries.count))
+                waiting.append(query.message)
+            } else {
+                _ = tell(.refused(id: query.message.id, .overloaded))
+            }
         }
         if let window = event as? NIOHTTP2WindowUpdatedEvent, window.streamID == .rootStream,
             let left = window.inboundWindowSize, left <= Self.window - Self.windowStep
@@ -151,12 +181,12 @@ final class HTTPSQueries: ChannelDuplexHandler {
         guard var query = queries.removeValue(forKey: stream) else { return }
         switch query.status {
         case 200 where query.isMessage && (Header.length...65_535).contains(query.body.readableBytes):
-            query.body.setInteger(query.id, at: query.body.readerIndex)
+            query.body.setInteger(query.message.id, at: query.body.readerIndex)
             answers.writeInteger(UInt16(query.body.readableBytes))
             answers.writeBuffer(&query.body)
-        case 200: _ = tell(.refused(id: query.id, .contentType))
-        case 429, 500...599: _ = tell(.refused(id: query.id, .overloaded))
-        default: _ = tell(.refused(id: query.id, .httpStatus))
+        case 200: _ = tell(.refused(id: query.message.id, .contentType))
+        case 429, 500...599: _ = tell(.refused(id: query.message.id, .overloaded))
+        default: _ = tell(.refused(id: query.message.id, .httpStatus))
         }
     }
 }

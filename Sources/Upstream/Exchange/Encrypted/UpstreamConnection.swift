@@ -24,7 +24,7 @@ final class UpstreamConnection: Sendable {
     private static let connectTimeout = TimeAmount.seconds(4)
 
     init(
-        to server: UpstreamServer, over transport: UpstreamTransport, on loop: any EventLoop, trust: UpstreamTrust,
+        to server: UpstreamServer, over transport: UpstreamTransport, on loop: any EventLoop, trusts: UpstreamTrusts,
         inbox: EncryptedInbox, token: UInt64
     ) {
         self.loop = loop
@@ -37,6 +37,7 @@ final class UpstreamConnection: Sendable {
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    let trust = try trusts.trust(server.encryption?.authorities)
                     let (tls, verdict) = try trust.handler(for: transport, name: server.encryption?.serverName)
                     let watch = UpstreamHandshake(
                         transport, server, verdict: verdict, begin: begin, tell: tell,
@@ -46,6 +47,10 @@ final class UpstreamConnection: Sendable {
             }
         loop.execute {
             guard !state.value.isClosed else { return }
+            do { _ = try trusts.trust(server.encryption?.authorities) } catch {
+                _ = tell(.failed(.noAuthorities))
+                return
+            }
             guard let target = try? NIOCore.SocketAddress(upstream: server.address) else {
                 _ = tell(.failed(.unreachable))
                 return

@@ -2,6 +2,7 @@ import Glibc
 import NIOCore
 import NIOSSL
 import Platform
+import Synchronization
 
 /// Whom to trust: certificates are always verified, by the server's name or by its address.
 ///
@@ -10,12 +11,14 @@ struct UpstreamTrust: Sendable {
     private let dot: NIOSSLContext
     private let doh: NIOSSLContext
 
-    /// Reads the trusted certificates from the file `authorities`; nil: the system's.
-    init(authorities: String?) throws {
+    /// `authorities`: the trusted certificates; nil: the system's.
+    init(_ authorities: UpstreamServer.Authorities?) throws {
         var configuration = TLSConfiguration.makeClientConfiguration()
         configuration.minimumTLSVersion = .tlsv12
         configuration.certificateVerification = .fullVerification
-        if let authorities { configuration.trustRoots = .file(authorities) }
+        if let authorities {
+            configuration.trustRoots = .certificates(try NIOSSLCertificate.fromPEMBytes(authorities.pem))
+        }
         dot = try NIOSSLContext(configuration: configuration)
         configuration.applicationProtocols = ["h2"]
         doh = try NIOSSLContext(configuration: configuration)
@@ -28,6 +31,20 @@ struct UpstreamTrust: Sendable {
         let verdict = CertificateVerdict()
         let maker: any JudgedHandlers.Type = NIOSSLHandlers.self
         return (try maker.make(transport == .doh ? doh : dot, name: name, verdict), verdict)
+    }
+}
+
+/// The settings of TLS by the trusted certificates, made when the first connection needs them, on its event loop: reading
+/// the system's certificates takes longer than a serving thread may stand still.
+final class UpstreamTrusts: Sendable {
+    private let known = Mutex<[UpstreamServer.Authorities?: UpstreamTrust]>([:])
+
+    func trust(_ authorities: UpstreamServer.Authorities?) throws -> UpstreamTrust {
+        try known.withLock { known in
+            let trust = try known[authorities] ?? UpstreamTrust(authorities)
+            known[authorities] = trust
+            return trust
+        }
     }
 }
 
