@@ -23,6 +23,8 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
     /// The published status is out of date.
     private var isDirty = false
     private var stopAt: UInt64?
+    /// A `fetch` has failed at once: the end of a round sends what its completion has gathered.
+    private var hasCompleted = false
 
     private static var publicationInterval: UInt64 { 100_000 }
 
@@ -62,7 +64,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
     }
 
     /// Whether a `fetch` left something to do.
-    public var hasPendingActions: Bool { !core.actions.isEmpty }
+    public var hasPendingActions: Bool { !core.actions.isEmpty || hasCompleted }
 
     /// Like the engine's `fetch`, but called on the lane's thread. The query leaves with the next round.
     public func fetch(_ key: FetchKey, for waiter: Waiter, deadline: UInt64, now: UInt64) {
@@ -104,6 +106,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
             core.timer(now: now)
         }
         perform(now)
+        hasCompleted = false
         engine.roundEnds()
         if isOver || (isDirty && now >= publishedAt + Self.publicationInterval) { publish(now) }
         return !isOver
@@ -142,6 +145,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         case .failed(let error, let text):
             var waiters = request.waiter.map { [$0] } ?? []
             engine.completion(request.key, &waiters, .failed(error, text), now)
+            hasCompleted = true
         }
     }
 

@@ -57,6 +57,17 @@ struct UpstreamTests {
         return (daemon, [nsd, unbound, folder])
     }
 
+    @Test("that can't be reached: every question is told so at once")
+    func unreachable() async throws {
+        let daemon = try await DaemonProcess([
+            // The thread that reads the query is the one that asks upstream.
+            "--no-hosts", "--zones", "none", "--workers", "1", "--upstream", "127.0.0.1:\(try freePort())",
+        ])
+        for number in 0..<5 {
+            #expect(try await daemon.dig("n\(number).example.net").contains("status: SERVFAIL"))
+        }
+    }
+
     @Test("answers, aliases and absence come through Unbound as its server has them; then from the cache")
     func answers() async throws {
         let (daemon, parts) = try await world()
