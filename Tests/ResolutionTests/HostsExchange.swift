@@ -21,6 +21,11 @@ struct HostsExchange {
         diagnostics = result.diagnostics
     }
 
+    init(_ table: HostsTable) {
+        self.table = table
+        diagnostics = Diagnostics()
+    }
+
     /// `LINE: message` of each problem.
     var problems: [String] { diagnostics.list.map { "\($0.place.line): \($0.message)" } }
 

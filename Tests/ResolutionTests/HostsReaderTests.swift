@@ -1,4 +1,5 @@
 import DNSWire
+import Glibc
 import Platform
 import Testing
 
@@ -142,6 +143,66 @@ struct HostsReaderTests {
         #expect(
             result.table.lines(for: Name("name.test.") ?? .root).map(\.place.description)
                 == ["\(folder.path)/10-a:1", "\(folder.path)/20-b:1"])
+    }
+
+    @Test("a file that can't be read keeps its lines, in its place and as they were, while the others change")
+    func unreadable() throws {
+        let folder = TemporaryFolder()
+        let first = folder.write("10.0.0.1 one.test both.test\n10.0.0.9 same.test\n".utf8, to: "first")
+        let second = folder.write(
+            "# two\n10.0.0.2 two.test alias.test both.test\n10.0.0.9 same.test *.wild.test\n".utf8, to: "second")
+        func load(_ last: HostsTable?) -> HostsReader.Result {
+            HostsReader.load(paths: [first, second], settings: HostsSettings(), last: last)
+        }
+        func lines(_ table: HostsTable, _ name: String) -> [String] {
+            table.lines(for: Name(name) ?? .root).map { "\($0.address) \($0.place)" }
+        }
+        let good = load(nil)
+        #expect(good.kept.isEmpty)
+        #expect(rename(second, second + ".away") == 0)
+        _ = folder.write("10.0.0.5 one.test both.test\n".utf8, to: "first")
+        var table = good.table
+        // Also when it stays away.
+        for _ in 0..<2 {
+            let now = load(table)
+            table = now.table
+            #expect(now.kept == [second])
+            #expect(now.diagnostics.list.map(\.place.path) == [second])
+            #expect(now.diagnostics.list[0].message.contains("last good lines stay"))
+            #expect(lines(table, "one.test.") == ["10.0.0.5 \(first):1"])
+            #expect(lines(table, "two.test.") == ["10.0.0.2 \(second):2"])
+            #expect(lines(table, "both.test.") == ["10.0.0.5 \(first):1", "10.0.0.2 \(second):2"])
+            #expect(lines(table, "a.wild.test.") == ["10.0.0.9 \(second):3"])
+            // It was also in the other file, and no longer is.
+            #expect(lines(table, "same.test.") == ["10.0.0.9 \(second):3"])
+            let exchange = HostsExchange(table)
+            #expect(exchange.data("2.0.0.10.in-addr.arpa.", .ptr) == ["two.test."])
+            #expect(exchange.data("9.0.0.10.in-addr.arpa.", .ptr) == ["same.test."])
+        }
+        _ = folder.write("10.0.0.7 two.test\n".utf8, to: "second")
+        let back = load(table)
+        #expect(back.kept.isEmpty && back.diagnostics.list.isEmpty)
+        #expect(lines(back.table, "two.test.") == ["10.0.0.7 \(second):1"])
+        #expect(lines(back.table, "same.test.").isEmpty)
+    }
+
+    @Test("the files of a folder that can't be listed keep their lines; one that was taken out of it does not")
+    func folderGone() throws {
+        let folder = TemporaryFolder()
+        try #require(mkdir(folder.path + "/d", 0o755) == 0)
+        for name in ["a", "b"] { _ = folder.write("10.0.0.1 \(name).test\n".utf8, to: "d/" + name) }
+        func load(_ last: HostsTable?) -> HostsReader.Result {
+            HostsReader.load(paths: [folder.path + "/d"], settings: HostsSettings(), last: last)
+        }
+        let good = load(nil)
+        #expect(rename(folder.path + "/d", folder.path + "/away") == 0)
+        let gone = load(good.table)
+        #expect(gone.table.nameCount == 2 && gone.files == good.files && gone.kept == good.files)
+        #expect(gone.diagnostics.list.first?.place.path == folder.path + "/d")
+        #expect(rename(folder.path + "/away", folder.path + "/d") == 0)
+        #expect(unlink(folder.path + "/d/b") == 0)
+        let less = load(gone.table)
+        #expect(less.table.nameCount == 1 && less.kept.isEmpty && less.diagnostics.list.isEmpty)
     }
 
     @Test("an empty file, a lone BOM and a missing file have no overrides", arguments: ["", "\u{FEFF}", "\n\n", "#"])

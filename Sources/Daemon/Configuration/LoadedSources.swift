@@ -10,6 +10,8 @@ package struct LoadedSources: Sendable {
     package var hosts: HostsTable
     /// The hosts files that were read, in order.
     package var hostsFiles: [String]
+    /// Hosts files that can't be read; `hosts` has their last good lines.
+    package var keptHosts: [String]
     /// The configured files and folders.
     var hostsPaths: [String]?
     package var zones: ZoneSet
@@ -48,12 +50,17 @@ extension Configuration {
         if !listen.encrypted.isEmpty { watched += [certificatePath, keyPath].compactMap { $0 } }
         let hosts: HostsTable
         let hostsFiles: [String]
+        var keptHosts: [String] = []
         if let last, let hostsPaths, hostsPaths == last.hostsPaths,
             hostsPaths.contains(where: Self.isPipe)
         {
             (hosts, hostsFiles) = (last.hosts, last.hostsFiles)
         } else {
-            let read = HostsReader.load(paths: hostsPaths ?? Self.existing(Self.systemHosts), settings: self.hosts)
+            let wasRead = last?.hostsFiles.contains(Self.systemHosts) == true
+            let read = HostsReader.load(
+                paths: hostsPaths ?? (wasRead ? [Self.systemHosts] : Self.existing(Self.systemHosts)),
+                settings: self.hosts, last: last?.hosts)
+            keptHosts = read.kept
             diagnostics.append(contentsOf: read.diagnostics)
             (hosts, hostsFiles) = (read.table, read.files)
             watched += read.watched
@@ -89,7 +96,8 @@ extension Configuration {
         let servers = completed(listed, lastServers, &diagnostics, &watched)
         let routed = servers.map(\.domain).filter { !$0.isRoot }
         return LoadedSources(
-            hosts: hosts, hostsFiles: hostsFiles, hostsPaths: hostsPaths, zones: ZoneSet(zones), failedZones: failed,
+            hosts: hosts, hostsFiles: hostsFiles, keptHosts: keptHosts, hostsPaths: hostsPaths, zones: ZoneSet(zones),
+            failedZones: failed,
             special: SpecialNames(without: withoutSpecialNames, routed: routed), upstream: servers,
             upstreamOrigin: origin, awaitsSystem: upstream.asksSystem && origin == nil,
             privateAddresses: PrivateAddressPolicy(privateAddresses, exempt: privateDomains + routed),

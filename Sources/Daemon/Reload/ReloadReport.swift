@@ -30,6 +30,7 @@ enum ReloadReport {
             }
             parts.append("upstream \(list(old.upstream)) -> \(list(new.upstream))")
         }
+        for path in new.keptHosts { parts.append("\(path) not read, its last good lines stay") }
         for path in new.failedZones { parts.append("\(path) not loaded, its last good version stays") }
         return parts.joined(separator: ", ")
     }

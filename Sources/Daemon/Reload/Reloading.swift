@@ -77,10 +77,6 @@ struct Reloading: Sendable {
     }
 
     private func keepWhatFailed(_ new: inout LoadedSources, _ last: LoadedSources) {
-        if new.hosts.nameCount == 0, last.hosts.nameCount > 0, new.hostsFiles.contains(where: new.isUnreadable) {
-            new.hosts = last.hosts
-            Report.line("reload     overrides kept as they were")
-        }
         if new.awaitsSystem, last.upstreamOrigin != nil, new.isUnreadable(ResolvConf.systemPath) {
             new.upstream = last.upstream.filter(\.domain.isRoot) + new.upstream
             new.upstreamOrigin = last.upstreamOrigin

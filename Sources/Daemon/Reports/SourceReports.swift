@@ -46,7 +46,15 @@ package struct HostsFileReport: Sendable, Hashable, Codable {
     package var file: String
     /// Names whose first line is in this file.
     package var names: Int
+    /// The file can't be read now: its last good lines are served.
+    package var hasFailed = false
     package var problems: [ProblemReport]
+
+    enum CodingKeys: String, CodingKey {
+        case file, names
+        case hasFailed = "failed"
+        case problems
+    }
 }
 
 /// Lines of overrides.
@@ -96,6 +104,7 @@ extension DaemonControl {
         return sources.hostsFiles.map { path in
             HostsFileReport(
                 file: path, names: names[Place(path: path).file] ?? 0,
+                hasFailed: sources.keptHosts.contains(path),
                 problems: sources.diagnostics.list.filter { $0.place.path == path }.map(ProblemReport.init))
         }
     }

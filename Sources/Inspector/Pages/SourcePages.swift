@@ -53,7 +53,9 @@ enum OverridesPage {
         return Layout.table(
             ["File", "Names"], numbers: [1],
             files.map { file in
-                "<tr><td class=\"mono\">\(file.file)\(Problems.list(file.problems))</td><td class=\"number\">\(file.names)</td></tr>"
+                let failed: HTML = file.hasFailed ? " <span class=\"bad\">the last good lines</span>" : ""
+                return
+                    "<tr><td class=\"mono\">\(file.file)\(failed)\(Problems.list(file.problems))</td><td class=\"number\">\(file.names)</td></tr>"
             })
     }
 

@@ -20,6 +20,7 @@ struct HostsBuilder: ~Copyable {
     private var lastReverse: [Int32] = []
     private var reverse: [(address: UInt32, entry: UInt32, previous: Int32)] = []
     private var files: [UInt32] = []
+    private var repetitions: [HostsTable.Repetition] = []
     private var scratch = LookupName()
     private var built = false
 
@@ -63,7 +64,15 @@ struct HostsBuilder: ~Copyable {
         if let existing = probe(label: 0) {
             offset = existing
             let use = HostsTable.AddressUse(address: number, line: line, file: file, more: false)
-            guard addUse(use, to: existing) else { return false }
+            switch addUse(use, to: existing) {
+            case .added: break
+            case .full: return false
+            case .repeats(let other):
+                guard other != file else { break }
+                repetitions.append(
+                    HostsTable.Repetition(
+                        entry: existing, address: number, line: line, file: file, isCanonical: isCanonical))
+            }
         } else {
             names += 1
             if scratch.labelCount > 1, scratch.labelLength(at: 0) == 1, scratch.bytes[1] == UInt8(ascii: "*") {
@@ -98,12 +107,18 @@ struct HostsBuilder: ~Copyable {
         return number
     }
 
-    /// False if the name has too many addresses.
-    private mutating func addUse(_ use: HostsTable.AddressUse, to offset: UInt32) -> Bool {
+    private enum AddedUse {
+        case added
+        /// The name has too many addresses.
+        case full
+        /// A line of this file has given the name the address.
+        case repeats(UInt16)
+    }
+
+    private mutating func addUse(_ use: HostsTable.AddressUse, to offset: UInt32) -> AddedUse {
         var entry = arena.loadUnaligned(fromByteOffset: Int(offset), as: HostsTable.Entry.self)
         if entry.kind == .single {
-            // The same address again adds nothing.
-            guard entry.value != use.address else { return true }
+            guard entry.value != use.address else { return .repeats(entry.file) }
             multi.append([
                 HostsTable.AddressUse(address: entry.value, line: entry.line, file: entry.file, more: true), use,
             ])
@@ -112,12 +127,12 @@ struct HostsBuilder: ~Copyable {
             arena.storeBytes(of: entry, toByteOffset: Int(offset), as: HostsTable.Entry.self)
         } else {
             let list = Int(entry.value)
-            guard !multi[list].contains(where: { $0.address == use.address }) else { return true }
-            guard multi[list].count < Self.maximumAddresses else { return false }
+            if let same = multi[list].first(where: { $0.address == use.address }) { return .repeats(same.file) }
+            guard multi[list].count < Self.maximumAddresses else { return .full }
             multi[list][multi[list].count - 1].more = true
             multi[list].append(use)
         }
-        return true
+        return .added
     }
 
     private func probe(label: Int) -> UInt32? {
@@ -222,6 +237,6 @@ struct HostsBuilder: ~Copyable {
             // Four slots for three entries.
             index: index.resized(slots: max(entries * 4 / 3, 15)), names: names, wildcards: wildcards,
             addresses: addresses, uses: uses, reverse: reverseNames,
-            reverseStart: reverseStart, files: files)
+            reverseStart: reverseStart, files: files, repetitions: repetitions)
     }
 }

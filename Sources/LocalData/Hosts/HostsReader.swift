@@ -13,10 +13,12 @@ public struct HostsReader {
         public let watched: [String]
         /// Files read, with the number of lines used.
         public let files: [String]
+        /// Those that can't be read, whose lines of an earlier table were used instead.
+        public let kept: [String]
     }
 
-    /// Reads files, and the files of folders in order of name.
-    public static func load(paths: [String], settings: HostsSettings) -> Result {
+    /// Reads files, and the files of folders in order of name. What can't be read keeps its lines in `last`.
+    public static func load(paths: [String], settings: HostsSettings, last: HostsTable? = nil) -> Result {
         var diagnostics = Diagnostics()
         var watched: [String] = []
         var files: [String] = []
@@ -27,6 +29,10 @@ public struct HostsReader {
                     files.append(path.hasSuffix("/") ? path + name : path + "/" + name)
                     watched.append(files[files.count - 1])
                 }
+            } else if let known = last?.files(in: path), !known.isEmpty {
+                diagnostics.error(Place(path: path), "is no folder that can be read; the last good lines stay")
+                files += known
+                watched += known
             } else {
                 files.append(path)
             }
@@ -37,28 +43,32 @@ public struct HostsReader {
             if stat(file, &status) == 0 { size += min(Int(status.st_size), FileText.maximumSize) }
         }
         var builder = HostsBuilder(settings: settings, expectedBytes: min(size, 1 << 28))
-        for file in files {
-            read(file, into: &builder, &diagnostics)
-        }
-        return Result(table: builder.build(), diagnostics: diagnostics, watched: watched, files: files)
+        let kept = files.filter { !read($0, into: &builder, &diagnostics, last) }
+        return Result(table: builder.build(), diagnostics: diagnostics, watched: watched, files: files, kept: kept)
     }
 
-    private static func read(_ path: String, into builder: inout HostsBuilder, _ diagnostics: inout Diagnostics) {
+    /// False if the lines come from `last`.
+    private static func read(
+        _ path: String, into builder: inout HostsBuilder, _ diagnostics: inout Diagnostics, _ last: HostsTable?
+    ) -> Bool {
         let place = Place(path: path)
         guard let file = builder.addFile(place) else {
             diagnostics.error(place, "is not read: there are more than 65534 hosts files; join some of them")
-            return
+            return true
         }
         let text: FileText
         do {
             text = try FileText(path: path)
         } catch {
-            diagnostics.error(place, "\(error); check the path and its permissions")
-            return
+            let isKept = last?.copyLines(of: place, to: &builder, file) == true
+            diagnostics.error(
+                place, "\(error); check the path and its permissions\(isKept ? "; its last good lines stay" : "")")
+            return !isKept
         }
         if decode(text.bytes, { parse($0, place, file, into: &builder, &diagnostics) }) {
             diagnostics.warning(place.line(1), "is UTF-16; it was read, but other programs want UTF-8")
         }
+        return true
     }
 
     /// Calls `body` with the text as UTF-8 without a byte order mark; returns whether it was UTF-16.

@@ -45,7 +45,7 @@ extension HostsTable {
     }
 
     /// Calls `body` in order of first appearance, until it returns false.
-    private func forEachName(_ body: (UInt32, Entry) -> Bool) {
+    func forEachName(_ body: (UInt32, Entry) -> Bool) {
         var offset = 0
         while offset < arenaLength {
             let entry = entry(UInt32(offset))

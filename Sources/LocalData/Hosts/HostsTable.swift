@@ -18,6 +18,16 @@ public final class HostsTable: Sendable {
         var more: Bool
     }
 
+    /// A line that adds nothing to that of another file. It is kept for when the other file loses its line while this
+    /// one can't be read.
+    struct Repetition: Sendable, BitwiseCopyable {
+        var entry: UInt32
+        var address: UInt32
+        var line: UInt32
+        var file: UInt16
+        var isCanonical: Bool
+    }
+
     /// A name's entry in the arena, followed by its folded wire form.
     struct Entry: BitwiseCopyable {
         /// The only address, or, if `kind` is `.multi`, where its uses start.
@@ -55,13 +65,14 @@ public final class HostsTable: Sendable {
     let reverseStart: [UInt32]
     /// `Place.file` of each of the table's files.
     let files: [UInt32]
+    let repetitions: [Repetition]
     /// RDATA of the SOA in negative answers.
     let negativeSOA: [UInt8]
 
     init(
         settings: HostsSettings, arena: UnsafeMutableRawPointer, arenaLength: Int, index: HashIndex,
         names: Int, wildcards: Int, addresses: AddressTable, uses: [AddressUse],
-        reverse: [UInt32], reverseStart: [UInt32], files: [UInt32]
+        reverse: [UInt32], reverseStart: [UInt32], files: [UInt32], repetitions: [Repetition]
     ) {
         self.settings = settings
         self.arena = arena
@@ -74,6 +85,7 @@ public final class HostsTable: Sendable {
         self.reverse = reverse
         self.reverseStart = reverseStart
         self.files = files
+        self.repetitions = repetitions
         negativeSOA = NegativeSOA.rdata(minimum: settings.ttl)
     }
 
