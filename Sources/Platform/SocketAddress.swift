@@ -79,8 +79,15 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
     public var client: SocketAddress {
         let address = unmapped.withPort(0)
         // All hosts of a link share the network of link-local addresses.
-        guard address.isIPv6, address.high >> 54 != 0x3FA else { return address }
+        guard address.isIPv6, !address.isLinkLocal else { return address }
         return SocketAddress(high: address.high, low: 0, port: 0, isIPv6: true)
+    }
+
+    /// fe80::/10 (RFC 4291 2.5.6): valid on one interface only.
+    public var isLinkLocal: Bool { isIPv6 && high >> 54 == 0x3FA }
+
+    public func withScope(_ scope: UInt32) -> SocketAddress {
+        SocketAddress(high: high, low: low, scope: scope, port: port, isIPv6: isIPv6)
     }
 
     public func withPort(_ port: UInt16) -> SocketAddress {

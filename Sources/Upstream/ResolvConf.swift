@@ -10,6 +10,8 @@ public struct ResolvConf: Sendable {
     public let diagnostics: [Diagnostic]
     /// The file the servers come from: systemd-resolved's own if `path` names only its stub.
     public let path: String
+    /// The files that decide: what to watch.
+    public private(set) var watched: [String] = []
 
     public static let systemPath = "/etc/resolv.conf"
     /// Where systemd-resolved lists the servers behind its stub.
@@ -24,18 +26,20 @@ public struct ResolvConf: Sendable {
         let text: [UInt8]
         do { text = try FileText.bytes(of: path, limit: largest) } catch {
             let why = "\(error); name the servers with --upstream, or use --no-upstream"
-            return ResolvConf(servers: [], diagnostics: [Diagnostic(Place(path: path), .error, why)], path: path)
+            return ResolvConf(
+                servers: [], diagnostics: [Diagnostic(Place(path: path), .error, why)], path: path, watched: [path])
         }
         let listed = nameServers(text, path: path, ownAddresses: [])
         // The stub only forwards to the servers in the other file, and we may be about to replace it.
         let namesStub = !listed.servers.isEmpty && listed.servers.allSatisfy { isResolvedStub($0.address) }
-        if namesStub || isResolvedLink(path), path != resolvedPath,
-            let behind = try? FileText.bytes(of: resolvedPath, limit: largest)
-        {
+        let isBehind = (namesStub || isResolvedLink(path)) && path != resolvedPath
+        var result = nameServers(text, path: path, ownAddresses: ownAddresses)
+        if isBehind, let behind = try? FileText.bytes(of: resolvedPath, limit: largest) {
             let real = nameServers(behind, path: resolvedPath, ownAddresses: ownAddresses)
-            if !real.servers.isEmpty { return real }
+            if !real.servers.isEmpty { result = real }
         }
-        return nameServers(text, path: path, ownAddresses: ownAddresses)
+        result.watched = isBehind ? [path, resolvedPath] : [path]
+        return result
     }
 
     /// The `nameserver` lines of `text`. All are used; the limit of three is the C library's.
@@ -52,7 +56,8 @@ public struct ResolvConf: Sendable {
                 diagnostics.append(Diagnostic(place, .warning, "nameserver without an address; the line is skipped"))
                 continue
             }
-            guard let address = SocketAddress(ip: String(decoding: words[1], as: UTF8.self), port: 53) else {
+            let text = String(decoding: words[1], as: UTF8.self)
+            guard let (address, interface) = UpstreamServer.scopedAddress(text, port: 53) else {
                 let shown = words[1].prefix(64).map { (0x21...0x7E).contains($0) ? $0 : UInt8(ascii: "?") }
                 let word = String(decoding: shown, as: UTF8.self)
                 diagnostics.append(
@@ -66,7 +71,7 @@ public struct ResolvConf: Sendable {
                     Diagnostic(place, .warning, "\(target.ip) is an address of our own; it is not asked"))
                 continue
             }
-            let server = UpstreamServer(address: target)
+            let server = UpstreamServer(address: target, interface: interface)
             if !servers.contains(server) { servers.append(server) }
         }
         return ResolvConf(

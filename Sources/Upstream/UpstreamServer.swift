@@ -1,12 +1,16 @@
 public import DNSWire
+import Glibc
 public import Platform
 
 /// An upstream server, and the names forwarded to it.
 public struct UpstreamServer: Sendable, Hashable {
-    public let address: SocketAddress
+    public internal(set) var address: SocketAddress
+    /// The name of the interface in `address`, if that is how it was given: the number of an interface changes when it is
+    /// made anew. Scope 0 stands for one that is not there.
+    public let interface: String?
     public let transport: UpstreamTransport
     /// This name and all below it are forwarded to it. The root for the default route.
-    public let domain: Name
+    public internal(set) var domain: Name
     /// For TLS and HTTPS.
     public var encryption: Encryption?
 
@@ -21,11 +25,13 @@ public struct UpstreamServer: Sendable, Hashable {
         }
     }
 
-    /// The server whose answers these are, whoever vouches for it, and wherever its host is at the moment.
+    /// The server whose answers these are, whoever vouches for it, and wherever its host, or which number its
+    /// interface, is at the moment.
     public var origin: UpstreamServer {
         var origin =
             transport == .doh && encryption?.serverName != nil
             ? at(SocketAddress(high: 0, low: 0, port: 0, isIPv6: false)) : self
+        if interface != nil { origin.address = origin.address.withScope(0) }
         origin.encryption?.authorities = nil
         return origin
     }
@@ -48,9 +54,11 @@ public struct UpstreamServer: Sendable, Hashable {
     }
 
     public init(
-        address: SocketAddress, transport: UpstreamTransport = .udp, domain: Name = .root, encryption: Encryption? = nil
+        address: SocketAddress, interface: String? = nil, transport: UpstreamTransport = .udp, domain: Name = .root,
+        encryption: Encryption? = nil
     ) {
         self.address = address
+        self.interface = interface
         self.transport = transport
         self.domain = domain
         self.encryption = encryption
@@ -60,21 +68,34 @@ public struct UpstreamServer: Sendable, Hashable {
 extension UpstreamServer {
     /// The same server for another domain.
     public func serving(_ domain: Name) -> UpstreamServer {
-        UpstreamServer(address: address, transport: transport, domain: domain, encryption: encryption)
+        var server = self
+        server.domain = domain
+        return server
+    }
+
+    /// The same with the number that its interface has now.
+    public func now() -> UpstreamServer {
+        guard let interface else { return self }
+        var server = self
+        server.address = address.withScope(if_nametoindex(interface))
+        return server
     }
 }
 
 extension UpstreamServer: CustomStringConvertible {
     /// `10.0.0.53:53`, `tcp://10.0.0.53:53`, `tls://10.0.0.53:853#dns.example`,
-    /// `https://dns.example/dns-query#10.0.0.53:443`; prefixed with `corp.example.=` for a route.
+    /// `https://dns.example/dns-query#10.0.0.53:443`; prefixed with `corp.example.=` for a route. An interface has its
+    /// number, as in the lookup log, or its name while it is not there.
     public var description: String {
         let route = domain.isRoot ? "" : "\(domain)="
+        let isAbsent = address.scope == 0
+        let shown = interface.flatMap { isAbsent ? "[\(address.ip)%\($0)]:\(address.port)" : nil } ?? "\(address)"
         switch transport {
-        case .udp, .tcp: return route + "\(transport.scheme)\(address)"
-        case .dot: return route + "\(transport.scheme)\(address)" + (encryption?.serverName.map { "#\($0)" } ?? "")
+        case .udp, .tcp: return route + "\(transport.scheme)\(shown)"
+        case .dot: return route + "\(transport.scheme)\(shown)" + (encryption?.serverName.map { "#\($0)" } ?? "")
         case .doh:
             let url = "\(transport.scheme)\(encryption?.authority ?? "")\(encryption?.path ?? "")"
-            return route + url + (encryption?.serverName == nil || address.isUnspecified ? "" : "#\(address)")
+            return route + url + (encryption?.serverName == nil || address.isUnspecified ? "" : "#\(shown)")
         }
     }
 }
@@ -111,19 +132,16 @@ extension UpstreamServer {
         }
         switch transport {
         case .udp, .tcp:
-            self.init(address: try Self.address(String(rest), of: text), transport: transport)
-        case .dot:
-            let (address, encryption) = try Self.tlsServer(rest, of: text)
-            self.init(address: address, transport: .dot, encryption: encryption)
-        case .doh:
-            let (address, encryption) = try Self.httpsServer(rest, of: text)
-            self.init(address: address, transport: .doh, encryption: encryption)
+            let (address, interface) = try Self.address(String(rest), of: text)
+            self.init(address: address, interface: interface, transport: transport)
+        case .dot: self = try Self.tlsServer(rest, of: text)
+        case .doh: self = try Self.httpsServer(rest, of: text)
         }
     }
 
     static func address(
         _ text: String, defaultPort: UInt16 = 53, of whole: String
-    ) throws(ParseError) -> SocketAddress {
+    ) throws(ParseError) -> (address: SocketAddress, interface: String?) {
         var ip = text
         var port = defaultPort
         if text.hasPrefix("[") {
@@ -142,12 +160,26 @@ extension UpstreamServer {
             ip = String(text[..<colon])
             port = try number(text[text.index(after: colon)...], of: whole)
         }
-        guard let address = SocketAddress(ip: ip, port: port), !address.isUnspecified else {
+        guard let (address, interface) = scopedAddress(ip, port: port), !address.isUnspecified else {
             throw ParseError(
                 "\(quoted(whole.utf8)): \(quoted(ip.utf8)) is not an IP address; a server is given as ADDR[:PORT] or [V6]:PORT"
             )
         }
-        return address
+        return (address, interface)
+    }
+
+    /// Reads an IP address. The interface behind the `%` of a link-local one need not be there yet.
+    static func scopedAddress(_ text: String, port: UInt16) -> (address: SocketAddress, interface: String?)? {
+        let parts = text.split(separator: "%", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        guard parts.count == 2, UInt32(parts[1]) == nil else {
+            return SocketAddress(ip: text, port: port).map { ($0, nil) }
+        }
+        // netdevice(7): at most 15 bytes, without blanks and slashes.
+        guard (1...15).contains(parts[1].utf8.count),
+            parts[1].utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "/") }),
+            let address = SocketAddress(ip: parts[0], port: port), address.isIPv6
+        else { return nil }
+        return (address.withScope(if_nametoindex(parts[1])), parts[1])
     }
 
     static func number(_ text: Substring, of whole: String) throws(ParseError) -> UInt16 {

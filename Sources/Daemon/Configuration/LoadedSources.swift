@@ -94,6 +94,10 @@ extension Configuration {
 
         let (listed, origin) = upstreamServers(&diagnostics, &watched)
         let servers = completed(listed, lastServers, &diagnostics, &watched)
+        for server in servers where server.interface != nil && server.address.scope == 0 {
+            diagnostics.warning(
+                Place(path: "\(server)"), "this machine has no such interface; the server is asked once it has")
+        }
         let routed = servers.map(\.domain).filter { !$0.isRoot }
         return LoadedSources(
             hosts: hosts, hostsFiles: hostsFiles, keptHosts: keptHosts, hostsPaths: hostsPaths, zones: ZoneSet(zones),
@@ -139,12 +143,13 @@ extension Configuration {
     private func upstreamServers(
         _ diagnostics: inout Diagnostics, _ watched: inout [String]
     ) -> (servers: [UpstreamServer], origin: String?) {
-        guard upstream.asksSystem else { return (upstream.servers, nil) }
+        let configured = upstream.servers.map { $0.now() }
+        guard upstream.asksSystem else { return (configured, nil) }
         let system = ResolvConf.read(ownAddresses: ownAddresses)
         for diagnostic in system.diagnostics { diagnostics.append(diagnostic) }
-        watched.append(ResolvConf.systemPath)
-        let room = ForwardSettings.maximumServers - upstream.servers.count
-        return (system.servers.prefix(room) + upstream.servers, system.servers.isEmpty ? nil : system.path)
+        watched += system.watched
+        let room = ForwardSettings.maximumServers - configured.count
+        return (system.servers.prefix(room) + configured, system.servers.isEmpty ? nil : system.path)
     }
 
     /// Adds to encrypted servers whom they are verified by.

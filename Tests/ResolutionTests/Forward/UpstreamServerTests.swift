@@ -20,6 +20,11 @@ struct UpstreamServerTests {
             ("https://2001:db8::1/q", "https://[2001:db8::1]/q"),
             ("https://DNS.example/dns-query", "https://dns.example/dns-query"),
             ("https://dns.example:8443/a/b#10.0.0.1", "https://dns.example:8443/a/b#10.0.0.1:8443"),
+            ("fe80::1%1", "[fe80::1%1]:53"),
+            ("tcp://[fe80::1%nosuchinterface]:54", "tcp://[fe80::1%nosuchinterface]:54"),
+            ("tls://fe80::1%NoSuch#dns.example", "tls://[fe80::1%NoSuch]:853#dns.example"),
+            ("https://DNS.example/q#fe80::1%NoSuch", "https://dns.example/q#[fe80::1%NoSuch]:443"),
+            ("https://[fe80::1%1]/q", "https://[fe80::1]/q"),
         ])
     func reads(_ text: String, _ expected: String) throws {
         #expect(try UpstreamServer(parsing: text).description == expected)
@@ -39,7 +44,9 @@ struct UpstreamServerTests {
             ("https://10.0.0.1/q#10.0.0.2", "an address already"), ("https://dns.example/q#other", "not an IP address"),
             ("https://dns.example:0/q", "not a port"),
             ("quic://10.0.0.1", "no transport"), ("corp.example=10.0.0.1", "not an IP address"),
-            ("[10.0.0.1]x=10.0.0.1:1:2", "only :PORT may follow"), ("fe80::1%nosuchinterface", "not an IP address"),
+            ("[10.0.0.1]x=10.0.0.1:1:2", "only :PORT may follow"), ("fe80::1%nosuchinterfaces", "not an IP address"),
+            ("fe80::1%", "not an IP address"), ("fe80::1%a/b", "not an IP address"),
+            ("10.0.0.1%lo", "not an IP address"),
         ])
     func refuses(_ text: String, _ reason: String) {
         do throws(UpstreamServer.ParseError) {
@@ -47,6 +54,22 @@ struct UpstreamServerTests {
             Issue.record("\(text) was read as \(server)")
         } catch {
             #expect(error.description.contains(reason), "\(error)")
+        }
+    }
+
+    @Test("with the number that the named interface has now, or none as long as it is not there")
+    func interface() throws {
+        let server = try UpstreamServer(parsing: "fe80::1%lo")
+        #expect(server.address.scope == if_nametoindex("lo") && server.now() == server)
+        // As it was before the interface was made anew.
+        let before = UpstreamServer(address: server.address.withScope(4711), interface: "lo")
+        #expect(before != server && before.origin == server.origin && before.now() == server)
+        let absent = try UpstreamServer(parsing: "fe80::1%nosuchinterface")
+        #expect(absent.address.scope == 0 && absent.now() == absent && absent.origin != server.origin)
+        #expect(try UpstreamServer(parsing: "fe80::1%1").interface == nil)
+        for text in ["tls://fe80::1%lo#dns.example", "https://[fe80::1%lo]/q", "https://dns.example/q#fe80::1%lo"] {
+            let server = try UpstreamServer(parsing: text)
+            #expect(server.interface == "lo" && server.address.scope == if_nametoindex("lo"))
         }
     }
 
