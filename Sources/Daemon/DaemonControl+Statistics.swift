@@ -12,6 +12,11 @@ package struct DaemonStatistics: Codable, Sendable {
         /// `udp tcp`, `dot` or `doh`.
         package var transports: String
         package var url: String?
+        /// It is served once this machine has the address.
+        package var waits = false
+
+        /// For people.
+        package var summary: String { "\(address) \(transports)\(waits ? RunningDaemon.waitNote : "")" }
     }
 
     package struct Latency: Codable, Sendable {
@@ -93,7 +98,9 @@ extension DaemonControl {
 
     /// The addresses that are served.
     package var addresses: [DaemonStatistics.Address] {
-        daemon.addresses.map { .init(address: "\($0.address)", transports: $0.transports, url: $0.url) }
+        daemon.addresses.map {
+            .init(address: "\($0.address)", transports: $0.transports, url: $0.url, waits: !$0.isThere)
+        }
     }
 
     /// Lookups missing from the log.

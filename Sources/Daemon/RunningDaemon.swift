@@ -28,12 +28,17 @@ final class RunningDaemon: Sendable {
     private let sockets: [[DatagramSocket]]
     private let signals: [WakeSignal]
 
+    static let waitNote = ", once this machine has the address"
+
     /// A served address, and its transports.
     struct ServedAddress: Sendable {
         var address: SocketAddress
         var transports: String
         /// For DNS over HTTPS.
         var url: String?
+        /// Whether the machine has the address now; it is served as soon as it has.
+        var isThere: Bool { address.isOfThisMachine }
+
     }
 
     init(
@@ -70,8 +75,11 @@ final class RunningDaemon: Sendable {
                 addresses.append(ServedAddress(address: socket.address, transports: "udp"))
             }
         }
+        // One that is not there yet is served when it comes, if another one is there: else it is more likely wrong.
+        let listen = configuration.listen
+        let mayWait = (listen.plain + listen.encrypted.map(\.address)).contains(where: \.isOfThisMachine)
         for address in configuration.listen.plain where !inherited.addresses.contains(address) {
-            let bound = try user.asRoot { try Self.bind(address, workers: workers, listener) }
+            let bound = try user.asRoot { try Self.bind(address, workers: workers, early: mayWait, listener) }
             for (worker, socket) in bound.sockets.enumerated() { sockets[worker].append(socket) }
             addresses.append(ServedAddress(address: bound.address, transports: "udp tcp"))
         }
@@ -84,7 +92,7 @@ final class RunningDaemon: Sendable {
                 store: store, forwarding: forwarding,
                 budget: listener.budget, makeRing: { log?.makeRing() })
             self.encrypted = encrypted
-            let bound = try user.asRoot { try configuration.listen.encrypted.map { try encrypted.listen(on: $0) } }
+            let bound = try user.asRoot { try listen.encrypted.map { try encrypted.listen(on: $0, early: mayWait) } }
             for one in bound {
                 addresses.append(
                     ServedAddress(
@@ -142,17 +150,17 @@ final class RunningDaemon: Sendable {
 
     /// TCP first: its bind reliably detects another server.
     private static func bind(
-        _ address: SocketAddress, workers: Int, _ listener: StreamListener
+        _ address: SocketAddress, workers: Int, early: Bool, _ listener: StreamListener
     ) throws -> (address: SocketAddress, sockets: [DatagramSocket]) {
         var attempt = 0
         while true {
             attempt += 1
             let stream: StreamListener.Bound
-            do { stream = try listener.listen(on: address) } catch {
+            do { stream = try listener.listen(on: address, early: early) } catch {
                 throw BindFailure.explain(address, error.code, "TCP")
             }
             do {
-                return (stream.address, try DatagramSocket.bind(stream.address, count: workers))
+                return (stream.address, try DatagramSocket.bind(stream.address, count: workers, early: early))
             } catch {
                 // The port that the system chose for TCP may be in use for UDP: try another one.
                 guard address.port == 0, error.code == EADDRINUSE, attempt < 20 else {
@@ -232,7 +240,9 @@ final class RunningDaemon: Sendable {
         Report.output(state.withLock { $0.sources.summary })
         for (index, served) in addresses.enumerated() {
             let url = served.url.map { " " + $0 } ?? ""
-            Report.output((index == 0 ? "ready      " : "           ") + "\(served.address) \(served.transports)\(url)")
+            Report.output(
+                (index == 0 ? "ready      " : "           ")
+                    + "\(served.address) \(served.transports)\(url)\(served.isThere ? "" : Self.waitNote)")
         }
         for line in more { Report.output(line) }
         SystemManager.notify("READY=1")

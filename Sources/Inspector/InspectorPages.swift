@@ -302,7 +302,7 @@ struct InspectorPages: Sendable {
     }
 
     func page(_ tab: Tab?, title: String, status: HTTPResponse.Status = .ok, _ body: HTML) -> Response {
-        let addresses = control.addresses.map { "\($0.address) \($0.transports)" }
+        let addresses = control.addresses.map(\.summary)
         return Self.html(
             Layout.page(tab, title: title, addresses: addresses, pulse: Self.pulse(control), body), status: status)
     }

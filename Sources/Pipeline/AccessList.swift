@@ -67,6 +67,6 @@ public struct AccessList: Sendable {
 
     /// The networks of this machine's interfaces, as they are now.
     public static func connectedNetworks() -> [Network] {
-        Array(Set(SocketAddress.ofInterfaces().map { Network($0.address, prefixLength: $0.prefixLength) }))
+        Array(Set(InterfaceAddress.all().map { Network($0.address, prefixLength: $0.prefixLength) }))
     }
 }

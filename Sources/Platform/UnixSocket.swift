@@ -1,4 +1,6 @@
-public import Glibc
+// The constants may come from either module, whichever was loaded first.
+import CLinux
+import Glibc
 
 /// Sockets of the Unix domain, by their paths.
 /// - unix(7)
@@ -9,14 +11,14 @@ public enum UnixSocket {
     /// Writes the address of `path` to zeroed memory of at least 110 bytes; returns its length, with the final zero byte.
     ///
     /// A path that is too long is cut: callers check its length where they can say which setting it is.
-    public static func write(_ path: String, to raw: UnsafeMutableRawPointer) -> socklen_t {
+    public static func write(_ path: String, to raw: UnsafeMutableRawPointer) -> UInt32 {
         raw.storeBytes(of: sa_family_t(AF_UNIX), as: sa_family_t.self)
         var length = MemoryLayout<sa_family_t>.size
         for byte in path.utf8.prefix(longestPath) {
             raw.storeBytes(of: byte, toByteOffset: length, as: UInt8.self)
             length += 1
         }
-        return socklen_t(length + 1)
+        return UInt32(length + 1)
     }
 
     /// Connects a stream without blocking, except for the listen queue; the descriptor, or -1 and errno.

@@ -18,7 +18,9 @@ package enum BindFailure {
             )
         case EADDRNOTAVAIL:
             return ServiceFailure(
-                .configuration, "\(address) is not an address of this machine; give --listen one that is")
+                .configuration,
+                "\(address) is not an address of this machine; give --listen one that is, or one that is beside it: then "
+                    + "this one is served when it comes")
         default:
             return ServiceFailure(
                 .problem, "\(address) can't be bound for \(transport): \(String(cString: strerror(code)))")

@@ -7,11 +7,15 @@ extension DatagramSocket {
     ///
     /// With SO_REUSEPORT two daemons could share the port unnoticed, each answering some of the queries. So the first
     /// socket is bound without it, which fails if the port is taken, and shares it afterwards.
-    package static func bind(_ address: SocketAddress, count: Int) throws(SystemError) -> [DatagramSocket] {
+    ///
+    /// - Parameter early: the machine need not have the address yet; the sockets serve it once it has.
+    package static func bind(_ address: SocketAddress, count: Int, early: Bool = false) throws(SystemError)
+        -> [DatagramSocket]
+    {
         var sockets: [DatagramSocket] = []
         for number in 0..<count {
             do {
-                let descriptor = try open(address, sharesPort: number > 0)
+                let descriptor = try open(address, sharesPort: number > 0, early: early)
                 if number == 0, count > 1 { set(SOL_SOCKET, SO_REUSEPORT, descriptor) }
                 sockets.append(
                     DatagramSocket(descriptor: descriptor, isWildcard: address.isUnspecified, isShared: false))
@@ -23,12 +27,15 @@ extension DatagramSocket {
         return sockets
     }
 
-    private static func open(_ address: SocketAddress, sharesPort: Bool) throws(SystemError) -> Int32 {
+    private static func open(
+        _ address: SocketAddress, sharesPort: Bool, early: Bool
+    ) throws(SystemError) -> Int32 {
         let descriptor = socket(
             address.isIPv6 ? AF_INET6 : AF_INET,
             Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
         guard descriptor >= 0 else { throw SystemError("socket") }
         if sharesPort { set(SOL_SOCKET, SO_REUSEPORT, descriptor) }
+        if early { set(address.freeBind.level, address.freeBind.option, descriptor) }
         if address.isIPv6 { set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, descriptor) }
         if address.isUnspecified { askForLocalAddress(descriptor, isIPv6: address.isIPv6) }
         enlargeBuffer(descriptor)

@@ -43,8 +43,9 @@ package final class EncryptedListener: Sendable {
 
     /// Binds and listens; accepts once started. For port 0, the result has the port that the system chose.
     ///
+    /// - Parameter early: the machine need not have the address yet; it is served once it has.
     /// - Throws: `ServiceFailure` when the address can't be had.
-    package func listen(on address: Address) throws -> Address {
+    package func listen(on address: Address, early: Bool = false) throws -> Address {
         let (certificate, loops, service) = (certificate, loops, address.service)
         var bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 512)
@@ -65,6 +66,11 @@ package final class EncryptedListener: Sendable {
             let option = ChannelOptions.Types.SocketOption(
                 level: .init(rawValue: level), name: .init(rawValue: option))
             bootstrap = bootstrap.serverChannelOption(option, value: .init(value))
+        }
+        if early {
+            let (level, option) = address.address.freeBind
+            let free = ChannelOptions.Types.SocketOption(level: .init(rawValue: level), name: .init(rawValue: option))
+            bootstrap = bootstrap.serverChannelOption(free, value: 1)
         }
         if address.address.isIPv6 {
             let only = ChannelOptions.Types.SocketOption(level: .ipv6, name: .ipv6_v6only)

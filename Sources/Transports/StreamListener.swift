@@ -37,8 +37,10 @@ package final class StreamListener: Sendable {
     }
 
     /// Binds and listens on `address`. For port 0, the result has the port that the system chose.
-    package func listen(on address: SocketAddress) throws(SystemError) -> Bound {
-        let (address, sockets) = try ListeningSocket.bind(address, count: mailboxes.count)
+    ///
+    /// - Parameter early: the machine need not have the address yet; it is served once it has.
+    package func listen(on address: SocketAddress, early: Bool = false) throws(SystemError) -> Bound {
+        let (address, sockets) = try ListeningSocket.bind(address, count: mailboxes.count, early: early)
         return serve(Bound(address: address, sockets: sockets))
     }
 

@@ -16,16 +16,19 @@ struct ListeningSocket: Sendable {
     ///
     /// With SO_REUSEPORT two daemons could share the port unnoticed. So the first socket is bound without it, which
     /// fails if the port is taken, and sets it afterwards.
+    ///
+    /// - Parameter early: the machine need not have the address yet; the sockets serve it once it has.
     static func bind(
-        _ address: SocketAddress, count: Int
+        _ address: SocketAddress, count: Int, early: Bool = false
     ) throws(SystemError) -> (address: SocketAddress, sockets: [ListeningSocket]) {
-        let first = try open(address, sharesPort: false)
+        let first = try open(address, sharesPort: false, early: early)
         var sockets = [ListeningSocket(descriptor: first, isInherited: false)]
         do throws(SystemError) {
             let bound = address.withPort(try port(of: first))
             if count > 1 { try set(SOL_SOCKET, SO_REUSEPORT, first) }
             while sockets.count < count {
-                sockets.append(ListeningSocket(descriptor: try open(bound, sharesPort: true), isInherited: false))
+                sockets.append(
+                    ListeningSocket(descriptor: try open(bound, sharesPort: true, early: early), isInherited: false))
             }
             return (bound, sockets)
         } catch {
@@ -34,7 +37,9 @@ struct ListeningSocket: Sendable {
         }
     }
 
-    private static func open(_ address: SocketAddress, sharesPort: Bool) throws(SystemError) -> Int32 {
+    private static func open(
+        _ address: SocketAddress, sharesPort: Bool, early: Bool
+    ) throws(SystemError) -> Int32 {
         let descriptor = socket(
             address.isIPv6 ? AF_INET6 : AF_INET,
             Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
@@ -42,6 +47,7 @@ struct ListeningSocket: Sendable {
         do throws(SystemError) {
             // Connections of an earlier run may still be in TIME_WAIT.
             try set(SOL_SOCKET, SO_REUSEADDR, descriptor)
+            if early { try set(address.freeBind.level, address.freeBind.option, descriptor) }
             if sharesPort { try set(SOL_SOCKET, SO_REUSEPORT, descriptor) }
             if address.isIPv6 { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, descriptor) }
             setInherited(on: descriptor)

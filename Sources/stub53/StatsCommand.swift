@@ -36,7 +36,7 @@ struct StatsCommand: AsyncParsableCommand {
         func line(_ name: String, _ text: String) { lines.append(Terminal.padded(name, 11) + text) }
         line("stub53", "\(statistics.version), process \(statistics.process), up \(duration(statistics.uptime))")
         for (index, address) in statistics.addresses.enumerated() {
-            line(index == 0 ? "serves" : "", "\(address.address) \(address.transports)")
+            line(index == 0 ? "serves" : "", address.summary)
         }
         line(
             "data",

@@ -33,7 +33,7 @@ enum HealthPage {
         return """
             <dl class="facts"><dt>Version</dt><dd>\(statistics.version), process \(statistics.process)</dd>\
             <dt>Up</dt><dd>\(Format.age(statistics.uptime))</dd>\
-            <dt>Serves</dt><dd>\(statistics.addresses.map { "\($0.address) \($0.transports)" }.joined(separator: ", "))</dd>\
+            <dt>Serves</dt><dd>\(statistics.addresses.map(\.summary).joined(separator: ", "))</dd>\
             <dt>Lookups</dt><dd>\(statistics.lookups)</dd>\(lost)\
             <dt>Cache</dt><dd>\(cache.entries) answers, \(Format.size(cache.bytes)) of \(Format.size(cache.capacity)); \
             \(cache.hits) hits, \(cache.misses) misses, \(cache.stale) stale</dd>\
