@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 _Static_assert(sizeof(struct clinux_mmsghdr) == sizeof(struct mmsghdr), "clinux_mmsghdr must match the kernel's");
@@ -187,3 +188,12 @@ int clinux_stay(uid_t user, gid_t group) {
 }
 
 int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
+int clinux_open_timer(void) { return timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK); }
+
+void clinux_set_timer(int fd, uint64_t time) {
+    struct itimerspec setting = {
+        .it_value = {.tv_sec = (time_t)(time / 1000000), .tv_nsec = (long)(time % 1000000 * 1000)},
+    };
+    timerfd_settime(fd, TFD_TIMER_ABSTIME, &setting, NULL);
+}

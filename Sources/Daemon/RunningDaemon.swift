@@ -104,7 +104,7 @@ final class RunningDaemon: Sendable {
         self.addresses = addresses
         self.sockets = sockets
         reloading = Reloading(
-            asked: asked, state: state, forwarding: forwarding, encrypted: encrypted, watcher: try FileWatcher())
+            asked: asked, state: state, forwarding: forwarding, encrypted: encrypted, watcher: try ChangeWatcher())
         state.onChange { [signals, listener, encrypted] in
             for signal in signals { signal.wake() }
             listener.refresh()

@@ -65,8 +65,8 @@ public struct AccessList: Sendable {
         return false
     }
 
-    /// The networks of this machine's interfaces, as they are now.
-    public static func connectedNetworks() -> [Network] {
-        Array(Set(InterfaceAddress.all().map { Network($0.address, prefixLength: $0.prefixLength) }))
+    /// The networks that this machine's addresses are in.
+    public static func networks(of addresses: [InterfaceAddress]) -> [Network] {
+        Array(Set(addresses.map { Network($0.address, prefixLength: $0.prefixLength) }))
     }
 }

@@ -119,6 +119,9 @@ package final class Forwarding: Sendable {
     /// Replaces servers and settings; waiting questions are asked again.
     package func replace(_ settings: ForwardSettings) { engine.replace(settings) }
 
+    /// The network is another one: servers are asked afresh, questions in flight again.
+    package func networkChanged() { engine.networkChanged() }
+
     /// Makes the lane, for the one thread that runs it.
     package func makeLane() throws(SystemError) -> Lane { makeLane(over: try SystemNetwork(wake: engine.wake)) }
 

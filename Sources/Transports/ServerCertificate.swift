@@ -13,6 +13,7 @@ package final class ServerCertificate: Sendable {
         var renewal: Int?
         /// The requested addresses that it is valid for.
         var covered: Set<String>
+        var addresses: Addresses
     }
 
     /// The addresses clients use.
@@ -40,7 +41,7 @@ package final class ServerCertificate: Sendable {
     private static let retryInterval = 3600
 
     private let files: (certificate: String, key: String)?
-    private let addresses: Addresses
+    private let encrypted: [EncryptedAddress]
     private let authority: LocalAuthority
     private let current: Mutex<Current>
 
@@ -51,11 +52,10 @@ package final class ServerCertificate: Sendable {
         _ files: (certificate: String, key: String)?, for encrypted: [EncryptedAddress],
         authority: LocalAuthority = LocalAuthority()
     ) throws(ServiceFailure) {
-        let addresses = Addresses(encrypted)
         self.files = files
-        self.addresses = addresses
+        self.encrypted = encrypted
         self.authority = authority
-        current = Mutex(try Self.load(files, addresses, authority))
+        current = Mutex(try Self.load(files, Addresses(encrypted), authority))
     }
 
     /// The context for a new connection.
@@ -68,15 +68,18 @@ package final class ServerCertificate: Sendable {
 
     func covers(_ address: SocketAddress) -> Bool { current.withLock { $0.covered.contains(address.unscopedIP) } }
 
-    /// Reads the files again. Those that can't be used are reported, and the old certificate stays. A certificate of
-    /// the local authority stays too: it is renewed in time.
+    /// Reads the files again. Those that can't be used are reported, and the old certificate stays. One of the local
+    /// authority, which is renewed in time, is made anew only for addresses that the machine has got since.
     func reload() {
-        guard files != nil else { return }
-        current.withLock { renew(&$0) }
+        let now = Addresses(encrypted)
+        current.withLock { current in
+            let isNew = now.others.contains { !current.addresses.others.contains($0) && !$0.hasPrefix("fe80:") }
+            if files != nil || isNew { renew(&current) }
+        }
     }
 
     private func renew(_ current: inout Current) {
-        do { current = try Self.load(files, addresses, authority) } catch {
+        do { current = try Self.load(files, Addresses(encrypted), authority) } catch {
             Report.line("\(error); the certificate in use stays")
             if current.renewal != nil { current.renewal = time(nil) + Self.retryInterval }
         }
@@ -121,7 +124,7 @@ package final class ServerCertificate: Sendable {
         do {
             return Current(
                 dot: try context(chain, key, ["dot"]), doh: try context(chain, key, ["h2", "http/1.1"]),
-                renewal: renewal, covered: covered)
+                renewal: renewal, covered: covered, addresses: addresses)
         } catch {
             throw ServiceFailure(
                 .configuration, "\(files?.certificate ?? authority.certificatePath): can't be used for TLS: \(error)")

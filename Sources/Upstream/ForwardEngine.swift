@@ -76,6 +76,13 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
         wake.wake()
     }
 
+    /// Forgets what was learnt about servers, and closes connections to them: the network is another one. Questions in
+    /// flight are asked again. From any thread.
+    public func networkChanged() {
+        mailbox.withLock { $0.isChanged = true }
+        wake.wake()
+    }
+
     /// Asks for `waiter`, giving up at `deadline`. From any thread.
     ///
     /// False if too many wait already, or if the engine is stopping; then nothing is called back.

@@ -27,3 +27,15 @@ package func waitUntil(_ what: String, _ condition: () throws -> Bool) throws {
 package func eventually(_ what: String, _ condition: @escaping @Sendable () throws -> Bool) async throws {
     try await blocking { try waitUntil(what, condition) }
 }
+
+/// Asks until the answer is yes: for what nothing announces, and a command shows.
+///
+/// - Throws: `Missing` if that takes longer than `longestWait`.
+package func asking(_ what: String, _ condition: () async throws -> Bool) async throws {
+    let end = ContinuousClock.now + .seconds(longestWait)
+    while !(try await condition()) {
+        guard ContinuousClock.now < end else {
+            throw LineReader.Missing(description: "\(what): not after \(longestWait) s")
+        }
+    }
+}

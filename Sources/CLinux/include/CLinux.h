@@ -109,4 +109,27 @@ int clinux_connection_owner(
 /// `first`, then the youngest. One thread at a time.
 pid_t clinux_socket_holder(uint32_t inode, uid_t user, const pid_t *first, int count);
 
+/// timerfd_create(2) on CLOCK_BOOTTIME: what falls due while the machine sleeps is due as soon as it wakes.
+int clinux_open_timer(void);
+
+/// Makes the timer's descriptor readable at a time of CLOCK_BOOTTIME, in microseconds; 0: never.
+void clinux_set_timer(int fd, uint64_t time);
+
+/// Opens a netlink socket that is readable once addresses, links or routes of this machine have changed; -1 and errno if
+/// the kernel does not support it.
+/// - See: rtnetlink(7).
+int clinux_open_network_events(void);
+
+/// How the kernel sends packets to an address: zeroes stand for what the route does not have.
+struct clinux_route {
+    /// The index of the outgoing interface.
+    uint32_t interface;
+    /// 4 or 16 bytes.
+    unsigned char source[16], gateway[16];
+};
+
+/// The route to an address (4 or 16 bytes); `scope` is the interface of a link-local one, else 0. Returns whether there
+/// is a route.
+int clinux_find_route(int is_ipv6, const unsigned char *address, uint32_t scope, struct clinux_route *route);
+
 #endif

@@ -188,8 +188,10 @@ package struct Configuration: Sendable {
         set { if newValue { withoutSpecialNames.remove(group) } else { withoutSpecialNames.insert(group) } }
     }
 
-    /// Which clients are served; without configured networks, those this machine is connected to now.
-    var accessList: AccessList { AccessList(allowing: access ?? AccessList.connectedNetworks()) }
+    /// Which clients are served; without configured networks, those that this machine's `addresses` are in.
+    func accessList(_ addresses: [InterfaceAddress]) -> AccessList {
+        AccessList(allowing: access ?? AccessList.networks(of: addresses))
+    }
 
     /// Serves inherited sockets instead of the default address.
     mutating func adopt(_ inherited: InheritedSockets) {

@@ -140,6 +140,17 @@ extension Configuration {
         return files
     }
 
+    /// Whether other servers than `last`, or others of their interfaces, are to be asked by the system's state of now.
+    func hasOtherServers(than last: [UpstreamServer]) -> Bool {
+        var diagnostics = Diagnostics()
+        var watched: [String] = []
+        let listed = upstreamServers(&diagnostics, &watched).servers
+        // What can't be read keeps its last good content.
+        let servers = diagnostics.hasErrors ? last.map { $0.now() } : listed
+        // Where a server's host is, and whom to trust, is found out by a reload only.
+        return !servers.elementsEqual(last) { $0.origin == $1.origin && $0.address.scope == $1.address.scope }
+    }
+
     private func upstreamServers(
         _ diagnostics: inout Diagnostics, _ watched: inout [String]
     ) -> (servers: [UpstreamServer], origin: String?) {

@@ -4,11 +4,12 @@ import Platform
 /// Ends leases on time: a thread that sleeps until the next lease expires.
 final class LeaseClock: Sendable {
     private let signal: WakeSignal
+    private let timer: WakeTimer
 
-    /// How long one wait takes at most, in milliseconds: it stands still while the machine sleeps, the leases don't.
-    private static let longestPause: Int32 = 30_000
-
-    init() throws(SystemError) { signal = try WakeSignal() }
+    init() throws(SystemError) {
+        signal = try WakeSignal()
+        timer = try WakeTimer()
+    }
 
     /// Call it if a lease may now expire earlier than the clock expects.
     func wake() { signal.wake() }
@@ -18,13 +19,12 @@ final class LeaseClock: Sendable {
     /// Calls `endDue`, which returns the time of its next call (monotonic, in microseconds), until `end`.
     func run(_ endDue: () -> UInt64?) {
         while true {
-            let next = endDue()
-            let pause = next.map {
-                min(Int32(clamping: ($0 - min($0, SystemClock.monotonic()) + 999) / 1000), Self.longestPause)
+            timer.set(endDue())
+            var polled = [signal.descriptor, timer.descriptor].map {
+                pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
             }
-            var polled = pollfd(fd: signal.descriptor, events: Int16(POLLIN), revents: 0)
-            guard poll(&polled, 1, pause ?? -1) > 0 else { continue }
-            if signal.consume() { return }
+            guard poll(&polled, 2, -1) > 0 else { continue }
+            if polled[0].revents != 0, signal.consume() { return }
         }
     }
 }

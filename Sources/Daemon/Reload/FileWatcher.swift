@@ -2,32 +2,48 @@ import CLinux
 import Glibc
 import Platform
 import Synchronization
-import Transports
 
-/// Reports changes of files and folders. inotify watches the folders, so that files replaced (as editors do) or created
-/// later are noticed too.
+/// Notices changes of files and folders, by inotify and by looking.
+///
+/// inotify watches the folders, so that files replaced (as editors do) or created later are noticed too, and each folder
+/// above them, so that a folder swapped for another is. What other machines write to a network filesystem, what a mount
+/// uncovers, and what a program writes without closing the file, it does not report: a look every few seconds sees that.
 final class FileWatcher: Sendable {
-    /// Negative if the system has no more: then nothing is watched.
-    private let inotify: Int32
-    private let signal: WakeSignal
-    private let folders = Mutex<[Int32: WatchedFolder]>([:])
-    /// Something changed before it was watched.
-    private let missed = Atomic<Bool>(false)
+    /// Readable when something may have changed. Negative if the system has no more: then only looks see changes.
+    let inotify: Int32
+    private let state = Mutex(State())
+
+    private struct State {
+        var folders: [Int32: WatchedFolder] = [:]
+        /// The files as they were when they were read.
+        var known = FileLook()
+        /// What the last look saw, if that was something new; and how often in a row it was new again.
+        var pending: FileLook?
+        var waits = 0
+        /// Something changed before it was watched.
+        var hasMissed = false
+    }
 
     /// What to look for in a folder.
     private struct WatchedFolder {
         var names: Set<String> = []
         /// The folder itself and everything in it.
         var isWhole = false
+        /// It holds what is read, not only folders on the way to that.
+        var isLast = false
     }
 
-    /// A change counts as complete after this time without events: an editor writes a file in several steps.
-    private static let quiet: UInt64 = 20_000
-    /// The most that a report is delayed, in microseconds.
-    private static let longestDelay: UInt64 = 500_000
+    enum Look {
+        case same
+        /// Something is new, and may still be being written: look again soon.
+        case unsettled
+        case changed
+    }
 
-    init() throws(SystemError) {
-        signal = try WakeSignal()
+    /// A file that is written all the time counts as changed after this many looks.
+    private static let longestWait = 3
+
+    init() {
         inotify = inotify_init1(Int32(IN_CLOEXEC | IN_NONBLOCK))
         if inotify < 0 { Self.complain("inotify_init1", "fs.inotify.max_user_instances") }
     }
@@ -35,35 +51,60 @@ final class FileWatcher: Sendable {
     deinit { if inotify >= 0 { close(inotify) } }
 
     private static func complain(_ call: String, _ limit: String) {
-        Report.line(
-            "stub53: files are not watched: \(SystemError(call)); reload with SIGHUP, or raise \(limit) and start again"
-        )
+        Report.problem(
+            "files are not watched: \(SystemError(call)); changes are seen within seconds, not at once: raise \(limit) "
+                + "and start again")
     }
 
-    /// Watches `paths`, replacing earlier ones: their folders, and those paths that are folders. For a path that does
-    /// not exist yet, the nearest existing folder. A change after `since` (by CLOCK_REALTIME_COARSE, like file times)
-    /// but before it was watched counts too.
+    /// Call it before the watched files are read: what changes from now on is new.
+    func begin() {
+        state.withLock { state in
+            state.known = state.known.again()
+            state.pending = nil
+            state.hasMissed = false
+        }
+    }
+
+    /// Watches `paths`, replacing earlier ones, and the folders on the way to them as far as there are any. A change
+    /// after `since` (by CLOCK_REALTIME_COARSE, like file times) but before it was watched counts too.
     func watch(_ paths: [String], since: timespec) {
-        guard inotify >= 0 else { return }
         let all = Self.withLinks(paths)
+        let added = inotify < 0 ? [:] : add(all)
+        state.withLock { state in
+            for number in state.folders.keys where added[number] == nil { inotify_rm_watch(inotify, number) }
+            let isNew = added.keys.contains { state.folders[$0] == nil }
+            state.folders = added
+            state.known.keep(paths)
+            state.known.add(paths)
+            if isNew, all.contains(where: { Self.hasChanged($0, since: since) }) { state.hasMissed = true }
+        }
+    }
+
+    private func add(_ paths: [String]) -> [Int32: WatchedFolder] {
         var wanted: [String: WatchedFolder] = [:]
         var files: Set<String> = []
-        for path in all {
-            if Self.isFolder(path) { wanted[path, default: WatchedFolder()].isWhole = true } else { files.insert(path) }
-            var (folder, name) = Self.split(path)
-            while !Self.isFolder(folder), folder != "/", folder != "." {
-                (folder, name) = Self.split(folder)
+        for path in paths {
+            let isFolder = Self.isFolder(path)
+            if isFolder { wanted[path, default: WatchedFolder()].isWhole = true } else { files.insert(path) }
+            var folder = path.hasPrefix("/") ? "/" : "."
+            let names = path.split(separator: "/").map(String.init)
+            for (index, name) in names.enumerated() {
+                wanted[folder, default: WatchedFolder()].names.insert(name)
+                if index == names.count - 1 { wanted[folder]?.isLast = true }
+                folder = folder == "/" ? "/" + name : folder + "/" + name
+                guard Self.isFolder(folder) else { break }
             }
-            wanted[folder, default: WatchedFolder()].names.insert(name)
         }
-        let events = UInt32(
-            IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB | IN_DELETE_SELF
-                | IN_MOVE_SELF | IN_ONLYDIR)
+        let moves = UInt32(
+            IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR)
+        // Two paths may lead to the same folder, which has one watch.
+        let writes = UInt32(IN_CLOSE_WRITE | IN_ATTRIB)
+        let adds = UInt32(IN_MASK_ADD)
         var added: [Int32: WatchedFolder] = [:]
         for (path, folder) in wanted {
-            let number = inotify_add_watch(inotify, path, events)
+            let mask = folder.isWhole || folder.isLast ? moves | writes | adds : moves | adds
+            let number = inotify_add_watch(inotify, path, mask)
             if number >= 0 {
-                // Two paths may lead to the same folder.
                 added[number, default: WatchedFolder()].names.formUnion(folder.names)
                 if folder.isWhole { added[number]?.isWhole = true }
             } else if errno == ENOSPC || errno == ENOMEM {
@@ -76,14 +117,7 @@ final class FileWatcher: Sendable {
             let number = inotify_add_watch(inotify, file, UInt32(IN_CLOSE_WRITE))
             if number >= 0 { added[number, default: WatchedFolder()].isWhole = true }
         }
-        let isNew = folders.withLock { folders in
-            for number in folders.keys where added[number] == nil { inotify_rm_watch(inotify, number) }
-            defer { folders = added }
-            return added.keys.contains { folders[$0] == nil }
-        }
-        if isNew, all.contains(where: { Self.hasChanged($0, since: since) }) {
-            missed.store(true, ordering: .releasing)
-        }
+        return added
     }
 
     /// The current time on the clock of `watch`'s `since`.
@@ -139,74 +173,58 @@ final class FileWatcher: Sendable {
         return length > 0 ? String(decoding: target[..<length], as: UTF8.self) : nil
     }
 
-    private static func split(_ path: String) -> (folder: String, name: String) {
-        var trimmed = path[...]
-        while trimmed.count > 1, trimmed.hasSuffix("/") { trimmed = trimmed.dropLast() }
-        guard let slash = trimmed.lastIndex(of: "/") else { return (".", String(trimmed)) }
-        let name = String(trimmed[trimmed.index(after: slash)...])
-        return (slash == trimmed.startIndex ? "/" : String(trimmed[..<slash]), name)
-    }
+    // MARK: On the thread that waits for changes
 
-    // MARK: The watching thread
-
-    func end() { signal.end() }
-
-    /// Makes `run` call `asked` soon; several requests may become one call.
-    func request() { signal.wake() }
-
-    /// Calls `changed` after each burst of changes, and `asked` after a `request`; returns after `end`.
-    func run(changed: () -> Void, asked: () -> Void) {
-        var buffer = [UInt8](repeating: 0, count: 16_384)
-        /// When the burst began, and when it will count as complete.
-        var burst: (start: UInt64, end: UInt64)?
-        while true {
-            let now = SystemClock.monotonic()
-            if missed.exchange(false, ordering: .acquiring) { burst = (burst?.start ?? now, now + Self.quiet) }
-            if let end = burst?.end, now >= end {
-                burst = nil
-                changed()
-                continue
-            }
-            var polled = [
-                pollfd(fd: signal.descriptor, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: inotify, events: Int16(POLLIN), revents: 0),
-            ]
-            let ready = poll(&polled, 2, burst.map { Int32(clamping: ($0.end - now + 999) / 1000) } ?? -1)
-            guard ready > 0 else { continue }
-            if polled[0].revents != 0 {
-                if signal.consume() { return }
-                asked()
-            }
-            guard polled[1].revents != 0 else { continue }
-            let length = read(inotify, &buffer, buffer.count)
-            guard length > 0, isOfInterest(buffer[..<length]) else { continue }
-            let then = SystemClock.monotonic()
-            let start = burst?.start ?? then
-            burst = (start, min(then + Self.quiet, start + Self.longestDelay))
+    /// Whether something changed before it was watched, since the last call.
+    func hasMissed() -> Bool {
+        state.withLock { state in
+            defer { state.hasMissed = false }
+            return state.hasMissed
         }
     }
 
-    /// Whether one of the events concerns a watched name, or a folder watched as a whole.
-    private func isOfInterest(_ events: ArraySlice<UInt8>) -> Bool {
-        let folders = folders.withLock { $0 }
-        return events.withUnsafeBytes { bytes in
-            var cursor = 0
-            while cursor + 16 <= bytes.count {
-                let number = bytes.loadUnaligned(fromByteOffset: cursor, as: Int32.self)
-                let mask = bytes.loadUnaligned(fromByteOffset: cursor + 4, as: UInt32.self)
-                let length = Int(bytes.loadUnaligned(fromByteOffset: cursor + 12, as: UInt32.self))
-                guard cursor + 16 + length <= bytes.count else { return true }
-                // Events were lost: anything may have changed.
-                if mask & UInt32(IN_Q_OVERFLOW) != 0 { return true }
-                if let folder = folders[number], mask & UInt32(IN_IGNORED) == 0 {
-                    let name = bytes[(cursor + 16)..<(cursor + 16 + length)].prefix { $0 != 0 }
-                    if folder.isWhole || length == 0 || folder.names.contains(String(decoding: name, as: UTF8.self)) {
-                        return true
-                    }
+    /// Compares the files with what was read. A new state counts once two looks in a row have seen it.
+    func look() -> Look {
+        let (known, pending) = state.withLock { ($0.known, $0.pending) }
+        // Without the lock: a filesystem of another machine may take its time.
+        let now = known.again()
+        return state.withLock { state in
+            guard now != known else {
+                state.pending = nil
+                return .same
+            }
+            state.waits = pending == nil ? 1 : state.waits + 1
+            state.pending = now
+            return now == pending || state.waits > Self.longestWait ? .changed : .unsettled
+        }
+    }
+
+    /// Reads what inotify has reported; whether it concerns a watched name, or a folder watched as a whole.
+    func readEvents() -> Bool {
+        withUnsafeTemporaryAllocation(byteCount: 16_384, alignment: 8) { buffer in
+            let length = read(inotify, buffer.baseAddress, buffer.count)
+            return length > 0 && isOfInterest(UnsafeRawBufferPointer(rebasing: buffer[..<length]))
+        }
+    }
+
+    private func isOfInterest(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        let folders = state.withLock { $0.folders }
+        var cursor = 0
+        while cursor + 16 <= bytes.count {
+            let number = bytes.loadUnaligned(fromByteOffset: cursor, as: Int32.self)
+            let mask = bytes.loadUnaligned(fromByteOffset: cursor + 4, as: UInt32.self)
+            let length = Int(bytes.loadUnaligned(fromByteOffset: cursor + 12, as: UInt32.self))
+            guard cursor + 16 + length <= bytes.count else { return true }
+            // Events were lost: anything may have changed.
+            if mask & UInt32(IN_Q_OVERFLOW) != 0 { return true }
+            if let folder = folders[number], mask & UInt32(IN_IGNORED) == 0 {
+                let name = bytes[(cursor + 16)..<(cursor + 16 + length)].prefix { $0 != 0 }
+                if folder.isWhole || length == 0 || folder.names.contains(String(decoding: name, as: UTF8.self)) {
+                    return true
                 }
-                cursor += 16 + length
             }
-            return false
+            cursor += 16 + length
         }
+        return false
     }
 }

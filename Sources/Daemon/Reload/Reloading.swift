@@ -12,17 +12,29 @@ struct Reloading: Sendable {
     let state: ServedState
     let forwarding: Forwarding
     let encrypted: EncryptedListener?
-    let watcher: FileWatcher
+    let watcher: ChangeWatcher
     let record = ReloadRecord()
 
     /// Watches the files in use, from the time they were loaded.
-    func watch() { state.withLock { watcher.watch($0.sources.watched, since: $0.since) } }
+    func watch() {
+        let (paths, since) = state.withLock { ($0.sources.watched, $0.since) }
+        watcher.files.watch(paths, since: since)
+    }
 
-    /// Reloads when files change or a reload is requested, until the watcher ends.
+    /// Follows files and networks, and reloads on request, until the watcher ends.
     func run() {
-        watcher.run(
-            changed: { reload(reason: "changed files") },
-            asked: { reload(reason: record.isAwaited ? "asked for" : "SIGHUP") })
+        watcher.run { change in
+            switch change {
+            case .files: reload(reason: "changed files")
+            case .asked: reload(reason: record.isAwaited ? "asked for" : "SIGHUP")
+            case .network: followNetwork()
+            case .awake(let microseconds):
+                let seconds = (microseconds + 500_000) / 1_000_000
+                Report.line("network    awake after \(seconds) s: upstream is asked afresh")
+                forwarding.networkChanged()
+                followNetwork()
+            }
+        }
     }
 
     /// Runs on the reload thread.
@@ -32,6 +44,7 @@ struct Reloading: Sendable {
         let last = state.withLock { $0 }
         var next = last
         next.since = FileWatcher.now()
+        watcher.files.begin()
         var notes = readConfiguration(&next)
         next.sources = next.configuration.load(last: last.sources)
         next.configuration.locateServers(of: &next.sources, last: last.sources.upstream)
@@ -45,7 +58,12 @@ struct Reloading: Sendable {
             next.cache = AnswerCache(next.configuration.cache)
             notes.append("cache emptied")
         }
-        if next.forwarding != last.forwarding { forwarding.replace(next.forwarding) }
+        next.network = NetworkState(to: next.sources.upstream)
+        if next.forwarding != last.forwarding {
+            forwarding.replace(next.forwarding)
+        } else if next.network.paths != last.network.paths {
+            forwarding.networkChanged()
+        }
         encrypted?.reloadCertificate()
         if let encrypted { next.designated = encrypted.designations }
         state.change { state in
@@ -65,6 +83,27 @@ struct Reloading: Sendable {
             failed: next.sources.diagnostics.hasErrors)
     }
 
+    /// After a change of addresses, links or routes: clients of new networks are served, servers are asked through the
+    /// interfaces of now, and what was learnt about a server on another path is forgotten. Files are read again only if
+    /// that changes the servers. Runs on the reload thread.
+    func followNetwork() {
+        let last = state.withLock { $0 }
+        let upstream = last.sources.upstream
+        if last.configuration.hasOtherServers(than: upstream) { return reload(reason: "another network") }
+        let network = NetworkState(to: upstream)
+        guard network != last.network else { return }
+        // A host that could not be found may be now.
+        if upstream.contains(where: { $0.unresolvedHost != nil }) { return reload(reason: "another network") }
+        if network.paths != last.network.paths { forwarding.networkChanged() }
+        encrypted?.reloadCertificate()
+        let designated = encrypted?.designations ?? []
+        state.change { state in
+            state.network = network
+            state.designated = designated
+        }
+        if let changes = network.changes(since: last.network) { Report.line("network    \(changes)") }
+    }
+
     /// Reads the configuration file; returns notes for the operator.
     private func readConfiguration(_ next: inout LoadedState) -> [String] {
         guard let file = asked.origin.file else { return [] }
@@ -78,7 +117,7 @@ struct Reloading: Sendable {
 
     private func keepWhatFailed(_ new: inout LoadedSources, _ last: LoadedSources) {
         if new.awaitsSystem, last.upstreamOrigin != nil, new.isUnreadable(ResolvConf.systemPath) {
-            new.upstream = last.upstream.filter(\.domain.isRoot) + new.upstream
+            new.upstream = last.upstream.filter(\.domain.isRoot).map { $0.now() } + new.upstream
             new.upstreamOrigin = last.upstreamOrigin
             new.awaitsSystem = false
             Report.line("reload     upstream servers kept as they were")

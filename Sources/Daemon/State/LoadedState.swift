@@ -13,6 +13,7 @@ struct LoadedState: Sendable {
     var cacheOrigin: [UpstreamServer]
     /// When loading began, on the clock of file times.
     var since: timespec
+    var network: NetworkState
     /// Overrides added at run time.
     var leases: OverrideLeases
     /// Our encrypted transports, to be announced to clients.
@@ -24,6 +25,7 @@ struct LoadedState: Sendable {
         self.since = since
         cache = AnswerCache(configuration.cache)
         cacheOrigin = sources.upstream.map(\.origin)
+        network = NetworkState(to: sources.upstream)
         leases = OverrideLeases(configuration.hosts)
     }
 
@@ -41,7 +43,7 @@ struct LoadedState: Sendable {
                 hosts: sources.hosts, leases: leases.table, zones: sources.zones,
                 special: sources.special.announcing(designated), cache: cache, routes: routes,
                 privateAddresses: sources.privateAddresses,
-                access: configuration.accessList,
+                access: configuration.accessList(network.addresses),
                 identity: ServerIdentity(
                     identity: Array(configuration.identity.utf8.prefix(255)),
                     version: Array(configuration.version.utf8.prefix(255)))),

@@ -152,6 +152,39 @@ struct ForwardEngineTests {
         }
     }
 
+    @Test("in another network, connections are made anew and questions in flight are asked again")
+    func anotherNetwork() async throws {
+        let isSilent = Mutex(false)
+        let queries = AsyncStream.makeStream(of: Void.self)
+        let upstream = ScriptedUpstream { query, _ in
+            defer { queries.continuation.yield() }
+            return isSilent.withLock { $0 } ? nil : Self.response(query)
+        }
+        let ends = Mutex<[SocketAddress]>([])
+        let watch: ForwardEngine<Int, Int>.Watch = { message in
+            guard message.received != nil, let local = message.local else { return }
+            ends.withLock { $0.append(local) }
+        }
+        // No answer is late, however long a busy machine takes.
+        func wait(_ settings: inout ForwardSettings) { settings.staleAfter = settings.clientTimeout }
+        try await withEngine(["tcp://127.0.0.1:\(upstream.port)"], wait, watch: watch) { engine, events in
+            var asked = queries.stream.makeAsyncIterator()
+            #expect(engine.fetch(ForwardNetwork.key("a.example"), for: 1))
+            #expect(await events.next()?.waiters == [1])
+            _ = await asked.next()
+            isSilent.withLock { $0 = true }
+            #expect(engine.fetch(ForwardNetwork.key("b.example"), for: 2))
+            _ = await asked.next()
+            isSilent.withLock { $0 = false }
+            engine.networkChanged()
+            #expect(await events.next()?.waiters == [2])
+            #expect(engine.fetch(ForwardNetwork.key("c.example"), for: 3))
+            #expect(await events.next()?.waiters == [3])
+        }
+        let all = ends.withLock { $0 }
+        #expect(try #require(all.first) != #require(all.last))
+    }
+
     @Test("a closed port is noticed at once: the next server answers; without one it is a network error")
     func closedPort() async throws {
         let upstream = ScriptedUpstream { query, _ in Self.response(query) }
