@@ -20,13 +20,15 @@ struct EncryptedUpstreamTests {
     }
 
     /// With a time-out that no busy machine exceeds.
-    private func daemon(_ servers: [String], timeout: String = "60s") async throws -> DaemonProcess {
+    private func daemon(
+        _ servers: [String], timeout: String = "60s", behind: [String] = []
+    ) async throws -> DaemonProcess {
         let list = servers.map { "\"\($0)\"" }.joined(separator: ", ")
         let file = try folder.write(
             "upstream:\n  servers: [\(list)]\n  ca: \(authority.path)\n  timeout: \(timeout)\n", to: "stub53.yaml")
         try FileManager.default.createDirectory(atPath: folder.file("zones"), withIntermediateDirectories: true)
         return try await DaemonProcess(
-            ["--config", file, "--no-hosts", "--zones", folder.file("zones")])
+            ["--config", file, "--no-hosts", "--zones", folder.file("zones")], behind: behind)
     }
 
     /// Our own program as a server, with its ports for TLS and HTTPS.
@@ -211,6 +213,26 @@ struct EncryptedUpstreamTests {
             // Until the server has closed the idle connection.
             if fault == "closes-idle" { try await Task.sleep(for: .milliseconds(400)) }
         }
+        #expect(try await daemon.stop() == 0)
+        program.signal(SIGKILL)
+    }
+
+    @Test("after the machine has slept, its connections are closed, not tried: the server may have forgotten them")
+    func asleep() async throws {
+        let (program, port) = try await toxic("none")
+        let asleep = try folder.write("0", to: "asleep")
+        let library = try await Preload.library(Preload.asleep, in: folder)
+        let daemon = try await daemon(
+            ["tls://127.0.0.1:\(port)#dns.acme.org"],
+            behind: ["/usr/bin/env", "LD_PRELOAD=\(library)", "ASLEEP=\(asleep)"])
+        #expect(try await daemon.dig("one.example.net", "+short") == "192.0.2.1\n")
+        // In place: the daemon has the file open.
+        let file = try FileHandle(forWritingTo: URL(filePath: asleep))
+        try file.write(contentsOf: Data("60".utf8))
+        try file.close()
+        _ = try await program.output.first(containing: "closed 1")
+        #expect(try await daemon.dig("two.example.net", "+short") == "192.0.2.1\n")
+        #expect(program.output.all.contains("connection 2"))
         #expect(try await daemon.stop() == 0)
         program.signal(SIGKILL)
     }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A DNS-over-TLS server with a fault: tls.py CERTIFICATE KEY FAULT. Prints its port, then a line for each connection.
+"""A DNS-over-TLS server with a fault: tls.py CERTIFICATE KEY FAULT. Prints its port, then a line for each connection,
+and one when the client has closed it.
 
 Any name has the address 192.0.2.1.
 """
@@ -76,7 +77,9 @@ def serve(plain, number):
 def run(plain, number):
     try:
         serve(plain, number)
-    except (OSError, EOFError):
+    except EOFError:
+        print("closed", number, flush=True)
+    except OSError:
         pass
     finally:
         plain.close()
