@@ -38,7 +38,6 @@ final class RunningDaemon: Sendable {
         var url: String?
         /// Whether the machine has the address now; it is served as soon as it has.
         var isThere: Bool { address.isOfThisMachine }
-
     }
 
     init(

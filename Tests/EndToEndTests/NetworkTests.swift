@@ -72,6 +72,20 @@ struct NetworkTests {
         #expect(try await daemon.stop() == 0)
     }
 
+    @Test("notices a network within seconds where the kernel announces none")
+    func unannounced() async throws {
+        let library = try await Preload.library(Preload.noNetworkEvents, in: folder)
+        let daemon = try await daemon(
+            ["--no-upstream", "--listen", "0.0.0.0:53"], after: "export LD_PRELOAD=\(library)")
+        let peer = try await peer()
+        _ = try await daemon.errors.first(containing: "changes of networks are not announced")
+        try await connect(daemon, peer)
+        try await on(peer, "ip address add 10.77.0.2/24 dev d1")
+        try await network(daemon, "ip address add 10.77.0.1/24 dev d0", says: "network    10.77.0.1/24 new")
+        #expect(try await on(peer, "\(dig) @10.77.0.1 over.test") == "127.0.0.99\n")
+        #expect(try await daemon.stop() == 0)
+    }
+
     @Test("serves an address that is not there yet once it comes, and again when it comes back")
     func addresses() async throws {
         try folder.write("", to: "state/empty")

@@ -124,6 +124,24 @@ enum Preload {
         }
         """#
 
+    /// The kernel announces no changes of networks, as in some sandboxes.
+    static let noNetworkEvents = #"""
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <errno.h>
+        #include <linux/netlink.h>
+        #include <sys/socket.h>
+
+        int bind(int descriptor, const struct sockaddr *address, socklen_t length) {
+            if (address->sa_family == AF_NETLINK && ((const struct sockaddr_nl *)address)->nl_groups) {
+                errno = EPERM;
+                return -1;
+            }
+            return ((int (*)(int, const struct sockaddr *, socklen_t))dlsym(RTLD_NEXT, "bind"))(
+                descriptor, address, length);
+        }
+        """#
+
     /// Compiles the library; returns its path.
     static func library(_ source: String, in folder: TemporaryFolder) async throws -> String {
         let library = folder.file("preload.so")

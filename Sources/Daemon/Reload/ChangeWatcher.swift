@@ -4,7 +4,7 @@ import Platform
 /// Waits for whatever calls for other data: changed files, another network, a request. One thread runs it.
 final class ChangeWatcher: Sendable {
     let files = FileWatcher()
-    /// Nil if the system does not announce changes: then a reload finds them.
+    /// Nil if the system does not announce changes: then they are looked for, like those of files.
     private let network: NetworkEvents?
     private let signal: WakeSignal
     /// For the next look at the files, which also notices that the machine has slept.
@@ -53,7 +53,7 @@ final class ChangeWatcher: Sendable {
         signal = try WakeSignal()
         timer = try WakeTimer()
         do throws(SystemError) { network = try NetworkEvents() } catch {
-            Report.problem("changes of networks are not noticed: \(error); reload with SIGHUP after one")
+            Report.problem("changes of networks are not announced: \(error); they are seen within seconds, not at once")
             network = nil
         }
     }
@@ -90,7 +90,11 @@ final class ChangeWatcher: Sendable {
             }
             if polled[1].revents != 0 {
                 timer.consume()
-                if let asleep = sleep.look() { report(.awake(asleep)) }
+                if let asleep = sleep.look() {
+                    report(.awake(asleep))
+                } else if network == nil {
+                    report(.network)
+                }
                 let look = files.look()
                 if look == .changed { report(.files) }
                 timer.set(SystemClock.monotonic() + (look == .unsettled ? Self.settleInterval : Self.lookInterval))
