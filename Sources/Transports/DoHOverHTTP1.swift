@@ -15,9 +15,6 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
         return limits
     }
 
-    /// About what the head of a response takes until it is sent.
-    private static let headSize = 512
-
     /// Requests that may wait for the answer to an earlier one (RFC 9112 9.3.2). Who sends more is not a DNS client.
     private static let mostWaiting = 16
 
@@ -139,7 +136,7 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
         if !response.message.isEmpty {
             context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: response.message)))), promise: nil)
         }
-        let promise = responder.connection.promiseAnswer(of: Self.headSize + response.message.count)
+        let promise = responder.connection.promiseAnswer(of: response.message.count)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: promise)
         if !request.keepsAlive {
             hasEnded = true

@@ -211,12 +211,13 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
         for (name, value) in response.headers { headers.add(name: name, value: value) }
         let isEmpty = response.message.isEmpty
         let head = HTTP2Frame(streamID: id, payload: .headers(.init(headers: headers, endStream: isEmpty)))
-        context.write(wrapOutboundOut(head), promise: nil)
+        let promise = responder.connection.promiseAnswer(of: response.message.count)
+        context.write(wrapOutboundOut(head), promise: isEmpty ? promise : nil)
         if isEmpty { return }
         let body = HTTP2Frame(
             streamID: id, payload: .data(.init(data: .byteBuffer(ByteBuffer(bytes: response.message)), endStream: true))
         )
-        context.write(wrapOutboundOut(body), promise: responder.connection.promiseAnswer(of: response.message.count))
+        context.write(wrapOutboundOut(body), promise: promise)
     }
 
     /// Returns flow control window for `count` received bytes.

@@ -69,6 +69,8 @@ final class EncryptedConnection {
     /// The single pending idle check; nil while answers are outstanding.
     private var idleCheck: Scheduled<Void>?
 
+    /// About what an answer takes until it is sent, next to its bytes.
+    private static let answerCost = 512
     /// After a late answer, the client has at least this long.
     private static let leastPause = TimeAmount.milliseconds(100)
 
@@ -103,6 +105,7 @@ final class EncryptedConnection {
     /// The promise to write an answer of `bytes` with, so that it counts until the client has taken it. Closes the
     /// connection of a client that leaves too much unread.
     func promiseAnswer(of bytes: Int) -> EventLoopPromise<Void>? {
+        let bytes = bytes + Self.answerCost
         unread += bytes
         guard holdsLittle else {
             channel.close(promise: nil)

@@ -250,6 +250,27 @@ struct EncryptedConnectionTests {
         #expect(budget.held == 0)
     }
 
+    @Test("over HTTP/2 has also errors counted until its client takes them")
+    func untakenErrors() throws {
+        let budget = StreamBudget()
+        let trial = try Trial(budget)
+        let pipeline = trial.channel.pipeline.syncOperations
+        try pipeline.addHandler(DoHOverHTTP2(trial.loop, trial.connection))
+        for number in 0..<100 {
+            let stream = HTTP2StreamID(2 * number + 1)
+            let head: HPACKHeaders = [":method": "GET", ":path": "/none"]
+            pipeline.fireChannelRead(
+                NIOAny(HTTP2Frame(streamID: stream, payload: .headers(.init(headers: head, endStream: true)))))
+            pipeline.fireUserInboundEventTriggered(StreamClosedEvent(streamID: stream, reason: nil))
+        }
+        // Not sent yet.
+        #expect(budget.held > 100 * 256)
+        pipeline.fireChannelReadComplete()
+        #expect(budget.held == 0)
+        trial.connection.channel.close(promise: nil)
+        #expect(!trial.isOpen)
+    }
+
     @Test("over HTTP/1.1 is closed when its request is larger than what is left")
     func largeHTTP1Request() throws {
         let budget = StreamBudget()
