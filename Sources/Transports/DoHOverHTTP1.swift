@@ -54,18 +54,18 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
             arriving.request.contentType = head.headers.first(name: "content-type") ?? ""
             arriving.keepsAlive = head.isKeepAlive
             awaitsBody = true
-            hold(arriving.request.heldBytes, context)
+            hold(arriving.request.heldBytes)
         case .body(let bytes):
             arriving.request.append(bytes.readableBytesView)
-            hold(arriving.request.heldBytes, context)
+            hold(arriving.request.heldBytes)
         case .end:
             awaitsBody = false
             let next = arriving
             arriving = Pending()
-            guard waiting.count <= Self.mostWaiting else { return end(context) }
+            guard waiting.count <= Self.mostWaiting else { return end() }
             waiting.append(next)
             waitingBytes += next.request.heldBytes
-            hold(0, context)
+            hold(0)
             answerWaiting(context)
         }
     }
@@ -84,14 +84,17 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
     }
 
     /// Notes the bytes of the arriving request.
-    private func hold(_ bytes: Int, _ context: ChannelHandlerContext) {
-        if !responder.connection.hold(bytes + waitingBytes) { end(context) }
-    }
-
-    private func end(_ context: ChannelHandlerContext) {
+    private func hold(_ bytes: Int) {
+        if responder.connection.hold(bytes + waitingBytes) { return }
         hasEnded = true
         waiting = []
-        context.close(promise: nil)
+        responder.connection.abort()
+    }
+
+    private func end() {
+        hasEnded = true
+        waiting = []
+        responder.connection.closeAfterWrites()
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -128,7 +131,7 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
     private func send(_ response: DoHResponse, _ context: ChannelHandlerContext) {
         let request = waiting.removeFirst()
         waitingBytes -= request.request.heldBytes
-        hold(arriving.request.heldBytes, context)
+        hold(arriving.request.heldBytes)
         var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: response.status.rawValue))
         for (name, value) in response.headers { head.headers.add(name: name, value: value) }
         if !request.keepsAlive { head.headers.add(name: "connection", value: "close") }
@@ -138,10 +141,6 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
         }
         let promise = responder.connection.promiseAnswer(of: response.message.count)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: promise)
-        if !request.keepsAlive {
-            hasEnded = true
-            waiting = []
-            responder.connection.closeAfterWrites()
-        }
+        if !request.keepsAlive { end() }
     }
 }

@@ -108,7 +108,7 @@ final class EncryptedConnection {
         let bytes = bytes + Self.answerCost
         unread += bytes
         guard holdsLittle else {
-            channel.close(promise: nil)
+            abort()
             return nil
         }
         let promise = channel.eventLoop.makePromise(of: Void.self)
@@ -138,6 +138,15 @@ final class EncryptedConnection {
     func closeAfterWrites() {
         channel.flush()
         channel.close(promise: nil)
+    }
+
+    /// Closes at once the connection of a client that holds too much: TLS would first have it take its answers, and keep
+    /// them for seconds.
+    func abort() {
+        guard let socket = try? channel.pipeline.syncOperations.context(handlerType: TLSBuffers.Copies.self) else {
+            return channel.close(promise: nil)
+        }
+        socket.close(promise: nil)
     }
 
     /// Schedules a check for when the connection could first be idle for too long, unless one is pending.

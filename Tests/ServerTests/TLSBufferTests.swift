@@ -117,4 +117,14 @@ struct TLSBufferTests {
         #expect(messages.map { $0.prefix(2) } == [1, 2, 3, 4, 1, 2, 3, 4].map { [0, $0] })
         #expect(messages.allSatisfy { $0.count > 24_000 && $0.dropFirst(2) == messages[0].dropFirst(2) })
     }
+
+    @Test("that leaves more than it may is closed at once, without a goodbye that it could put off")
+    func closed() throws {
+        let trial = try Trial(.tls)
+        defer { trial.end() }
+        for _ in 0..<5 { trial.connection.promiseAnswer(of: 1 << 20)?.futureResult.whenFailure { _ in } }
+        trial.server.base.embeddedEventLoop.run()
+        #expect(!trial.server.base.isActive && trial.loop.isEmpty)
+        #expect(trial.budget.held == 0)
+    }
 }
