@@ -98,6 +98,7 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        context.flush()
         if awaitsBody { responder.connection.acknowledge() }
         context.fireChannelReadComplete()
     }
@@ -109,6 +110,7 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         answerWaiting(context)
+        context.flush()
         if wantsRead, context.channel.isWritable {
             wantsRead = false
             context.read()
@@ -123,6 +125,7 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
         if let context, !hasEnded {
             send(responder.response(message), context)
             answerWaiting(context)
+            context.flush()
         }
         responder.connection.outstanding -= 1
     }
@@ -140,7 +143,7 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
             context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: response.message)))), promise: nil)
         }
         let promise = responder.connection.promiseAnswer(of: response.message.count)
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: promise)
+        context.write(wrapOutboundOut(.end(nil)), promise: promise)
         if !request.keepsAlive { end() }
     }
 }

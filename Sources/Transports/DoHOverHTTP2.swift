@@ -168,7 +168,7 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
 
     private func reset(_ id: HTTP2StreamID, _ code: HTTP2ErrorCode, _ context: ChannelHandlerContext) {
         remove(id)
-        context.writeAndFlush(wrapOutboundOut(HTTP2Frame(streamID: id, payload: .rstStream(code))), promise: nil)
+        context.write(wrapOutboundOut(HTTP2Frame(streamID: id, payload: .rstStream(code))), promise: nil)
     }
 
     /// Ends requests that don't end, and answers that nobody takes, after the time for idle connections.
@@ -182,6 +182,7 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
                 let most = stream.phase == .arriving ? limit : limit * Self.patience
                 if now - stream.since >= most { reset(id, .cancel, context) }
             }
+            context.flush()
             scheduleExpiry(context)
         }
     }
