@@ -145,13 +145,13 @@ let package = Package(
         .testTarget(
             name: "ServerTests",
             dependencies: [
-                "AllocationCount", "TestSupport", "CLinux", "DNSWire", "Daemon", "Inspector", "LDNS", "LocalData",
-                "Lookup",
-                "LookupLog", "Pipeline", "Platform", "Transports", "Upstream", "stub53",
+                "AllocationCount", "TestSupport", "CLinux", "Certificates", "DNSWire", "Daemon", "Inspector", "LDNS",
+                "LocalData", "Lookup", "LookupLog", "Pipeline", "Platform", "Transports", "Upstream", "stub53",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHPACK", package: "swift-nio-http2"),
                 .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ],
             exclude: ["Malformed", "Scenarios"], swiftSettings: settings),
         .testTarget(

@@ -15,9 +15,6 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
         return limits
     }
 
-    /// About what the head of a response takes until it is sent.
-    private static let headSize = 512
-
     /// Requests that may wait for the answer to an earlier one (RFC 9112 9.3.2). Who sends more is not a DNS client.
     private static let mostWaiting = 16
 
@@ -57,18 +54,18 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
             arriving.request.contentType = head.headers.first(name: "content-type") ?? ""
             arriving.keepsAlive = head.isKeepAlive
             awaitsBody = true
-            hold(arriving.request.heldBytes, context)
+            hold(arriving.request.heldBytes)
         case .body(let bytes):
             arriving.request.append(bytes.readableBytesView)
-            hold(arriving.request.heldBytes, context)
+            hold(arriving.request.heldBytes)
         case .end:
             awaitsBody = false
             let next = arriving
             arriving = Pending()
-            guard waiting.count <= Self.mostWaiting else { return end(context) }
+            guard waiting.count <= Self.mostWaiting else { return end() }
             waiting.append(next)
             waitingBytes += next.request.heldBytes
-            hold(0, context)
+            hold(0)
             answerWaiting(context)
         }
     }
@@ -87,17 +84,21 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
     }
 
     /// Notes the bytes of the arriving request.
-    private func hold(_ bytes: Int, _ context: ChannelHandlerContext) {
-        if !responder.connection.hold(bytes + waitingBytes) { end(context) }
-    }
-
-    private func end(_ context: ChannelHandlerContext) {
+    private func hold(_ bytes: Int) {
+        if responder.connection.hold(bytes + waitingBytes) { return }
         hasEnded = true
         waiting = []
-        context.close(promise: nil)
+        responder.connection.abort()
+    }
+
+    private func end() {
+        hasEnded = true
+        waiting = []
+        responder.connection.closeAfterWrites()
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        context.flush()
         if awaitsBody { responder.connection.acknowledge() }
         context.fireChannelReadComplete()
     }
@@ -109,6 +110,7 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         answerWaiting(context)
+        context.flush()
         if wantsRead, context.channel.isWritable {
             wantsRead = false
             context.read()
@@ -123,6 +125,7 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
         if let context, !hasEnded {
             send(responder.response(message), context)
             answerWaiting(context)
+            context.flush()
         }
         responder.connection.outstanding -= 1
     }
@@ -131,7 +134,7 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
     private func send(_ response: DoHResponse, _ context: ChannelHandlerContext) {
         let request = waiting.removeFirst()
         waitingBytes -= request.request.heldBytes
-        hold(arriving.request.heldBytes, context)
+        hold(arriving.request.heldBytes)
         var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: response.status.rawValue))
         for (name, value) in response.headers { head.headers.add(name: name, value: value) }
         if !request.keepsAlive { head.headers.add(name: "connection", value: "close") }
@@ -139,12 +142,8 @@ final class DoHOverHTTP1: ChannelDuplexHandler {
         if !response.message.isEmpty {
             context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: response.message)))), promise: nil)
         }
-        let promise = responder.connection.promiseAnswer(of: Self.headSize + response.message.count)
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: promise)
-        if !request.keepsAlive {
-            hasEnded = true
-            waiting = []
-            responder.connection.closeAfterWrites()
-        }
+        let promise = responder.connection.promiseAnswer(of: response.message.count)
+        context.write(wrapOutboundOut(.end(nil)), promise: promise)
+        if !request.keepsAlive { end() }
     }
 }

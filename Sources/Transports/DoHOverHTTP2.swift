@@ -168,7 +168,7 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
 
     private func reset(_ id: HTTP2StreamID, _ code: HTTP2ErrorCode, _ context: ChannelHandlerContext) {
         remove(id)
-        context.writeAndFlush(wrapOutboundOut(HTTP2Frame(streamID: id, payload: .rstStream(code))), promise: nil)
+        context.write(wrapOutboundOut(HTTP2Frame(streamID: id, payload: .rstStream(code))), promise: nil)
     }
 
     /// Ends requests that don't end, and answers that nobody takes, after the time for idle connections.
@@ -182,6 +182,7 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
                 let most = stream.phase == .arriving ? limit : limit * Self.patience
                 if now - stream.since >= most { reset(id, .cancel, context) }
             }
+            context.flush()
             scheduleExpiry(context)
         }
     }
@@ -211,12 +212,13 @@ final class DoHOverHTTP2: ChannelDuplexHandler {
         for (name, value) in response.headers { headers.add(name: name, value: value) }
         let isEmpty = response.message.isEmpty
         let head = HTTP2Frame(streamID: id, payload: .headers(.init(headers: headers, endStream: isEmpty)))
-        context.write(wrapOutboundOut(head), promise: nil)
+        let promise = responder.connection.promiseAnswer(of: response.message.count)
+        context.write(wrapOutboundOut(head), promise: isEmpty ? promise : nil)
         if isEmpty { return }
         let body = HTTP2Frame(
             streamID: id, payload: .data(.init(data: .byteBuffer(ByteBuffer(bytes: response.message)), endStream: true))
         )
-        context.write(wrapOutboundOut(body), promise: responder.connection.promiseAnswer(of: response.message.count))
+        context.write(wrapOutboundOut(body), promise: promise)
     }
 
     /// Returns flow control window for `count` received bytes.

@@ -77,7 +77,7 @@ final class DoTConnection: ChannelDuplexHandler {
         context.flush()
         connection.outstanding = session.isIdle ? 0 : 1
         if session.isFinished { return connection.closeAfterWrites() }
-        guard connection.hold(session.heldBytes) else { return context.close(promise: nil) }
+        guard connection.hold(session.heldBytes) else { return connection.abort() }
         if wantsRead, mayRead(context) {
             wantsRead = false
             context.read()

@@ -51,6 +51,11 @@ package final class EncryptedListener: Sendable {
             .serverChannelOption(.backlog, value: 512)
             .serverChannelOption(.autoRead, value: false)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            // No more is decrypted at once than the buffer takes that each connection has from the start.
+            .childChannelOption(
+                .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 2048, maximum: 16_384)
+            )
+            .childChannelOption(.maxMessagesPerRead, value: 1)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(AcceptPause()) }
             }
@@ -88,12 +93,14 @@ package final class EncryptedListener: Sendable {
     }
 
     /// Sets up a connection's pipeline, on its event loop.
-    private static func prepare(
+    static func prepare(
         _ channel: any Channel, _ service: Address.Service, _ certificate: ServerCertificate, _ loop: EncryptedLoop,
         _ connection: EncryptedConnection
     ) throws {
         let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(TLSBuffers.Copies())
         try pipeline.addHandler(NIOSSLServerHandler(context: certificate.context(for: service)))
+        try pipeline.addHandler(TLSBuffers.Pieces())
         guard service == .https else { return try pipeline.addHandler(DoTConnection(loop, connection)) }
         let bound = NIOLoopBound((loop, connection), eventLoop: channel.eventLoop)
         try pipeline.addHandler(

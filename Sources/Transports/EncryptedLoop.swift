@@ -69,6 +69,8 @@ final class EncryptedConnection {
     /// The single pending idle check; nil while answers are outstanding.
     private var idleCheck: Scheduled<Void>?
 
+    /// About what an answer takes until it is sent, next to its bytes.
+    private static let answerCost = 512
     /// After a late answer, the client has at least this long.
     private static let leastPause = TimeAmount.milliseconds(100)
 
@@ -103,9 +105,10 @@ final class EncryptedConnection {
     /// The promise to write an answer of `bytes` with, so that it counts until the client has taken it. Closes the
     /// connection of a client that leaves too much unread.
     func promiseAnswer(of bytes: Int) -> EventLoopPromise<Void>? {
+        let bytes = bytes + Self.answerCost
         unread += bytes
         guard holdsLittle else {
-            channel.close(promise: nil)
+            abort()
             return nil
         }
         let promise = channel.eventLoop.makePromise(of: Void.self)
@@ -135,6 +138,15 @@ final class EncryptedConnection {
     func closeAfterWrites() {
         channel.flush()
         channel.close(promise: nil)
+    }
+
+    /// Closes at once the connection of a client that holds too much: TLS would first have it take its answers, and keep
+    /// them for seconds.
+    func abort() {
+        guard let socket = try? channel.pipeline.syncOperations.context(handlerType: TLSBuffers.Copies.self) else {
+            return channel.close(promise: nil)
+        }
+        socket.close(promise: nil)
     }
 
     /// Schedules a check for when the connection could first be idle for too long, unless one is pending.

@@ -49,7 +49,7 @@ let package = Package(
             exclude: [
                 "AcceptPause.swift", "DoHOverHTTP1.swift", "DoHOverHTTP2.swift", "DoHResponder.swift",
                 "DoTConnection.swift",
-                "EncryptedListener.swift", "EncryptedLoop.swift", "ServerCertificate.swift",
+                "EncryptedListener.swift", "EncryptedLoop.swift", "ServerCertificate.swift", "TLSBuffers.swift",
             ],
             swiftSettings: settings),
         .target(

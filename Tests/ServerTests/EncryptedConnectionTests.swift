@@ -13,36 +13,9 @@ import Testing
 /// TLS connections may stay open for days, so nothing may accumulate on them. The test controls their clock.
 @Suite("An encrypted connection")
 struct EncryptedConnectionTests {
-    /// An embedded channel that counts subscriptions to its close future.
-    private final class WatchedChannel: Channel, @unchecked Sendable {
-        let base = EmbeddedChannel()
-        let callbacks = Atomic(0)
-
-        var closeFuture: EventLoopFuture<Void> {
-            callbacks.add(1, ordering: .relaxed)
-            return base.closeFuture
-        }
-        var allocator: ByteBufferAllocator { base.allocator }
-        var pipeline: ChannelPipeline { base.pipeline }
-        var localAddress: NIOCore.SocketAddress? { base.localAddress }
-        var remoteAddress: NIOCore.SocketAddress? { try? NIOCore.SocketAddress(ipAddress: "127.0.0.1", port: 4711) }
-        var parent: (any Channel)? { nil }
-        var isWritable: Bool { base.isWritable }
-        var isActive: Bool { base.isActive }
-        var eventLoop: any EventLoop { base.eventLoop }
-        var _channelCore: any ChannelCore { base._channelCore }
-
-        func setOption<Option: ChannelOption>(_ option: Option, value: Option.Value) -> EventLoopFuture<Void> {
-            base.setOption(option, value: value)
-        }
-        func getOption<Option: ChannelOption>(_ option: Option) -> EventLoopFuture<Option.Value> {
-            base.getOption(option)
-        }
-    }
-
     private struct Trial {
         let loop: EncryptedLoop
-        let channel = WatchedChannel()
+        let channel = ClientChannel()
         let connection: EncryptedConnection
 
         /// Idle connections are closed after ten seconds.
@@ -275,6 +248,27 @@ struct EncryptedConnectionTests {
         for _ in 0..<5 { trial.connection.promiseAnswer(of: size)?.futureResult.whenFailure { _ in } }
         #expect(!trial.isOpen)
         #expect(budget.held == 0)
+    }
+
+    @Test("over HTTP/2 has also errors counted until its client takes them")
+    func untakenErrors() throws {
+        let budget = StreamBudget()
+        let trial = try Trial(budget)
+        let pipeline = trial.channel.pipeline.syncOperations
+        try pipeline.addHandler(DoHOverHTTP2(trial.loop, trial.connection))
+        for number in 0..<100 {
+            let stream = HTTP2StreamID(2 * number + 1)
+            let head: HPACKHeaders = [":method": "GET", ":path": "/none"]
+            pipeline.fireChannelRead(
+                NIOAny(HTTP2Frame(streamID: stream, payload: .headers(.init(headers: head, endStream: true)))))
+            pipeline.fireUserInboundEventTriggered(StreamClosedEvent(streamID: stream, reason: nil))
+        }
+        // Not sent yet.
+        #expect(budget.held > 100 * 256)
+        pipeline.fireChannelReadComplete()
+        #expect(budget.held == 0)
+        trial.connection.channel.close(promise: nil)
+        #expect(!trial.isOpen)
     }
 
     @Test("over HTTP/1.1 is closed when its request is larger than what is left")
