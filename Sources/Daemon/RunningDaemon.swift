@@ -12,6 +12,7 @@ final class RunningDaemon: Sendable {
     var store: ServedDataStore { state.store }
     let reloading: Reloading
     let leases: LeasedOverrides
+    private let finder: ServerFinder
     let forwarding: Forwarding
     let addresses: [ServedAddress]
     /// Nil: no output or observer needs lookups.
@@ -51,12 +52,14 @@ final class RunningDaemon: Sendable {
         dnstap = try Self.makeDnstap(configuration)
         log = try Self.makeLog(configuration, observers: observers + (dnstap.map { [$0] } ?? []), totals)
         let log = log
-        forwarding = try Forwarding(settings: loaded.forwarding, store: store, log: log)
+        let finderClock = try WorkClock()
+        forwarding = try Forwarding(settings: loaded.forwarding, store: store, log: log) { finderClock.wake() }
+        finder = ServerFinder(state, forwarding, finderClock)
         let listener = try StreamListener(
             threads: workers, store: store, forwarding: forwarding, makeRing: { log?.makeRing() })
         self.listener = listener
         signals = try (0..<workers).map { _ in try WakeSignal() }
-        leases = LeasedOverrides(state, try LeaseClock())
+        leases = LeasedOverrides(state, try WorkClock())
 
         var addresses: [ServedAddress] = []
         var sockets: [[DatagramSocket]] = Array(repeating: [], count: workers)
@@ -103,7 +106,8 @@ final class RunningDaemon: Sendable {
         self.addresses = addresses
         self.sockets = sockets
         reloading = Reloading(
-            asked: asked, state: state, forwarding: forwarding, encrypted: encrypted, watcher: try ChangeWatcher())
+            asked: asked, state: state, forwarding: forwarding, encrypted: encrypted, finder: finder,
+            watcher: try ChangeWatcher())
         state.onChange { [signals, listener, encrypted] in
             for signal in signals { signal.wake() }
             listener.refresh()
@@ -209,6 +213,7 @@ final class RunningDaemon: Sendable {
         reloading.watch()
         threads.start("reload") { [self] in reloading.run() }
         threads.start("leases") { [self] in leases.run() }
+        threads.start("servers") { [self] in finder.run() }
         let hangups = Task { [self] in
             for await _ in await UnixSignalsSequence(trapping: [.sighup]) {
                 log?.reopen()
@@ -229,6 +234,7 @@ final class RunningDaemon: Sendable {
         for signal in signals { signal.end() }
         reloading.watcher.end()
         leases.clock.end()
+        finder.clock.end()
         await serving.join()
         forwarding.stop(within: Self.drainTimeout)
         await threads.join()

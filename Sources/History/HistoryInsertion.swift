@@ -55,6 +55,8 @@ final class HistoryInsertion {
         /// Two bits: the raw value of `Decision.PrivateAnswer`.
         static let privateAnswer = 64
         static let privateAnswers = 3 * privateAnswer
+        /// Sixteen bits: the raw value of `UpstreamSetup`.
+        static let upstreamSetup = 256
     }
 
     /// - Parameter upstreams: the servers that the record's index refers to.
@@ -77,6 +79,7 @@ final class HistoryInsertion {
         if record.dnssecOK { marks |= Mark.dnssecOK }
         marks |= Int(record.upstreamTransport.rawValue) * Mark.upstreamTransport & Mark.upstreamTransports
         marks |= Int(record.privateAnswer.rawValue) * Mark.privateAnswer
+        marks |= Int(record.upstreamSetup.rawValue) * Mark.upstreamSetup
         insert.bind(marks, 9)
         insert.bind(record.durationMicroseconds, 10)
         let place = record.place

@@ -72,6 +72,8 @@ struct LookupReader {
         let upstreamTransport =
             (marks & HistoryInsertion.Mark.upstreamTransports) / HistoryInsertion.Mark.upstreamTransport
         fields.upstreamTransport = UpstreamTransport(rawValue: UInt8(upstreamTransport)) ?? .udp
+        fields.upstreamSetup = UpstreamSetup(
+            rawValue: UInt16(truncatingIfNeeded: marks / HistoryInsertion.Mark.upstreamSetup))
         fields.durationMicroseconds = row.value(7) ?? 0
         if let file = row.value(8, Int64.self) { fields.place = try place(file, line: row.value(9) ?? 0) }
         if let upstream = row.value(10, Int64.self) {

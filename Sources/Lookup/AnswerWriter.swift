@@ -129,6 +129,7 @@ extension UpstreamAnswer {
         lookup.decision.upstream = origin.upstream
         lookup.decision.upstreamMicroseconds = origin.microseconds
         lookup.decision.upstreamTransport = origin.transport
+        lookup.decision.upstreamSetup = origin.setup
         lookup.decision.privateAnswer = hasPrivateAddress ? .passed : .none
         if let extendedError { explain(extendedError, or: "as upstream said", &lookup.decision) }
         switch responseCode {

@@ -69,6 +69,8 @@ public struct Decision: Sendable, BitwiseCopyable {
     public var upstreamMicroseconds: UInt32 = 0
     /// The transport its answer came by.
     public var upstreamTransport = UpstreamTransport.udp
+    /// The connection that it came over.
+    public var upstreamSetup = UpstreamSetup.none
     public private(set) var hopCount = 0
     private var hops = InlineArray<17, Hop>(repeating: Hop(nameOffset: 0, source: .none, place: .nowhere))
 
@@ -88,6 +90,7 @@ public struct Decision: Sendable, BitwiseCopyable {
         upstream = -1
         upstreamMicroseconds = 0
         upstreamTransport = .udp
+        upstreamSetup = .none
         if !keepingHops { hopCount = 0 }
     }
 

@@ -31,17 +31,22 @@ public final class UpstreamAnswer: Sendable {
     /// An answer record has an address of this machine, its link or its site.
     public let hasPrivateAddress: Bool
 
-    /// Which server answered, how long it took, and by which transport.
+    /// Which server answered, how long it took, by which transport, and over which connection.
     public struct Origin: Sendable, Hashable, BitwiseCopyable {
         /// The server's number in the log; -1: none.
         public var upstream: Int16
         public var microseconds: UInt32
+        public var setup: UpstreamSetup
         public var transport: UpstreamTransport
 
-        public init(upstream: Int16 = -1, microseconds: UInt32 = 0, transport: UpstreamTransport = .udp) {
+        public init(
+            upstream: Int16 = -1, microseconds: UInt32 = 0, transport: UpstreamTransport = .udp,
+            setup: UpstreamSetup = .none
+        ) {
             self.upstream = upstream
             self.microseconds = microseconds
             self.transport = transport
+            self.setup = setup
         }
     }
 

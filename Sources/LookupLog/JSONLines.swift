@@ -70,6 +70,15 @@ struct JSONLines {
             line.append(",\"upstream_us\":")
             line.append(decimal: record.upstreamMicroseconds)
         }
+        if let word = record.upstreamSetup.word {
+            line.append(",\"upstream_connection\":\"")
+            line.append(word)
+            line.append(UInt8(ascii: "\""))
+        }
+        if let microseconds = record.upstreamSetup.handshakeMicroseconds {
+            line.append(",\"handshake_us\":")
+            line.append(decimal: microseconds)
+        }
         if record.hopCount > 1 { appendChain(record, message, to: &line) }
         if kind != .answer, kind != .dropped, let word = kind.word {
             line.append(",\"answer_kind\":\"")

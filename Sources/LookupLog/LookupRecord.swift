@@ -45,6 +45,7 @@ public struct LookupRecord: BitwiseCopyable {
         static let payloadSize = 78
         static let process = 80  // UInt32, filled in on the log thread
         static let answerKind = 84
+        static let upstreamSetup = 86
         static let end = 88
     }
 
@@ -129,6 +130,7 @@ public struct LookupRecord: BitwiseCopyable {
     public var upstreamTransport: UpstreamTransport {
         UpstreamTransport(rawValue: load(Field.upstreamTransport)) ?? .udp
     }
+    public var upstreamSetup: UpstreamSetup { UpstreamSetup(rawValue: load(Field.upstreamSetup)) }
     /// How long the answer took, in microseconds.
     public var durationMicroseconds: UInt32 { load(Field.duration) }
     public var extendedError: ExtendedError? {
@@ -222,6 +224,7 @@ public struct LookupRecord: BitwiseCopyable {
         base.storeBytes(of: decision.upstream, toByteOffset: Field.upstream, as: Int16.self)
         base.storeBytes(
             of: decision.upstreamTransport.rawValue, toByteOffset: Field.upstreamTransport, as: UInt8.self)
+        base.storeBytes(of: decision.upstreamSetup.rawValue, toByteOffset: Field.upstreamSetup, as: UInt16.self)
         base.storeBytes(of: decision.extendedError?.rawValue ?? 0, toByteOffset: Field.extendedError, as: UInt16.self)
         base.storeBytes(of: UInt16(truncatingIfNeeded: textLength), toByteOffset: Field.textLength, as: UInt16.self)
         base.storeBytes(

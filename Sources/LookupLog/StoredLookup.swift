@@ -28,6 +28,7 @@ public struct LookupFields: Sendable {
     public var upstream: Int?
     public var upstreamMicroseconds: UInt32 = 0
     public var upstreamTransport = UpstreamTransport.udp
+    public var upstreamSetup = UpstreamSetup.none
     public var durationMicroseconds: UInt32 = 0
     public var extendedError: ExtendedError?
     /// Printable ASCII.
@@ -88,6 +89,7 @@ extension LookupFields {
         upstream = record.upstream
         upstreamMicroseconds = record.upstreamMicroseconds
         upstreamTransport = record.upstreamTransport
+        upstreamSetup = record.upstreamSetup
         durationMicroseconds = record.durationMicroseconds
         extendedError = record.extendedError
         extendedText = Array(record.extendedText)
@@ -130,6 +132,7 @@ extension LookupRecord {
         store(fields.responseCode.rawValue, Field.responseCode)
         store(fields.source.rawValue, Field.source)
         store(fields.upstreamTransport.rawValue, Field.upstreamTransport)
+        store(fields.upstreamSetup.rawValue, Field.upstreamSetup)
         store(marks.rawValue, Field.marks)
         store(fields.place, Field.place)
         store(fields.upstreamMicroseconds, Field.upstreamTime)

@@ -122,6 +122,10 @@ struct TextLines {
         if record.source == .upstream || record.place.isNowhere, upstreams.append(record, to: &line) {
             line.append(UInt8(ascii: " "))
             Self.append(microseconds: record.upstreamMicroseconds, to: &line)
+            guard let handshake = record.upstreamSetup.handshakeMicroseconds else { return }
+            line.append(" (handshake ")
+            Self.append(microseconds: handshake, to: &line)
+            line.append(")")
         } else if !record.place.isNowhere {
             places.append(record.place, to: &line)
         } else {

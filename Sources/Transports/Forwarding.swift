@@ -64,7 +64,11 @@ package final class Forwarding: Sendable {
     private let memory = ParkedMemory()
     package let numbers = UpstreamNumbers()
 
-    package init(settings: ForwardSettings, store: ServedDataStore, log: LookupLog?) throws(SystemError) {
+    /// `serverLost` is called, from the lane's thread, when a server has gone down.
+    package init(
+        settings: ForwardSettings, store: ServedDataStore, log: LookupLog?,
+        serverLost: @escaping @Sendable () -> Void = {}
+    ) throws(SystemError) {
         let responder = Responder(store: store, log: log, numbers: numbers)
         self.responder = responder
         let watch = log?.makeExchangeRing().map { ring -> Engine.Watch in
@@ -75,7 +79,8 @@ package final class Forwarding: Sendable {
         }
         engine = try Engine(
             settings: settings, check: { responder.check($0, $1, $2) },
-            completion: { responder.complete($0, &$1, $2, now: $3) }, roundEnds: { responder.flush() }, watch: watch)
+            completion: { responder.complete($0, &$1, $2, now: $3) }, roundEnds: { responder.flush() }, watch: watch,
+            serverLost: serverLost)
         responder.attach(engine)
     }
 
@@ -219,7 +224,8 @@ private final class Responder: @unchecked Sendable {
         switch event {
         case .answered(let answer, let reply):
             let origin = UpstreamAnswer.Origin(
-                upstream: number(of: reply.address), microseconds: reply.microseconds, transport: reply.transport)
+                upstream: number(of: reply.address), microseconds: reply.microseconds, transport: reply.transport,
+                setup: reply.setup)
             // An answer without the signatures that were asked for serves this client, but no later one.
             if !reply.isReduced || !key.dnssecOK {
                 snapshot.data.pipeline.cache.insert(answer, now: now, from: origin)

@@ -73,6 +73,12 @@ extension ForwardCore {
         }
     }
 
+    private func setup(_ attempt: Attempt) -> UpstreamSetup {
+        guard case .stream(let connection, _) = attempt.channel else { return .none }
+        return attempt.waitedForConnection
+            ? UpstreamSetup(microseconds: connections[connection].handshake) : .reused
+    }
+
     private mutating func judge(
         _ reply: Reply, _ number: Int, _ now: UInt64,
         _ accept: (FetchKey, UnsafeRawBufferPointer, MessageReader.Summary) -> Bool
@@ -84,7 +90,7 @@ extension ForwardCore {
         if attempt.isLevelProbe, !isGood { return forget(number, now) }
         let origin = UpstreamReply(
             server: server, address: settings.servers[server].address, transport: attempt.channel.transport,
-            microseconds: UInt32(clamping: now - min(now, attempt.sent)),
+            microseconds: UInt32(clamping: now - min(now, attempt.sent)), setup: setup(attempt),
             isReduced: attempt.level < servers[server].ability.level)
         switch reply.code {
         case .noError, .nxDomain, .yxDomain:

@@ -178,6 +178,18 @@ struct ForwardCore: ~Copyable {
         freeFlights.append(flight)
     }
 
+    /// What is known of each server.
+    var knowledge: [UpstreamServer: Server] {
+        Dictionary(zip(settings.servers, servers), uniquingKeysWith: { first, _ in first })
+    }
+
+    /// Takes over what is known of servers that are there still.
+    mutating func adopt(_ knowledge: [UpstreamServer: Server]) {
+        for (index, server) in settings.servers.enumerated() {
+            if let known = knowledge[server] { servers[index] = known }
+        }
+    }
+
     func status(_ now: UInt64) -> [UpstreamStatus] {
         servers.indices.map { number in
             let server = servers[number]

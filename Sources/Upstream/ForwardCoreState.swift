@@ -80,7 +80,7 @@ extension ForwardCore {
         var fallbackWorth = 0
         var fallbackReply = UpstreamReply(
             server: 0, address: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .udp,
-            microseconds: 0, isReduced: false)
+            microseconds: 0, setup: .none, isReduced: false)
         var error = ExtendedError.noReachableAuthority
         var errorText: StaticString = "no upstream answered in time"
 

@@ -22,6 +22,7 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     let completion: Completion
     let roundEnds: @Sendable () -> Void
     let watch: Watch?
+    let serverLost: @Sendable () -> Void
     /// Wakes the lane from its network's `wait`.
     public let wake: WakeSignal
     let mailbox: Mutex<Mailbox>
@@ -38,8 +39,10 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     struct Mailbox: Sendable {
         var requests: [Request] = []
         var settings: ForwardSettings
-        /// The settings were replaced, and the lane has not noticed yet.
+        /// The settings were replaced, or are to be applied anew; the lane has not noticed yet.
         var isChanged = false
+        /// What was learnt about the servers no longer holds.
+        var forgets = false
         /// The lane sleeps or is about to: a request must wake it.
         var needsWake = true
         /// When to give up on what is in flight; nil while the lane keeps running.
@@ -47,10 +50,11 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     }
 
     /// `roundEnds` is called on the lane's thread after each round, to send what completions have gathered. `watch` is
-    /// called there too.
+    /// called there too, and `serverLost` when a server has gone down.
     public init(
         settings: ForwardSettings, check: @escaping Check, completion: @escaping Completion,
-        roundEnds: @escaping @Sendable () -> Void = {}, watch: Watch? = nil
+        roundEnds: @escaping @Sendable () -> Void = {}, watch: Watch? = nil,
+        serverLost: @escaping @Sendable () -> Void = {}
     ) throws(SystemError) {
         wake = try WakeSignal()
         mailbox = Mutex(Mailbox(settings: settings.bounded))
@@ -58,6 +62,7 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
         self.completion = completion
         self.roundEnds = roundEnds
         self.watch = watch
+        self.serverLost = serverLost
         published = Mutex(ForwardCore(settings).status(0))
     }
 
@@ -67,7 +72,8 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     /// How long a client is kept waiting, in microseconds.
     public var clientTimeout: UInt64 { mailbox.withLock { $0.settings.clientTimeout } }
 
-    /// Replaces servers and settings. Questions in flight are asked again. From any thread.
+    /// Replaces servers and settings; what is known of servers that stay is kept. Questions in flight are asked again.
+    /// From any thread.
     public func replace(_ settings: ForwardSettings) {
         mailbox.withLock { mailbox in
             mailbox.settings = settings.bounded
@@ -79,7 +85,10 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     /// Forgets what was learnt about servers, and closes connections to them: the network is another one. Questions in
     /// flight are asked again. From any thread.
     public func networkChanged() {
-        mailbox.withLock { $0.isChanged = true }
+        mailbox.withLock { mailbox in
+            mailbox.isChanged = true
+            mailbox.forgets = true
+        }
         wake.wake()
     }
 

@@ -86,16 +86,16 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
     /// Does all that is due at `now`, with what the network has received; false once the engine is stopped.
     @discardableResult
     public func round(at now: UInt64) -> Bool {
-        let replacement = engine.mailbox.withLock { mailbox -> ForwardSettings? in
+        let (replacement, forgets) = engine.mailbox.withLock { mailbox -> (ForwardSettings?, Bool) in
             swap(&requests, &mailbox.requests)
             stopAt = mailbox.stopAt
             // Requests that arrive meanwhile are seen before the thread sleeps.
             mailbox.needsWake = false
-            defer { mailbox.isChanged = false }
-            return mailbox.isChanged ? mailbox.settings : nil
+            defer { (mailbox.isChanged, mailbox.forgets) = (false, false) }
+            return (mailbox.isChanged ? mailbox.settings : nil, mailbox.forgets)
         }
         network.receive { channel, message in receive(message, on: channel, now) }
-        if let replacement { replace(replacement, now) }
+        if let replacement { replace(replacement, forgetting: forgets, now) }
         if !requests.isEmpty { isDirty = true }
         for request in requests { take(request, now) }
         requests.removeAll(keepingCapacity: true)
@@ -114,13 +114,19 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
 
     private func publish(_ now: UInt64) {
         let status = core.status(now)
-        engine.published.withLock { $0 = status }
+        let hasLost = engine.published.withLock { published in
+            defer { published = status }
+            return status.contains { server in
+                server.state == .down && !published.contains { $0.server == server.server && $0.state == .down }
+            }
+        }
         publishedAt = now
         isDirty = false
+        if hasLost { engine.serverLost() }
     }
 
     /// Switches to other servers or settings. Waiting questions are asked again.
-    private func replace(_ settings: ForwardSettings, _ now: UInt64) {
+    private func replace(_ settings: ForwardSettings, forgetting forgets: Bool, _ now: UInt64) {
         // First carry out what was decided for the old servers.
         perform(now)
         var moved: [Engine.Request] = []
@@ -131,7 +137,9 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         }
         network.closeAll()
         localEnds = [:]
+        let known = forgets ? [:] : core.knowledge
         core = ForwardCore(settings)
+        core.adopt(known)
         waiting = []
         isDirty = true
         requests = moved + requests

@@ -9,6 +9,8 @@ public struct UpstreamReply: Hashable, Sendable, BitwiseCopyable {
     public let transport: UpstreamTransport
     /// Time since the query was sent.
     public let microseconds: UInt32
+    /// The connection that it came over.
+    public let setup: UpstreamSetup
     /// The server was asked with less EDNS than it is known to take, because it had not answered: signatures may be
     /// missing.
     public let isReduced: Bool

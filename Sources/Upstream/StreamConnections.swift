@@ -12,6 +12,8 @@ struct StreamConnections {
         var isOpen = true
         /// Ready for queries: connected, and past the TLS handshake.
         var isReady = false
+        /// What it took until then.
+        var handshake: UInt32 = 0
         /// Takes no more queries.
         var isRetired = false
         var outstanding = 0
@@ -26,6 +28,8 @@ struct StreamConnections {
     private struct Habits {
         /// The server closes a connection after an answer, with others outstanding: one query for each until then.
         var oneEachUntil: UInt64 = 0
+        /// Connections that ended so since one took more. A single one may have been cut for another reason.
+        var cuts = 0
         /// How long the last two connections were idle when the server closed them.
         var idles: (UInt64, UInt64) = (.max, .max)
         /// When that was last seen; after an hour it is doubted.
@@ -45,6 +49,7 @@ struct StreamConnections {
     private static let silence: UInt64 = 3_000_000
     private static let idlePeriod: UInt64 = 3_600_000_000
     private static let oneEachPeriod: UInt64 = 600_000_000
+    private static let believedCuts = 2
     /// Connections to one server.
     private static let most = 3
     private static let mostOneEach = 32
@@ -111,6 +116,7 @@ struct StreamConnections {
     mutating func noteReady(_ number: Int, handshake: UInt32, _ now: UInt64) {
         guard connections[number].isOpen else { return }
         connections[number].isReady = true
+        connections[number].handshake = handshake
         connections[number].silentSince = now
         status[connections[number].server].handshake = UInt64(handshake)
     }
@@ -146,7 +152,12 @@ struct StreamConnections {
             if (1...2).contains(connection.answers)
                 || connection.outstanding > 1 && connection.isReady && connection.answers == 0
             {
-                habits[connection.server].oneEachUntil = now + Self.oneEachPeriod
+                habits[connection.server].cuts += 1
+                if habits[connection.server].cuts >= Self.believedCuts {
+                    habits[connection.server].oneEachUntil = now + Self.oneEachPeriod
+                }
+            } else {
+                habits[connection.server].cuts = 0
             }
         } else if connection.answers > 0 {
             habits[connection.server].idles = (now - min(connection.used, now), habits[connection.server].idles.0)

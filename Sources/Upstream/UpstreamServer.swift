@@ -25,14 +25,10 @@ public struct UpstreamServer: Sendable, Hashable {
         }
     }
 
-    /// The server whose answers these are, whoever vouches for it, and wherever its host, or which number its
-    /// interface, is at the moment.
+    /// The server whose answers these are, whatever number its interface has at the moment.
     public var origin: UpstreamServer {
-        var origin =
-            transport == .doh && encryption?.serverName != nil
-            ? at(SocketAddress(high: 0, low: 0, port: 0, isIPv6: false)) : self
+        var origin = self
         if interface != nil { origin.address = origin.address.withScope(0) }
-        origin.encryption?.authorities = nil
         return origin
     }
 

@@ -78,8 +78,11 @@ struct ExplanationText {
         var lines: [String] = []
         if let asked = explanation.asked {
             let server = asked.upstream.map { Self.scheme(asked.transport) + $0 } ?? "upstream"
+            let setup =
+                asked.handshakeMicroseconds.map { ", of which the handshake took \(Self.milliseconds(UInt64($0)))" }
+                ?? asked.connection.map { ", over a \($0) connection" } ?? ""
             if let code = asked.responseCode, let time = asked.roundTripMicroseconds {
-                lines.append("  asked    \(server) says \(code) in \(Self.milliseconds(UInt64(time)))")
+                lines.append("  asked    \(server) says \(code) in \(Self.milliseconds(UInt64(time)))\(setup)")
             } else {
                 lines.append("  asked    in vain: \(asked.error ?? "no answer")")
             }

@@ -92,7 +92,8 @@ struct QueryCommand: ParsableCommand {
             }
         }
         guard let host = server.unresolvedHost else { return server }
-        guard let address = HostLookup.addresses(of: host, from: ResolvConf.read(resolvedPath: "").servers).first else {
+        let servers = ResolvConf.read(resolvedPath: "").servers
+        guard let address = HostLookup.addresses(of: [host], from: servers)[host]?.first else {
             throw ServiceFailure(.problem, "\(server): no address of \(host) is known; give it: @\(server)#ADDR")
         }
         return server.at(address)

@@ -5,12 +5,12 @@ import Testing
 /// Upstream over TLS and HTTPS: real servers, and broken ones.
 @Suite("Encrypted upstream servers", .serialized, .enabled(if: TestAuthority.isAvailable))
 struct EncryptedUpstreamTests {
-    private let folder: TemporaryFolder
-    private let authority: TestAuthority
+    let folder: TemporaryFolder
+    let authority: TestAuthority
     /// For `dns.acme.org` and 127.0.0.1.
-    private let certificate: (certificate: String, key: String)
+    let certificate: (certificate: String, key: String)
     /// Behind the servers; any name has the address 192.0.2.1.
-    private let source: ScriptedServer
+    let source: ScriptedServer
 
     init() async throws {
         folder = try TemporaryFolder()
@@ -20,19 +20,20 @@ struct EncryptedUpstreamTests {
     }
 
     /// With a time-out that no busy machine exceeds.
-    private func daemon(
-        _ servers: [String], timeout: String = "60s", behind: [String] = []
+    func daemon(
+        _ servers: [String], timeout: String = "60s", more: String = "", behind: [String] = []
     ) async throws -> DaemonProcess {
         let list = servers.map { "\"\($0)\"" }.joined(separator: ", ")
         let file = try folder.write(
-            "upstream:\n  servers: [\(list)]\n  ca: \(authority.path)\n  timeout: \(timeout)\n", to: "stub53.yaml")
+            "upstream:\n  servers: [\(list)]\n  ca: \(authority.path)\n  timeout: \(timeout)\n\(more)",
+            to: "stub53.yaml")
         try FileManager.default.createDirectory(atPath: folder.file("zones"), withIntermediateDirectories: true)
         return try await DaemonProcess(
             ["--config", file, "--no-hosts", "--zones", folder.file("zones")], behind: behind)
     }
 
     /// Our own program as a server, with its ports for TLS and HTTPS.
-    private func server(
+    func server(
         _ certificate: (certificate: String, key: String)
     ) async throws -> (daemon: DaemonProcess, tls: UInt16, https: UInt16) {
         let (tls, https) = (try freePort(), try freePort())
@@ -120,20 +121,6 @@ struct EncryptedUpstreamTests {
         try await checkAnswers("https://dns.acme.org:\(https)/dns-query#127.0.0.1", "doh")
         program.signal(SIGKILL)
         _ = try await program.exitCode()
-    }
-
-    @Test("the host of an HTTPS server is looked up with the other servers")
-    func lookedUpHost() async throws {
-        let (own, _, https) = try await server(certificate)
-        defer { withExtendedLifetime(own) {} }
-        let plain = try ScriptedServer { query, _ in .send(Reply.addresses(query, [[127, 0, 0, 1]])) }
-        let daemon = try await daemon([
-            "corp.example=127.0.0.1:\(plain.port)", "127.0.0.1:\(plain.port)",
-            "example.net=https://dns.acme.org:\(https)/dns-query",
-        ])
-        #expect(plain.questions("dns") >= 1)
-        #expect(try await daemon.dig("www.example.net", "+short") == "192.0.2.1\n")
-        #expect(try await daemon.stop() == 0)
     }
 
     // MARK: Verification

@@ -76,6 +76,9 @@ struct RandomLookups {
             fields.upstream = number(0...3)
             fields.upstreamMicroseconds = UInt32(number(0...5_000_000))
             fields.upstreamTransport = chance(30) ? .tcp : .udp
+            if fields.upstreamTransport == .tcp {
+                fields.upstreamSetup = UpstreamSetup(rawValue: UInt16(number(1...65_535)))
+            }
         }
         fields.durationMicroseconds = UInt32(number(0...5_000_000))
         if chance(10) {

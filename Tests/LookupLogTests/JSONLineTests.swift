@@ -27,11 +27,17 @@ struct JSONLineTests {
         }
         var overTCP = lookup
         overTCP.decision.upstreamTransport = .tcp
-        let lines = try logged([lookup, overTCP], as: .json, upstreams: ["192.0.2.1:53", "[2001:db8::53]:53"])
+        overTCP.decision.upstreamSetup = UpstreamSetup(microseconds: 14_320)
+        var again = overTCP
+        again.decision.upstreamSetup = .reused
+        let lines = try logged([lookup, overTCP, again], as: .json, upstreams: ["192.0.2.1:53", "[2001:db8::53]:53"])
         #expect(lines[0].contains(#""source":"upstream","rule":null"#))
         #expect(lines[0].contains(#""upstream":"[2001:db8::53]:53/udp""#))
         #expect(lines[0].contains(#""upstream_us":11200"#))
         #expect(lines[1].contains(#""upstream":"[2001:db8::53]:53/tcp""#))
+        #expect(!lines[0].contains("connection"))
+        #expect(lines[1].contains(#""upstream_connection":"new","handshake_us":14300"#))
+        #expect(lines[2].contains(#""upstream_connection":"reused""#) && !lines[2].contains("handshake"))
     }
 
     @Test("A chain lists every hop with source and rule")

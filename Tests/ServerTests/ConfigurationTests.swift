@@ -126,6 +126,7 @@ struct ConfigurationTests {
         Case("upstream.stale-after", "2", "2000000") { "\($0.forwarding.staleAfter)" },
         Case("upstream.max-in-flight", "7", "7") { "\($0.forwarding.maximumFlights)" },
         Case("upstream.ca", "/etc/ca.pem", "/etc/ca.pem") { $0.upstreamAuthorities ?? "" },
+        Case("upstream.discover", "yes", "true") { "\($0.discovers)" },
         Case("upstream.cookies", "no", "false") { "\($0.forwarding.usesCookies)" },
         Case("upstream.random-case", "true", "true") { "\($0.forwarding.randomizesCase)" },
         Case("upstream.trust-ad", "on", "true") { "\($0.cache.trustAuthenticData)" },

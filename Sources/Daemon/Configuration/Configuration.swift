@@ -124,6 +124,8 @@ package struct Configuration: Sendable {
     package var forwarding = ForwardSettings(servers: [])
     /// A file of certificates that encrypted upstream servers are verified with; nil: the system's.
     package var upstreamAuthorities: String?
+    /// Whether encrypted servers that plain ones announce are asked in their place (RFC 9462).
+    package var discovers = false
     /// What happens to private addresses that upstream gives for public names, but for those in `privateDomains`.
     package var privateAddresses = PrivateAddressPolicy.Action.warn
     package var privateDomains: [Name] = []

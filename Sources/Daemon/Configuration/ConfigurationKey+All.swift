@@ -146,6 +146,9 @@ extension ConfigurationKey {
         .init(
             "upstream.ca", \.upstreamAuthorities, .optional(.path),
             "certificates, PEM, that servers with tls:// and https:// are verified with", initial: "the system's"),
+        .init(
+            "upstream.discover", \.discovers, .yesOrNo,
+            "ask plain servers over TLS or HTTPS where they announce that, with a certificate for their address"),
         .init("upstream.cookies", \.forwarding.usesCookies, .yesOrNo, "send DNS cookies"),
         .init(
             "upstream.random-case", \.forwarding.randomizesCase, .yesOrNo,

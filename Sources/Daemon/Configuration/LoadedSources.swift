@@ -18,7 +18,13 @@ package struct LoadedSources: Sendable {
     /// Zone files that failed to load; `zones` has their last good version, if there is one.
     package var failedZones: [String]
     package var special: SpecialNames
-    package var upstream: [UpstreamServer]
+    /// The upstream servers, as configured or as the system lists them.
+    var listed: [UpstreamServer]
+    /// Where `listed` are asked that had to be found: at a host's address, or as the encrypted server that a plain one
+    /// announces.
+    var places: [UpstreamServer: UpstreamServer] = [:]
+    /// Whom encrypted servers are verified by; nil: the system's certificates.
+    var authorities: UpstreamServer.Authorities?
     /// The file that lists those of `upstream` outside the routes; nil if they are configured, or if there are none.
     package var upstreamOrigin: String?
     /// The system's servers are to be asked, and none is known at the moment.
@@ -28,6 +34,16 @@ package struct LoadedSources: Sendable {
     package var diagnostics: Diagnostics
     /// Files and folders to watch for changes.
     package var watched: [String]
+
+    /// The servers that are asked.
+    package var upstream: [UpstreamServer] { listed.map { place(of: $0) } }
+
+    /// Where `server`, one of `listed`, is asked.
+    func place(of server: UpstreamServer) -> UpstreamServer {
+        var place = places[server] ?? server
+        place.encryption?.authorities = authorities
+        return place
+    }
 
     /// Whether the file as a whole failed, not just a line.
     func isUnreadable(_ path: String) -> Bool {
@@ -66,7 +82,7 @@ extension Configuration {
             watched += read.watched
             if hostsPaths == nil && read.watched.isEmpty { watched.append(Self.systemHosts) }
         }
-        let lastServers = last?.upstream ?? []
+        let (lastPlaces, lastAuthorities) = (last?.places ?? [:], last?.authorities)
         let last = last?.zones
 
         var zones: [Zone] = []
@@ -93,16 +109,17 @@ extension Configuration {
         }
 
         let (listed, origin) = upstreamServers(&diagnostics, &watched)
-        let servers = completed(listed, lastServers, &diagnostics, &watched)
-        for server in servers where server.interface != nil && server.address.scope == 0 {
+        for server in listed where server.interface != nil && server.address.scope == 0 {
             diagnostics.warning(
                 Place(path: "\(server)"), "this machine has no such interface; the server is asked once it has")
         }
-        let routed = servers.map(\.domain).filter { !$0.isRoot }
+        let routed = listed.map(\.domain).filter { !$0.isRoot }
         return LoadedSources(
             hosts: hosts, hostsFiles: hostsFiles, keptHosts: keptHosts, hostsPaths: hostsPaths, zones: ZoneSet(zones),
             failedZones: failed,
-            special: SpecialNames(without: withoutSpecialNames, routed: routed), upstream: servers,
+            special: SpecialNames(without: withoutSpecialNames, routed: routed), listed: listed,
+            places: lastPlaces.filter { listed.contains($0.key) },
+            authorities: authorities(lastAuthorities, &diagnostics, &watched),
             upstreamOrigin: origin, awaitsSystem: upstream.asksSystem && origin == nil,
             privateAddresses: PrivateAddressPolicy(privateAddresses, exempt: privateDomains + routed),
             diagnostics: diagnostics, watched: watched)
@@ -146,9 +163,7 @@ extension Configuration {
         var watched: [String] = []
         let listed = upstreamServers(&diagnostics, &watched).servers
         // What can't be read keeps its last good content.
-        let servers = diagnostics.hasErrors ? last.map { $0.now() } : listed
-        // Where a server's host is, and whom to trust, is found out by a reload only.
-        return !servers.elementsEqual(last) { $0.origin == $1.origin && $0.address.scope == $1.address.scope }
+        return (diagnostics.hasErrors ? last.map { $0.now() } : listed) != last
     }
 
     private func upstreamServers(
@@ -161,42 +176,6 @@ extension Configuration {
         watched += system.watched
         let room = ForwardSettings.maximumServers - configured.count
         return (system.servers.prefix(room) + configured, system.servers.isEmpty ? nil : system.path)
-    }
-
-    /// Adds to encrypted servers whom they are verified by.
-    private func completed(
-        _ servers: [UpstreamServer], _ last: [UpstreamServer], _ diagnostics: inout Diagnostics,
-        _ watched: inout [String]
-    ) -> [UpstreamServer] {
-        guard servers.contains(where: { $0.encryption != nil }) else { return servers }
-        let authorities = authorities(
-            last.lazy.compactMap { $0.encryption?.authorities }.first, &diagnostics, &watched)
-        return servers.map { server in
-            var server = server
-            server.encryption?.authorities = authorities
-            return server
-        }
-    }
-
-    /// Looks up where encrypted servers are that were given by their host's name only; waits up to two seconds for each.
-    /// A host that was found by `last` stays where it is.
-    func locateServers(of sources: inout LoadedSources, last: [UpstreamServer] = []) {
-        let servers = sources.upstream
-        sources.upstream = servers.map { server in
-            guard let host = server.unresolvedHost else { return server }
-            if let known = last.first(where: { $0.unresolvedHost == nil && $0.origin == server.origin }) {
-                return server.at(known.address)
-            }
-            // Never through the server itself: only servers that need no name are asked.
-            let plain = servers.filter { $0.transport.isPlain && $0.domain.isRoot }
-            let asked = plain.isEmpty ? ResolvConf.read(ownAddresses: ownAddresses).servers : plain
-            if let address = HostLookup.addresses(of: host, from: asked).first { return server.at(address) }
-            let names = asked.map { "\($0)" }.joined(separator: ", ")
-            sources.diagnostics.warning(
-                Place(path: "\(server)"),
-                "no address of \(host) is known (asked: \(names.isEmpty ? "nobody" : names)); give it: \(server)#ADDR")
-            return server
-        }
     }
 
     /// What can't be read keeps its last good content.

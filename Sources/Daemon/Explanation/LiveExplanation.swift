@@ -40,6 +40,8 @@ extension DaemonControl {
                     asked = AskedReply(
                         upstream: daemon.forwarding.numbers.server(origin.upstream).map { "\($0)" },
                         transport: "\(origin.transport)", roundTripMicroseconds: origin.microseconds,
+                        connection: origin.setup.word.map { "\($0)" },
+                        handshakeMicroseconds: origin.setup.handshakeMicroseconds,
                         responseCode: "\(answer.responseCode)")
                     knownAnswers.fetched.append(KnownAnswers.Known(answer: answer, origin: origin, source: .upstream))
                 case .failed(let why):

@@ -3,9 +3,9 @@ import Platform
 /// The leased overrides of the running service, and the clock that ends them.
 struct LeasedOverrides: Sendable {
     private let state: ServedState
-    let clock: LeaseClock
+    let clock: WorkClock
 
-    init(_ state: ServedState, _ clock: LeaseClock) {
+    init(_ state: ServedState, _ clock: WorkClock) {
         self.state = state
         self.clock = clock
     }

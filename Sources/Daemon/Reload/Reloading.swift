@@ -12,6 +12,7 @@ struct Reloading: Sendable {
     let state: ServedState
     let forwarding: Forwarding
     let encrypted: EncryptedListener?
+    let finder: ServerFinder
     let watcher: ChangeWatcher
     let record = ReloadRecord()
 
@@ -31,7 +32,7 @@ struct Reloading: Sendable {
             case .awake(let microseconds):
                 let seconds = (microseconds + 500_000) / 1_000_000
                 Report.line("network    awake after \(seconds) s: upstream is asked afresh")
-                forwarding.networkChanged()
+                networkChanged()
                 followNetwork()
             }
         }
@@ -47,31 +48,33 @@ struct Reloading: Sendable {
         watcher.files.begin()
         var notes = readConfiguration(&next)
         next.sources = next.configuration.load(last: last.sources)
-        next.configuration.locateServers(of: &next.sources, last: last.sources.upstream)
+        next.configuration.locateServers(of: &next.sources)
         Report.diagnostics(next.sources.diagnostics)
         keepWhatFailed(&next.sources, last.sources)
         // Without a network, the old answers of the system's servers are still the best there are.
         let kept = next.sources.awaitsSystem ? last.cacheOrigin.filter { $0.domain.isRoot } : []
-        next.cacheOrigin = kept + next.sources.upstream.map(\.origin)
+        next.cacheOrigin = kept + next.sources.listed.map(\.origin)
         // A new network, or another view of a domain: the old servers' answers may be wrong there.
         if next.configuration.cache != last.configuration.cache || next.cacheOrigin != last.cacheOrigin {
             next.cache = AnswerCache(next.configuration.cache)
             notes.append("cache emptied")
         }
         next.network = NetworkState(to: next.sources.upstream)
-        if next.forwarding != last.forwarding {
-            forwarding.replace(next.forwarding)
-        } else if next.network.paths != last.network.paths {
-            forwarding.networkChanged()
-        }
+        if next.network.paths != last.network.paths { networkChanged() }
         encrypted?.reloadCertificate()
         if let encrypted { next.designated = encrypted.designations }
         state.change { state in
             // Leases may have changed since the reload began.
             next.leases = state.leases
             next.leases.answer(by: next.configuration.hosts)
+            // Servers may have been found.
+            for (server, place) in state.sources.places where next.sources.listed.contains(server) {
+                next.sources.places[server] = place
+            }
+            if next.forwarding != state.forwarding { forwarding.replace(next.forwarding) }
             state = next
         }
+        finder.clock.wake()
         watch()
         let changes = ([ReloadReport.changes(from: last.sources, to: next.sources)] + notes).joined(separator: ", ")
         Report.line("reload     \(reason): \(changes)")
@@ -88,20 +91,25 @@ struct Reloading: Sendable {
     /// that changes the servers. Runs on the reload thread.
     func followNetwork() {
         let last = state.withLock { $0 }
-        let upstream = last.sources.upstream
-        if last.configuration.hasOtherServers(than: upstream) { return reload(reason: "another network") }
+        let (listed, upstream) = (last.sources.listed, last.sources.upstream)
+        if last.configuration.hasOtherServers(than: listed) { return reload(reason: "another network") }
         let network = NetworkState(to: upstream)
         guard network != last.network else { return }
-        // A host that could not be found may be now.
-        if upstream.contains(where: { $0.unresolvedHost != nil }) { return reload(reason: "another network") }
-        if network.paths != last.network.paths { forwarding.networkChanged() }
+        if network.paths != last.network.paths { networkChanged() }
         encrypted?.reloadCertificate()
         let designated = encrypted?.designations ?? []
         state.change { state in
             state.network = network
             state.designated = designated
         }
+        // A host that could not be found may be now.
+        finder.restart()
         if let changes = network.changes(since: last.network) { Report.line("network    \(changes)") }
+    }
+
+    private func networkChanged() {
+        forwarding.networkChanged()
+        finder.restart()
     }
 
     /// Reads the configuration file; returns notes for the operator.
@@ -117,7 +125,8 @@ struct Reloading: Sendable {
 
     private func keepWhatFailed(_ new: inout LoadedSources, _ last: LoadedSources) {
         if new.awaitsSystem, last.upstreamOrigin != nil, new.isUnreadable(ResolvConf.systemPath) {
-            new.upstream = last.upstream.filter(\.domain.isRoot).map { $0.now() } + new.upstream
+            new.listed = last.listed.filter(\.domain.isRoot).map { $0.now() } + new.listed
+            new.places.merge(last.places.filter { new.listed.contains($0.key) }) { $1 }
             new.upstreamOrigin = last.upstreamOrigin
             new.awaitsSystem = false
             Report.line("reload     upstream servers kept as they were")

@@ -86,6 +86,10 @@ package struct AskedReply: Sendable, Hashable, Codable {
     package var upstream: String?
     package var transport: String?
     package var roundTripMicroseconds: UInt32?
+    /// `new` or `reused`; nil over UDP.
+    package var connection: String?
+    /// What the handshakes of a new connection took.
+    package var handshakeMicroseconds: UInt32?
     package var responseCode: String?
     /// Why there is no answer.
     package var error: String?
@@ -93,6 +97,8 @@ package struct AskedReply: Sendable, Hashable, Codable {
     enum CodingKeys: String, CodingKey {
         case upstream, transport
         case roundTripMicroseconds = "upstream_us"
+        case connection = "upstream_connection"
+        case handshakeMicroseconds = "handshake_us"
         case responseCode = "rcode"
         case error
     }

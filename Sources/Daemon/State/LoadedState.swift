@@ -24,7 +24,7 @@ struct LoadedState: Sendable {
         self.sources = sources
         self.since = since
         cache = AnswerCache(configuration.cache)
-        cacheOrigin = sources.upstream.map(\.origin)
+        cacheOrigin = sources.listed.map(\.origin)
         network = NetworkState(to: sources.upstream)
         leases = OverrideLeases(configuration.hosts)
     }

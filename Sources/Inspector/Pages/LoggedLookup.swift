@@ -34,6 +34,7 @@ struct LoggedLookup: Sendable {
     /// The server that answered, `ADDR:PORT/TRANSPORT`, and its microseconds.
     let upstream: String?
     let upstreamMicroseconds: UInt32?
+    let upstreamSetup: UpstreamSetup
     /// Empty without aliases; else at least two.
     let chain: [Hop]
     let durationMicroseconds: UInt32
@@ -64,6 +65,7 @@ struct LoggedLookup: Sendable {
         let server = record.upstream.flatMap { upstreams.indices.contains($0) ? upstreams[$0] : nil }
         upstream = server.map { "\($0)/\(record.upstreamTransport)" }
         upstreamMicroseconds = record.upstream == nil ? nil : record.upstreamMicroseconds
+        upstreamSetup = record.upstreamSetup
         chain =
             record.hopCount < 2
             ? []

@@ -131,7 +131,11 @@ enum LookupsPage {
             }
             let upstream: HTML =
                 lookup.upstream.map { server in
-                    "<div class=\"muted\">\(server), \(Format.duration(lookup.upstreamMicroseconds ?? 0))</div>"
+                    let setup =
+                        lookup.upstreamSetup.handshakeMicroseconds.map { ", handshake \(Format.duration($0))" }
+                        ?? lookup.upstreamSetup.word.map { ", connection \($0)" } ?? ""
+                    return
+                        "<div class=\"muted\">\(server), \(Format.duration(lookup.upstreamMicroseconds ?? 0))\(setup)</div>"
                 } ?? ""
             return """
                 <tr><td>\(pill(lookup))</td><td class="muted">\(lookup.clock)</td><td>\(answers.isEmpty ? none : HTML(joining: answers))\(mark)\(error)</td>\

@@ -1,6 +1,7 @@
 import DNSWire
 import Lookup
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Platform
@@ -183,6 +184,25 @@ struct ForwardEngineTests {
         }
         let all = ends.withLock { $0 }
         #expect(try #require(all.first) != #require(all.last))
+    }
+
+    @Test("other settings forget nothing of a server that stays; another network forgets all")
+    func keptKnowledge() async throws {
+        let upstream = ScriptedUpstream { query, _ in Self.response(query) }
+        try await withEngine(["127.0.0.1:\(upstream.port)"]) { engine, events in
+            #expect(engine.fetch(ForwardNetwork.key("a.example"), for: 1))
+            #expect(await events.next()?.waiters == [1])
+            var settings = engine.settings
+            settings.servers.append(try UpstreamServer(parsing: "127.0.0.2:\(upstream.port)").serving(Name("x.")!))
+            engine.replace(settings)
+            #expect(engine.fetch(ForwardNetwork.key("b.example"), for: 2))
+            #expect(await events.next()?.waiters == [2])
+            try await eventually("both answers are counted") { engine.status.map(\.answers) == [2, 0] }
+            engine.networkChanged()
+            #expect(engine.fetch(ForwardNetwork.key("c.example"), for: 3))
+            #expect(await events.next()?.waiters == [3])
+            try await eventually("one answer is counted") { engine.status.map(\.answers) == [1, 0] }
+        }
     }
 
     @Test("a closed port is noticed at once: the next server answers; without one it is a network error")

@@ -1,8 +1,8 @@
 import Glibc
 import Platform
 
-/// Ends leases on time: a thread that sleeps until the next lease expires.
-final class LeaseClock: Sendable {
+/// Does a thread's work on time: it sleeps until the next is due.
+final class WorkClock: Sendable {
     private let signal: WakeSignal
     private let timer: WakeTimer
 
@@ -11,15 +11,15 @@ final class LeaseClock: Sendable {
         timer = try WakeTimer()
     }
 
-    /// Call it if a lease may now expire earlier than the clock expects.
+    /// Call it if work may now be due earlier than the clock expects.
     func wake() { signal.wake() }
 
     func end() { signal.end() }
 
-    /// Calls `endDue`, which returns the time of its next call (monotonic, in microseconds), until `end`.
-    func run(_ endDue: () -> UInt64?) {
+    /// Calls `work`, which returns the time of its next call (monotonic, in microseconds), until `end`.
+    func run(_ work: () -> UInt64?) {
         while true {
-            timer.set(endDue())
+            timer.set(work())
             var polled = [signal.descriptor, timer.descriptor].map {
                 pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
             }
