@@ -9,6 +9,9 @@ ARGS ?=
 BUILD_PACKAGES := libldns-dev libssl-dev libsqlite3-dev pkg-config
 TEST_PACKAGES := $(BUILD_PACKAGES) openssl curl libnss3-tools bind9-dnsutils knot-dnsutils ldnsutils nsd unbound dnsdist \
 	python3-dnspython libc-bin util-linux iproute2 procps nginx-light fstrm-bin dnstap-ldns tshark prometheus sqlite3
+# A server that would start when it is installed, and what it needs besides: unpacked here.
+PEER_PACKAGES := knot-resolver lua-sec lua-socket
+PEERS := .build/peers
 # Real browsers and other clients, and the servers for their tests.
 BROWSER_PACKAGES := $(BUILD_PACKAGES) chromium chromium-driver firefox-esr nginx-light libnss3-tools openssl curl util-linux \
 	python3 nodejs default-jdk-headless musl-tools golang-go
@@ -157,6 +160,8 @@ build-tools:
 
 test-tools:
 	@$(call install_missing,$(TEST_PACKAGES))
+	@[ -e $(PEERS)/usr/sbin/kresd ] || { mkdir -p $(PEERS) && cd $(PEERS) && $(APT) update -qq && \
+		apt-get download -qq $(PEER_PACKAGES) && for file in *.deb; do dpkg -x $$file . || exit 1; done && rm *.deb; }
 
 browser-tools:
 	@$(call install_missing,$(BROWSER_PACKAGES))

@@ -132,7 +132,7 @@ let package = Package(
         .testTarget(
             name: "ResolutionTests",
             dependencies: [
-                "CLdns", "CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "Pipeline", "Platform", "Upstream",
+                "CLdns", "TestSupport", "CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "Pipeline", "Platform", "Upstream",
             ],
             exclude: ["Corpus"],
             swiftSettings: settings),

@@ -102,6 +102,46 @@ struct EncryptedUpstreamTests {
         _ = try await program.exitCode()
     }
 
+    /// Where `make test-tools` unpacks it.
+    private static let resolver = FileManager.default.currentDirectoryPath + "/.build/peers"
+
+    @Test(
+        "Knot Resolver over TLS",
+        .enabled(if: Namespace.isAvailable, "its paths are absolute, which takes a namespace: run as root"))
+    func knotResolver() async throws {
+        let port = try freePort()
+        let configuration = try folder.write(
+            """
+            net.listen('127.0.0.1', \(port), { kind = 'tls' })
+            net.tls('\(certificate.certificate)', '\(certificate.key)')
+            cache.size = 10 * MB
+            trust_anchors.remove('.')
+            policy.add(policy.all(policy.ANSWER({ [kres.type.A] = { rdata = kres.str2ip('192.0.2.1'), ttl = 60 } })))
+            print('ready')
+
+            """, to: "kresd.conf")
+        let libraries = "/usr/lib/\(Self.machine)-linux-gnu"
+        let program = try ProgramProcess(
+            "/usr/bin/unshare",
+            [
+                "-m", "/bin/sh", "-ec",
+                """
+                mount -t overlay overlay -o lowerdir=\(Self.resolver)\(libraries):\(libraries) \(libraries)
+                exec \(Self.resolver)/usr/sbin/kresd -n -c \(configuration) \(folder.path)
+                """,
+            ])
+        _ = try await program.output.first(containing: "ready")
+        try await checkAnswers("tls://127.0.0.1:\(port)#dns.acme.org", "dot")
+        program.signal(SIGTERM)
+        _ = try await program.exitCode()
+    }
+
+    private static let machine: String = {
+        var name = utsname()
+        uname(&name)
+        return withUnsafeBytes(of: name.machine) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+    }()
+
     @Test("dnsdist over TLS and HTTPS")
     func dnsdist() async throws {
         let (tls, https) = (try freePort(), try freePort())

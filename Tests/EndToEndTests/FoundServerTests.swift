@@ -69,7 +69,8 @@ extension EncryptedUpstreamTests {
         // Without its encrypted part it is asked as it is configured.
         #expect(try await own.stop() == 0)
         let plain = try await DaemonProcess([
-            "--no-hosts", "--zones", folder.file("zones"), "--listen", "127.0.0.1:\(own.port)", "--upstream", "127.0.0.1:\(source.port)",
+            "--no-hosts", "--zones", folder.file("zones"), "--listen", "127.0.0.1:\(own.port)", "--upstream",
+            "127.0.0.1:\(source.port)",
         ])
         _ = try await daemon.dig("three.example.net")
         _ = try await daemon.errors.first(containing: "127.0.0.1:\(own.port) is asked without encryption")
