@@ -132,7 +132,8 @@ let package = Package(
         .testTarget(
             name: "ResolutionTests",
             dependencies: [
-                "CLdns", "TestSupport", "CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "Pipeline", "Platform", "Upstream",
+                "CLdns", "TestSupport", "CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "Pipeline", "Platform",
+                "Upstream",
             ],
             exclude: ["Corpus"],
             swiftSettings: settings),

@@ -89,7 +89,7 @@ package struct LocalAuthority: Sendable {
     }
 
     /// The addresses of this machine's interfaces.
-    private static var ownAddresses: [String] { InterfaceAddress.all().map(\.address.unscopedIP) }
+    private static var ownAddresses: [String] { (InterfaceAddress.all() ?? []).map(\.address.unscopedIP) }
 
     private func makeFolder() throws(LocalAuthorityError) {
         var path = ""

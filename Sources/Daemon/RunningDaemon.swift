@@ -81,7 +81,10 @@ final class RunningDaemon: Sendable {
         let listen = configuration.listen
         let mayWait = (listen.plain + listen.encrypted.map(\.address)).contains(where: \.isOfThisMachine)
         for address in configuration.listen.plain where !inherited.addresses.contains(address) {
-            let bound = try user.asRoot { try Self.bind(address, workers: workers, early: mayWait, listener) }
+            let bound = try user.asRoot {
+                try Self.bind(
+                    address, workers: workers, early: mayWait && !address.isOfThisMachine, listener)
+            }
             for (worker, socket) in bound.sockets.enumerated() { sockets[worker].append(socket) }
             addresses.append(ServedAddress(address: bound.address, transports: "udp tcp"))
         }
@@ -94,7 +97,11 @@ final class RunningDaemon: Sendable {
                 store: store, forwarding: forwarding,
                 budget: listener.budget, makeRing: { log?.makeRing() })
             self.encrypted = encrypted
-            let bound = try user.asRoot { try listen.encrypted.map { try encrypted.listen(on: $0, early: mayWait) } }
+            let bound = try user.asRoot {
+                try listen.encrypted.map {
+                    try encrypted.listen(on: $0, early: mayWait && !$0.address.isOfThisMachine)
+                }
+            }
             for one in bound {
                 addresses.append(
                     ServedAddress(

@@ -10,10 +10,10 @@ public struct InterfaceAddress: Hashable, Sendable, CustomStringConvertible {
     /// `192.0.2.1/24`.
     public var description: String { "\(address.ip)/\(prefixLength)" }
 
-    /// Those of all interfaces, as they are now.
-    public static func all() -> [InterfaceAddress] {
+    /// Those of all interfaces, as they are now; nil if there is no descriptor left to ask with.
+    public static func all() -> [InterfaceAddress]? {
         var list: UnsafeMutablePointer<ifaddrs>?
-        guard getifaddrs(&list) == 0 else { return [] }
+        guard getifaddrs(&list) == 0 else { return nil }
         defer { freeifaddrs(list) }
         var addresses: [InterfaceAddress] = []
         var next = list

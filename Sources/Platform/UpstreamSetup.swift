@@ -11,7 +11,7 @@ public struct UpstreamSetup: RawRepresentable, Sendable, Hashable, BitwiseCopyab
 
     /// A new connection; `microseconds` from its first packet to the end of the TLS handshake.
     public init(microseconds: UInt32) {
-        rawValue = UInt16(clamping: 2 + (microseconds + 50) / 100)
+        rawValue = UInt16(clamping: 2 + (UInt64(microseconds) + 50) / 100)
     }
 
     /// What the handshakes of a new connection took, to a tenth of a millisecond; nil: it was not new.

@@ -24,6 +24,9 @@ public final class WakeSignal: Sendable {
         wake()
     }
 
+    /// Whether the thread is to end.
+    public var hasEnded: Bool { ends.load(ordering: .acquiring) }
+
     /// Waits until woken, `milliseconds` at most (-1: for ever).
     public func wait(milliseconds: Int32 = -1) {
         var wait = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
@@ -34,6 +37,6 @@ public final class WakeSignal: Sendable {
     public func consume() -> Bool {
         var count: UInt64 = 0
         _ = read(descriptor, &count, 8)
-        return ends.load(ordering: .acquiring)
+        return hasEnded
     }
 }

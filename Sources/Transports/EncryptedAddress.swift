@@ -25,7 +25,7 @@ extension SocketAddress {
     /// The address itself; for a wildcard address, each address of this machine.
     package var reachable: [SocketAddress] {
         guard isUnspecified else { return [self] }
-        return InterfaceAddress.all().map { $0.address.withPort(port) }.filter { $0.isIPv6 == isIPv6 }
+        return (InterfaceAddress.all() ?? []).map { $0.address.withPort(port) }.filter { $0.isIPv6 == isIPv6 }
     }
 
     /// The socket option that lets an address be bound before the machine has it; it needs no rights. A socket bound so

@@ -47,7 +47,8 @@ struct ListeningSocket: Sendable {
         do throws(SystemError) {
             // Connections of an earlier run may still be in TIME_WAIT.
             try set(SOL_SOCKET, SO_REUSEADDR, descriptor)
-            if early { try set(address.freeBind.level, address.freeBind.option, descriptor) }
+            // Where the system can't do it, bind says that the address is not there.
+            if early { try? set(address.freeBind.level, address.freeBind.option, descriptor) }
             if sharesPort { try set(SOL_SOCKET, SO_REUSEPORT, descriptor) }
             if address.isIPv6 { try set(Int32(IPPROTO_IPV6), IPV6_V6ONLY, descriptor) }
             setInherited(on: descriptor)

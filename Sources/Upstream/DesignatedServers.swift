@@ -1,6 +1,6 @@
 import DNSWire
 import Lookup
-import Platform
+public import Platform
 
 /// The encrypted servers that a plain one announces as its own.
 ///
@@ -9,31 +9,41 @@ public enum DesignatedServers {
     private static let name = Name("_dns.resolver.arpa.")
     private static let maximumTried = 4
 
+    public enum Outcome: Sendable, Hashable {
+        case found(UpstreamServer)
+        /// It announces none that we could ask.
+        case none
+        /// One is announced, and did not answer with a certificate for this address.
+        case unverified
+        /// The plain server did not answer.
+        case unanswered
+    }
+
     /// The best encrypted server that `server` announces at its own address, and that answers with a certificate for this
-    /// address (RFC 9462 4.2); nil if there is none. Each of its steps takes `timeout` microseconds at most. Blocks.
+    /// address (RFC 9462 4.2). Each of its steps takes `timeout` microseconds at most. Blocks, unless `signal` ends.
     ///
     /// Announced servers at other addresses are left alone: their certificates would have to be checked for an address
     /// that the connection does not have.
     public static func find(
-        for server: UpstreamServer, authorities: UpstreamServer.Authorities?, timeout: UInt64 = 2_000_000
-    ) -> UpstreamServer? {
-        guard let name else { return nil }
+        for server: UpstreamServer, authorities: UpstreamServer.Authorities?, timeout: UInt64 = 2_000_000,
+        until signal: WakeSignal? = nil, excluding isExcluded: (SocketAddress) -> Bool = { _ in false }
+    ) -> Outcome {
+        guard let name else { return .none }
         let key = FetchKey(name, Question(type: .svcb, mayForward: true))
-        let domainless = server.serving(.root)
-        guard let answer = DirectQueries.answers(to: [key], from: [domainless], timeout: timeout)[0] else { return nil }
+        func ask(_ server: UpstreamServer) -> UpstreamAnswer? {
+            DirectQueries.answers(to: [key], from: [server], timeout: timeout, until: signal)[0]
+        }
+        guard let answer = ask(server.serving(.root)) else { return .unanswered }
         var announced: [Announcement] = []
         answer.forEachRecord(.svcb) { if let one = Announcement($0) { announced.append(one) } }
-        // Equal priorities in the order of the answer, encrypted names of paths first.
         let usable = announced.filter { $0.covers(server.address) }.sorted { $0.priority < $1.priority }
-            .flatMap { $0.servers(at: server.address) }
-        for candidate in usable.prefix(maximumTried) {
+            .flatMap { $0.servers(at: server.address) }.filter { !isExcluded($0.address) }
+        for candidate in usable.prefix(maximumTried) where signal?.hasEnded != true {
             var candidate = candidate
             candidate.encryption?.authorities = authorities
-            if DirectQueries.answers(to: [key], from: [candidate], timeout: timeout)[0] != nil {
-                return candidate.serving(server.domain)
-            }
+            if ask(candidate) != nil { return .found(candidate.serving(server.domain)) }
         }
-        return nil
+        return usable.isEmpty ? .none : .unverified
     }
 
     /// What one SVCB record says.

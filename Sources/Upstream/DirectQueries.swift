@@ -5,8 +5,10 @@ import Platform
 /// Questions of our own to certain servers, past the cache and the local data, and without the daemon's forward lane.
 enum DirectQueries {
     /// The answers of `servers` to `keys`, all asked at once; nil where there was none within `timeout` microseconds.
-    /// Blocks.
-    static func answers(to keys: [FetchKey], from servers: [UpstreamServer], timeout: UInt64) -> [UpstreamAnswer?] {
+    /// Blocks, unless `signal` ends.
+    static func answers(
+        to keys: [FetchKey], from servers: [UpstreamServer], timeout: UInt64, until signal: WakeSignal? = nil
+    ) -> [UpstreamAnswer?] {
         let found = Found(count: keys.count)
         guard !servers.isEmpty, !keys.isEmpty else { return found.answers }
         var settings = ForwardSettings(servers: servers)
@@ -27,7 +29,11 @@ enum DirectQueries {
                 let now = SystemClock.monotonic()
                 lane.fetch(key, for: index, deadline: now + timeout, now: now)
             }
-            while found.outstanding > 0 { lane.round(waiting: lane.milliseconds) }
+            while found.outstanding > 0, signal?.hasEnded != true {
+                // The end of the daemon wakes nobody here.
+                let pause = lane.milliseconds
+                lane.round(waiting: pause < 0 ? 100 : min(pause, 100))
+            }
             engine.stop()
             lane.round()
         } catch {

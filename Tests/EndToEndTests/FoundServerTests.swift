@@ -80,6 +80,22 @@ extension EncryptedUpstreamTests {
         #expect(try await plain.stop() == 0)
     }
 
+    @Test("without upstream.discover from now on, the plain server is asked again")
+    func discoveredNoMore() async throws {
+        let (own, _, _) = try await server(certificate)
+        let daemon = try await daemon(["127.0.0.1:\(own.port)"], more: "  discover: yes\n")
+        _ = try await daemon.errors.first(containing: "127.0.0.1:\(own.port) is asked as tls://127.0.0.1:")
+        let file = folder.file("stub53.yaml")
+        let text = try String(contentsOfFile: file, encoding: .utf8)
+        try folder.write(text.replacing("discover: yes", with: "discover: no"), to: "stub53.yaml")
+        _ = try await daemon.errors.first { $0.hasPrefix("reload ") }
+        #expect(try await daemon.dig("www.example.net", "+short") == "192.0.2.1\n")
+        #expect(
+            try await daemon.lookup("www.example.net.", "A")["upstream"] as? String == "127.0.0.1:\(own.port)/udp")
+        #expect(try await daemon.stop() == 0)
+        #expect(try await own.stop() == 0)
+    }
+
     @Test("an announced server without a certificate for the plain one's address is not asked")
     func unverified() async throws {
         let (own, _, _) = try await server(

@@ -36,6 +36,8 @@ struct JSONLineTests {
         #expect(lines[0].contains(#""upstream_us":11200"#))
         #expect(lines[1].contains(#""upstream":"[2001:db8::53]:53/tcp""#))
         #expect(!lines[0].contains("connection"))
+        // What a machine that slept meanwhile measures.
+        #expect(UpstreamSetup(microseconds: .max).handshakeMicroseconds == 6_553_300)
         #expect(lines[1].contains(#""upstream_connection":"new","handshake_us":14300"#))
         #expect(lines[2].contains(#""upstream_connection":"reused""#) && !lines[2].contains("handshake"))
     }

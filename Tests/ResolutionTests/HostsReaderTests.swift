@@ -205,6 +205,19 @@ struct HostsReaderTests {
         #expect(less.table.nameCount == 1 && less.kept.isEmpty && less.diagnostics.list.isEmpty)
     }
 
+    @Test("A file in place of a folder is read")
+    func fileForFolder() throws {
+        let folder = TemporaryFolder()
+        try #require(mkdir(folder.path + "/d", 0o755) == 0)
+        _ = folder.write("10.0.0.1 one.test\n".utf8, to: "d/a")
+        let before = HostsReader.load(paths: [folder.path + "/d"], settings: HostsSettings())
+        #expect(rename(folder.path + "/d", folder.path + "/away") == 0)
+        _ = folder.write("10.0.0.2 one.test\n".utf8, to: "d")
+        let now = HostsReader.load(paths: [folder.path + "/d"], settings: HostsSettings(), last: before.table)
+        #expect(now.kept.isEmpty && now.diagnostics.list.isEmpty)
+        #expect(lines(now.table, "one.test.") == ["10.0.0.2 \(folder.path)/d:1"])
+    }
+
     @Test("an empty file, a lone BOM and a missing file have no overrides", arguments: ["", "\u{FEFF}", "\n\n", "#"])
     func empty(_ text: String) {
         #expect(HostsExchange(text).table.nameCount == 0)

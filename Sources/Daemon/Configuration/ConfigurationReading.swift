@@ -77,18 +77,20 @@ extension Configuration {
         if upstream.servers.isEmpty, upstream.rest == nil { upstream.rest = Upstream.Rest.none }
         let own = ownAddresses
         for server in upstream.servers {
-            if let own = own.first(where: { Self.reaches(server.address, $0) }) {
+            if let own = own.first(where: { server.address.reaches($0) }) {
                 diagnostics.error(
                     place("upstream.servers"),
                     "\(server) is an address of our own (listen \(own)): it would ask itself; name another server")
             }
         }
     }
+}
 
-    /// Whether packets to `target` reach the listener at `own`, judging by the addresses.
-    private static func reaches(_ target: SocketAddress, _ own: SocketAddress) -> Bool {
-        guard target.port == own.port else { return false }
-        if own.isUnspecified { return target.isLoopback && (own.isIPv6 || !target.isIPv6) }
-        return target.withPort(0) == own.withPort(0)
+extension SocketAddress {
+    /// Whether packets to it reach the listener at `own`, judging by the addresses.
+    func reaches(_ own: SocketAddress) -> Bool {
+        guard port == own.port else { return false }
+        if own.isUnspecified { return isLoopback && (own.isIPv6 || !isIPv6) }
+        return withPort(0) == own.withPort(0)
     }
 }

@@ -118,7 +118,7 @@ extension Configuration {
             hosts: hosts, hostsFiles: hostsFiles, keptHosts: keptHosts, hostsPaths: hostsPaths, zones: ZoneSet(zones),
             failedZones: failed,
             special: SpecialNames(without: withoutSpecialNames, routed: routed), listed: listed,
-            places: lastPlaces.filter { listed.contains($0.key) },
+            places: lastPlaces.filter { listed.contains($0.key) && seeks($0.key) },
             authorities: authorities(lastAuthorities, &diagnostics, &watched),
             upstreamOrigin: origin, awaitsSystem: upstream.asksSystem && origin == nil,
             privateAddresses: PrivateAddressPolicy(privateAddresses, exempt: privateDomains + routed),

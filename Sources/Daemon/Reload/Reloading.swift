@@ -59,7 +59,7 @@ struct Reloading: Sendable {
             next.cache = AnswerCache(next.configuration.cache)
             notes.append("cache emptied")
         }
-        next.network = NetworkState(to: next.sources.upstream)
+        next.network = NetworkState(to: next.sources.upstream, last: last.network)
         if next.network.paths != last.network.paths { networkChanged() }
         encrypted?.reloadCertificate()
         if let encrypted { next.designated = encrypted.designations }
@@ -68,9 +68,7 @@ struct Reloading: Sendable {
             next.leases = state.leases
             next.leases.answer(by: next.configuration.hosts)
             // Servers may have been found.
-            for (server, place) in state.sources.places where next.sources.listed.contains(server) {
-                next.sources.places[server] = place
-            }
+            next.sources.places.merge(state.sources.places.filter { next.keeps($0.key) }) { $1 }
             if next.forwarding != state.forwarding { forwarding.replace(next.forwarding) }
             state = next
         }
@@ -93,13 +91,14 @@ struct Reloading: Sendable {
         let last = state.withLock { $0 }
         let (listed, upstream) = (last.sources.listed, last.sources.upstream)
         if last.configuration.hasOtherServers(than: listed) { return reload(reason: "another network") }
-        let network = NetworkState(to: upstream)
+        let network = NetworkState(to: upstream, last: last.network)
         guard network != last.network else { return }
         if network.paths != last.network.paths { networkChanged() }
         encrypted?.reloadCertificate()
         let designated = encrypted?.designations ?? []
         state.change { state in
-            state.network = network
+            // Servers may have been found meanwhile.
+            state.network = NetworkState(network.addresses, to: state.sources.upstream)
             state.designated = designated
         }
         // A host that could not be found may be now.

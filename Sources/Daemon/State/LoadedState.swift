@@ -29,6 +29,11 @@ struct LoadedState: Sendable {
         leases = OverrideLeases(configuration.hosts)
     }
 
+    /// Whether what was found for `server` still counts.
+    func keeps(_ server: UpstreamServer) -> Bool {
+        sources.listed.contains(server) && configuration.seeks(server)
+    }
+
     /// The settings of forwarding, with its servers.
     var forwarding: ForwardSettings {
         var settings = configuration.forwarding

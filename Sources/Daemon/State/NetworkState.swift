@@ -7,9 +7,14 @@ struct NetworkState: Equatable, Sendable {
     /// By upstream server; nil: there is no route to it.
     var paths: [NetworkPath?]
 
-    /// As it is now.
-    init(to servers: [UpstreamServer]) {
-        addresses = InterfaceAddress.all()
+    /// As it is now. If the system does not tell the addresses, because there are no descriptors left, `last` are taken.
+    init(to servers: [UpstreamServer], last: NetworkState? = nil) {
+        self.init(InterfaceAddress.all() ?? last?.addresses ?? [], to: servers)
+    }
+
+    /// With the paths of now.
+    init(_ addresses: [InterfaceAddress], to servers: [UpstreamServer]) {
+        self.addresses = addresses
         paths = servers.map { NetworkPath(to: $0.address) }
     }
 

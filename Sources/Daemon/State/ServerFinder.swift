@@ -5,22 +5,28 @@ import Transports
 import Upstream
 
 /// Finds where upstream servers are asked that are not configured with that: looks up the addresses of hosts, and the
-/// encrypted servers that plain ones announce. It does so again while one is down, and now and then.
+/// encrypted servers that plain ones announce. It does so again while one is down, and in another network.
 ///
 /// A thread runs it, so that nobody waits for it.
 final class ServerFinder: Sendable {
     private let state: ServedState
     private let forwarding: Forwarding
     let clock: WorkClock
-    private let searches = Mutex<[UpstreamServer: Search]>([:])
+    private let searches = Mutex(Searches())
 
-    /// Times in microseconds.
+    private struct Searches {
+        var of: [UpstreamServer: Search] = [:]
+        /// Raised when the network is another one: what was found in the earlier one does not count.
+        var network: UInt64 = 0
+    }
+
+    /// Times are monotonic, in microseconds.
     private struct Search {
-        /// 0: never yet, except for what was found at the start.
+        /// When the next is due.
+        var next: UInt64
+        /// When the last one ended; 0: there was none.
         var last: UInt64 = 0
         var pause = shortestPause
-        /// It was found once.
-        var hasSucceeded = false
     }
 
     private static let shortestPause: UInt64 = 5_000_000
@@ -34,111 +40,132 @@ final class ServerFinder: Sendable {
     }
 
     /// Keeps looking; returns after `clock` has ended.
-    func run() { clock.run { look(at: SystemClock.monotonic()) } }
+    func run() { clock.run { look() } }
 
     /// Looks again at once for all: the network is another one.
     func restart() {
-        searches.withLock { $0 = [:] }
+        searches.withLock { searches in
+            searches.network += 1
+            for server in searches.of.keys { searches.of[server] = Search(next: 0) }
+        }
         clock.wake()
     }
 
     /// Searches for what is due; returns when the next search is, monotonic in microseconds.
-    private func look(at now: UInt64) -> UInt64? {
+    private func look() -> UInt64? {
+        let now = SystemClock.monotonic()
         let (configuration, sources) = state.withLock { ($0.configuration, $0.sources) }
-        let sought = sources.listed.filter {
-            $0.unresolvedHost != nil || configuration.discovers && $0.transport.isPlain
-        }
+        let sought = sources.listed.filter { configuration.seeks($0) }
         let status = forwarding.status
+        let isDown = { (server: UpstreamServer) in
+            status.contains { $0.server == sources.place(of: server) && $0.state == .down }
+        }
+        let isUp = { (server: UpstreamServer) in
+            status.contains { $0.server == sources.place(of: server) && $0.state == .up }
+        }
         let due = searches.withLock { searches in
-            searches = searches.filter { sought.contains($0.key) }
+            searches.of = searches.of.filter { sought.contains($0.key) }
             return sought.filter { server in
-                let place = sources.place(of: server)
-                if status.contains(where: { $0.server == place && $0.state == .up }) {
-                    searches[server]?.pause = Self.shortestPause
-                }
-                return time(of: server, searches[server], sources, status, now) <= now
+                let isFound = sources.places[server] != nil
+                var search = searches.of[server] ?? Search(next: isFound ? now + Self.renewal : now)
+                if isFound, isDown(server) { search.next = search.last == 0 ? now : search.last + search.pause }
+                if isUp(server) { search.pause = Self.shortestPause }
+                searches.of[server] = search
+                return search.next <= now
             }
         }
-        if !due.isEmpty { search(for: due, configuration, sources, status) }
-        let after = state.withLock { $0.sources }
-        return searches.withLock { searches in
-            sought.map { time(of: $0, searches[$0], after, status, now) }.min()
+        let hosts = due.filter { $0.unresolvedHost != nil }
+        if !hosts.isEmpty { lookUp(hosts, configuration, sources, isDown: isDown) }
+        for server in due where server.unresolvedHost == nil {
+            if clock.hasEnded { return nil }
+            discover(server, configuration, sources, isDown: isDown(server), isUp: isUp(server))
         }
+        return searches.withLock { $0.of.values.map(\.next).min() }
     }
 
-    /// When `server` is to be looked for.
-    private func time(
-        of server: UpstreamServer, _ search: Search?, _ sources: LoadedSources, _ status: [UpstreamStatus],
-        _ now: UInt64
-    ) -> UInt64 {
-        let place = sources.place(of: server)
-        let isFound = place.unresolvedHost == nil && (server.unresolvedHost != nil || place != server)
-        let isDown = status.contains { $0.server == place && $0.state == .down }
-        guard let search else { return isFound && !isDown ? now + Self.renewal : now }
-        if isFound && !isDown { return search.last + Self.renewal }
-        // A plain server that announces nothing is asked in vain each time.
-        return search.last + (server.unresolvedHost == nil && !search.hasSucceeded ? Self.renewal : search.pause)
-    }
-
-    private func search(
-        for due: [UpstreamServer], _ configuration: Configuration, _ sources: LoadedSources, _ status: [UpstreamStatus]
+    private func lookUp(
+        _ hosts: [UpstreamServer], _ configuration: Configuration, _ sources: LoadedSources,
+        isDown: (UpstreamServer) -> Bool
     ) {
-        var found: [UpstreamServer: UpstreamServer] = [:]
-        let addresses = configuration.addresses(of: due.compactMap(\.unresolvedHost), sources.listed)
-        for server in due {
-            let place = sources.place(of: server)
-            guard let host = server.unresolvedHost else {
-                found[server] = DesignatedServers.find(for: server, authorities: sources.authorities) ?? server
+        let network = searches.withLock { $0.network }
+        let addresses = configuration.addresses(of: hosts.compactMap(\.unresolvedHost), sources.listed, clock.signal)
+        for server in hosts {
+            let known = server.unresolvedHost.flatMap { addresses[$0] } ?? []
+            guard !known.isEmpty else {
+                end(server, network, place: nil, isSettled: false)
                 continue
             }
-            let known = addresses[host] ?? []
-            let isDown = status.contains { $0.server == place && $0.state == .down }
+            let place = sources.place(of: server)
             // After one that is down comes the next; it may be its turn again later.
-            let index = known.firstIndex { $0.ip == place.address.ip }.map { isDown ? $0 + 1 : $0 } ?? 0
-            if !known.isEmpty { found[server] = server.at(known[index % known.count]) }
+            let index = known.firstIndex { $0.ip == place.address.ip }.map { isDown(server) ? $0 + 1 : $0 } ?? 0
+            end(server, network, place: server.at(known[index % known.count]), isSettled: !isDown(server))
         }
-        let end = SystemClock.monotonic()
-        searches.withLock { searches in
-            for server in due {
-                var search = searches[server] ?? Search()
-                if search.last != 0 { search.pause = min(search.pause * 2, Self.longestPause) }
-                search.last = end
-                if let place = found[server], place != server { search.hasSucceeded = true }
-                searches[server] = search
-            }
-        }
-        adopt(found)
     }
 
-    private func adopt(_ found: [UpstreamServer: UpstreamServer]) {
-        let isNew = state.withLock { state in
-            found.contains {
-                state.sources.listed.contains($0.key) && (state.sources.places[$0.key] ?? $0.key) != $0.value
-            }
+    private func discover(
+        _ server: UpstreamServer, _ configuration: Configuration, _ sources: LoadedSources, isDown: Bool, isUp: Bool
+    ) {
+        let network = searches.withLock { $0.network }
+        // Nobody waits until it is known what has become of the encrypted one.
+        if isDown { end(server, network, place: server, isSettled: false) }
+        // One that answers stays: a lost datagram must not talk us out of it.
+        if isUp, sources.places[server] != nil { return end(server, network, place: nil, isSettled: true) }
+        let own = configuration.ownAddresses
+        let found = DesignatedServers.find(
+            for: server, authorities: sources.authorities, until: clock.signal,
+            excluding: { candidate in own.contains { candidate.reaches($0) } })
+        switch found {
+        case .found(let place): end(server, network, place: place, isSettled: true)
+        case .none: end(server, network, place: server, isSettled: true)
+        case .unverified: end(server, network, place: server, isSettled: false)
+        case .unanswered: end(server, network, place: nil, isSettled: false)
         }
-        guard isNew else { return }
-        let moves = state.change { state in
-            var moves: [String] = []
-            for (server, place) in found where state.sources.listed.contains(server) {
-                let last = state.sources.places[server] ?? server
-                guard last != place else { continue }
-                state.sources.places[server] = place
-                moves.append(
-                    place == server ? "\(server) is asked without encryption" : "\(server) is asked as \(place)")
-            }
-            state.network = NetworkState(to: state.sources.upstream)
+    }
+
+    /// Ends a search, whose result is `place`, or none. If it is not settled, the next follows after a pause.
+    private func end(_ server: UpstreamServer, _ network: UInt64, place: UpstreamServer?, isSettled: Bool) {
+        let isCurrent = searches.withLock { searches in
+            guard searches.network == network, var search = searches.of[server] else { return false }
+            search.last = SystemClock.monotonic()
+            search.next = search.last + (isSettled ? Self.renewal : search.pause)
+            if !isSettled { search.pause = min(search.pause * 2, Self.longestPause) }
+            searches.of[server] = search
+            return true
+        }
+        if isCurrent, let place { adopt(place, for: server) }
+    }
+
+    private func adopt(_ place: UpstreamServer, for server: UpstreamServer) {
+        func isNew(_ state: LoadedState) -> Bool {
+            state.keeps(server) && (state.sources.places[server] ?? server) != place
+        }
+        guard state.withLock({ isNew($0) }) else { return }
+        let isMoved = state.change { state in
+            guard isNew(state) else { return false }
+            state.sources.places[server] = place == server ? nil : place
+            // The path to it is another one; that is no change of network.
+            state.network = NetworkState(state.network.addresses, to: state.sources.upstream)
             forwarding.replace(state.forwarding)
-            return moves.sorted()
+            return true
         }
-        for move in moves { Report.line("upstream   \(move)") }
+        guard isMoved else { return }
+        Report.line(
+            "upstream   \(server) is asked " + (place == server ? "without encryption" : "as \(place)"))
     }
 }
 
 extension Configuration {
+    /// Whether it has to be found where `server` is asked.
+    func seeks(_ server: UpstreamServer) -> Bool {
+        server.unresolvedHost != nil || discovers && server.transport.isPlain
+    }
+
     /// The addresses of `hosts`, looked up with those of `listed` that are there without such a look-up, or else with the
-    /// system's servers. Blocks for two seconds at most.
-    fileprivate func addresses(of hosts: [Name], _ listed: [UpstreamServer]) -> [Name: [SocketAddress]] {
-        hosts.isEmpty ? [:] : HostLookup.addresses(of: hosts, from: lookupServers(listed))
+    /// system's servers. Blocks for two seconds at most, or until `signal` ends.
+    fileprivate func addresses(
+        of hosts: [Name], _ listed: [UpstreamServer], _ signal: WakeSignal? = nil
+    ) -> [Name: [SocketAddress]] {
+        hosts.isEmpty ? [:] : HostLookup.addresses(of: hosts, from: lookupServers(listed), until: signal)
     }
 
     private func lookupServers(_ listed: [UpstreamServer]) -> [UpstreamServer] {

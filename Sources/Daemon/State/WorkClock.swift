@@ -3,7 +3,7 @@ import Platform
 
 /// Does a thread's work on time: it sleeps until the next is due.
 final class WorkClock: Sendable {
-    private let signal: WakeSignal
+    let signal: WakeSignal
     private let timer: WakeTimer
 
     init() throws(SystemError) {
@@ -15,6 +15,8 @@ final class WorkClock: Sendable {
     func wake() { signal.wake() }
 
     func end() { signal.end() }
+
+    var hasEnded: Bool { signal.hasEnded }
 
     /// Calls `work`, which returns the time of its next call (monotonic, in microseconds), until `end`.
     func run(_ work: () -> UInt64?) {

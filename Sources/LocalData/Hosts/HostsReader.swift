@@ -29,7 +29,7 @@ public struct HostsReader {
                     files.append(path.hasSuffix("/") ? path + name : path + "/" + name)
                     watched.append(files[files.count - 1])
                 }
-            } else if let known = last?.files(in: path), !known.isEmpty {
+            } else if !isFile(path), let known = last?.files(in: path), !known.isEmpty {
                 diagnostics.error(Place(path: path), "is no folder that can be read; the last good lines stay")
                 files += known
                 watched += known
@@ -43,13 +43,19 @@ public struct HostsReader {
             if stat(file, &status) == 0 { size += min(Int(status.st_size), FileText.maximumSize) }
         }
         var builder = HostsBuilder(settings: settings, expectedBytes: min(size, 1 << 28))
-        let kept = files.filter { !read($0, into: &builder, &diagnostics, last) }
+        let earlier = last.map { EarlierLines($0) }
+        let kept = files.filter { !read($0, into: &builder, &diagnostics, earlier) }
         return Result(table: builder.build(), diagnostics: diagnostics, watched: watched, files: files, kept: kept)
     }
 
-    /// False if the lines come from `last`.
+    private static func isFile(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+    }
+
+    /// False if the lines are `earlier` ones.
     private static func read(
-        _ path: String, into builder: inout HostsBuilder, _ diagnostics: inout Diagnostics, _ last: HostsTable?
+        _ path: String, into builder: inout HostsBuilder, _ diagnostics: inout Diagnostics, _ earlier: EarlierLines?
     ) -> Bool {
         let place = Place(path: path)
         guard let file = builder.addFile(place) else {
@@ -60,7 +66,7 @@ public struct HostsReader {
         do {
             text = try FileText(path: path)
         } catch {
-            let isKept = last?.copyLines(of: place, to: &builder, file) == true
+            let isKept = earlier?.copy(of: place, to: &builder, file) == true
             diagnostics.error(
                 place, "\(error); check the path and its permissions\(isKept ? "; its last good lines stay" : "")")
             return !isKept

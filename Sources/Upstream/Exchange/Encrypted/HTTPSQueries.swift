@@ -17,6 +17,8 @@ final class HTTPSQueries: ChannelDuplexHandler {
         let id: UInt16
         let bytes: ByteBuffer
         let since: NIODeadline
+        /// The server has refused its stream once.
+        var isRefused = false
     }
 
     private struct Query {
@@ -40,6 +42,8 @@ final class HTTPSQueries: ChannelDuplexHandler {
     /// Streams that may be open at once. SwiftNIO would keep further ones back itself, but searches all of them for each
     /// frame.
     private var limit = mostStreams
+    /// What the server has said of that.
+    private var announced = mostStreams
     /// Answers of this turn, each behind its length.
     private var answers = ByteBuffer()
 
@@ -126,7 +130,8 @@ final class HTTPSQueries: ChannelDuplexHandler {
             if data.endStream { finish(frame.streamID) }
         case .settings(.settings(let settings)):
             if let most = settings.last(where: { $0.parameter == .maxConcurrentStreams })?.value {
-                limit = min(most, Self.mostStreams)
+                announced = min(most, Self.mostStreams)
+                limit = announced
             }
         case .goAway:
             // What is unanswered is asked again over a new connection.
@@ -142,9 +147,16 @@ final class HTTPSQueries: ChannelDuplexHandler {
             let query = queries.removeValue(forKey: end.streamID)
         {
             if reason == .refusedStream {
-                // Not processed, so it may be sent again (RFC 9113 8.7): there were too many.
+                // Not processed, so it may be sent again (RFC 9113 8.7): there were too many. Once: the server may
+                // refuse everything.
                 limit = max(1, min(limit, queries.count))
-                waiting.append(query.message)
+                var message = query.message
+                message.isRefused = true
+                if query.message.isRefused {
+                    _ = tell(.refused(id: message.id, .overloaded))
+                } else {
+                    waiting.append(message)
+                }
             } else {
                 _ = tell(.refused(id: query.message.id, .overloaded))
             }
@@ -179,6 +191,8 @@ final class HTTPSQueries: ChannelDuplexHandler {
 
     private func finish(_ stream: HTTP2StreamID) {
         guard var query = queries.removeValue(forKey: stream) else { return }
+        // After a refusal the number of streams grows again.
+        limit = min(limit + 1, announced)
         switch query.status {
         case 200 where query.isMessage && (Header.length...65_535).contains(query.body.readableBytes):
             query.body.setInteger(query.message.id, at: query.body.readerIndex)
