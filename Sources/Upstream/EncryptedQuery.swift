@@ -26,7 +26,7 @@ public enum EncryptedQuery {
             if let response { return response }
             for event in network.takeEvents() {
                 switch event {
-                case .opened: break
+                case .opened, .retiring: break
                 case .failed(_, let fault), .refused(_, _, let fault): throw fault
                 }
             }

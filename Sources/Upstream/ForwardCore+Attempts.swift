@@ -20,9 +20,12 @@ extension ForwardCore {
             channel = .port(ports.take(for: server, avoiding: avoided, random: random.next(), now: now, &actions))
         } else {
             // TCP retransmits by itself, unless the connection is dead.
-            if !isLevelProbe, let known = attempt(of: flight, at: server, over: transport), !isSilent(known) {
-                if isSecondTry { attempts[known].isSecondTry = true }
-                return known
+            if !isLevelProbe, let known = attempt(of: flight, at: server, over: transport) {
+                guard isSilent(known), case .stream(let silent, _) = attempts[known].channel else {
+                    if isSecondTry { attempts[known].isSecondTry = true }
+                    return known
+                }
+                connections.doubt(silent)
             }
             let mine = flights[flight].attempts
             let number = connections.take(for: server, over: transport, now: now, &actions) {
@@ -80,7 +83,9 @@ extension ForwardCore {
     /// Nothing has arrived on the attempt's connection since it was sent, and that is long ago: another one is tried.
     private func isSilent(_ number: Int) -> Bool {
         guard case .stream(let connection, _) = attempts[number].channel else { return false }
-        return attempts[number].wasLate && connections[connection].silentSince <= attempts[number].sent
+        // A query that waited for its connection was sent only when that was ready.
+        let hasNever = connections[connection].isReady && connections[connection].answers == 0
+        return attempts[number].wasLate && (hasNever || connections[connection].silentSince <= attempts[number].sent)
     }
 
     private func attempt(of flight: Int, on channel: UpstreamChannel) -> Int? {

@@ -64,6 +64,11 @@ extension ForwardCore {
         let base: UInt64 =
             switch (transport, health.smoothedRTT) {
             case (.udp, _): health.retransmitTimeout
+            // A handshake takes some round trips, too.
+            case (_, 0) where connections.handshake(with: server) > 0:
+                min(
+                    max(connections.handshake(with: server) * 3, Self.shortestStreamTimeout),
+                    Self.streamRetransmitTimeout)
             case (_, 0): Self.streamRetransmitTimeout
             default: max(health.retransmitTimeout * 3 / 2, Self.shortestStreamTimeout)
             }
@@ -72,8 +77,11 @@ extension ForwardCore {
 
     /// How much of EDNS the next query has: what the server is known to take, and less with each round of silence.
     private func level(of flight: Int, at server: Int, _ now: UInt64) -> EDNSLevel {
-        // A connection that is silent is lost or slow, whatever the query had.
-        guard settings.servers[server].transport == .udp else { return servers[server].ability.level }
+        guard settings.servers[server].transport == .udp else {
+            // A connection that is silent is lost or slow; only if a second one is, too, it may be for what the query has.
+            // Probes then find out how much of it.
+            return flights[flight].round < 2 ? servers[server].ability.level : .none
+        }
         // A cookie that is expected protects only if silence can't talk us out of it; TCP is the way out.
         if settings.usesCookies, servers[server].cookies.isExpected { return servers[server].ability.level }
         // Old middleboxes drop EDNS queries silently.
@@ -242,6 +250,12 @@ extension ForwardCore {
     mutating func channelOpened(_ channel: UpstreamChannel, handshake: UInt32, now: UInt64) {
         guard case .stream(let number, _) = channel else { return }
         connections.noteReady(number, handshake: handshake, now)
+    }
+
+    /// The server takes no more queries on `channel`.
+    mutating func channelRetires(_ channel: UpstreamChannel) {
+        guard case .stream(let number, _) = channel else { return }
+        connections.retire(number, &actions)
     }
 
     /// The network reported an error on `channel`: a closed port, no route, the end of a connection.

@@ -208,6 +208,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         switch event {
         case .opened(let channel, let microseconds): core.channelOpened(channel, handshake: microseconds, now: now)
         case .failed(let channel, let fault): core.channelFailed(channel, fault, now: now)
+        case .retiring(let channel): core.channelRetires(channel)
         case .refused(let channel, let id, let fault): core.refused(channel, id: id, fault, now: now)
         }
     }

@@ -16,6 +16,8 @@ struct StreamConnections {
         var handshake: UInt32 = 0
         /// Takes no more queries.
         var isRetired = false
+        /// It has been silent while an answer was late: others are preferred until something arrives.
+        var isDoubted = false
         var outstanding = 0
         var answers = 0
         var opened: UInt64
@@ -74,7 +76,8 @@ struct StreamConnections {
         let all = open.filter { connections[$0].server == server && connections[$0].transport == transport }
         let usable = all.last {
             let connection = connections[$0]
-            return !connection.isRetired && connection.outstanding < (oneEach ? 1 : Self.maximumOutstanding)
+            return !connection.isRetired && !connection.isDoubted
+                && connection.outstanding < (oneEach ? 1 : Self.maximumOutstanding)
                 && !isAvoided($0)
         }
         let number: Int
@@ -83,7 +86,10 @@ struct StreamConnections {
         } else if all.count < (oneEach ? Self.mostOneEach : Self.most) {
             number = add(server, transport, now, &actions)
         } else {
-            number = all.min { connections[$0].outstanding < connections[$1].outstanding } ?? all[0]
+            // Answers from one that is doubted are less likely than late.
+            let sure = all.filter { !connections[$0].isDoubted && !connections[$0].isRetired }
+            let best = sure.isEmpty ? all : sure
+            number = best.min { connections[$0].outstanding < connections[$1].outstanding } ?? all[0]
         }
         if connections[number].outstanding == 0 { connections[number].silentSince = now }
         if oneEach { connections[number].isRetired = true }
@@ -124,6 +130,7 @@ struct StreamConnections {
     /// A message has arrived on it.
     mutating func noteArrival(_ number: Int, _ now: UInt64) {
         connections[number].isReady = true
+        connections[number].isDoubted = false
         connections[number].answers += 1
         connections[number].silentSince = now
         connections[number].used = now
@@ -133,8 +140,22 @@ struct StreamConnections {
     mutating func release(_ number: Int, _ now: UInt64, _ actions: inout [ForwardCore.Action]) {
         connections[number].outstanding -= 1
         connections[number].used = now
-        if connections[number].isRetired, connections[number].outstanding == 0 { close(number, &actions) }
+        let isUseless = connections[number].isRetired || connections[number].isDoubted
+        if isUseless, connections[number].outstanding == 0 { close(number, &actions) }
     }
+
+    /// An answer is late on it, and nothing else has come since the question.
+    mutating func doubt(_ number: Int) { connections[number].isDoubted = true }
+
+    /// The server answers what is outstanding, and takes no more queries on it.
+    mutating func retire(_ number: Int, _ actions: inout [ForwardCore.Action]) {
+        guard number < connections.count, connections[number].isOpen else { return }
+        connections[number].isRetired = true
+        if connections[number].outstanding == 0 { close(number, &actions) }
+    }
+
+    /// How long the last connection to `server` took to be ready, in microseconds; 0: there was none.
+    func handshake(with server: Int) -> UInt64 { status[server].handshake }
 
     /// Takes it out of use after a failure or an idle time; returns what it was. Nil if it is closed already.
     mutating func end(_ number: Int, now: UInt64, _ actions: inout [ForwardCore.Action]) -> Connection? {

@@ -60,6 +60,8 @@ public enum ExchangeEvent: Sendable, Hashable {
     case opened(UpstreamChannel, microseconds: UInt32)
     /// The channel is of no more use. It was not opened, is not writable, or the server has closed it.
     case failed(UpstreamChannel, UpstreamFault)
+    /// The channel takes no more queries; what is outstanding on it is still answered.
+    case retiring(UpstreamChannel)
     /// The query with this ID gets no answer; the channel can go on.
     case refused(UpstreamChannel, id: UInt16, UpstreamFault)
 }
@@ -86,7 +88,7 @@ struct ExchangeEvents {
         guard !events.isEmpty else { return }
         events.removeAll {
             switch $0 {
-            case .opened(channel, _), .failed(channel, _), .refused(channel, _, _): true
+            case .opened(channel, _), .failed(channel, _), .retiring(channel), .refused(channel, _, _): true
             default: false
             }
         }

@@ -466,6 +466,62 @@ struct ForwardCoreTests {
         #expect(Set(network.queries().map(\.channel)).count == 1)
     }
 
+    @Test("a connection that has fallen silent costs one short wait, not one for each question")
+    func muteConnections() throws {
+        let network = try ForwardNetwork(["tcp://10.0.0.1"])
+        network.fetch("a.example")
+        let first = try #require(network.queries().first)
+        network.core.channelOpened(first.channel, handshake: 2_000, now: network.now)
+        network.answer(first)
+        for index in 0..<6 {
+            // Nobody hears of the last connection any more; a new one is answered.
+            network.fetch("n\(index).example")
+            let lost = try #require(network.queries().first)
+            network.pass(250)
+            let again = network.queries()
+            #expect(again.count == 1 && again[0].channel != lost.channel, "\(index)")
+            network.core.channelOpened(again[0].channel, handshake: 2_000, now: network.now)
+            network.answer(again[0])
+            #expect(network.answered.count == index + 2)
+        }
+        #expect(network.openStreams.count <= 3)
+    }
+
+    @Test(
+        "a server that is silent to EDNS over streams, too, is asked without it before its client gives up",
+        arguments: ["tcp://10.0.0.1", "tls://10.0.0.1"])
+    func streamSilentToEDNS(_ server: String) throws {
+        let network = try ForwardNetwork([server])
+        network.fetch("a.example", dnssecOK: true)
+        var ready: Set<UpstreamChannel> = []
+        var waited = 0
+        while network.answered.isEmpty, waited < 3_900 {
+            for channel in network.openStreams.keys where ready.insert(channel).inserted {
+                network.core.channelOpened(channel, handshake: 2_000, now: network.now)
+            }
+            for query in network.queries() where !query.hasEDNS { network.answer(query) }
+            network.pass(10)
+            waited += 10
+        }
+        #expect(network.answered.count == 1)
+        network.fetch("b.example")
+        #expect(network.queries().contains { !$0.hasEDNS })
+    }
+
+    @Test("a connection that takes no more queries still brings its answers")
+    func retiringConnection() throws {
+        let network = try ForwardNetwork(["https://10.0.0.1/dns-query"])
+        network.fetch("a.example")
+        let first = try #require(network.queries().first)
+        network.core.channelRetires(first.channel)
+        network.fetch("b.example")
+        let second = try #require(network.queries().first)
+        #expect(second.channel != first.channel)
+        network.answer(first)
+        network.answer(second)
+        #expect(network.answered.count == 2 && network.closedStreams == [0])
+    }
+
     @Test("a thousand questions at once take one connection", arguments: ["tcp://10.0.0.1", "tls://10.0.0.1"])
     func thousandOnOne(_ server: String) throws {
         let network = try ForwardNetwork([server])

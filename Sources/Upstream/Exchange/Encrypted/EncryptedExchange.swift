@@ -78,6 +78,7 @@ struct EncryptedExchange: Exchange, ~Copyable {
                 connections[number]?.local = local
                 happened.note(.opened(channel, microseconds: microseconds))
             case .failed(let fault): happened.fail(channel, fault)
+            case .retiring: happened.note(.retiring(channel))
             case .refused(let id, let fault): happened.note(.refused(channel, id: id, fault))
             }
         }
@@ -98,6 +99,7 @@ final class EncryptedInbox: Sendable {
         case frames(ByteBuffer)
         case opened(microseconds: UInt32, local: Platform.SocketAddress?)
         case failed(UpstreamFault)
+        case retiring
         case refused(id: UInt16, UpstreamFault)
     }
 

@@ -42,6 +42,8 @@ final class HTTPSQueries: ChannelDuplexHandler {
     /// Streams that may be open at once. SwiftNIO would keep further ones back itself, but searches all of them for each
     /// frame.
     private var limit = mostStreams
+    /// The server finishes the streams that are open, and takes no more (RFC 9113 6.8).
+    private var isGoing = false
     /// What the server has said of that.
     private var announced = mostStreams
     /// Answers of this turn, each behind its length.
@@ -80,7 +82,7 @@ final class HTTPSQueries: ChannelDuplexHandler {
 
     /// Opens a stream for each message that waits, as far as the server allows.
     private func sendWaiting(_ context: ChannelHandlerContext) {
-        if waiting.isEmpty { return }
+        if waiting.isEmpty || isGoing { return }
         let oldest = NIODeadline.now() - Self.patience
         if queries.count >= limit { giveUp(on: oldest, context) }
         while queries.count < limit, let message = waiting.popFirst() {
@@ -134,9 +136,8 @@ final class HTTPSQueries: ChannelDuplexHandler {
                 limit = announced
             }
         case .goAway:
-            // What is unanswered is asked again over a new connection.
-            _ = tell(.failed(.closed))
-            context.close(promise: nil)
+            if !isGoing { _ = tell(.retiring) }
+            isGoing = true
         default: break
         }
     }
@@ -152,7 +153,7 @@ final class HTTPSQueries: ChannelDuplexHandler {
                 limit = max(1, min(limit, queries.count))
                 var message = query.message
                 message.isRefused = true
-                if query.message.isRefused {
+                if query.message.isRefused, !isGoing {
                     _ = tell(.refused(id: message.id, .overloaded))
                 } else {
                     waiting.append(message)
@@ -174,19 +175,33 @@ final class HTTPSQueries: ChannelDuplexHandler {
     /// Errors of single streams end those streams; others end the connection, whose queries are asked again.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if error is NIOHTTP2Errors.StreamError { return }
+        tellAnswers(context)
         _ = tell(.failed(.closed))
         context.close(promise: nil)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
         if !waiting.isEmpty { sendWaiting(context) }
-        if answers.readableBytes > 0 {
-            let frames = answers
-            answers = ByteBuffer()
-            if !tell(.frames(frames)) { context.close(promise: nil) }
+        tellAnswers(context)
+        if isGoing, queries.isEmpty {
+            // What the server has not begun is asked again over another connection.
+            _ = tell(.failed(.closed))
+            return context.close(promise: nil)
         }
         context.flush()
         context.fireChannelReadComplete()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        tellAnswers(context)
+        context.fireChannelInactive()
+    }
+
+    private func tellAnswers(_ context: ChannelHandlerContext) {
+        guard answers.readableBytes > 0 else { return }
+        let frames = answers
+        answers = ByteBuffer()
+        if !tell(.frames(frames)) { context.close(promise: nil) }
     }
 
     private func finish(_ stream: HTTP2StreamID) {

@@ -187,13 +187,26 @@ private final class UpstreamHandshake: ChannelInboundHandler {
 /// DNS over TLS: messages behind their lengths, as over TCP.
 ///
 /// - RFC: 7858 3.3.
-private final class TLSQueries: ChannelInboundHandler {
+private final class TLSQueries: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
 
     private let tell: @Sendable (EncryptedInbox.News) -> Bool
     private var received = ByteBuffer()
 
     init(tell: @escaping @Sendable (EncryptedInbox.News) -> Bool) { self.tell = tell }
+
+    /// Each query leaves in a TLS record of its own: dnsdist loses some of those that share one.
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        var frames = unwrapOutboundIn(data)
+        while let length = frames.getInteger(at: frames.readerIndex, as: UInt16.self),
+            let frame = frames.readSlice(length: 2 + Int(length))
+        {
+            context.write(wrapOutboundOut(frame), promise: nil)
+        }
+        promise?.succeed()
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
