@@ -53,7 +53,7 @@ extension ForwardCore {
         var id = UInt16(truncatingIfNeeded: bits)
         while attempt(of: id, on: channel) != nil { id = UInt16(truncatingIfNeeded: random.next()) }
         let usesCase =
-            settings.randomizesCase && transport == .udp && flights[flight].foldedBy < 0
+            settings.randomizesCase && transport == .udp && flights[flight].foldedBy < 0 && flights[flight].round < 2
             && servers[server].ability.keepsCase(now)
         let caseMask = usesCase ? random.next() : 0
         let number = add(

@@ -210,7 +210,7 @@ extension ForwardCore {
             noteReply(attempt, rtt: true, now)
             if attempt.level > servers[attempt.server].ability.level || !servers[attempt.server].ability.speaksEDNS,
                 flags.responseCode == .noError || flags.responseCode == .nxDomain,
-                MessageReader.walk(message)?.opt != nil
+                let opt = MessageReader.walk(message)?.opt, isOwnCookie(opt, message, attempt)
             {
                 servers[attempt.server].ability.noteAnswer(
                     at: max(attempt.level, servers[attempt.server].ability.level), hasOPT: true, afterError: false, now)
@@ -239,6 +239,16 @@ extension ForwardCore {
         }
         servers[attempt.server].cookies.forget()
         return true
+    }
+
+    /// Whether a late reply has our cookie, or none: with another, it would not be taken.
+    private mutating func isOwnCookie(
+        _ opt: MessageReader.Record, _ message: UnsafeRawBufferPointer, _ attempt: Attempt
+    ) -> Bool {
+        guard attempt.level == .full, settings.usesCookies, attempt.channel.transport.isPlain,
+            let cookie = UpstreamQueries.option(EDNS.Option.cookie, opt, message)
+        else { return true }
+        return servers[attempt.server].cookies.take(cookie)
     }
 
     /// Asks the same server again because of its cookie: over UDP once, then over TCP (RFC 7873 5.3).

@@ -224,6 +224,8 @@ extension ForwardCore {
         let (doubted, cut) = (flights[flight].doubted, flights[flight].cutShort)
         if doubted >= 0 {
             flights[flight].doubted = -1
+            // It may be the case that the server does not take.
+            flights[flight].foldedBy = doubted
             flights[flight].rejected &= ~(1 << UInt64(doubted))
             let latest = send(
                 flight, doubted, over: settings.servers[doubted].transport, level: flights[flight].doubtedLevel,

@@ -508,6 +508,48 @@ struct ForwardCoreTests {
         #expect(network.queries().contains { !$0.hasEDNS })
     }
 
+    @Test("a server that answers each cookie with another one is soon asked without, and stays so")
+    func foreignCookies() throws {
+        let network = try ForwardNetwork(one)
+        var withCookie = 0
+        for index in 0..<20 {
+            network.fetch("n\(index).example")
+            var waited = 0
+            while network.answered.count <= index, waited < 4_000 {
+                for query in network.queries() {
+                    guard !query.cookie.isEmpty else {
+                        network.answer(query)
+                        continue
+                    }
+                    if index > 0 { withCookie += 1 }
+                    network.deliver(
+                        ForwardNetwork.response(query, cookie: [1, 2, 3, 4, 5, 6, 7, 8]), on: query.channel)
+                }
+                network.pass(10)
+                waited += 10
+            }
+            if index > 0 { #expect(waited <= 20, "\(index)") }
+        }
+        // Only copies that see whether that has changed.
+        #expect(withCookie <= 8)
+    }
+
+    @Test("a server that does not answer names in random case is asked without")
+    func randomCaseSilent() throws {
+        let network = try ForwardNetwork(one) { $0.randomizesCase = true }
+        network.fetch("abcdefghijklmnopqrstuvwxyz.example")
+        var waited = 0
+        while network.answered.isEmpty, waited < 3_900 {
+            for query in network.queries()
+            where !query.isStream && !query.name.contains(where: { (0x41...0x5A).contains($0) }) {
+                network.answer(query)
+            }
+            network.pass(10)
+            waited += 10
+        }
+        #expect(network.answered.count == 1)
+    }
+
     @Test("a connection that takes no more queries still brings its answers")
     func retiringConnection() throws {
         let network = try ForwardNetwork(["https://10.0.0.1/dns-query"])
