@@ -6,6 +6,7 @@ import NIOHTTP1
 import NIOHTTP2
 import Synchronization
 import Testing
+import Upstream
 
 @testable import Platform
 @testable import Transports
@@ -14,15 +15,24 @@ import Testing
 @Suite("An encrypted connection")
 struct EncryptedConnectionTests {
     private struct Trial {
+        private let world: StreamWorld
         let loop: EncryptedLoop
         let channel = ClientChannel()
         let connection: EncryptedConnection
 
         /// Idle connections are closed after ten seconds.
         init(_ budget: StreamBudget = StreamBudget()) throws {
-            loop = EncryptedLoop(responder: try StreamWorld().responder, budget: budget)
+            world = try StreamWorld()
+            loop = EncryptedLoop(responder: world.responder, budget: budget)
             try channel.base.connect(to: NIOCore.SocketAddress(ipAddress: "127.0.0.1", port: 853)).wait()
             connection = try #require(loop.open(channel))
+        }
+
+        /// Fails parked queries, which hold all of it.
+        func endForwarding() throws {
+            world.forwarding.stop(within: 0)
+            try world.forwarding.makeLane().run()
+            channel.base.embeddedEventLoop.run()
         }
 
         func pass(_ time: TimeAmount) { channel.base.embeddedEventLoop.advanceTime(by: time) }
@@ -316,5 +326,6 @@ struct EncryptedConnectionTests {
         #expect(try answers().isEmpty && trial.isOpen)
         try ask("acme.org.", 58)
         #expect(!trial.isOpen)
+        try trial.endForwarding()
     }
 }
