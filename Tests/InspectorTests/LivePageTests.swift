@@ -11,7 +11,7 @@ import Testing
 @Suite("Connections to the page")
 struct PageConnectionTests {
     /// A connection of a client whose user is not known, on a clock that the test moves.
-    private struct Connection {
+    private final class Connection {
         let channel = EmbeddedChannel()
 
         init(_ client: String, _ shares: ConnectionShares?) throws {
@@ -34,6 +34,12 @@ struct PageConnectionTests {
         }
 
         func pass(_ time: TimeAmount) { channel.embeddedEventLoop.advanceTime(by: time) }
+
+        // An open channel would hold itself.
+        deinit {
+            channel.close(promise: nil)
+            channel.embeddedEventLoop.run()
+        }
 
         var isOpen: Bool {
             channel.embeddedEventLoop.run()
