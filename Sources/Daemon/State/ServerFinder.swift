@@ -57,11 +57,10 @@ final class ServerFinder: Sendable {
         let (configuration, sources) = state.withLock { ($0.configuration, $0.sources) }
         let sought = sources.listed.filter { configuration.seeks($0) }
         let status = forwarding.status
-        let isDown = { (server: UpstreamServer) in
-            status.contains { $0.server == sources.place(of: server) && $0.state == .down }
-        }
-        let isUp = { (server: UpstreamServer) in
-            status.contains { $0.server == sources.place(of: server) && $0.state == .up }
+        func isDown(_ server: UpstreamServer) -> Bool { health(of: server) == .down }
+        func health(of server: UpstreamServer) -> UpstreamStatus.State? {
+            let place = sources.place(of: server)
+            return status.first { $0.server == place }?.state
         }
         let due = searches.withLock { searches in
             searches.of = searches.of.filter { sought.contains($0.key) }
@@ -69,7 +68,7 @@ final class ServerFinder: Sendable {
                 let isFound = sources.places[server] != nil
                 var search = searches.of[server] ?? Search(next: isFound ? now + Self.renewal : now)
                 if isFound, isDown(server) { search.next = search.last == 0 ? now : search.last + search.pause }
-                if isUp(server) { search.pause = Self.shortestPause }
+                if health(of: server) == .up { search.pause = Self.shortestPause }
                 searches.of[server] = search
                 return search.next <= now
             }
@@ -78,7 +77,7 @@ final class ServerFinder: Sendable {
         if !hosts.isEmpty { lookUp(hosts, configuration, sources, isDown: isDown) }
         for server in due where server.unresolvedHost == nil {
             if clock.hasEnded { return nil }
-            discover(server, configuration, sources, isDown: isDown(server), isUp: isUp(server))
+            discover(server, configuration, sources, health(of: server))
         }
         return searches.withLock { $0.of.values.map(\.next).min() }
     }
@@ -103,13 +102,14 @@ final class ServerFinder: Sendable {
     }
 
     private func discover(
-        _ server: UpstreamServer, _ configuration: Configuration, _ sources: LoadedSources, isDown: Bool, isUp: Bool
+        _ server: UpstreamServer, _ configuration: Configuration, _ sources: LoadedSources,
+        _ health: UpstreamStatus.State?
     ) {
         let network = searches.withLock { $0.network }
         // Nobody waits until it is known what has become of the encrypted one.
-        if isDown { end(server, network, place: server, isSettled: false) }
+        if health == .down { end(server, network, place: server, isSettled: false) }
         // One that answers stays: a lost datagram must not talk us out of it.
-        if isUp, sources.places[server] != nil { return end(server, network, place: nil, isSettled: true) }
+        if health == .up, sources.places[server] != nil { return end(server, network, place: nil, isSettled: true) }
         let own = configuration.ownAddresses
         let found = DesignatedServers.find(
             for: server, authorities: sources.authorities, until: clock.signal,
