@@ -217,8 +217,10 @@ struct HistoryNumbers {
         return String(decoding: text, as: UTF8.self)
     }
 
-    /// A hop in bytes, big-endian: its name's offset (2), source (1), number of its file (4), line (4).
+    /// A hop in bytes, big-endian: its name's offset (2), source (1), number of its file (4), line (4). After the hops,
+    /// what rules did, in the same form: the actions, `fault`, file and line.
     static let hopLength = 11
+    static let fault: UInt8 = 0xFF
 
     mutating func hops(_ record: LookupRecord) throws -> [UInt8] {
         var bytes: [UInt8] = []
@@ -231,6 +233,13 @@ struct HistoryNumbers {
             append(UInt32(hop.source.rawValue), 1)
             append(hop.place.isNowhere ? 0 : UInt32(truncatingIfNeeded: try file(hop.place)), 4)
             append(hop.place.line, 4)
+        }
+        for index in 0..<record.faultCount {
+            let entry = record.fault(index)
+            append(UInt32(entry.actions.rawValue), 2)
+            append(UInt32(Self.fault), 1)
+            append(entry.place.isNowhere ? 0 : UInt32(truncatingIfNeeded: try file(entry.place)), 4)
+            append(entry.place.line, 4)
         }
         return bytes
     }

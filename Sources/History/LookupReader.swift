@@ -88,7 +88,7 @@ struct LookupReader {
         let question = Int(row.value(15, UInt16.self) ?? 0)
         fields.questionLength = Header.length + question <= fields.message.count ? question : 0
         fields.answers = Int(row.value(16, UInt16.self) ?? 0)
-        fields.hops = try hops(Array(row.bytes(17)))
+        try readHops(Array(row.bytes(17)), &fields)
         return StoredLookup(id: id, number: UInt64(bitPattern: row.integer(1)), fields)
     }
 
@@ -125,23 +125,24 @@ struct LookupReader {
         return Place(file: place.file, line: line)
     }
 
-    private mutating func hops(_ bytes: [UInt8]) throws -> [Decision.Hop] {
-        var hops: [Decision.Hop] = []
+    private mutating func readHops(_ bytes: [UInt8], _ fields: inout LookupFields) throws {
         var cursor = 0
         func next(_ count: Int) -> UInt32 {
             defer { cursor += count }
             return bytes[cursor..<cursor + count].reduce(0) { $0 << 8 | UInt32($1) }
         }
-        while cursor + HistoryNumbers.hopLength <= bytes.count, hops.count < Decision.maximumHops {
+        while cursor + HistoryNumbers.hopLength <= bytes.count {
             let offset = UInt16(next(2))
-            let source = SourceKind(rawValue: UInt8(next(1))) ?? .none
+            let source = UInt8(next(1))
             let file = next(4)
             let line = next(4)
-            hops.append(
-                Decision.Hop(
-                    nameOffset: offset, source: source,
-                    place: file == 0 ? .nowhere : try place(Int64(file), line: line)))
+            let place = file == 0 ? .nowhere : try place(Int64(file), line: line)
+            if source == HistoryNumbers.fault {
+                fields.faults.append(Faults.Entry(actions: .init(rawValue: offset), place: place))
+            } else {
+                fields.hops.append(
+                    Decision.Hop(nameOffset: offset, source: SourceKind(rawValue: source) ?? .none, place: place))
+            }
         }
-        return hops
     }
 }

@@ -94,6 +94,33 @@ package struct ControlAPI: Sendable {
                 return try Self.leasing { () throws(OverrideProblem) in try control.removeOverride(name) }
             }
         }
+        api.get("rules") { _, _ in Self.json(control.rules()) }
+        api.post("rules") { request, _ in
+            try await Self.answer {
+                let wanted: RuleRequest
+                do {
+                    let body = try await request.body.collect(upTo: 64 * 1024)
+                    wanted = try JSONDecoder().decode(RuleRequest.self, from: Data(body.readableBytesView))
+                } catch {
+                    throw APIFailure(.badRequest, "a rule is {\"rule\": ..., \"seconds\": ...}, in JSON")
+                }
+                return try Self.leasing { () throws(OverrideProblem) in
+                    try control.addRule(wanted.rule, seconds: wanted.seconds)
+                }
+            }
+        }
+        api.delete("rules") { request, _ in
+            try await Self.answer {
+                let parameters = try APIParameters(request, of: "number", "all")
+                let number: Int? =
+                    parameters.flag("all") ? nil : try parameters.number("number", in: 0...Int(Int32.max), 0)
+                return try Self.leasing { () throws(OverrideProblem) in try control.removeRule(number) }
+            }
+        }
+        api.post("rules/reset") { _, _ in
+            control.resetRules()
+            return Self.json(["reset": true])
+        }
         api.post("page") { _, _ in
             guard let link = access.makeTicket() else {
                 return Self.failure(
@@ -104,9 +131,7 @@ package struct ControlAPI: Sendable {
         router.get("metrics") { _, _ in await metrics() }
     }
 
-    private static func leasing(
-        _ change: () throws(OverrideProblem) -> OverrideLease
-    ) throws(APIFailure) -> OverrideLease {
+    private static func leasing<Lease>(_ change: () throws(OverrideProblem) -> Lease) throws(APIFailure) -> Lease {
         do { return try change() } catch { throw APIFailure(.badRequest, error.description) }
     }
 
@@ -306,6 +331,19 @@ package struct OverrideRequest: Codable, Sendable {
     package init(name: String, addresses: [String], seconds: UInt32?) {
         self.name = name
         self.addresses = addresses
+        self.seconds = seconds
+    }
+}
+
+/// A rule that is to be leased.
+package struct RuleRequest: Codable, Sendable {
+    /// As a line of a rules file.
+    package var rule: String
+    /// Nil: until the daemon ends.
+    package var seconds: UInt32?
+
+    package init(rule: String, seconds: UInt32?) {
+        self.rule = rule
         self.seconds = seconds
     }
 }

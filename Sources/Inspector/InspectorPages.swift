@@ -40,6 +40,14 @@ struct InspectorPages: Sendable {
         router.get("overrides") { request, _ in overrides(APIParameters(request)["q"] ?? "") }
         router.post("overrides") { request, _ in try await addOverride(request) }
         router.post("overrides/remove") { request, _ in try await removeOverride(request) }
+        router.get("rules") { _, _ in rules() }
+        router.post("rules") { request, _ in try await addRule(request) }
+        router.post("rules/remove") { request, _ in try await removeRule(request) }
+        router.post("rules/reset") { request, _ in
+            _ = try await form(request)
+            control.resetRules()
+            return Self.see("/rules")
+        }
         router.get("zones") { _, _ in page(.zones, title: "Zones", ZonesPage.body(control.zones())) }
         router.get("cache") { request, _ in cache(APIParameters(request)["q"] ?? "") }
         router.post("cache/flush") { request, _ in try await flush(request) }
@@ -226,6 +234,26 @@ struct InspectorPages: Sendable {
             return overrides("", problem: error.description)
         }
         return Self.see("/overrides")
+    }
+
+    private func rules(problem: String? = nil, typed: String = "") -> Response {
+        let body = RulesPage.body(control.rules(), problem: problem, typed: typed, mayChange: mayChange)
+        return page(.rules, title: "Rules", status: problem == nil ? .ok : .badRequest, body)
+    }
+
+    private func addRule(_ request: Request) async throws -> Response {
+        let form = try await form(request)
+        let typed = form["rule"] ?? ""
+        do { try control.addRule(typed, seconds: form["seconds"].map { UInt32($0) ?? 0 }) } catch {
+            return rules(problem: error.description, typed: typed)
+        }
+        return Self.see("/rules")
+    }
+
+    private func removeRule(_ request: Request) async throws -> Response {
+        let number = (try await form(request)["number"]).flatMap { Int($0) } ?? 0
+        do { try control.removeRule(number) } catch { return rules(problem: error.description) }
+        return Self.see("/rules")
     }
 
     private func cache(_ query: String, note: String? = nil) -> Response {

@@ -71,6 +71,8 @@ public struct Decision: Sendable, BitwiseCopyable {
     public var upstreamTransport = UpstreamTransport.udp
     /// The connection that it came over.
     public var upstreamSetup = UpstreamSetup.none
+    /// What rules do to the answer.
+    public var faults = Faults()
     public private(set) var hopCount = 0
     private var hops = InlineArray<17, Hop>(repeating: Hop(nameOffset: 0, source: .none, place: .nowhere))
 
@@ -91,7 +93,10 @@ public struct Decision: Sendable, BitwiseCopyable {
         upstreamMicroseconds = 0
         upstreamTransport = .udp
         upstreamSetup = .none
-        if !keepingHops { hopCount = 0 }
+        if !keepingHops {
+            hopCount = 0
+            faults.reset()
+        }
     }
 
     public mutating func fail(_ code: ResponseCode, _ error: ExtendedError? = nil, _ text: StaticString = "") {
@@ -179,4 +184,7 @@ public struct Decision: Sendable, BitwiseCopyable {
     }
 
     public func hop(_ index: Int) -> Hop { hops[index] }
+
+    /// The hop's name is elsewhere in the response.
+    mutating func moveHop(_ index: Int, to offset: Int) { hops[index].nameOffset = UInt16(truncatingIfNeeded: offset) }
 }

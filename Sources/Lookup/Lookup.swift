@@ -84,9 +84,11 @@ public struct Lookup: ~Copyable {
         self.request = request
     }
 
-    /// Resets it for a new query. The caller fills in `query` and `name` next.
-    public mutating func begin(_ request: Request) {
+    /// Resets it for a new query, or for one that goes on with what upstream has said (`isResumed`). The caller fills in
+    /// `query` and `name` next.
+    public mutating func begin(_ request: Request, isResumed: Bool = false) {
         self.request = request
+        if !isResumed, !upstream.draws.isEmpty { upstream.draws = [] }
         nameOffset = Header.length
         decision.reset()
         reach = .everything

@@ -4,6 +4,8 @@
 /// Records and histories store the raw values: a new source is listed at its place in the order and takes the next
 /// number.
 public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable, CustomStringConvertible {
+    /// A rule that says what the answer is.
+    case rule = 7
     case hosts = 1
     case zone = 2
     case special = 3
@@ -32,6 +34,10 @@ public enum SourceKind: UInt8, Sendable, Hashable, BitwiseCopyable, CaseIterable
 
     private var appearance: Appearance {
         switch self {
+        case .rule:
+            Appearance(
+                word: "rule", heading: "rules", terminal: "36",
+                light: ColorPair(text: "#0b5c63", tint: "#dcf3f4"), dark: ColorPair(text: "#7fd6dd", tint: "#0f3236"))
         case .hosts:
             Appearance(
                 word: "hosts", heading: "hosts", terminal: "32",

@@ -6,6 +6,18 @@ public struct UpstreamState: Sendable {
     /// Stale answers may be used (RFC 8767 5).
     public var allowStale = false
     public var failure: Failure?
+    /// How often each rule that counts has been met, by its key: drawn once for a lookup, however often it is resumed.
+    public var draws: [Draw] = []
+
+    public struct Draw: Sendable, BitwiseCopyable {
+        public var key: UInt64
+        public var count: UInt32
+
+        public init(key: UInt64, count: UInt32) {
+            self.key = key
+            self.count = count
+        }
+    }
 
     public struct Failure: Sendable {
         public var error: ExtendedError

@@ -10,7 +10,7 @@ struct CSVLines: ~Copyable {
     /// The first line: the column names.
     static let header: StaticString = """
         time,id,client,process,pid,transport,name,type,class,flags,source,rule,rcode,answers,upstream,upstream_us,\
-        duration_us,ede_code,ede_text,answer_kind,private,handshake_us\r\n
+        duration_us,ede_code,ede_text,answer_kind,private,handshake_us,faults\r\n
         """
 
     private var clock = ClockText()
@@ -77,6 +77,8 @@ struct CSVLines: ~Copyable {
         if let word = record.privateAnswer.word { cell.append(word) }
         endCell(&line)
         if let handshake = record.upstreamSetup.handshakeMicroseconds { cell.append(decimal: handshake) }
+        endCell(&line)
+        cell.append(faultsOf: record, &places)
         endCell(&line)
         line.append("\r\n")
     }

@@ -80,6 +80,7 @@ struct JSONLines {
             line.append(decimal: microseconds)
         }
         if record.hopCount > 1 { appendChain(record, message, to: &line) }
+        if record.faultCount > 0 { appendFaults(record, to: &line) }
         if kind != .answer, kind != .dropped, let word = kind.word {
             line.append(",\"answer_kind\":\"")
             line.append(word)
@@ -146,6 +147,25 @@ struct JSONLines {
             line.append(UInt8(ascii: "\""))
         }
         return 0
+    }
+
+    private mutating func appendFaults(_ record: LookupRecord, to line: inout LineBuffer) {
+        line.append(",\"faults\":[")
+        for index in 0..<record.faultCount {
+            let fault = record.fault(index)
+            line.append(index == 0 ? "{\"actions\":[" : ",{\"actions\":[")
+            var isFirst = true
+            for (action, word) in Faults.Actions.words where fault.actions.contains(action) {
+                line.append(isFirst ? "\"" : ",\"")
+                line.append(word)
+                line.append(UInt8(ascii: "\""))
+                isFirst = false
+            }
+            line.append("],\"rule\":")
+            appendRule(fault.place, to: &line)
+            line.append(UInt8(ascii: "}"))
+        }
+        line.append(UInt8(ascii: "]"))
     }
 
     private mutating func appendChain(

@@ -1,4 +1,5 @@
 internal import Glibc
+import Lookup
 
 /// Text that grows at the end and is consumed at the front: what a sink has formatted but not yet written.
 ///
@@ -161,5 +162,20 @@ struct LineBuffer: ~Copyable, @unchecked Sendable {
 
     private static func group(_ high: UInt64, _ low: UInt64, _ index: Int) -> UInt16 {
         UInt16(truncatingIfNeeded: (index < 4 ? high : low) >> UInt64(48 - (index & 3) * 16))
+    }
+}
+
+extension LineBuffer {
+    /// What rules did to the answer, and where they say so: `delay slow.rules:3, ttl keep slow.rules:9`.
+    mutating func append(faultsOf record: LookupRecord, _ places: inout PlaceTexts) {
+        for index in 0..<record.faultCount {
+            let fault = record.fault(index)
+            if index > 0 { append(", ") }
+            for (action, word) in Faults.Actions.words where fault.actions.contains(action) {
+                append(word)
+                append(UInt8(ascii: " "))
+            }
+            places.append(fault.place, to: &self)
+        }
     }
 }

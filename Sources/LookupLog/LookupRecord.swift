@@ -13,7 +13,8 @@ public struct LookupRecord: BitwiseCopyable {
     /// Bytes of the response that are kept: enough for any answer that fits a datagram.
     public static let maximumMessageLength = 4096
     /// Bytes of the largest record.
-    static let maximumSize = Field.end + Decision.maximumHops * hopSize + maximumTextLength + maximumMessageLength + 8
+    static let maximumSize =
+        Field.end + (Decision.maximumHops + Faults.mostEntries) * hopSize + maximumTextLength + maximumMessageLength + 8
 
     static let maximumTextLength = 255
     static let hopSize = 12
@@ -45,6 +46,7 @@ public struct LookupRecord: BitwiseCopyable {
         static let payloadSize = 78
         static let process = 80  // UInt32, filled in on the log thread
         static let answerKind = 84
+        static let faultCount = 85
         static let upstreamSetup = 86
         static let end = 88
     }
@@ -154,6 +156,16 @@ public struct LookupRecord: BitwiseCopyable {
             place: hop.load(fromByteOffset: 4, as: Place.self))
     }
 
+    /// How many rules did something to the answer; each is in the form of a hop.
+    public var faultCount: Int { Int(load(Field.faultCount) as UInt8) }
+
+    public func fault(_ index: Int) -> Faults.Entry {
+        let entry = base + Field.end + (hopCount + index) * Self.hopSize
+        return Faults.Entry(
+            actions: Faults.Actions(rawValue: entry.load(as: UInt16.self)),
+            place: entry.load(fromByteOffset: 4, as: Place.self))
+    }
+
     /// The response: header, question, answer section and what follows, cut at `maximumMessageLength`. The header has
     /// the response's ID and flags, and the counts of what was found.
     public var message: UnsafeRawBufferPointer {
@@ -174,7 +186,7 @@ public struct LookupRecord: BitwiseCopyable {
 
     private var marks: Marks { Marks(rawValue: load(Field.marks)) }
     private var textLength: Int { Int(load(Field.textLength) as UInt16) }
-    private var textStart: Int { Field.end + hopCount * Self.hopSize }
+    private var textStart: Int { Field.end + (hopCount + faultCount) * Self.hopSize }
 
     private func load<T: BitwiseCopyable>(_ field: Int) -> T { base.load(fromByteOffset: field, as: T.self) }
 
@@ -183,7 +195,8 @@ public struct LookupRecord: BitwiseCopyable {
     /// The size of the record for this decision and message.
     @inline(__always)
     static func size(_ decision: Decision, messageLength: Int) -> Int {
-        let length = Field.end + decision.hopCount * hopSize + textLength(decision) + messageLength
+        let length =
+            Field.end + (decision.hopCount + decision.faults.count) * hopSize + textLength(decision) + messageLength
         return (length + 7) & ~7
     }
 
@@ -212,6 +225,8 @@ public struct LookupRecord: BitwiseCopyable {
 
         writeHead(to: base, size: size, time: time, client: client, transport: transport)
         base.storeBytes(of: decision.answerKind.rawValue, toByteOffset: Field.answerKind, as: UInt8.self)
+        base.storeBytes(
+            of: UInt8(truncatingIfNeeded: decision.faults.count), toByteOffset: Field.faultCount, as: UInt8.self)
         base.storeBytes(of: query.flags.rawValue, toByteOffset: Field.flags, as: UInt16.self)
         base.storeBytes(of: durationMicroseconds, toByteOffset: Field.duration, as: UInt32.self)
         base.storeBytes(of: query.type.rawValue, toByteOffset: Field.type, as: UInt16.self)
@@ -241,6 +256,13 @@ public struct LookupRecord: BitwiseCopyable {
             cursor.storeBytes(of: hop.nameOffset, as: UInt16.self)
             cursor.storeBytes(of: hop.source.rawValue, toByteOffset: 2, as: UInt8.self)
             cursor.storeBytes(of: hop.place, toByteOffset: 4, as: Place.self)
+            cursor += hopSize
+        }
+        for index in 0..<decision.faults.count {
+            let entry = decision.faults.entry(index)
+            cursor.storeBytes(of: entry.actions.rawValue, as: UInt16.self)
+            cursor.storeBytes(of: 0, toByteOffset: 2, as: UInt16.self)
+            cursor.storeBytes(of: entry.place, toByteOffset: 4, as: Place.self)
             cursor += hopSize
         }
         if textLength > 0 {

@@ -11,9 +11,6 @@ internal import Synchronization
 /// Searching has a limited share of each second; beyond that it stops.
 final class ProcessAttribution: @unchecked Sendable {
     // Unchecked: the following is used on this thread only, unless it is locked or atomic.
-    private let diagnosis = clinux_open_socket_diagnosis()
-    /// The most recent clients, most likely to ask again.
-    private var recent: [pid_t] = []
     private var windowStart: UInt64 = 0
     private var spent: UInt64 = 0
 
@@ -47,12 +44,10 @@ final class ProcessAttribution: @unchecked Sendable {
     /// How long a line waits for its client's process, in microseconds.
     private static let patience: UInt64 = 3000
 
-    deinit { if diagnosis >= 0 { close(diagnosis) } }
-
     /// Nil if the kernel offers no socket diagnostics.
     init?() throws(SystemError) {
         bell = try Bell()
-        if diagnosis < 0 { return nil }
+        guard SocketHolder.shared.isAvailable else { return nil }
     }
 
     /// Makes the queue by which one serving thread passes its clients.
@@ -149,33 +144,8 @@ final class ProcessAttribution: @unchecked Sendable {
     }
 
     private func find(_ client: Client) -> UInt32 {
-        let address = client.address
-        var user = uid_t()
-        let inode = address.networkBytes.span.withUnsafeBufferPointer {
-            clinux_socket_inode(
-                diagnosis, address.isIPv6 ? 1 : 0, client.isStream ? 1 : 0, $0.baseAddress, address.port, &user)
-        }
-        guard inode != 0 else { return 0 }
-        // Other users' descriptors can't be read.
-        let own = geteuid()
-        guard own == 0 || own == user else { return 0 }
-        let process = clinux_socket_holder(inode, user, recent, Int32(recent.count))
-        guard process > 0, let command = Self.command(process) else { return 0 }
-        recent.removeAll { $0 == process }
-        recent.insert(process, at: 0)
-        if recent.count > 8 { recent.removeLast() }
-        return ClientProcess.number(of: ClientProcess(pid: process, command: command))
-    }
-
-    /// The command name as in proc(5); nil if the process has ended.
-    private static func command(_ process: pid_t) -> String? {
-        let file = open("/proc/\(process)/comm", O_RDONLY | O_CLOEXEC)
-        guard file >= 0 else { return nil }
-        defer { close(file) }
-        var bytes = [UInt8](repeating: 0, count: 64)
-        let count = read(file, &bytes, bytes.count)
-        guard count > 0 else { return nil }
-        return String(decoding: bytes[..<count].prefix { $0 != 0x0A }, as: UTF8.self)
+        guard let found = SocketHolder.shared.find(client.address, isStream: client.isStream) else { return 0 }
+        return ClientProcess.number(of: ClientProcess(pid: found.process, command: found.command))
     }
 }
 

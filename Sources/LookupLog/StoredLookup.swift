@@ -34,6 +34,7 @@ public struct LookupFields: Sendable {
     /// Printable ASCII.
     public var extendedText: [UInt8] = []
     public var hops: [Decision.Hop] = []
+    public var faults: [Faults.Entry] = []
     public var answers = 0
     /// At most `LookupRecord.maximumMessageLength` bytes.
     public var message: [UInt8] = []
@@ -94,6 +95,7 @@ extension LookupFields {
         extendedError = record.extendedError
         extendedText = Array(record.extendedText)
         hops = (0..<record.hopCount).map(record.hop)
+        faults = (0..<record.faultCount).map(record.fault)
         answers = record.answers
         message = Array(record.message)
     }
@@ -102,7 +104,8 @@ extension LookupFields {
 extension LookupRecord {
     static func size(_ fields: LookupFields) -> Int {
         let length =
-            Field.end + min(fields.hops.count, Decision.maximumHops) * hopSize
+            Field.end
+            + (min(fields.hops.count, Decision.maximumHops) + min(fields.faults.count, Faults.mostEntries)) * hopSize
             + min(fields.extendedText.count, maximumTextLength) + min(fields.message.count, maximumMessageLength)
         return (length + 7) & ~7
     }
@@ -116,6 +119,7 @@ extension LookupRecord {
         if fields.isTruncated { marks.insert(.truncated) }
         if fields.extendedError != nil { marks.insert(.extendedError) }
         let hops = fields.hops.prefix(Decision.maximumHops)
+        let faults = fields.faults.prefix(Faults.mostEntries)
         let text = fields.extendedText.prefix(maximumTextLength)
         let message = fields.message.prefix(maximumMessageLength)
 
@@ -143,6 +147,7 @@ extension LookupRecord {
         store(UInt16(clamping: max(fields.answers, 0)), Field.answers)
         store(UInt16(message.count), Field.messageLength)
         store(UInt8(hops.count), Field.hopCount)
+        store(UInt8(faults.count), Field.faultCount)
         store(fields.payloadSize ?? 0, Field.payloadSize)
         store(fields.process.map { ClientProcess.number(of: $0, isKept: true) } ?? 0, Field.process)
         var cursor = Field.end
@@ -150,6 +155,11 @@ extension LookupRecord {
             store(hop.nameOffset, cursor)
             store(hop.source.rawValue, cursor + 2)
             store(hop.place, cursor + 4)
+            cursor += hopSize
+        }
+        for fault in faults {
+            store(fault.actions.rawValue, cursor)
+            store(fault.place, cursor + 4)
             cursor += hopSize
         }
         for bytes in [text, message] {

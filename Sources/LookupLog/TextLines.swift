@@ -141,7 +141,7 @@ struct TextLines {
     }
 
     /// Only the data: the line has the names already.
-    private func appendAnswers(_ record: LookupRecord, to line: inout LineBuffer) {
+    private mutating func appendAnswers(_ record: LookupRecord, to line: inout LineBuffer) {
         if record.isMasked { return line.append("masked") }
         let kind = record.answerKind
         if kind == .referral || kind == .transfer, let word = kind.word { line.append(word) }
@@ -179,6 +179,11 @@ struct TextLines {
         }
         if record.privateAnswer == .passed { line.append(line.count > start ? " (private)" : "(private)") }
         if record.isTruncated { line.append(line.count > start ? " (truncated)" : "(truncated)") }
+        if record.faultCount > 0 {
+            line.append(line.count > start ? " (" : "(")
+            line.append(faultsOf: record, &places)
+            line.append(")")
+        }
     }
 
     /// `9 us`, `11.4 ms`, `5.0 s`.

@@ -13,15 +13,16 @@ public import Upstream
 /// - RFC: 1034 4.3.2.
 public struct Pipeline: Sendable {
     public typealias Admission = Then<Then<Then<AccessStage, IdentityStage>, QueryTypeStage>, TransferStage>
-    public typealias Local = Then<Then<OverrideStage, ZoneStage>, SpecialStage>
-    public typealias Sources = Then<Then<Then<Local, PrivateAddressPolicy>, CacheStage<Local>>, ForwardStage>
+    package typealias Local = Then<Then<Then<RuleStage, OverrideStage>, ZoneStage>, SpecialStage>
+    package typealias Sources = Then<Then<Then<Local, PrivateAddressPolicy>, CacheStage<Local>>, ForwardStage>
 
     /// Run once per query: who may ask, and queries that are no lookup.
     public let admission: Admission
     /// Run for each name: the sources in order. Those of `Local` answer from this machine's own data.
-    public let sources: Sources
+    package let sources: Sources
 
     public let access: AccessStage
+    package let rules: RuleStage
     public let overrides: OverrideStage
     public let zones: ZoneSet
     public let special: SpecialNames
@@ -29,11 +30,13 @@ public struct Pipeline: Sendable {
     public let routes: ForwardRoutes
     public let privateAddresses: PrivateAddressPolicy
 
-    public init(
-        hosts: HostsTable, leases: HostsTable? = nil, zones: ZoneSet, special: SpecialNames, cache: AnswerCache,
+    package init(
+        rules: RuleStage = RuleStage(rules: .empty), hosts: HostsTable, leases: HostsTable? = nil, zones: ZoneSet,
+        special: SpecialNames, cache: AnswerCache,
         routes: ForwardRoutes = .everything, privateAddresses: PrivateAddressPolicy = .allowing,
         access: AccessList = .loopback, identity: ServerIdentity = .none
     ) {
+        self.rules = rules
         overrides = OverrideStage(hosts: hosts, leases: leases)
         self.zones = zones
         self.special = special
@@ -42,7 +45,7 @@ public struct Pipeline: Sendable {
         self.privateAddresses = privateAddresses
         self.access = AccessStage(access)
         admission = Self.admission(self.access, identity, zones)
-        let local = Self.local(overrides, zones, special)
+        let local = Self.local(rules, overrides, zones, special)
         sources = Self.sources(local, cache, routes, privateAddresses)
     }
 
@@ -55,7 +58,10 @@ public struct Pipeline: Sendable {
     }
 
     @StageList
-    private static func local(_ overrides: OverrideStage, _ zones: ZoneSet, _ special: SpecialNames) -> Local {
+    private static func local(
+        _ rules: RuleStage, _ overrides: OverrideStage, _ zones: ZoneSet, _ special: SpecialNames
+    ) -> Local {
+        rules
         overrides
         ZoneStage(zones)
         SpecialStage(special)
@@ -98,6 +104,12 @@ public struct Pipeline: Sendable {
 
     /// Asks the sources for the lookup's name and for each alias's target: `.answered` or `.needs`.
     public func resolve(_ lookup: inout Lookup) -> Outcome {
+        let outcome = followChain(&lookup)
+        if !lookup.decision.faults.isEmpty, outcome == .answered { lookup.applyFaults() }
+        return outcome
+    }
+
+    private func followChain(_ lookup: inout Lookup) -> Outcome {
         var authoritative = false
         var seen = InlineArray<17, UInt64>(repeating: 0)
         let mayForward = lookup.question.mayForward

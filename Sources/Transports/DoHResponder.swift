@@ -24,11 +24,20 @@ struct DoHResponder {
         }
         let query = Lookup.Request(client: connection.client, transport: .doh, arrival: Moment.now())
         let loop = connection.channel.eventLoop
+        let bound = NIOLoopBound(connection, eventLoop: loop)
         let answer = message.withUnsafeBytes {
             responder.answer($0, query) {
-                .stream { bytes in
-                    let copy = [UInt8](bytes)
-                    loop.execute { finish.value(copy) }
+                .stream { reply in
+                    let copy = StreamReplyCopy(reply)
+                    loop.execute {
+                        copy.withReply { reply in
+                            switch reply {
+                            case .message(let bytes, _): finish.value(Array(bytes))
+                            case .nothing: finish.value([])
+                            case .close: bound.value.abort()
+                            }
+                        }
+                    }
                 }
             }
         }
@@ -40,6 +49,9 @@ struct DoHResponder {
             connection.outstanding += 1
             return nil
         case .nothing, .transfer: return DoHResponse(failure: .badRequest)
+        case .close:
+            connection.abort()
+            return nil
         }
     }
 

@@ -16,6 +16,9 @@ final class DoTConnection: ChannelDuplexHandler {
     private var context: ChannelHandlerContext?
     /// A read was postponed.
     private var wantsRead = false
+    /// Answers that a rule has trickle, and their bytes a second.
+    private var slowed = ByteBuffer()
+    private var rate: UInt32 = 0
 
     init(_ loop: EncryptedLoop, _ connection: EncryptedConnection) {
         responder = loop.responder
@@ -76,8 +79,9 @@ final class DoTConnection: ChannelDuplexHandler {
         }
         context.flush()
         connection.outstanding = session.isIdle ? 0 : 1
-        if session.isFinished { return connection.closeAfterWrites() }
-        guard connection.hold(session.heldBytes) else { return connection.abort() }
+        if session.isAborted { return connection.abort() }
+        if session.isFinished, rate == 0 { return connection.closeAfterWrites() }
+        guard connection.hold(session.heldBytes + slowed.readableBytes) else { return connection.abort() }
         if wantsRead, mayRead(context) {
             wantsRead = false
             context.read()
@@ -86,24 +90,49 @@ final class DoTConnection: ChannelDuplexHandler {
 
     private func writeOutput(_ context: ChannelHandlerContext) {
         guard !responder.output.isEmpty else { return }
+        if responder.output.rate > 0 || rate > 0 {
+            if rate == 0 { scheduleTrickle(context) }
+            rate = rate == 0 ? responder.output.rate : rate
+            slowed.writeBytes(responder.output.bytes)
+            return responder.output.removeAll()
+        }
         var buffer = context.channel.allocator.buffer(capacity: responder.output.bytes.count)
         buffer.writeBytes(responder.output.bytes)
         responder.output.removeAll()
         context.write(wrapOutboundOut(buffer), promise: connection.promiseAnswer(of: buffer.readableBytes))
     }
 
+    /// Sends the next tenth of a second's bytes, and so on.
+    private func scheduleTrickle(_ context: ChannelHandlerContext) {
+        let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+        context.eventLoop.scheduleTask(in: .milliseconds(100)) { bound.value.trickle() }
+    }
+
+    private func trickle() {
+        guard let context else { return }
+        let count = min(max(Int(rate) / 10, 1), slowed.readableBytes)
+        if let piece = slowed.readSlice(length: count) {
+            context.writeAndFlush(wrapOutboundOut(piece), promise: connection.promiseAnswer(of: count))
+        }
+        connection.touch()
+        if slowed.readableBytes > 0 { return scheduleTrickle(context) }
+        slowed = ByteBuffer()
+        rate = 0
+        advance(context)
+    }
+
     /// How the forwarding thread delivers upstream's answer to this connection.
     private func deferredReply() -> ParkedQuery.Reply {
         let loop = connection.channel.eventLoop
         let bound = NIOLoopBound(self, eventLoop: loop)
-        return .stream { message in
-            let copy = [UInt8](message)
+        return .stream { reply in
+            let copy = StreamReplyCopy(reply)
             loop.execute { bound.value.finish(copy) }
         }
     }
 
-    private func finish(_ message: [UInt8]) {
-        message.withUnsafeBytes { session.finishParked($0, responder) }
+    private func finish(_ reply: StreamReplyCopy) {
+        reply.withReply { session.finishParked($0, responder) }
         guard let context else { return responder.output.removeAll() }
         connection.touch()
         writeOutput(context)

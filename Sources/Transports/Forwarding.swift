@@ -14,8 +14,8 @@ package final class ParkedQuery: @unchecked Sendable {
     enum Reply: Sendable {
         /// From the socket and the address that the query was sent to.
         case datagram(DatagramSocket, from: LocalAddress?)
-        /// Into the connection; empty bytes mean that there is no answer.
-        case stream(@Sendable (UnsafeRawBufferPointer) -> Void)
+        /// Into the connection.
+        case stream(@Sendable (StreamReply) -> Void)
         /// To no client: reports upstream's answer.
         case report(@Sendable (UpstreamResult) -> Void)
     }
@@ -62,6 +62,8 @@ package final class Forwarding: Sendable {
     private let engine: Engine
     private let responder: Responder
     private let memory = ParkedMemory()
+    /// Answers that rules hold back.
+    let delayed: DelayedAnswers
     package let numbers = UpstreamNumbers()
 
     /// `serverLost` is called, from the lane's thread, when a server has gone down.
@@ -69,7 +71,8 @@ package final class Forwarding: Sendable {
         settings: ForwardSettings, store: ServedDataStore, log: LookupLog?,
         serverLost: @escaping @Sendable () -> Void = {}
     ) throws(SystemError) {
-        let responder = Responder(store: store, log: log, numbers: numbers)
+        delayed = try DelayedAnswers()
+        let responder = Responder(store: store, log: log, numbers: numbers, delayed)
         self.responder = responder
         let watch = log?.makeExchangeRing().map { ring -> Engine.Watch in
             { message in
@@ -85,12 +88,15 @@ package final class Forwarding: Sendable {
     }
 
     /// Asks upstream for `key`, which the answer to `message` needs; through `lane` if called on its thread.
+    ///
+    /// - Parameter draws: what the rules have counted for it already.
     func park(
         _ message: UnsafeRawBufferPointer, _ request: Lookup.Request, reply: ParkedQuery.Reply,
-        key: FetchKey, lane: Lane? = nil, deadline: UInt64? = nil
+        key: FetchKey, lane: Lane? = nil, deadline: UInt64? = nil, draws: [UpstreamState.Draw] = []
     ) {
         let deadline = deadline ?? request.now + engine.clientTimeout
         let query = ParkedQuery(message, request, key: key, reply: reply, deadline: deadline, in: memory)
+        if !draws.isEmpty { query.upstream.draws = draws }
         if memory.isFull { return responder.refuse(query) }
         if let lane {
             lane.fetch(key, for: query, deadline: deadline, now: request.now)
@@ -140,6 +146,7 @@ package final class Forwarding: Sendable {
     /// Gives questions in flight `microseconds` to finish; then the lane ends.
     package func stop(within microseconds: UInt64) {
         engine.stop(deadline: SystemClock.monotonic() + microseconds)
+        delayed.stop()
     }
 }
 
@@ -172,6 +179,7 @@ private final class Responder: @unchecked Sendable {
     private var handler: QueryHandler
     private var lookup = Lookup()
     private let numbers: UpstreamNumbers
+    private let delayed: DelayedAnswers
     private var scrubber = AnswerScrubber()
     private var outbox = DatagramOutbox(capacity: 64)
     /// The buffer for answers to streams.
@@ -185,24 +193,27 @@ private final class Responder: @unchecked Sendable {
         var lookup = Lookup()
         var outbox = DatagramOutbox(capacity: 1)
         let store: ServedDataStore
+        let delayed: DelayedAnswers
 
-        init(_ store: ServedDataStore, ring: LookupRing?) {
+        init(_ store: ServedDataStore, ring: LookupRing?, _ delayed: DelayedAnswers) {
             handler = QueryHandler(ring: ring)
             self.store = store
+            self.delayed = delayed
         }
 
         mutating func answer(_ query: ParkedQuery, _ buffer: UnsafeMutableRawBufferPointer) -> FetchKey? {
-            Responder.answer(query, with: handler, &lookup, store.current().data, &outbox, buffer)
+            Responder.answer(query, with: handler, &lookup, store.current().data, delayed, &outbox, buffer)
         }
     }
 
-    init(store: ServedDataStore, log: LookupLog?, numbers: UpstreamNumbers) {
+    init(store: ServedDataStore, log: LookupLog?, numbers: UpstreamNumbers, _ delayed: DelayedAnswers) {
+        self.delayed = delayed
         self.store = store
         self.log = log
         self.numbers = numbers
         snapshot = store.current()
         handler = QueryHandler(ring: log?.makeRing())
-        refusals = Mutex(Refusals(store, ring: log?.makeRing()))
+        refusals = Mutex(Refusals(store, ring: log?.makeRing(), delayed))
     }
 
     deinit { buffer.deallocate() }
@@ -292,14 +303,14 @@ private final class Responder: @unchecked Sendable {
     /// What to ask upstream for next; nil if the query is answered.
     private func answer(_ query: ParkedQuery, _ now: UInt64) -> FetchKey? {
         query.request.now = now
-        let key = Self.answer(query, with: handler, &lookup, snapshot.data, &outbox, buffer)
+        let key = Self.answer(query, with: handler, &lookup, snapshot.data, delayed, &outbox, buffer)
         for key in lookup.renewals { engine?.prefetch(key, now: now) }
         return key
     }
 
     private static func answer(
         _ query: ParkedQuery, with handler: borrowing QueryHandler, _ lookup: inout Lookup, _ served: ServedData,
-        _ outbox: inout DatagramOutbox, _ buffer: UnsafeMutableRawBufferPointer
+        _ delayed: DelayedAnswers, _ outbox: inout DatagramOutbox, _ buffer: UnsafeMutableRawBufferPointer
     ) -> FetchKey? {
         if case .report(let tell) = query.reply {
             // Only a failure is reported; a late answer is still awaited.
@@ -311,16 +322,34 @@ private final class Responder: @unchecked Sendable {
         defer { swap(&lookup.upstream, &query.upstream) }
         switch query.reply {
         case .datagram(let socket, let source):
-            switch handler.handle(query.message, query.request, &lookup, served, into: outbox.room) {
+            switch handler.handle(query.message, query.request, &lookup, served, into: outbox.room, isResumed: true) {
             case .reply(let length): outbox.commit(length, on: socket, to: query.request.client, from: source)
+            case .impaired(let length, let faults):
+                if faults.hidesAnswer(over: .udp) { break }
+                if faults.delay == 0 {
+                    outbox.commit(length, on: socket, to: query.request.client, from: source)
+                } else {
+                    let answer = UnsafeRawBufferPointer(rebasing: outbox.room[..<length])
+                    delayed.hold(answer, faults, to: query.request.client, query.reply)
+                }
             case .needs(let key): return key
             case .nothing, .transfer: break
             }
         case .stream(let send):
-            switch handler.handle(query.message, query.request, &lookup, served, into: buffer) {
-            case .reply(let length): send(UnsafeRawBufferPointer(rebasing: buffer[..<length]))
+            switch handler.handle(query.message, query.request, &lookup, served, into: buffer, isResumed: true) {
+            case .reply(let length): send(.message(UnsafeRawBufferPointer(rebasing: buffer[..<length]), rate: 0))
+            case .impaired(let length, let faults):
+                let answer = UnsafeRawBufferPointer(rebasing: buffer[..<length])
+                let client = query.request.client
+                if faults.actions.contains(.drop), query.request.transport == .doh {
+                    delayed.leaveOpen(faults, to: client, query.reply)
+                } else if faults.delay > 0 {
+                    delayed.hold(answer, faults, to: client, query.reply)
+                } else {
+                    send(StreamReply(answer, faults))
+                }
             case .needs(let key): return key
-            case .nothing, .transfer: send(UnsafeRawBufferPointer(start: nil, count: 0))
+            case .nothing, .transfer: send(.nothing)
             }
         case .report: break
         }

@@ -13,6 +13,8 @@ struct QueryHandler: ~Copyable {
     enum Result {
         /// The buffer holds a response of this many bytes.
         case reply(Int)
+        /// The same, and what rules do to it on its way.
+        case impaired(Int, Faults)
         /// Not to be answered.
         case nothing
         /// Upstream has to be asked for this.
@@ -28,11 +30,13 @@ struct QueryHandler: ~Copyable {
     init(ring: LookupRing?) { self.ring = ring }
 
     /// Answers `message` into `buffer`, which holds at least 512 bytes; over UDP it respects the client's limit.
+    ///
+    /// - Parameter isResumed: upstream has answered, as `lookup` says.
     func handle(
         _ message: UnsafeRawBufferPointer, _ request: Lookup.Request, _ lookup: inout Lookup, _ served: ServedData,
-        into buffer: UnsafeMutableRawBufferPointer
+        into buffer: UnsafeMutableRawBufferPointer, isResumed: Bool = false
     ) -> Result {
-        lookup.begin(request)
+        lookup.begin(request, isResumed: isResumed)
         let verdict = lookup.query.parse(message, name: &lookup.name)
         return answer(verdict, message, &lookup, served, buffer)
     }
@@ -78,7 +82,8 @@ struct QueryHandler: ~Copyable {
             case .answered, .pass, .chase: break
             }
         }
-        return .reply(finish(&lookup, writer, message, served))
+        let length = finish(&lookup, writer, message, served)
+        return lookup.decision.faults.isEmpty ? .reply(length) : Self.impair(length, lookup)
     }
 
     /// The most bytes that the response may have.
@@ -98,6 +103,7 @@ struct QueryHandler: ~Copyable {
         _ lookup: inout Lookup, _ writer: EDNSWriter, _ message: UnsafeRawBufferPointer, _ served: ServedData
     ) -> Int {
         lookup.decision.answerKind = AnswerKind(lookup)
+        if lookup.decision.faults.hidesAnswer(over: lookup.request.transport) { lookup.decision.answerKind = .dropped }
         let truncated = lookup.builder.truncated
         let flags = Self.flags(lookup, truncated: truncated)
         let questions: UInt16 = lookup.query.questionLength > 0 ? 1 : 0
@@ -108,13 +114,31 @@ struct QueryHandler: ~Copyable {
                 time: lookup.request.arrival.wall, client: lookup.request.client, transport: lookup.request.transport,
                 query: lookup.query, decision: lookup.decision, response: lookup.builder.message,
                 answers: Int(lookup.builder.answers), truncated: truncated,
-                durationMicroseconds: Moment.microseconds(since: lookup.request.arrival))
+                durationMicroseconds: Moment.microseconds(since: lookup.request.arrival) &+ lookup.decision.faults.delay
+            )
         }
         if truncated { lookup.builder.truncate() }
         lookup.builder.release(reserved: writer.reserved)
         if lookup.query.hasEDNS { writer.write(&lookup, message, served, upstreamTexts) }
         lookup.builder.finish(flags: flags, questions: questions)
         return lookup.builder.length
+    }
+
+    /// Spoils the finished response where rules say so.
+    @inline(never)
+    private static func impair(_ length: Int, _ lookup: borrowing Lookup) -> Result {
+        let faults = lookup.decision.faults
+        var random = SeededRandom(faults.seed)
+        let base = lookup.builder.base
+        if faults.actions.contains(.wrongID) {
+            base.write(UnsafeRawPointer(base).readUInt16(0) ^ UInt16.random(in: 1...UInt16.max, using: &random), at: 0)
+        }
+        if faults.actions.contains(.garbage) {
+            for index in Header.length..<max(length, Header.length) {
+                base.write(UInt8.random(in: 0...UInt8.max, using: &random), at: index)
+            }
+        }
+        return .impaired(length, faults)
     }
 
     private static func flags(_ lookup: borrowing Lookup, truncated: Bool) -> Header.Flags {

@@ -30,11 +30,18 @@ final class StreamConnection {
     private var unsent: [UInt8] = []
     /// How many bytes of `unsent` have been sent since.
     private var sent = 0
+    /// Bytes a second that a rule lets through; 0: all.
+    private var rate: UInt32 = 0
+    /// When the last of them were sent.
+    private var lastTrickle: UInt64 = 0
 
     init(slot: UInt32) { self.slot = slot }
 
     var isOpen: Bool { descriptor >= 0 }
     var handle: StreamHandle { StreamHandle(slot: slot, generation: generation) }
+
+    /// What is unsent waits for its time.
+    var isSlow: Bool { rate > 0 }
 
     /// The client does not read its answers.
     var isBlocked: Bool { !unsent.isEmpty }
@@ -60,6 +67,7 @@ final class StreamConnection {
         watched = nil
         unsent = []
         sent = 0
+        rate = 0
         share = nil
         generation &+= 1
     }
@@ -93,7 +101,7 @@ final class StreamConnection {
     /// Sends `bytes`, keeping what the system does not take; false if the connection is broken.
     func send(_ bytes: UnsafeRawBufferPointer) -> Bool {
         var rest = bytes
-        if !isBlocked {
+        if !isBlocked, !isSlow {
             guard let taken = transmit(bytes) else { return false }
             rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
         }
@@ -113,6 +121,29 @@ final class StreamConnection {
             sent = 0
         }
         return taken
+    }
+
+    func slow(to rate: UInt32) {
+        if !isSlow { lastTrickle = SystemClock.monotonic() }
+        self.rate = isSlow ? min(self.rate, rate) : rate
+    }
+
+    /// Sends as much as is due by `now`; false if the connection is broken.
+    func trickle(_ now: UInt64) -> Bool {
+        let due = Int(clamping: UInt64(rate) * (now - lastTrickle) / 1_000_000)
+        guard due > 0 else { return true }
+        lastTrickle = now
+        let (start, end) = (sent, min(sent + due, unsent.count))
+        guard let taken = unsent.withUnsafeBytes({ transmit(UnsafeRawBufferPointer(rebasing: $0[start..<end])) }) else {
+            return false
+        }
+        sent += taken
+        if sent == unsent.count {
+            unsent = []
+            sent = 0
+            rate = 0
+        }
+        return true
     }
 
     /// Returns how many bytes the system took; nil if the connection is broken.

@@ -3,10 +3,10 @@ import Synchronization
 
 /// Messages from other threads to one stream worker.
 final class StreamMailbox: Sendable {
-    /// An answer from upstream; empty: there is none.
+    /// A late answer.
     struct Reply: Sendable {
         let connection: StreamHandle
-        let message: [UInt8]
+        let copy: StreamReplyCopy
     }
 
     enum Order: Sendable {
@@ -30,8 +30,8 @@ final class StreamMailbox: Sendable {
         .stream { self.post($0, to: connection) }
     }
 
-    private func post(_ message: UnsafeRawBufferPointer, to connection: StreamHandle) {
-        let reply = Reply(connection: connection, message: Array(message))
+    private func post(_ reply: StreamReply, to connection: StreamHandle) {
+        let reply = Reply(connection: connection, copy: StreamReplyCopy(reply))
         let isFirst = mail.withLock { mail in
             mail.replies.append(reply)
             return mail.replies.count == 1

@@ -1,6 +1,7 @@
 import DNSWire
 import Lookup
 import LookupLog
+import Platform
 
 /// Answers stream messages; shared by all streams of one thread.
 ///
@@ -40,6 +41,8 @@ final class StreamResponder {
         case parked
         case transfer(ZoneTransfer)
         case nothing
+        /// A rule closes the connection.
+        case close
     }
 
     /// Answers one message; `output` must have room.
@@ -51,8 +54,25 @@ final class StreamResponder {
             output.commit(length)
             forwarding.renew(lookup.renewals, now: request.now)
             return .written
+        case .impaired(let length, let faults):
+            forwarding.renew(lookup.renewals, now: request.now)
+            if faults.actions.contains(.close), faults.delay == 0 { return .close }
+            if faults.actions.contains(.drop) {
+                // Over other streams, further queries may come.
+                guard request.transport == .doh else { return .nothing }
+                forwarding.delayed.leaveOpen(faults, to: request.client, replyLater())
+                return .parked
+            }
+            if faults.delay > 0 {
+                let answer = UnsafeRawBufferPointer(rebasing: output.room[..<length])
+                forwarding.delayed.hold(answer, faults, to: request.client, replyLater())
+                return .parked
+            }
+            output.commit(length)
+            output.slow(to: faults.rate)
+            return .written
         case .needs(let key):
-            forwarding.park(message, request, reply: replyLater(), key: key)
+            forwarding.park(message, request, reply: replyLater(), key: key, draws: lookup.upstream.draws)
             return .parked
         case .transfer(let apex):
             guard let transfer = ZoneTransfer(of: apex, in: snapshot.data, message, request) else { return .nothing }
@@ -72,6 +92,8 @@ struct StreamOutput: ~Copyable {
 
     private let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 8)
     private var count = 0
+    /// How fast it is to be sent, in bytes a second; 0: at once.
+    private(set) var rate: UInt32 = 0
 
     deinit { memory.deallocate() }
 
@@ -100,5 +122,13 @@ struct StreamOutput: ~Copyable {
         commit(message.count)
     }
 
-    mutating func removeAll() { count = 0 }
+    /// A rule slows down what has just been added; the messages before it wait for it.
+    mutating func slow(to rate: UInt32) {
+        if rate > 0 { self.rate = self.rate == 0 ? rate : min(self.rate, rate) }
+    }
+
+    mutating func removeAll() {
+        count = 0
+        rate = 0
+    }
 }

@@ -22,6 +22,8 @@ struct StreamSession {
     private var transfer: ZoneTransfer?
     /// The client sends no more, or what it sends is not DNS.
     private var inputEnded = false
+    /// A rule closes the connection now.
+    private(set) var isAborted = false
     /// `waiting` starts with a whole message, or with bytes that can't become one.
     private var hasMessage = false
 
@@ -88,12 +90,24 @@ struct StreamSession {
         return hasSent || done > 0
     }
 
-    /// Takes the answer to a parked query; empty: there is none. The output must have room.
-    mutating func finishParked(_ reply: UnsafeRawBufferPointer, _ responder: StreamResponder) {
+    /// Takes the answer to a parked query. The output must have room.
+    mutating func finishParked(_ reply: StreamReply, _ responder: StreamResponder) {
         // Which of them it answers is not known; the mean is right in the end.
         parkedBytes -= parkedBytes / parked
         parked -= 1
-        if !reply.isEmpty { responder.output.append(reply) }
+        switch reply {
+        case .message(let message, let rate):
+            responder.output.append(message)
+            responder.output.slow(to: rate)
+        case .nothing: break
+        case .close: abort()
+        }
+    }
+
+    private mutating func abort() {
+        isAborted = true
+        inputEnded = true
+        hasMessage = false
     }
 
     /// The stream is closed.
@@ -131,6 +145,9 @@ struct StreamSession {
             done += 2 + length
             switch responder.answer(message, request, replyLater: replyLater) {
             case .written, .nothing: break
+            case .close:
+                abort()
+                return bytes.count
             case .parked:
                 parked += 1
                 parkedBytes += message.count

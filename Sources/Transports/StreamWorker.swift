@@ -19,6 +19,8 @@ package struct StreamWorker: ~Copyable {
     private static let pauseTime: UInt64 = 100_000
     /// At shutdown, how long clients have to take their last answers, in microseconds.
     private static let drainTimeout: UInt64 = 1_000_000
+    /// How often slowed answers go on, in microseconds.
+    private static let trickleInterval: UInt64 = 50_000
     /// How often to check that they have, in microseconds.
     private static let drainCheckInterval: UInt64 = 5_000
 
@@ -37,6 +39,9 @@ package struct StreamWorker: ~Copyable {
     private var oldest = -1
     private var newest = -1
     private var endsBy: UInt64?
+    /// Connections whose answers a rule has trickle, and when they go on.
+    private var slowed: [StreamHandle] = []
+    private var nextTrickle: UInt64 = 0
 
     init(mailbox: StreamMailbox, responder: StreamResponder, budget: StreamBudget) throws(SystemError) {
         self.mailbox = mailbox
@@ -79,6 +84,7 @@ package struct StreamWorker: ~Copyable {
             }
             now = SystemClock.monotonic()
             if !paused.isEmpty, now >= pausedUntil { wakeListeners() }
+            if !slowed.isEmpty, now >= nextTrickle { trickle(now) }
             closeIdle(now)
             if let endsBy {
                 closeSettled(all: now >= endsBy)
@@ -118,6 +124,7 @@ package struct StreamWorker: ~Copyable {
         // No event reports that a client has taken the last bytes.
         var due = endsBy.map { min($0, now + Self.drainCheckInterval) } ?? .max
         if !paused.isEmpty { due = min(due, pausedUntil) }
+        if !slowed.isEmpty { due = min(due, nextTrickle) }
         if oldest >= 0 { due = min(due, slots[oldest].lastActivity + idleTimeout) }
         guard due < .max else { return -1 }
         return due <= now ? 0 : Int32(clamping: (due - now + 999) / 1000)
@@ -241,6 +248,7 @@ package struct StreamWorker: ~Copyable {
         var turns = Self.sendsPerTurn
         while true {
             if !responder.output.isEmpty {
+                if responder.output.rate > 0 { slow(connection, to: responder.output.rate) }
                 let stands = connection.send(responder.output.bytes)
                 responder.output.removeAll()
                 guard stands else { return close(connection) }
@@ -251,6 +259,7 @@ package struct StreamWorker: ~Copyable {
                 touch(connection)
             }
         }
+        if connection.session.isAborted { return close(connection) }
         if connection.session.isFinished, !connection.isBlocked { return close(connection) }
         guard connection.holdsLittle(responder.limits) else { return close(connection) }
         watch(connection)
@@ -258,7 +267,9 @@ package struct StreamWorker: ~Copyable {
 
     private mutating func watch(_ connection: StreamConnection) {
         var wanted: UInt32 = 0
-        if connection.isBlocked || connection.session.canProceed(responder) { wanted |= EPOLLOUT.rawValue }
+        if !connection.isSlow, connection.isBlocked || connection.session.canProceed(responder) {
+            wanted |= EPOLLOUT.rawValue
+        }
         if mayRead(connection) { wanted |= EPOLLIN.rawValue }
         guard wanted != connection.watched else { return }
         let operation = connection.watched == nil ? EPOLL_CTL_ADD : EPOLL_CTL_MOD
@@ -290,11 +301,35 @@ package struct StreamWorker: ~Copyable {
                 continue
             }
             while index < replies.count, replies[index].connection == handle, responder.output.hasRoom {
-                replies[index].message.withUnsafeBytes { connection.session.finishParked($0, responder) }
+                replies[index].copy.withReply { connection.session.finishParked($0, responder) }
                 index += 1
             }
             touch(connection)
             advance(connection)
+        }
+    }
+
+    // MARK: Slowed answers
+
+    private mutating func slow(_ connection: StreamConnection, to rate: UInt32) {
+        if !connection.isSlow { slowed.append(connection.handle) }
+        if slowed.count == 1 { nextTrickle = SystemClock.monotonic() + Self.trickleInterval }
+        connection.slow(to: rate)
+    }
+
+    /// Sends the next bytes of each.
+    private mutating func trickle(_ now: UInt64) {
+        nextTrickle = now + Self.trickleInterval
+        let handles = slowed
+        slowed = []
+        for handle in handles {
+            guard let connection = connection(handle) else { continue }
+            guard connection.trickle(now) else {
+                close(connection)
+                continue
+            }
+            touch(connection)
+            if connection.isSlow { slowed.append(handle) } else { advance(connection) }
         }
     }
 

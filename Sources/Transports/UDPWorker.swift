@@ -127,10 +127,22 @@ package struct UDPWorker: ~Copyable {
             case .reply(let length):
                 batch.enqueue(slot, length: length, withLocalAddress: socket.isWildcard)
                 forwarding.renew(lookup.renewals, now: request.now)
+            case .impaired(let length, let faults):
+                forwarding.renew(lookup.renewals, now: request.now)
+                if faults.hidesAnswer(over: .udp) { break }
+                if faults.delay == 0 {
+                    batch.enqueue(slot, length: length, withLocalAddress: socket.isWildcard)
+                } else {
+                    let source = socket.isWildcard ? batch.localAddress(slot) : nil
+                    forwarding.delayed.hold(
+                        UnsafeRawBufferPointer(rebasing: answer[..<length]), faults, to: client,
+                        .datagram(socket, from: source))
+                }
             case .needs(let key):
                 let reply = ParkedQuery.Reply.datagram(
                     socket, from: socket.isWildcard ? batch.localAddress(slot) : nil)
-                forwarding.park(message, request, reply: reply, key: key, lane: lane)
+                forwarding.park(
+                    message, request, reply: reply, key: key, lane: lane, draws: lookup.upstream.draws)
             case .nothing, .transfer: break
             }
         }

@@ -60,6 +60,9 @@ struct ExplanationText {
             let source = Terminal.colored(name, row.decides ? .init(kind ?? .none) : nil)
             let line = rest(row.rule, row.text, row.comment)
             return ["  \(index + 1)  \(source)  \(row.decides ? line : Terminal.colored(line, .grey))"]
+                + (kind == .rule ? row.records : []).map {
+                    Terminal.colored(String(repeating: " ", count: 15) + rest($0.rule, $0.data, ""), .grey)
+                }
                 + row.shadowed.map {
                     Terminal.colored(
                         String(repeating: " ", count: 15) + rest($0.rule, Self.text($0), $0.reason), .grey)

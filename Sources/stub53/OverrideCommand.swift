@@ -24,6 +24,8 @@ struct OverrideCommand: AsyncParsableCommand {
                 Examples:
                   stub53 override add acme.org 127.0.0.14 ::1 --for 10m
                   stub53 override add '*.dev.test' 127.0.0.1
+                  stub53 override add old.acme.org new.acme.org
+                  stub53 override add ads.acme.org nxdomain
                 """)
 
         @OptionGroup var control: ControlOptions
@@ -31,7 +33,7 @@ struct OverrideCommand: AsyncParsableCommand {
         @Argument(help: "The name; '*.' in front means all names below.")
         var name: String
 
-        @Argument(help: "Its addresses.")
+        @Argument(help: "Its addresses; or another name, nxdomain (it does not exist), nodata (it has no data).")
         var addresses: [String]
 
         @Option(

@@ -19,7 +19,8 @@ struct Stub53: AsyncParsableCommand {
         version: Release.description,
         subcommands: [
             ServeCommand.self, CheckCommand.self, QueryCommand.self, WhyCommand.self, LogCommand.self,
-            PageCommand.self, StatsCommand.self, FlushCommand.self, OverrideCommand.self, ReloadCommand.self,
+            PageCommand.self, StatsCommand.self, FlushCommand.self, OverrideCommand.self, RuleCommand.self,
+            ReloadCommand.self,
             ExecCommand.self,
             TraceCommand.self, TrustCommand.self,
         ])

@@ -90,6 +90,7 @@ struct ConfigurationTests {
         Case("keep-going", "yes", "true") { "\($0.keepsGoing)" },
         Case("hosts.files", "[a, b]", "a b") { $0.hostsPaths?.joined(separator: " ") ?? "default" },
         Case("hosts.files", "none", "") { $0.hostsPaths?.joined(separator: " ") ?? "default" },
+        Case("rules.files", "[a.rules, b]", "a.rules b") { ($0.rulesPaths ?? []).joined(separator: " ") },
         Case("hosts.ttl", "1h", "3600") { "\($0.hosts.ttl)" },
         Case("hosts.null-address", "nxdomain", "nxdomain") { $0.hosts.nullAddress.rawValue },
         Case("hosts.https", "synthesize", "synthesize") { $0.hosts.https.rawValue },

@@ -45,7 +45,8 @@ final class DaemonWorld: ScenarioWorld {
         addresses = servers.map { ($0.server.name, "127.0.0.1:\($0.listener.port)") }
         let file = try scenario.write(to: URL(filePath: folder.path), addresses)
         var arguments = [
-            "--config", file.path, "--hosts", folder.file("hosts"), "--zones", folder.file("zones"), "--workers", "1",
+            "--config", file.path, "--hosts", folder.file("hosts"), "--rules", folder.file("rules"), "--zones",
+            folder.file("zones"), "--workers", "1",
             "--control", control,
         ]
         if servers.isEmpty {

@@ -38,6 +38,7 @@ final class InProcessWorld: ScenarioWorld {
         let file = try scenario.write(to: URL(filePath: folder.path), addresses)
         var options: [Configuration.Option] = [
             .init("--hosts", "hosts.files", [folder.file("hosts")]),
+            .init("--rules", "rules.files", [folder.file("rules")]),
             .init("--zones", "zones.folders", [folder.file("zones")]),
             .init("--listen", "listen", ["127.0.0.1:0"]), .init("--workers", "workers", ["1"]),
             .init("--log", "log.format", ["json"]), .init("--log-file", "log.file", [folder.file("log")]),
@@ -94,7 +95,7 @@ final class InProcessWorld: ScenarioWorld {
         responder.refresh()
         let late = Answer()
         let outcome = query.withUnsafeBytes { message in
-            responder.answer(message, request) { .stream { late.set(Array($0)) } }
+            responder.answer(message, request) { .stream { late.set($0.bytes) } }
         }
         var answer: [UInt8]?
         switch outcome {
@@ -105,7 +106,7 @@ final class InProcessWorld: ScenarioWorld {
             let end = now + Self.patience
             while late.bytes == nil, step(until: end) {}
             answer = late.bytes
-        case .transfer, .nothing: break
+        case .transfer, .nothing, .close: break
         }
         // Whatever else the query caused is sent at once.
         while step(until: now) {}

@@ -10,6 +10,7 @@ import Testing
 ///
 /// ```
 /// hosts                            lines of the hosts file
+/// rules                            lines of the rules file
 /// zone acme.org.                   a local zone: records, below `$ORIGIN acme.org.` and `$TTL 3600`
 /// config                           lines of the configuration file; $NAME is the address of a server
 /// server NAME [BEHAVIOR [SECONDS]]     an upstream server; the default is one, if there are zones or replies for it
@@ -41,13 +42,14 @@ import Testing
 ///   reason TEXT                    the extended error's text there
 ///   upstream NAME[/tcp] | none     the server in the lookup log
 ///   masked yes|no
+///   faults ttl rules:1, keep rules:2   what rules did to the answer; `faults none`
 ///   private passed|refused|no      the private address of a public name, in the lookup log
 ///   takes SECONDS                  to a tenth; in process only
 ///   asks NAME TYPE [udp|tcp] [edns|plain] [do|nodo] [cd|nocd] [cookie|nocookie|known] [of SERVER]
 ///   asks nothing                   all queries to upstream, in any order
 /// pass SECONDS                     9.2
 /// upstream-is [SERVER] BEHAVIOR [SECONDS]
-/// edit hosts|zone NAME|config|FILE
+/// edit hosts|rules|zone NAME|config|FILE
 /// remove hosts|zone NAME|FILE
 /// flush [NAME [tree]]
 /// ```
@@ -86,6 +88,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         var reason: String?
         var upstream: String?
         var masked: Bool?
+        var faults: String?
         var privateAnswer: String?
         var tenthsTaken: Int?
         var asks: [AskedQuery]?
@@ -93,6 +96,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         /// Whether the expectations include the lookup log.
         var looksAtLog: Bool {
             source != nil || logged != nil || reason != nil || upstream != nil || masked != nil || privateAnswer != nil
+                || faults != nil
         }
     }
 
@@ -127,6 +131,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
 
     let path: String
     private(set) var hosts: [String] = []
+    private(set) var rules: [String] = []
     private(set) var zones: [Zone] = []
     private(set) var servers: [Server] = []
     private(set) var config: [String] = []
@@ -190,6 +195,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
         }
         switch head[0] {
         case "hosts": hosts = lines
+        case "rules": rules = lines
         case "zone": zones.append(Zone(name: try word(1), lines: lines, line: line))
         case "config": config = lines
         case "server":
@@ -316,6 +322,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
             case "reason": expected.reason = rest
             case "upstream": expected.upstream = rest
             case "masked": expected.masked = try flag(rest, line)
+            case "faults": expected.faults = rest
             case "private":
                 guard ["passed", "refused", "no"].contains(rest) else { throw fault(line, "'\(rest)' is not known") }
                 expected.privateAnswer = rest
@@ -368,6 +375,7 @@ struct Scenario: Sendable, CustomTestStringConvertible {
     /// Writes hosts, zones and configuration into `folder`; returns the configuration file.
     func write(to folder: URL, _ addresses: [(name: String, address: String)]) throws -> URL {
         try Data((hosts.joined(separator: "\n") + "\n").utf8).write(to: folder.appending(path: "hosts"))
+        try Data((rules.joined(separator: "\n") + "\n").utf8).write(to: folder.appending(path: "rules"))
         let zonesFolder = folder.appending(path: "zones")
         try FileManager.default.createDirectory(at: zonesFolder, withIntermediateDirectories: true)
         for zone in zones { try Data(zone.text.utf8).write(to: zonesFolder.appending(path: zone.file)) }

@@ -143,24 +143,33 @@ struct LoggedLookup: Decodable {
     var reason: Reason?
     var upstream: String?
     var masked: Bool?
+    var faults: [Fault]?
     var privateAnswer: String?
 
     struct Reason: Decodable { var text: String }
+    struct Fault: Decodable {
+        var actions: [String]
+        var rule: String?
+    }
 
     enum CodingKeys: String, CodingKey {
         case name, type, source, rule, rcode
         case reason = "ede"
         case answerKind = "answer_kind"
-        case upstream, masked
+        case upstream, masked, faults
         case privateAnswer = "private"
     }
 
     init(line: String) throws { self = try JSONDecoder().decode(Self.self, from: Data(line.utf8)) }
 
+    private static func withoutFolder(_ rule: String) -> String {
+        rule.hasPrefix("/") ? rule.split(separator: "/").last.map(String.init) ?? rule : rule
+    }
+
     /// Compares it, with only the names of files and servers.
     func check(_ expected: Scenario.Expectation, at place: String, _ servers: [(name: String, address: String)]) {
         if let wanted = expected.source {
-            let rule = rule.map { $0.hasPrefix("/") ? $0.split(separator: "/").last.map(String.init) ?? $0 : $0 }
+            let rule = rule.map(Self.withoutFolder)
             #expect(([source] + (rule.map { [$0] } ?? [])).joined(separator: " ") == wanted, "\(place): the log")
         }
         if let wanted = expected.logged { #expect((answerKind ?? rcode) == wanted, "\(place): the log") }
@@ -172,6 +181,12 @@ struct LoggedLookup: Decodable {
             #expect(found == wanted, "\(place): the log")
         }
         if let wanted = expected.privateAnswer { #expect((privateAnswer ?? "no") == wanted, "\(place): the log") }
+        if let wanted = expected.faults {
+            let found = (faults ?? []).map {
+                "\($0.actions.joined(separator: " ")) \($0.rule.map(Self.withoutFolder) ?? "-")"
+            }
+            #expect((found.isEmpty ? "none" : found.joined(separator: ", ")) == wanted, "\(place): the log")
+        }
         if let wanted = expected.masked { #expect((masked ?? false) == wanted, "\(place): the log") }
     }
 }

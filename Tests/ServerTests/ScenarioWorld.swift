@@ -3,6 +3,8 @@ import Foundation
 import TestSupport
 import Testing
 
+@testable import Transports
+
 /// What a scenario runs against.
 protocol ScenarioWorld: AnyObject {
     /// Time passes only as the scenario says, and nothing happens by itself.
@@ -105,5 +107,13 @@ extension Scenario {
         }
         #expect(rest.isEmpty, "\(place): upstream is not asked \(rest); it is asked \(queries)")
         #expect(unexpected.isEmpty, "\(place): upstream is also asked \(unexpected)")
+    }
+}
+
+extension StreamReply {
+    /// Of its message; empty without one.
+    var bytes: [UInt8] {
+        if case .message(let message, _) = self { return Array(message) }
+        return []
     }
 }

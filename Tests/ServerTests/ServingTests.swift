@@ -64,7 +64,8 @@ struct ServingTests {
         for _ in 0..<500 {
             let request = Lookup.Request(client: client, transport: .tcp, arrival: Moment.now())
             message.withUnsafeBytes { bytes in
-                let reply = ParkedQuery.Reply.stream { response in
+                let reply = ParkedQuery.Reply.stream { reply in
+                    let response = reply.bytes
                     #expect(response.count > 12 && response[3] & 0xF == 2)
                     refused.add()
                 }

@@ -108,7 +108,9 @@ struct StreamTrial {
 
     /// Delivers the answer to a parked query.
     mutating func finish(_ reply: [UInt8]) {
-        reply.withUnsafeBytes { session.finishParked($0, world.responder) }
+        reply.withUnsafeBytes {
+            session.finishParked(reply.isEmpty ? .nothing : .message($0, rate: 0), world.responder)
+        }
         flush()
     }
 

@@ -127,7 +127,7 @@ struct WireWorld: ~Copyable {
         }
         if !guarded.allSatisfy({ $0 == Self.guardByte }) { Issue.record("wrote behind its buffer for \(hex(message))") }
         switch result {
-        case .reply(let length): return .reply(Array(buffer[..<length]))
+        case .reply(let length), .impaired(let length, _): return .reply(Array(buffer[..<length]))
         case .nothing: return .nothing
         case .needs: return .miss
         case .transfer: return .transfer

@@ -114,6 +114,8 @@ package struct Configuration: Sendable {
     /// Files and folders with overrides; nil: /etc/hosts, if it exists.
     package var hostsPaths: [String]?
     package var hosts = HostsSettings()
+    /// Files and folders with rules.
+    package var rulesPaths: [String]?
     /// Folders whose `*.zone` files are loaded; nil, without `zoneFiles`: `zones`, else /etc/stub53/zones.
     package var zoneFolders: [String]?
     package var zoneFiles: [ZoneFile] = []

@@ -10,7 +10,7 @@ import Upstream
 extension ConfigurationKey {
     /// Every key, in the order of the reference.
     package static let all: [ConfigurationKey] =
-        serving + overrides + zones + specialNames + upstream + cache + inspection
+        serving + overrides + rules + zones + specialNames + upstream + cache + inspection
 
     private static let serving: [ConfigurationKey] = [
         .init(
@@ -88,6 +88,13 @@ extension ConfigurationKey {
         .init(
             "hosts.other-types", \.hosts.otherTypes, .word,
             "what happens to other types of an overridden name, where no zone has them"),
+    ]
+
+    private static let rules: [ConfigurationKey] = [
+        .init(
+            "rules.files", \.rulesPaths, .paths(.files),
+            "rules that answer, delay or spoil lookups: a file, or a folder of *.rules files; none: no rules",
+            initial: "none", flags: [.sources("rules")])
     ]
 
     private static let zones: [ConfigurationKey] = [

@@ -228,15 +228,10 @@ enum ConfigurationText {
 
     /// Milliseconds: `500ms`, `5s`, `2m`, `1h`, `1d`; a plain number is seconds.
     static func duration(_ text: String, in range: ClosedRange<UInt64>) throws(WrongValue) -> UInt64 {
-        let (number, unit) = split(text)
-        let factors: [String: UInt64] = [
-            "": 1000, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000,
-        ]
-        guard let value = digits(number), let factor = factors[String(unit)] else {
+        guard let milliseconds = TimeText.milliseconds(text) else {
             throw WrongValue("\(quoted(text.utf8)) is no time; one is a number of seconds, or as 500ms, 5s, 2m, 1h, 1d")
         }
-        let (milliseconds, overflow) = value.multipliedReportingOverflow(by: factor)
-        guard !overflow, range.contains(milliseconds) else {
+        guard range.contains(milliseconds) else {
             throw WrongValue(
                 "\(quoted(text.utf8)) is not between \(shown(milliseconds: range.lowerBound)) and "
                     + shown(milliseconds: range.upperBound))

@@ -14,6 +14,11 @@ package struct LoadedSources: Sendable {
     package var keptHosts: [String]
     /// The configured files and folders.
     var hostsPaths: [String]?
+    package var rules: RuleTable
+    /// The rules files that were read, in order.
+    package var rulesFiles: [String]
+    /// Rules files that can't be read; `rules` has their last good rules.
+    package var keptRules: [String]
     package var zones: ZoneSet
     /// Zone files that failed to load; `zones` has their last good version, if there is one.
     package var failedZones: [String]
@@ -82,6 +87,10 @@ extension Configuration {
             watched += read.watched
             if hostsPaths == nil && read.watched.isEmpty { watched.append(Self.systemHosts) }
         }
+        let (rules, readRules) = RuleReader.load(
+            paths: rulesPaths ?? [], settings: self.hosts, last: last?.rules ?? .empty)
+        diagnostics.append(contentsOf: readRules.diagnostics)
+        watched += readRules.watched
         let (lastPlaces, lastAuthorities) = (last?.places ?? [:], last?.authorities)
         let last = last?.zones
 
@@ -115,7 +124,8 @@ extension Configuration {
         }
         let routed = listed.map(\.domain).filter { !$0.isRoot }
         return LoadedSources(
-            hosts: hosts, hostsFiles: hostsFiles, keptHosts: keptHosts, hostsPaths: hostsPaths, zones: ZoneSet(zones),
+            hosts: hosts, hostsFiles: hostsFiles, keptHosts: keptHosts, hostsPaths: hostsPaths, rules: rules,
+            rulesFiles: readRules.files, keptRules: readRules.kept, zones: ZoneSet(zones),
             failedZones: failed,
             special: SpecialNames(without: withoutSpecialNames, routed: routed), listed: listed,
             places: lastPlaces.filter { listed.contains($0.key) && seeks($0.key) },

@@ -3,6 +3,7 @@ import LDNS
 import LocalData
 import Lookup
 import Pipeline
+import Platform
 package import Upstream
 
 /// All sources of a configuration, asked as the daemon asks them, but beside the service and without side effects.
@@ -22,7 +23,8 @@ package struct ConfiguredSources: Sendable {
     /// From files alone, without any daemon's cache.
     package init(sources: LoadedSources) {
         pipeline = Pipeline(
-            hosts: sources.hosts, zones: sources.zones, special: sources.special, cache: Self.emptyCache,
+            rules: RuleStage(rules: sources.rules), hosts: sources.hosts, zones: sources.zones,
+            special: sources.special, cache: Self.emptyCache,
             routes: ForwardRoutes(sources.upstream, awaitsDefault: sources.awaitsSystem),
             privateAddresses: sources.privateAddresses)
         hostsFiles = sources.hostsFiles
@@ -38,7 +40,8 @@ package struct ConfiguredSources: Sendable {
     ) {
         self.leases = leases
         self.pipeline = Pipeline(
-            hosts: pipeline.overrides.hosts, leases: pipeline.overrides.leases, zones: pipeline.zones,
+            rules: pipeline.rules.peeking, hosts: pipeline.overrides.hosts, leases: pipeline.overrides.leases,
+            zones: pipeline.zones,
             special: pipeline.special, cache: Self.emptyCache, routes: pipeline.routes,
             privateAddresses: pipeline.privateAddresses)
         self.hostsFiles = hostsFiles
@@ -114,6 +117,16 @@ package struct ConfiguredSources: Sendable {
     /// The answer of zones alone.
     package func askZones(_ name: Name, _ type: RecordType) -> SourceTrial.Answer {
         ask(ZoneStage(pipeline.zones), name, type)
+    }
+
+    /// The rules for a lookup of `name` from this machine, over UDP, that all but chance and counts fit.
+    func rules(for name: Name, _ type: RecordType) -> [Rule] {
+        var lookup = Lookup()
+        lookup.request.client = SocketAddress(high: 0, low: 0x7F00_0001, port: 0, isIPv6: false)
+        lookup.request.arrival = .now()
+        lookup.name.assign(name)
+        lookup.question = Question(type: type)
+        return pipeline.rules.matches(lookup)
     }
 
     /// The answer of one stage alone.

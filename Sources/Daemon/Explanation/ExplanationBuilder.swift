@@ -84,11 +84,11 @@ struct ExplanationBuilder {
 
         mutating func visit(_ stage: some Stage) {
             guard let kind = Swift.type(of: stage).kind else { return }
-            rows.append(builder.row(kind, of: stage))
+            if let row = builder.row(kind, of: stage) { rows.append(row) }
         }
     }
 
-    private func row(_ kind: SourceKind, of stage: some Stage) -> Explanation.Row {
+    private func row(_ kind: SourceKind, of stage: some Stage) -> Explanation.Row? {
         switch kind {
         case .cache: return cacheRow()
         case .upstream: return upstreamRow()
@@ -96,10 +96,42 @@ struct ExplanationBuilder {
         }
         let own = configured.ask(stage, name, type)
         switch kind {
+        case .rule: return rulesRow(own)
         case .hosts: return hostsRow(own)
         case .zone: return zonesRow(own)
         default: return localRow(kind, own)
         }
+    }
+
+    /// The number of a local source's row. Where there are no rules, they have no row.
+    private func number(of source: SourceKind) -> Int {
+        let order: [SourceKind] = configured.pipeline.rules.isEmpty ? [.hosts, .zone] : [.rule, .hosts, .zone]
+        return (order.firstIndex(of: source) ?? 0) + 1
+    }
+
+    private func rulesRow(_ own: SourceTrial.Answer) -> Explanation.Row? {
+        let rules = configured.pipeline.rules
+        guard !rules.isEmpty else { return nil }
+        let fitting = configured.rules(for: name, type)
+        guard !fitting.isEmpty else { return row(.rule, "", "", "no rule for the name and type") }
+        let faults = own.decision.faults
+        let words = Faults.Actions.words.filter { faults.actions.contains($0.action) }.map { "\($0.word)" }
+        var row: Explanation.Row
+        if own.outcome != .pass {
+            let text = faults.hidesAnswer(over: .tcp) ? "dropped" : own.summary(type)
+            row = self.row(.rule, own.place, text, own.comment)
+        } else if words.isEmpty {
+            row = self.row(.rule, "", "", "none takes effect for the next lookup")
+        } else {
+            row = self.row(.rule, "\(faults.entry(0).place)", "", "")
+        }
+        if !words.isEmpty {
+            row.comment += (row.comment.isEmpty ? "" : "; ") + "does to the answer: " + words.joined(separator: ", ")
+        }
+        row.records = fitting.map {
+            Explanation.Entry(name: "\($0.name)", type: "\(type)", data: $0.text, rule: "\($0.place)")
+        }
+        return row
     }
 
     private func hostsRow(_ own: SourceTrial.Answer) -> Explanation.Row {
@@ -131,7 +163,9 @@ struct ExplanationBuilder {
         let entries = ZoneEntries(configured, name, type, own)
         var row: Explanation.Row
         if own.outcome != .pass {
-            row = self.row(.zone, own.place, own.summary(type), winner == .zone ? own.comment : "shadowed by 1")
+            row = self.row(
+                .zone, own.place, own.summary(type), winner == .zone ? own.comment : "shadowed by \(number(of: winner))"
+            )
         } else {
             row = self.row(.zone, "", "", own.isBelowCut ? "the name is beyond a zone cut" : "no zone above the name")
         }
@@ -146,8 +180,7 @@ struct ExplanationBuilder {
         let comment: String
         switch winner {
         case kind: comment = own.comment
-        case .hosts: comment = "shadowed by 1"
-        case .zone: comment = "shadowed by 2"
+        case .rule, .hosts, .zone: comment = "shadowed by \(number(of: winner))"
         default: comment = "not asked: the name is beyond a zone cut"
         }
         return row(kind, own.place, own.summary(type), comment)
@@ -158,6 +191,7 @@ struct ExplanationBuilder {
             return row(.cache, "", "", "not asked: nothing is forwarded")
         }
         switch winner {
+        case .rule: return row(.cache, "", "", "not asked: nothing caches in front of rules")
         case .hosts: return row(.cache, "", "", "not asked: nothing caches in front of overrides")
         case .zone: return row(.cache, "", "", "not asked: nothing caches in front of zones")
         case .special: return row(.cache, "", "", "not asked")

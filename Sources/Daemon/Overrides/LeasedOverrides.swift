@@ -1,6 +1,11 @@
 import Platform
 
-/// The leased overrides of the running service, and the clock that ends them.
+extension LoadedState {
+    /// When the next lease expires, monotonic in microseconds.
+    fileprivate var nextEndOfLease: UInt64? { [leases.nextEnd, ruleLeases.nextEnd].compactMap { $0 }.min() }
+}
+
+/// The leased overrides and rules of the running service, and the clock that ends them.
 struct LeasedOverrides: Sendable {
     private let state: ServedState
     let clock: WorkClock
@@ -12,9 +17,9 @@ struct LeasedOverrides: Sendable {
 
     /// Changes the leases; all serving threads see it at once.
     func change<R: Sendable>(
-        _ change: (inout OverrideLeases) throws(OverrideProblem) -> R
+        _ change: (inout LoadedState) throws(OverrideProblem) -> R
     ) throws(OverrideProblem) -> R {
-        let result = try state.change { state throws(OverrideProblem) in try change(&state.leases) }
+        let result = try state.change { state throws(OverrideProblem) in try change(&state) }
         clock.wake()
         return result
     }
@@ -24,10 +29,13 @@ struct LeasedOverrides: Sendable {
 
     /// Ends the leases that have expired; returns the next expiry, monotonic in microseconds.
     func endDue(at now: UInt64 = SystemClock.monotonic()) -> UInt64? {
-        let next = state.withLock { $0.leases.nextEnd }
+        let next = state.withLock { $0.nextEndOfLease }
         guard let next, next <= now else { return next }
-        let (ended, following) = state.change { ($0.leases.end(at: now), $0.leases.nextEnd) }
-        for lease in ended { Report.line("override   \(lease.rule) has ended: \(lease.name)") }
+        let (overrides, rules, following) = state.change {
+            ($0.leases.end(at: now), $0.ruleLeases.end(at: now), $0.nextEndOfLease)
+        }
+        for lease in overrides { Report.line("override   \(lease.rule) has ended: \(lease.name)") }
+        for lease in rules { Report.line("rules      \(lease.rule) has ended: \(lease.text)") }
         return following
     }
 }

@@ -10,6 +10,8 @@ struct OverrideLeases: Sendable {
         var end: UInt64
         /// As lines of a hosts file.
         var lines: [String]
+        /// What is no address: the name is another one's alias, has no data, or does not exist.
+        var rule: Rule?
     }
 
     private let most: Int
@@ -23,6 +25,8 @@ struct OverrideLeases: Sendable {
     private var lastNumber = 0
     private var settings: HostsSettings
     private(set) var table: HostsTable
+    /// Those that are no addresses, as rules.
+    private(set) var rules: [Rule] = []
 
     init(_ settings: HostsSettings, most: Int = 10_000) {
         self.most = most
@@ -63,8 +67,13 @@ struct OverrideLeases: Sendable {
             throw OverrideProblem(
                 "\(addresses.count) addresses are too many; give \(HostsReader.maximumAddresses) at most")
         }
-        let lines = addresses.map { "\($0) \(name)" }
         for word in [name] + addresses { try Self.check(word) }
+        if addresses.count == 1, SocketAddress(ip: addresses[0], port: 0) == nil,
+            !addresses[0].contains(where: { "%:".contains($0) })
+        {
+            return try add(name, saying: addresses[0], seconds: seconds, now: now)
+        }
+        let lines = addresses.map { "\($0) \(name)" }
         let read = HostsReader.table(lines.map { (Array($0.utf8), 1) }, path: Self.path, settings: settings)
         if let problem = read.diagnostics.list.first { throw OverrideProblem(problem.message) }
         guard let key = read.names.first else {
@@ -81,6 +90,38 @@ struct OverrideLeases: Sendable {
             left: seconds)
         live[key] = Live(
             lease: lease, end: seconds.map { now.monotonic + UInt64($0) * 1_000_000 } ?? .max, lines: lines)
+        compile()
+        return lease
+    }
+
+    /// Leases what is no address: `nxdomain`, `nodata`, or another name.
+    private mutating func add(
+        _ name: String, saying word: String, seconds: UInt32?, now: Moment
+    ) throws(OverrideProblem) -> OverrideLease {
+        guard let key = HostsReader.name(name) else {
+            throw OverrideProblem("\(quoted(name.utf8)) is not a host name; give one, or '*.' in front of one")
+        }
+        let isWord = word == "nxdomain" || word == "nodata"
+        guard isWord || HostsReader.name(word) != nil, !word.hasPrefix("*.") else {
+            throw OverrideProblem(
+                "\(quoted(word.utf8)) is no address and no name; give addresses, another name, nxdomain or nodata")
+        }
+        guard live[key] != nil || live.count < most else {
+            throw OverrideProblem("\(most) overrides are leased already; remove some")
+        }
+        let place = Place(path: Self.path, line: lastNumber + 1)
+        let rule: Rule
+        do throws(RuleReader.WrongRule) {
+            rule = try RuleReader.rule("\(name) * \(isWord ? word : "alias=\(word)")", place, settings)
+        } catch { throw OverrideProblem(error.description) }
+        lastNumber += 1
+        let lease = OverrideLease(
+            number: lastNumber, rule: "\(place)", name: "\(key)", addresses: [word],
+            added: CalendarTime.timestamp(now.wall),
+            until: seconds.map { CalendarTime.timestamp(now.wall + UInt64($0) * 1_000_000) }, seconds: seconds,
+            left: seconds)
+        live[key] = Live(
+            lease: lease, end: seconds.map { now.monotonic + UInt64($0) * 1_000_000 } ?? .max, lines: [], rule: rule)
         compile()
         return lease
     }
@@ -125,5 +166,6 @@ struct OverrideLeases: Sendable {
             one.lines.map { (Array($0.utf8), one.lease.number) }
         }
         table = HostsReader.table(lines, path: Self.path, settings: settings).table
+        rules = live.values.sorted { $0.lease.number > $1.lease.number }.compactMap(\.rule)
     }
 }

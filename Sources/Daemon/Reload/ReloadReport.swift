@@ -10,6 +10,9 @@ enum ReloadReport {
         } else {
             parts.append("overrides \(new.hosts.nameCount) names")
         }
+        if old.rules.rules.count != new.rules.rules.count {
+            parts.append("rules \(old.rules.rules.count) -> \(new.rules.rules.count)")
+        }
         for zone in new.zones.zones {
             guard let before = old.zones.zone(apex: zone.apex) else {
                 parts.append("zone \(zone.apex) new, serial \(zone.serial)")
@@ -31,6 +34,7 @@ enum ReloadReport {
             parts.append("upstream \(list(old.upstream)) -> \(list(new.upstream))")
         }
         for path in new.keptHosts { parts.append("\(path) not read, its last good lines stay") }
+        for path in new.keptRules { parts.append("\(path) not read, its last good rules stay") }
         for path in new.failedZones { parts.append("\(path) not loaded, its last good version stays") }
         return parts.joined(separator: ", ")
     }

@@ -66,6 +66,7 @@ struct Reloading: Sendable {
         state.change { state in
             // Leases may have changed since the reload began.
             next.leases = state.leases
+            next.ruleLeases = state.ruleLeases
             next.leases.answer(by: next.configuration.hosts)
             // Servers may have been found.
             next.sources.places.merge(state.sources.places.filter { next.keeps($0.key) }) { $1 }

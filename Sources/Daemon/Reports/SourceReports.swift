@@ -57,6 +57,28 @@ package struct HostsFileReport: Sendable, Hashable, Codable {
     }
 }
 
+/// One rules file.
+package struct RulesFileReport: Sendable, Hashable, Codable {
+    package var file: String
+    package var rules: Int
+    /// The file can't be read now: its last good rules are in force.
+    package var hasFailed = false
+    package var problems: [ProblemReport]
+
+    enum CodingKeys: String, CodingKey {
+        case file, rules
+        case hasFailed = "failed"
+        case problems
+    }
+}
+
+/// The rules in force.
+package struct RuleListing: Sendable, Hashable, Codable {
+    /// The newest first: in the order in which they are asked, before those of files.
+    package var leases: [RuleLease]
+    package var files: [RulesFileReport]
+}
+
 /// Lines of overrides.
 package struct OverrideListing: Sendable, Hashable, Codable {
     /// One name and one of its addresses.
@@ -107,6 +129,21 @@ extension DaemonControl {
                 hasFailed: sources.keptHosts.contains(path),
                 problems: sources.diagnostics.list.filter { $0.place.path == path }.map(ProblemReport.init))
         }
+    }
+
+    /// The leased rules, and the rules files in reading order.
+    package func rules() -> RuleListing {
+        let sources = sources
+        var counts: [UInt32: Int] = [:]
+        for rule in sources.rules.rules { counts[rule.place.file, default: 0] += 1 }
+        return RuleListing(
+            leases: ruleLeases(),
+            files: sources.rulesFiles.map { path in
+                RulesFileReport(
+                    file: path, rules: counts[Place(path: path).file] ?? 0,
+                    hasFailed: sources.keptRules.contains(path),
+                    problems: sources.diagnostics.list.filter { $0.place.path == path }.map(ProblemReport.init))
+            })
     }
 
     /// All problems in the files as last read; at most the first thousand.

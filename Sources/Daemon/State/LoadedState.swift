@@ -16,6 +16,10 @@ struct LoadedState: Sendable {
     var network: NetworkState
     /// Overrides added at run time.
     var leases: OverrideLeases
+    /// Rules added at run time.
+    var ruleLeases = RuleLeases()
+    /// How often rules have been met: a reload does not start them again.
+    let ruleCounts = RuleCounts()
     /// Our encrypted transports, to be announced to clients.
     var designated: [DesignatedResolver] = []
 
@@ -41,10 +45,18 @@ struct LoadedState: Sendable {
         return settings
     }
 
+    /// Rules added at run time, the newest first; then overrides that are no addresses.
+    private var leasedRules: RuleTable {
+        let rules = ruleLeases.rules + leases.rules
+        return rules.isEmpty ? .empty : RuleTable(rules)
+    }
+
     func servedData(_ cookie: ServerCookie) -> ServedData {
         let routes = ForwardRoutes(sources.upstream, awaitsDefault: sources.awaitsSystem)
         return ServedData(
             pipeline: Pipeline(
+                rules: RuleStage(
+                    rules: sources.rules, leases: leasedRules, counts: ruleCounts, settings: configuration.hosts),
                 hosts: sources.hosts, leases: leases.table, zones: sources.zones,
                 special: sources.special.announcing(designated), cache: cache, routes: routes,
                 privateAddresses: sources.privateAddresses,

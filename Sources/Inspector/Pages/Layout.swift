@@ -2,7 +2,7 @@ import Platform
 
 /// The frame around all pages.
 enum Tab: String, CaseIterable {
-    case lookups, names, overrides, zones, cache, upstreams, health
+    case lookups, names, overrides, rules, zones, cache, upstreams, health
 
     var path: String { self == .lookups ? "/" : "/\(rawValue)" }
     var title: String { rawValue.prefix(1).uppercased() + rawValue.dropFirst() }

@@ -1,0 +1,237 @@
+package import DNSWire
+import Glibc
+package import Lookup
+package import Platform
+
+/// The stage of rules: first those added at run time, then those of rules files.
+///
+/// It stands before all sources: an answer or an error of a rule is given instead of theirs. What else rules do to an
+/// answer it notes in the decision, for whoever completes and sends the response.
+package struct RuleStage: Stage {
+    package let rules: RuleTable
+    /// Rules added at run time: they stand before all others.
+    package let leases: RuleTable
+    package let counts: RuleCounts
+    private let settings: HostsSettings
+    private let view: String?
+    package let isEmpty: Bool
+
+    package init(
+        rules: RuleTable, leases: RuleTable = .empty, counts: RuleCounts = RuleCounts(),
+        settings: HostsSettings = HostsSettings(), view: String? = nil
+    ) {
+        self.rules = rules
+        self.leases = leases
+        self.counts = counts
+        self.settings = settings
+        self.view = view
+        isEmpty = rules.isEmpty && leases.isEmpty
+    }
+
+    /// The same for an explanation, which counts nothing.
+    package var peeking: RuleStage {
+        RuleStage(rules: rules, leases: leases, counts: counts.peeking, settings: settings, view: view)
+    }
+
+    package static var kind: SourceKind? { .rule }
+
+    package func prefetch(_ name: borrowing LookupName, step: Int) {
+        if !isEmpty, step == 0 { rules.prefetch(name) }
+    }
+
+    /// Rules for every name that is asked for own none: an answer may go on to speak about its aliases.
+    package func owns(_ name: borrowing LookupName) -> Bool {
+        !isEmpty && (rules.has(name, isAsked: false) || leases.has(name, isAsked: false))
+    }
+
+    @inline(__always)
+    package func answer(_ lookup: inout Lookup) -> Outcome {
+        guard !isEmpty else { return .pass }
+        let isAsked = lookup.decision.hopCount == 0
+        guard rules.has(lookup.name, isAsked: isAsked) || leases.has(lookup.name, isAsked: isAsked) else {
+            return .pass
+        }
+        return apply(&lookup, isAsked)
+    }
+
+    /// The rules for the lookup's name that its type, client, transport, view and time fit, in their order, whether they
+    /// take effect this time or not.
+    package func matches(_ lookup: borrowing Lookup) -> [Rule] {
+        let isAsked = lookup.decision.hopCount == 0
+        return [leases, rules].flatMap { table in
+            table.rules(for: lookup.name, isAsked: isAsked).map { table.rules[Int($0)] }
+        }.filter { fits($0.condition, lookup) }
+    }
+
+    @inline(never)
+    private func apply(_ lookup: inout Lookup, _ isAsked: Bool) -> Outcome {
+        var deciding: Rule?
+        var failing: Rule?
+        for table in [leases, rules] {
+            for number in table.rules(for: lookup.name, isAsked: isAsked) {
+                let rule = table.rules[Int(number)]
+                // One that can change nothing any more does not count. Its faults come once, whatever the chain's names.
+                let isFault = !rule.faults.actions.isEmpty && !lookup.decision.faults.has(rule.place)
+                let mayFail = rule.error != nil && failing == nil
+                let mayDecide = rule.answer != nil && deciding == nil
+                guard isFault || mayFail || mayDecide, fits(rule.condition, lookup) else { continue }
+                guard let draw = draw(rule, &lookup) else { continue }
+                if isFault { add(rule, draw, &lookup) }
+                if mayFail { failing = rule }
+                if mayDecide { deciding = rule }
+            }
+        }
+        if let failing, let code = failing.error {
+            lookup.decision.fail(code, .other, "a rule says so")
+            lookup.decision.source = .rule
+            lookup.decision.place = failing.place
+            return .answered
+        }
+        // Nobody will see the answer: upstream need not be asked for it.
+        let faults = lookup.decision.faults
+        let isUnseen = faults.hidesAnswer(over: lookup.request.transport)
+        let isCut = faults.actions.contains(.truncate) && lookup.request.transport == .udp
+        if isUnseen || isCut {
+            if isCut { lookup.builder.requireWhole() }
+            lookup.decision.source = .rule
+            let entry = (0..<faults.count).map { faults.entry($0) }.first {
+                !$0.actions.isDisjoint(with: [.drop, .close, .truncate])
+            }
+            lookup.decision.place = entry?.place ?? .nowhere
+            return .answered
+        }
+        guard let deciding, let answer = deciding.answer else { return .pass }
+        return write(answer, deciding, &lookup)
+    }
+
+    private func add(_ rule: Rule, _ draw: Draw, _ lookup: inout Lookup) {
+        var addition = rule.faults
+        if rule.jitter > 0 {
+            var random = SeededRandom(draw.seed)
+            let least = addition.delay - min(addition.delay, rule.jitter)
+            addition.delay = UInt32.random(in: least...(addition.delay + rule.jitter), using: &random)
+        }
+        lookup.decision.faults.add(addition, seed: draw.seed, rule.place)
+    }
+
+    // MARK: Conditions
+
+    private func fits(_ condition: Rule.Condition, _ lookup: borrowing Lookup) -> Bool {
+        let type = lookup.question.type
+        let request = lookup.request
+        guard condition.types.isEmpty || condition.types.contains(type) || type == .any else { return false }
+        guard condition.transports.isEmpty || condition.transports.contains(request.transport) else { return false }
+        guard condition.view == nil || condition.view == view else { return false }
+        if let between = condition.between, !between.contains(Self.minute(request.arrival.wall)) { return false }
+        guard !condition.networks.isEmpty || !condition.processes.isEmpty else { return true }
+        let client = request.client.unmapped
+        if condition.networks.contains(where: { $0.contains(client) }) { return true }
+        guard !condition.processes.isEmpty, client.isLoopback else { return false }
+        guard let found = SocketHolder.shared.find(request.client, isStream: request.transport != .udp) else {
+            return false
+        }
+        return condition.processes.contains(found.command)
+    }
+
+    /// The minute of the day in local time; `wall` in microseconds since 1970.
+    private static func minute(_ wall: UInt64) -> Int {
+        var seconds = time_t(wall / 1_000_000)
+        var fields = tm()
+        localtime_r(&seconds, &fields)
+        return Int(fields.tm_hour) * 60 + Int(fields.tm_min)
+    }
+
+    /// What chance says of one lookup.
+    private struct Draw {
+        var seed: UInt64
+    }
+
+    /// Nil: it does not take effect this time.
+    private func draw(_ rule: Rule, _ lookup: inout Lookup) -> Draw? {
+        let condition = rule.condition
+        let needsChance = condition.share != nil || rule.jitter > 0 || !rule.faults.actions.isEmpty
+        guard condition.counts || needsChance else { return Draw(seed: 0) }
+        let count = count(rule, &lookup)
+        if let first = condition.first, count > first { return nil }
+        if let after = condition.after, count <= after { return nil }
+        if let every = condition.every, count % every != 0 { return nil }
+        var random = SeededRandom(Self.start(rule, lookup, count))
+        if let share = condition.share, random.next() >> 32 >= share { return nil }
+        return Draw(seed: random.next())
+    }
+
+    /// From the rule's seed: the same for the same name, type and number of the lookup, in each run.
+    private static func start(_ rule: Rule, _ lookup: borrowing Lookup, _ count: UInt32) -> UInt64 {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325 ^ (rule.seed ?? lookup.request.arrival.monotonic ^ rule.identity)
+        for byte in lookup.name.suffix(at: 0) { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
+        return hash ^ UInt64(lookup.question.type.rawValue) << 32 ^ UInt64(count)
+    }
+
+    /// The number of this lookup among those of its client, name and type that the rule was for, from 1.
+    private func count(_ rule: Rule, _ lookup: inout Lookup) -> UInt32 {
+        guard rule.condition.counts || rule.seed != nil else { return 1 }
+        let client = lookup.request.client.unmapped
+        let hash = lookup.name.key
+        let key = hash.hash(
+            hash.hash(rule.identity, lookup.name.hash),
+            hash.hash(client.high, client.low) ^ UInt64(lookup.question.type.rawValue))
+        // Resumed after upstream has answered, it is still the same lookup.
+        if let known = lookup.upstream.draws.first(where: { $0.key == key }) { return known.count }
+        let count = counts.next(key)
+        lookup.upstream.draws.append(UpstreamState.Draw(key: key, count: count))
+        return count
+    }
+
+    // MARK: Answers
+
+    private func write(_ answer: Rule.Answer, _ rule: Rule, _ lookup: inout Lookup) -> Outcome {
+        lookup.decision.source = .rule
+        lookup.decision.place = rule.place
+        lookup.decision.authoritative = true
+        let type = lookup.question.type
+        switch answer {
+        case .noData: return writeNegative(rule, .noError, &lookup)
+        case .nxDomain: return writeNegative(rule, .nxDomain, &lookup)
+        case .alias(let target):
+            let owner = ResponseBuilder.Owner.at(lookup.nameOffset)
+            let offset = target.withUnsafeBytes { lookup.builder.appendCNAME(owner: owner, ttl: rule.ttl, target: $0) }
+            guard let offset, type != .cname, type != .any else { return .answered }
+            return .chase(offset)
+        case .block:
+            lookup.decision.explain(.blocked, "a rule blocks it")
+            switch settings.nullAddress {
+            case .nodata: return writeNegative(rule, .noError, &lookup)
+            case .nxdomain: return writeNegative(rule, .nxDomain, &lookup)
+            case .literal:
+                return write(
+                    [UInt8](repeating: 0, count: 4), [UInt8](repeating: 0, count: 16), rule, &lookup)
+            }
+        case .addresses(let ipv4, let ipv6):
+            for rdata in type == .a || type == .any ? ipv4 : [] { append(.a, rdata, rule, &lookup) }
+            for rdata in type == .aaaa || type == .any ? ipv6 : [] { append(.aaaa, rdata, rule, &lookup) }
+            if lookup.builder.answers == lookup.answerStart.answers, !lookup.builder.truncated {
+                return writeNegative(rule, .noError, &lookup)
+            }
+            return .answered
+        }
+    }
+
+    private func write(_ ipv4: [UInt8], _ ipv6: [UInt8], _ rule: Rule, _ lookup: inout Lookup) -> Outcome {
+        write(.addresses(ipv4: [ipv4], ipv6: [ipv6]), rule, &lookup)
+    }
+
+    private func append(_ type: RecordType, _ rdata: [UInt8], _ rule: Rule, _ lookup: inout Lookup) {
+        rdata.withUnsafeBytes {
+            _ = lookup.builder.append(owner: .at(lookup.nameOffset), type: type, ttl: rule.ttl, rdata: $0)
+        }
+    }
+
+    private func writeNegative(_ rule: Rule, _ code: ResponseCode, _ lookup: inout Lookup) -> Outcome {
+        lookup.decision.responseCode = code
+        lookup.builder.begin(.authority)
+        NegativeSOA.rdata(minimum: rule.ttl).withUnsafeBytes {
+            _ = lookup.builder.append(owner: .at(lookup.nameOffset), type: .soa, ttl: rule.ttl, rdata: $0)
+        }
+        return .answered
+    }
+}
