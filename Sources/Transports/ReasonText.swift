@@ -31,6 +31,7 @@ struct ReasonText {
         defer {
             if decision.masked { append(", masked") }
             if decision.privateAnswer == .passed { append(", private address") }
+            if !decision.faults.isEmpty { appendFaults(decision.faults, paths) }
         }
         if decision.hopCount == 0 || !hasNames {
             appendSource(decision.source, decision.place, paths)
@@ -50,9 +51,27 @@ struct ReasonText {
         }
     }
 
+    /// `, delay slow.rules:3`
+    @inline(never)
+    private mutating func appendFaults(_ faults: Faults, _ paths: PathTexts) {
+        for index in 0..<faults.count {
+            let entry = faults.entry(index)
+            append(",")
+            for (action, word) in Faults.Actions.words where entry.actions.contains(action) {
+                append(" ")
+                append(word)
+            }
+            appendPlace(entry.place, paths)
+        }
+    }
+
     /// The source, and the place of its line.
     private mutating func appendSource(_ source: SourceKind, _ place: Place, _ paths: PathTexts) {
         if source != .none { append(source.word) }
+        appendPlace(place, paths)
+    }
+
+    private mutating func appendPlace(_ place: Place, _ paths: PathTexts) {
         guard let path = paths[place.file] else { return }
         append(UInt8(ascii: " "))
         append(path)

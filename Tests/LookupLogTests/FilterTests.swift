@@ -126,7 +126,7 @@ struct FilterTests {
         ("source:chache", "'chache' is no source; did you mean cache?"),
         (
             "source:dunno",
-            "'dunno' is no source; there are hosts, zone, special, cache, stale, upstream, none"
+            "'dunno' is no source; there are rule, hosts, zone, special, cache, stale, upstream, none"
         ),
         ("rcode:NXDOMIAN", "'NXDOMIAN' is no response code; did you mean NXDOMAIN?"),
         ("transport:quic", "'quic' is no transport; there are udp, tcp, dot, doh"),

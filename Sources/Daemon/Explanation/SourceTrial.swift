@@ -83,7 +83,8 @@ package struct SourceTrial: Sendable {
 
     func ask(_ name: Name, _ type: RecordType, mayForward: Bool, _ body: (inout Lookup) -> Outcome) -> Answer {
         var lookup = Lookup()
-        lookup.request.transport = .tcp
+        lookup.request = Lookup.Request(
+            client: SocketAddress(high: 0, low: 0x7F00_0001, port: 0, isIPv6: false), transport: .tcp, arrival: .now())
         lookup.recursionAvailable = mayForward
         var answer = Answer(
             outcome: .pass, decision: lookup.decision, reach: .everything, isBelowCut: false, records: [],

@@ -68,9 +68,7 @@ struct OverrideLeases: Sendable {
                 "\(addresses.count) addresses are too many; give \(HostsReader.maximumAddresses) at most")
         }
         for word in [name] + addresses { try Self.check(word) }
-        if addresses.count == 1, SocketAddress(ip: addresses[0], port: 0) == nil,
-            !addresses[0].contains(where: { "%:".contains($0) })
-        {
+        if addresses.count == 1, Self.isNoAddress(addresses[0]) {
             return try add(name, saying: addresses[0], seconds: seconds, now: now)
         }
         let lines = addresses.map { "\($0) \(name)" }
@@ -92,6 +90,12 @@ struct OverrideLeases: Sendable {
             lease: lease, end: seconds.map { now.monotonic + UInt64($0) * 1_000_000 } ?? .max, lines: lines)
         compile()
         return lease
+    }
+
+    /// A word for what is no address, or a name of several labels.
+    private static func isNoAddress(_ word: String) -> Bool {
+        word == "nxdomain" || word == "nodata"
+            || word.contains(".") && !word.contains(":") && !word.utf8.allSatisfy { $0 == 0x2E || ASCII.isDigit($0) }
     }
 
     /// Leases what is no address: `nxdomain`, `nodata`, or another name.

@@ -94,7 +94,10 @@ package final class RuleTable: Sendable {
     @inline(__always)
     func has(_ name: borrowing LookupName, isAsked: Bool) -> Bool {
         if isAsked, !all.isEmpty { return true }
-        if ownDepths >> UInt128(name.labelCount) & 1 != 0, probe(name, 0) != nil { return true }
+        if ownDepths >> UInt128(name.labelCount) & 1 != 0, let entry = probe(name, 0), !entries[Int(entry)].own.isEmpty
+        {
+            return true
+        }
         return belowDepths != 0 && hasAbove(name)
     }
 
