@@ -13,6 +13,8 @@ final class RunningDaemon: Sendable {
     let reloading: Reloading
     let leases: LeasedOverrides
     private let finder: ServerFinder
+    let views: ServedViews
+    private let orders: [DatagramOrders]
     let forwarding: Forwarding
     let addresses: [ServedAddress]
     /// Nil: no output or observer needs lookups.
@@ -37,6 +39,8 @@ final class RunningDaemon: Sendable {
         var transports: String
         /// For DNS over HTTPS.
         var url: String?
+        /// The view whose address it is.
+        var view: String?
         /// Whether the machine has the address now; it is served as soon as it has.
         var isThere: Bool { address.isOfThisMachine }
     }
@@ -59,7 +63,14 @@ final class RunningDaemon: Sendable {
             threads: workers, store: store, forwarding: forwarding, makeRing: { log?.makeRing() })
         self.listener = listener
         signals = try (0..<workers).map { _ in try WakeSignal() }
-        leases = LeasedOverrides(state, try WorkClock())
+        orders = signals.map { DatagramOrders($0) }
+        let watcher = try ChangeWatcher()
+        views = ServedViews(
+            state: state, forwarding: forwarding, finder: finder, watcher: watcher,
+            sockets: ViewSockets(listener, orders)
+        ) { try Self.bind($0, workers: workers, early: false, listener) }
+        let views = views
+        leases = LeasedOverrides(state, try WorkClock()) { views.end($0) }
 
         var addresses: [ServedAddress] = []
         var sockets: [[DatagramSocket]] = Array(repeating: [], count: workers)
@@ -69,7 +80,7 @@ final class RunningDaemon: Sendable {
         }
         for socket in inherited.datagrams {
             let shared = DatagramSocket(
-                descriptor: socket.descriptor, isWildcard: socket.address.isUnspecified, isShared: workers > 1)
+                descriptor: socket.descriptor, at: socket.address, isShared: workers > 1)
             for worker in 0..<workers { sockets[worker].append(shared) }
             if let index = addresses.firstIndex(where: { $0.address == socket.address }) {
                 addresses[index].transports = "udp tcp"
@@ -110,11 +121,22 @@ final class RunningDaemon: Sendable {
             }
             state.change { $0.designated = encrypted.designations }
         }
+        for view in configuration.views {
+            let bound = try views.sockets.open(for: view) { address in
+                try user.asRoot {
+                    try Self.bind(address, workers: workers, early: mayWait && !address.isOfThisMachine, listener)
+                }
+            }
+            for address in bound where !addresses.contains(where: { $0.address == address }) {
+                addresses.append(ServedAddress(address: address, transports: "udp tcp", view: view.name))
+            }
+            state.change { $0.viewAddresses[view.name] = bound }
+        }
         self.addresses = addresses
         self.sockets = sockets
         reloading = Reloading(
             asked: asked, state: state, forwarding: forwarding, encrypted: encrypted, finder: finder,
-            watcher: try ChangeWatcher())
+            views: views, watcher: watcher)
         state.onChange { [signals, listener, encrypted] in
             for signal in signals { signal.wake() }
             listener.refresh()
@@ -158,10 +180,18 @@ final class RunningDaemon: Sendable {
         }
     }
 
+    /// An address with its sockets.
+    struct Bound {
+        var stream: StreamListener.Bound
+        /// By worker.
+        var sockets: [DatagramSocket]
+        var address: SocketAddress { stream.address }
+    }
+
     /// TCP first: its bind reliably detects another server.
     private static func bind(
         _ address: SocketAddress, workers: Int, early: Bool, _ listener: StreamListener
-    ) throws -> (address: SocketAddress, sockets: [DatagramSocket]) {
+    ) throws -> Bound {
         var attempt = 0
         while true {
             attempt += 1
@@ -170,7 +200,8 @@ final class RunningDaemon: Sendable {
                 throw BindFailure.explain(address, error.code, "TCP")
             }
             do {
-                return (stream.address, try DatagramSocket.bind(stream.address, count: workers, early: early))
+                return Bound(
+                    stream: stream, sockets: try DatagramSocket.bind(stream.address, count: workers, early: early))
             } catch {
                 // The port that the system chose for TCP may be in use for UDP: try another one.
                 guard address.port == 0, error.code == EADDRINUSE, attempt < 20 else {
@@ -207,7 +238,7 @@ final class RunningDaemon: Sendable {
                     let lane = worker == 0 ? try forwarding.makeLane() : nil
                     var udp = UDPWorker(
                         sockets: sockets, store: store, forwarding: forwarding, lane: lane, ring: log?.makeRing(),
-                        signal: signals[worker])
+                        signal: signals[worker], orders: orders[worker])
                     try udp.run()
                     serving.leave()
                     lane?.run()
@@ -251,7 +282,7 @@ final class RunningDaemon: Sendable {
         Report.output(Release.description.replacing(" (", with: " · ").replacing(")", with: ""))
         Report.output(state.withLock { $0.sources.summary })
         for (index, served) in addresses.enumerated() {
-            let url = served.url.map { " " + $0 } ?? ""
+            let url = (served.url.map { " " + $0 } ?? "") + (served.view.map { " view \($0)" } ?? "")
             Report.output(
                 (index == 0 ? "ready      " : "           ")
                     + "\(served.address) \(served.transports)\(url)\(served.isThere ? "" : Self.waitNote)")

@@ -102,7 +102,7 @@ final class HistoryInsertion {
         bind(record.payloadSize ?? 0, 17, isThere: record.payloadSize != nil)
         bind(UInt16(record.questionLength), 18, isThere: record.hasQuestion)
         bind(UInt16(record.answers), 19, isThere: !record.isDropped)
-        if record.hopCount + record.faultCount > 0 {
+        if record.hopCount + record.faultCount > 0 || !record.view.isEmpty {
             let hops = try numbers.hops(record)
             hops.withUnsafeBytes { insert.bind(blob: $0, 20) }
         } else {

@@ -221,6 +221,8 @@ struct HistoryNumbers {
     /// what rules did, in the same form: the actions, `fault`, file and line.
     static let hopLength = 11
     static let fault: UInt8 = 0xFF
+    /// The view: its name in place of a file.
+    static let view: UInt8 = 0xFE
 
     mutating func hops(_ record: LookupRecord) throws -> [UInt8] {
         var bytes: [UInt8] = []
@@ -233,6 +235,12 @@ struct HistoryNumbers {
             append(UInt32(hop.source.rawValue), 1)
             append(hop.place.isNowhere ? 0 : UInt32(truncatingIfNeeded: try file(hop.place)), 4)
             append(hop.place.line, 4)
+        }
+        if !record.view.isEmpty {
+            append(0, 2)
+            append(UInt32(Self.view), 1)
+            append(UInt32(truncatingIfNeeded: try file(Place(path: record.view))), 4)
+            append(0, 4)
         }
         for index in 0..<record.faultCount {
             let entry = record.fault(index)

@@ -16,6 +16,8 @@ struct HistorySearch {
     private var facets: IdentifierSet?
     private var clients: IdentifierSet?
     private var names: IdentifierSet?
+    /// Empty: no condition. Few lookups have one, so it is only looked at in those that all else fits.
+    private var views: [String] = []
     private var since: UInt64 = 0
     private var until = UInt64.max
 
@@ -35,6 +37,7 @@ struct HistorySearch {
         facets = nil
         clients = nil
         names = nil
+        views = filter.views
         if !filter.types.isEmpty || !filter.sources.isEmpty || !filter.codes.isEmpty || !filter.transports.isEmpty {
             facets = try numbers("SELECT id, \(Facet.columns) FROM facet") { Self.matches(filter, Facet($0, 1)) }
         }
@@ -56,6 +59,7 @@ struct HistorySearch {
         since = time - min(window, time)
         until = time.addingReportingOverflow(window).overflow ? .max : time + window
         facets = nil
+        views = []
         clients = try numbers("SELECT id, address, pid, command FROM client") { row in
             guard let address = SocketAddress(ip: row.text(1), port: 0) else { return false }
             // A browser may ask from several of its processes. If the process is known, other programs of that machine
@@ -197,6 +201,7 @@ struct HistorySearch {
         var isMore = false
         try forEachCandidate(above: above, below: below, newestFirst: newestFirst) { id in
             guard let lookup = try reader.lookup(id, since: since, until: until) else { return true }
+            if !views.isEmpty, !lookup.withRecord({ views.contains($0.view) }) { return true }
             if page.lookups.count == limit {
                 isMore = true
                 return false

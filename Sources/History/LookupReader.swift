@@ -137,7 +137,9 @@ struct LookupReader {
             let file = next(4)
             let line = next(4)
             let place = file == 0 ? .nowhere : try place(Int64(file), line: line)
-            if source == HistoryNumbers.fault {
+            if source == HistoryNumbers.view {
+                fields.view = place.path
+            } else if source == HistoryNumbers.fault {
                 fields.faults.append(Faults.Entry(actions: .init(rawValue: offset), place: place))
             } else {
                 fields.hops.append(

@@ -6,6 +6,7 @@ package import History
 import Hummingbird
 package import LookupLog
 import NIOCore
+import NIOPosix
 import ServiceLifecycle
 
 /// The API of control socket and inspector, as HTTP with JSON; `Formats` in the documentation lists it.
@@ -120,6 +121,35 @@ package struct ControlAPI: Sendable {
         api.post("rules/reset") { _, _ in
             control.resetRules()
             return Self.json(["reset": true])
+        }
+        api.get("views") { _, _ in Self.json(control.views()) }
+        api.post("views") { request, _ in
+            try await Self.answer {
+                let wanted: ViewRequest
+                do {
+                    let body = try await request.body.collect(upTo: 64 * 1024)
+                    wanted = try JSONDecoder().decode(ViewRequest.self, from: Data(body.readableBytesView))
+                } catch {
+                    throw APIFailure(
+                        .badRequest,
+                        "a view is {\"name\": ..., \"listen\": [...], \"clients\": [...], \"settings\": {...}, "
+                            + "\"seconds\": ...}, in JSON")
+                }
+                // It may read large files.
+                let result = try await NIOThreadPool.singleton.runIfActive {
+                    Result { () throws(OverrideProblem) in try control.addView(wanted) }
+                }
+                return try Self.leasing { () throws(OverrideProblem) in try result.get() }
+            }
+        }
+        api.delete("views") { request, _ in
+            try await Self.answer {
+                guard let name = try APIParameters(request, of: "name")["name"] else {
+                    throw APIFailure(.badRequest, "name is missing")
+                }
+                try Self.leasing { () throws(OverrideProblem) in try control.removeView(name) }
+                return ["removed": name]
+            }
         }
         api.post("page") { _, _ in
             guard let link = access.makeTicket() else {

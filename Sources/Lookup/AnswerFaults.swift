@@ -7,7 +7,7 @@ extension Lookup {
     /// for stays, the answer is NODATA.
     @inline(never)
     package mutating func applyFaults() {
-        let faults = decision.faults
+        let faults = faults
         guard faults.rewrites else { return }
         let old = Array(builder.message)
         let counts = [Int(builder.answers), Int(builder.authority), Int(builder.additional)]

@@ -71,8 +71,6 @@ public struct Decision: Sendable, BitwiseCopyable {
     public var upstreamTransport = UpstreamTransport.udp
     /// The connection that it came over.
     public var upstreamSetup = UpstreamSetup.none
-    /// What rules do to the answer.
-    public var faults = Faults()
     public private(set) var hopCount = 0
     private var hops = InlineArray<17, Hop>(repeating: Hop(nameOffset: 0, source: .none, place: .nowhere))
 
@@ -93,10 +91,7 @@ public struct Decision: Sendable, BitwiseCopyable {
         upstreamMicroseconds = 0
         upstreamTransport = .udp
         upstreamSetup = .none
-        if !keepingHops {
-            hopCount = 0
-            faults.reset()
-        }
+        if !keepingHops { hopCount = 0 }
     }
 
     public mutating func fail(_ code: ResponseCode, _ error: ExtendedError? = nil, _ text: StaticString = "") {

@@ -2,7 +2,7 @@ public import Platform
 
 /// What rules do to an answer on its way to the client, on top of whatever answers.
 ///
-/// Fixed size, no references: part of a lookup's decision.
+/// Fixed size, no references: a lookup owns one.
 public struct Faults: Sendable, BitwiseCopyable {
     /// Records and histories store the raw values: a new action takes the next bit.
     public struct Actions: OptionSet, Sendable, Hashable, BitwiseCopyable {
@@ -92,9 +92,9 @@ public struct Faults: Sendable, BitwiseCopyable {
         !actions.isEmpty && (actions.contains(.drop) || actions.contains(.close) && transport != .udp)
     }
 
+    @inline(__always)
     mutating func reset() {
-        guard !actions.isEmpty else { return }
-        self = Faults()
+        if !actions.isEmpty { self = Faults() }
     }
 
     /// What one rule adds.

@@ -9,6 +9,8 @@ public struct FetchKey: Hashable, Sendable {
     public let dnssecOK: Bool
     /// CD=1 (RFC 4035 3.2.2).
     public let checkingDisabled: Bool
+    /// Whose servers are asked; see `Question`.
+    public let partition: UInt16
     /// `LookupName.hash` of the name, with the process's key.
     public let hash: UInt64
 
@@ -25,16 +27,18 @@ public struct FetchKey: Hashable, Sendable {
         type = question.type
         dnssecOK = question.dnssecOK
         checkingDisabled = question.checkingDisabled
+        partition = question.partition
     }
 
     /// The key without the name.
     public var question: Question {
-        Question(type: type, mayForward: true, dnssecOK: dnssecOK, checkingDisabled: checkingDisabled)
+        Question(
+            type: type, mayForward: true, dnssecOK: dnssecOK, checkingDisabled: checkingDisabled, partition: partition)
     }
 
     public static func == (left: FetchKey, right: FetchKey) -> Bool {
         left.type == right.type && left.dnssecOK == right.dnssecOK && left.checkingDisabled == right.checkingDisabled
-            && left.hash == right.hash && left.name == right.name
+            && left.partition == right.partition && left.hash == right.hash && left.name == right.name
     }
 
     public func hash(into hasher: inout Hasher) {
@@ -44,6 +48,7 @@ public struct FetchKey: Hashable, Sendable {
     /// A hash of the whole key. Keyed, so nobody outside can provoke collisions.
     public var number: UInt64 {
         hash ^ UInt64(type.rawValue) << 2 ^ (dnssecOK ? 2 : 0) ^ (checkingDisabled ? 1 : 0)
+            ^ UInt64(partition) << 40
     }
 
     /// Whether the name is `suffix` (folded wire form) or below it.

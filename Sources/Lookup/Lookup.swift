@@ -14,6 +14,8 @@ public struct Lookup: ~Copyable {
         public var arrival: Moment
         /// Monotonic microseconds when it is handled: later than `arrival` if it waited for upstream.
         public var now: UInt64
+        /// The view that it belongs to; 0: none.
+        public var view: UInt16 = 0
 
         public init(client: SocketAddress, transport: Transport, arrival: Moment) {
             self.client = client
@@ -45,6 +47,8 @@ public struct Lookup: ~Copyable {
     public var question = Question(type: RecordType(rawValue: 0))
     /// RA=1: there is an upstream to ask.
     public var recursionAvailable = false
+    /// Whose servers are asked; see `Question`.
+    public var partition: UInt16 = 0
 
     // MARK: What has been found
 
@@ -52,6 +56,8 @@ public struct Lookup: ~Copyable {
     public var builder = ResponseBuilder.withoutBuffer
     /// Why the response is as it is.
     public var decision = Decision()
+    /// What rules do to the answer.
+    public var faults = Faults()
     public var reach = Reach.everything
     /// The name lies below a zone cut of a local zone: only upstream knows it.
     public var isBelowCut = false
@@ -91,6 +97,7 @@ public struct Lookup: ~Copyable {
         if !isResumed, !upstream.draws.isEmpty { upstream.draws = [] }
         nameOffset = Header.length
         decision.reset()
+        faults.reset()
         reach = .everything
         isBelowCut = false
         isCutOff = false
@@ -102,7 +109,7 @@ public struct Lookup: ~Copyable {
     public mutating func takeQuestion() {
         question = Question(
             type: query.type, mayForward: query.recursionDesired && recursionAvailable, dnssecOK: query.dnssecOK,
-            checkingDisabled: query.checkingDisabled)
+            checkingDisabled: query.checkingDisabled, partition: partition)
     }
 
     /// Requests the current name and type from upstream.

@@ -10,7 +10,7 @@ struct CSVLines: ~Copyable {
     /// The first line: the column names.
     static let header: StaticString = """
         time,id,client,process,pid,transport,name,type,class,flags,source,rule,rcode,answers,upstream,upstream_us,\
-        duration_us,ede_code,ede_text,answer_kind,private,handshake_us,faults\r\n
+        duration_us,ede_code,ede_text,answer_kind,private,handshake_us,faults,view\r\n
         """
 
     private var clock = ClockText()
@@ -79,6 +79,8 @@ struct CSVLines: ~Copyable {
         if let handshake = record.upstreamSetup.handshakeMicroseconds { cell.append(decimal: handshake) }
         endCell(&line)
         cell.append(faultsOf: record, &places)
+        endCell(&line)
+        cell.append(text: record.view, .plain)
         endCell(&line)
         line.append("\r\n")
     }

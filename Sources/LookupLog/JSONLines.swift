@@ -80,6 +80,11 @@ struct JSONLines {
             line.append(decimal: microseconds)
         }
         if record.hopCount > 1 { appendChain(record, message, to: &line) }
+        if record.viewNumber > 0 {
+            line.append(",\"view\":\"")
+            line.append(text: record.view, .json)
+            line.append(UInt8(ascii: "\""))
+        }
         if record.faultCount > 0 { appendFaults(record, to: &line) }
         if kind != .answer, kind != .dropped, let word = kind.word {
             line.append(",\"answer_kind\":\"")

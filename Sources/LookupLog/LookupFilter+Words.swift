@@ -8,7 +8,7 @@ public import Platform
 extension LookupFilter {
     /// The word before the colon: what a condition is about.
     public enum Kind: String, Sendable, Hashable, CaseIterable {
-        case name, type, source, rcode, client, transport, since, until
+        case name, type, source, rcode, client, transport, view, since, until
     }
 
     /// Why a text is not a filter, and how to fix it: one sentence.
@@ -60,7 +60,9 @@ extension LookupFilter {
     private static let most = 64
 
     private func checkRoom(for text: String) throws(Problem) {
-        let count = names.count + types.count + sources.count + codes.count + clients.count + transports.count
+        let count =
+            names.count + types.count + sources.count + codes.count + clients.count + transports.count
+            + views.count
         guard count < Self.most else {
             throw Problem("the filter has more than \(Self.most) conditions; leave some out")
         }
@@ -100,6 +102,7 @@ extension LookupFilter {
                 throw Self.unknown(text, "transport", all, all.joined(separator: ", "))
             }
             transports.append(transport)
+        case .view: views.append(text)
         case .since: since = try Self.time(text, now)
         case .until: until = try Self.time(text, now)
         }
@@ -199,7 +202,7 @@ extension LookupFilter.Kind: CustomStringConvertible {
                 + [LookupFilter.privateWord]
         case .transport: Transport.allCases.map(\.description)
         case .since: ["5m", "1h", "1d"]
-        case .name, .client, .until: []
+        case .name, .client, .view, .until: []
         }
     }
 
@@ -211,6 +214,7 @@ extension LookupFilter.Kind: CustomStringConvertible {
         case .rcode: "rcode:NXDOMAIN"
         case .client: "client:127.0.0.1"
         case .transport: "transport:doh"
+        case .view: "view:phones"
         case .since, .until: "\(rawValue):10m"
         }
     }

@@ -30,6 +30,8 @@ public struct LookupFilter: Sendable, Hashable {
     public var codes: [Code] = []
     public var clients: [Client] = []
     public var transports: [Transport] = []
+    /// Names of views.
+    public var views: [String] = []
     /// Microseconds since 1970: lookups at this time or later.
     public var since: UInt64?
     /// Microseconds since 1970: lookups before this time.
@@ -47,6 +49,7 @@ public struct LookupFilter: Sendable, Hashable {
         if !types.isEmpty, !record.hasQuestion || !types.contains(record.type) { return false }
         if !sources.isEmpty, !sources.contains(record.source) { return false }
         if !transports.isEmpty, !transports.contains(record.transport) { return false }
+        if !views.isEmpty, !views.contains(record.view) { return false }
         if !clients.isEmpty, !matchesClient(record) { return false }
         if !codes.isEmpty, !matches(record.responseCode, record.answerKind, isPrivate: record.privateAnswer != .none) {
             return false

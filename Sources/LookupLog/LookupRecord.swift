@@ -48,7 +48,8 @@ public struct LookupRecord: BitwiseCopyable {
         static let answerKind = 84
         static let faultCount = 85
         static let upstreamSetup = 86
-        static let end = 88
+        static let view = 88  // UInt16
+        static let end = 96
     }
 
     struct Marks: OptionSet, BitwiseCopyable {
@@ -111,6 +112,9 @@ public struct LookupRecord: BitwiseCopyable {
     public var process: ClientProcess? { ClientProcess.at(processNumber) }
     /// 0: unknown.
     var processNumber: UInt32 { load(Field.process) }
+    /// The view that answered; empty: none. See `ViewNumber`.
+    public var view: String { viewNumber == 0 ? "" : ViewNumber.name(viewNumber) }
+    var viewNumber: UInt16 { load(Field.view) }
     public var source: SourceKind { SourceKind(rawValue: load(Field.source)) ?? .none }
     public var place: Place { base.load(fromByteOffset: Field.place, as: Place.self) }
     /// The response code the client got; nil if it got no response.
@@ -194,15 +198,15 @@ public struct LookupRecord: BitwiseCopyable {
 
     /// The size of the record for this decision and message.
     @inline(__always)
-    static func size(_ decision: Decision, messageLength: Int) -> Int {
+    static func size(_ decision: borrowing Decision, _ faults: borrowing Faults, messageLength: Int) -> Int {
         let length =
-            Field.end + (decision.hopCount + decision.faults.count) * hopSize + textLength(decision) + messageLength
+            Field.end + (decision.hopCount + faults.count) * hopSize + textLength(decision) + messageLength
         return (length + 7) & ~7
     }
 
     static let droppedSize = Field.end
 
-    private static func textLength(_ decision: Decision) -> Int {
+    private static func textLength(_ decision: borrowing Decision) -> Int {
         guard decision.extendedError != nil else { return 0 }
         return min(decision.textLength, maximumTextLength)
     }
@@ -211,8 +215,9 @@ public struct LookupRecord: BitwiseCopyable {
     @inline(__always)
     static func write(
         to base: UnsafeMutableRawPointer, size: Int, time: UInt64, client: SocketAddress, transport: Transport,
-        query: Query, decision: Decision, message: UnsafeRawBufferPointer, answers: Int, truncated: Bool,
-        durationMicroseconds: UInt32
+        query: Query, decision: borrowing Decision, faults: borrowing Faults, message: UnsafeRawBufferPointer,
+        answers: Int, truncated: Bool,
+        durationMicroseconds: UInt32, view: UInt16
     ) {
         var marks = Marks()
         if decision.privateAnswer != .none { marks = Marks(decision.privateAnswer) }
@@ -226,7 +231,7 @@ public struct LookupRecord: BitwiseCopyable {
         writeHead(to: base, size: size, time: time, client: client, transport: transport)
         base.storeBytes(of: decision.answerKind.rawValue, toByteOffset: Field.answerKind, as: UInt8.self)
         base.storeBytes(
-            of: UInt8(truncatingIfNeeded: decision.faults.count), toByteOffset: Field.faultCount, as: UInt8.self)
+            of: UInt8(truncatingIfNeeded: faults.count), toByteOffset: Field.faultCount, as: UInt8.self)
         base.storeBytes(of: query.flags.rawValue, toByteOffset: Field.flags, as: UInt16.self)
         base.storeBytes(of: durationMicroseconds, toByteOffset: Field.duration, as: UInt32.self)
         base.storeBytes(of: query.type.rawValue, toByteOffset: Field.type, as: UInt16.self)
@@ -246,6 +251,7 @@ public struct LookupRecord: BitwiseCopyable {
             of: UInt16(truncatingIfNeeded: query.questionLength), toByteOffset: Field.questionLength, as: UInt16.self)
         base.storeBytes(of: UInt16(clamping: answers), toByteOffset: Field.answers, as: UInt16.self)
         base.storeBytes(of: UInt16(clamping: message.count), toByteOffset: Field.messageLength, as: UInt16.self)
+        base.storeBytes(of: UInt64(view), toByteOffset: Field.view, as: UInt64.self)
         base.storeBytes(of: UInt8(truncatingIfNeeded: hops), toByteOffset: Field.hopCount, as: UInt8.self)
         base.storeBytes(
             of: query.hasEDNS ? query.payloadSize : 0, toByteOffset: Field.payloadSize, as: UInt16.self)
@@ -258,8 +264,8 @@ public struct LookupRecord: BitwiseCopyable {
             cursor.storeBytes(of: hop.place, toByteOffset: 4, as: Place.self)
             cursor += hopSize
         }
-        for index in 0..<decision.faults.count {
-            let entry = decision.faults.entry(index)
+        for index in 0..<faults.count {
+            let entry = faults.entry(index)
             cursor.storeBytes(of: entry.actions.rawValue, as: UInt16.self)
             cursor.storeBytes(of: 0, toByteOffset: 2, as: UInt16.self)
             cursor.storeBytes(of: entry.place, toByteOffset: 4, as: Place.self)

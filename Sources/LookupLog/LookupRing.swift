@@ -61,17 +61,19 @@ public final class LookupRing: Sendable {
     ///   - answers: the number of records in the answer section of `response`.
     ///   - truncated: the client gets TC=1.
     public func append(
-        time: UInt64, client: SocketAddress, transport: Transport, query: Query, decision: Decision,
-        response: UnsafeRawBufferPointer, answers: Int, truncated: Bool = false, durationMicroseconds: UInt32
+        time: UInt64, client: SocketAddress, transport: Transport, query: Query, decision: borrowing Decision,
+        faults: borrowing Faults = Faults(), response: UnsafeRawBufferPointer, answers: Int, truncated: Bool = false,
+        durationMicroseconds: UInt32,
+        view: UInt16 = 0
     ) {
         clients?.note(client, transport, time: time)
         let message = UnsafeRawBufferPointer(rebasing: response.prefix(LookupRecord.maximumMessageLength))
-        let size = LookupRecord.size(decision, messageLength: message.count)
+        let size = LookupRecord.size(decision, faults, messageLength: message.count)
         guard let free = reserve(size) else { return }
         LookupRecord.write(
             to: free.memory, size: size, time: time, client: client, transport: transport, query: query,
-            decision: decision, message: message, answers: answers, truncated: truncated,
-            durationMicroseconds: durationMicroseconds)
+            decision: decision, faults: faults, message: message, answers: answers, truncated: truncated,
+            durationMicroseconds: durationMicroseconds, view: view)
         publish(free.head + size)
     }
 

@@ -20,6 +20,8 @@ public struct LookupFields: Sendable {
     public var recordClass = RecordClass(rawValue: 0)
     public var responseCode = ResponseCode.noError
     public var source = SourceKind.none
+    /// Empty: none.
+    public var view = ""
     public var place = Place.nowhere
     public var isMasked = false
     public var privateAnswer = Decision.PrivateAnswer.none
@@ -83,6 +85,7 @@ extension LookupFields {
         recordClass = record.recordClass
         responseCode = record.responseCode ?? .noError
         source = record.source
+        view = record.view
         place = record.place
         isMasked = record.isMasked
         privateAnswer = record.privateAnswer
@@ -147,6 +150,7 @@ extension LookupRecord {
         store(UInt16(clamping: max(fields.answers, 0)), Field.answers)
         store(UInt16(message.count), Field.messageLength)
         store(UInt8(hops.count), Field.hopCount)
+        store(ViewNumber.of(fields.view) ?? 0, Field.view)
         store(UInt8(faults.count), Field.faultCount)
         store(fields.payloadSize ?? 0, Field.payloadSize)
         store(fields.process.map { ClientProcess.number(of: $0, isKept: true) } ?? 0, Field.process)

@@ -47,6 +47,10 @@ struct TextLines {
         var start = line.count
         line.append(record.client)
         processes.append(record, before: " ", to: &line)
+        if record.viewNumber > 0 {
+            line.append(" @")
+            line.append(text: record.view, .plain)
+        }
         client.pad(from: start, &line)
         line.append(record.transport.word)
         line.append("  ")

@@ -22,7 +22,8 @@ public struct Pipeline: Sendable {
     package let sources: Sources
 
     public let access: AccessStage
-    package let rules: RuleStage
+    /// The stage of rules refers to it.
+    package let rules: RuleSet
     public let overrides: OverrideStage
     public let zones: ZoneSet
     public let special: SpecialNames
@@ -31,7 +32,7 @@ public struct Pipeline: Sendable {
     public let privateAddresses: PrivateAddressPolicy
 
     package init(
-        rules: RuleStage = RuleStage(rules: .empty), hosts: HostsTable, leases: HostsTable? = nil, zones: ZoneSet,
+        rules: RuleSet = .none, hosts: HostsTable, leases: HostsTable? = nil, zones: ZoneSet,
         special: SpecialNames, cache: AnswerCache,
         routes: ForwardRoutes = .everything, privateAddresses: PrivateAddressPolicy = .allowing,
         access: AccessList = .loopback, identity: ServerIdentity = .none
@@ -45,7 +46,7 @@ public struct Pipeline: Sendable {
         self.privateAddresses = privateAddresses
         self.access = AccessStage(access)
         admission = Self.admission(self.access, identity, zones)
-        let local = Self.local(rules, overrides, zones, special)
+        let local = Self.local(RuleStage(rules), overrides, zones, special)
         sources = Self.sources(local, cache, routes, privateAddresses)
     }
 
@@ -105,10 +106,11 @@ public struct Pipeline: Sendable {
     /// Asks the sources for the lookup's name and for each alias's target: `.answered` or `.needs`.
     public func resolve(_ lookup: inout Lookup) -> Outcome {
         let outcome = followChain(&lookup)
-        if !lookup.decision.faults.isEmpty, outcome == .answered { lookup.applyFaults() }
+        if !lookup.faults.isEmpty, outcome == .answered { lookup.applyFaults() }
         return outcome
     }
 
+    @inline(__always)
     private func followChain(_ lookup: inout Lookup) -> Outcome {
         var authoritative = false
         var seen = InlineArray<17, UInt64>(repeating: 0)

@@ -39,3 +39,11 @@ public struct AddressNetwork: Hashable, Sendable, BitwiseCopyable {
         self.init(address, prefixLength: length)
     }
 }
+
+extension AddressNetwork: CustomStringConvertible {
+    /// `10.0.0.0/8`
+    public var description: String {
+        let length = isIPv6 ? highMask.nonzeroBitCount + lowMask.nonzeroBitCount : lowMask.nonzeroBitCount
+        return "\(SocketAddress(high: high, low: low, port: 0, isIPv6: isIPv6).ip)/\(length)"
+    }
+}

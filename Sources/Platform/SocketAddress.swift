@@ -18,6 +18,22 @@ public struct SocketAddress: Hashable, Sendable, BitwiseCopyable {
         self.isIPv6 = isIPv6
     }
 
+    /// No address: 0.0.0.0, port 0.
+    public static let none = SocketAddress(high: 0, low: 0, port: 0, isIPv6: false)
+
+    /// Where a socket is bound; nil if it is none of IPv4 or IPv6.
+    public init?(localEndOf descriptor: Int32) {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let found = withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { address -> SocketAddress? in
+                getsockname(descriptor, address, &length) == 0 ? SocketAddress(address) : nil
+            }
+        }
+        guard let found else { return nil }
+        self = found
+    }
+
     /// Nil for address families other than IPv4 and IPv6.
     @inlinable
     public init?(_ address: UnsafePointer<sockaddr>) {

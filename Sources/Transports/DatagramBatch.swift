@@ -1,7 +1,7 @@
 import CLinux
 import DNSWire
 import Glibc
-import Platform
+package import Platform
 
 /// Buffers for one `recvmmsg` and the `sendmmsg` that answers it, set up once and reused.
 ///
@@ -136,10 +136,13 @@ package struct DatagramSocket: Sendable {
     let isWildcard: Bool
     /// Other workers wait on the same socket.
     let isShared: Bool
+    /// Where it is bound.
+    let address: SocketAddress
 
-    package init(descriptor: Int32, isWildcard: Bool, isShared: Bool) {
+    package init(descriptor: Int32, at address: SocketAddress, isShared: Bool) {
         self.descriptor = descriptor
-        self.isWildcard = isWildcard
+        self.address = address
+        isWildcard = address.isUnspecified
         self.isShared = isShared
     }
 

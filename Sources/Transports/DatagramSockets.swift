@@ -17,8 +17,7 @@ extension DatagramSocket {
             do {
                 let descriptor = try open(address, sharesPort: number > 0, early: early)
                 if number == 0, count > 1 { set(SOL_SOCKET, SO_REUSEPORT, descriptor) }
-                sockets.append(
-                    DatagramSocket(descriptor: descriptor, isWildcard: address.isUnspecified, isShared: false))
+                sockets.append(DatagramSocket(descriptor: descriptor, at: address, isShared: false))
             } catch {
                 for socket in sockets { close(socket.descriptor) }
                 throw error

@@ -26,7 +26,7 @@ struct DoHResponder {
         let loop = connection.channel.eventLoop
         let bound = NIOLoopBound(connection, eventLoop: loop)
         let answer = message.withUnsafeBytes {
-            responder.answer($0, query) {
+            responder.answer($0, query, at: connection.local) {
                 .stream { reply in
                     let copy = StreamReplyCopy(reply)
                     loop.execute {

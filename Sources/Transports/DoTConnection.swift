@@ -23,7 +23,7 @@ final class DoTConnection: ChannelDuplexHandler {
     init(_ loop: EncryptedLoop, _ connection: EncryptedConnection) {
         responder = loop.responder
         self.connection = connection
-        session = StreamSession(client: connection.client, transport: .dot)
+        session = StreamSession(client: connection.client, local: connection.local, transport: .dot)
     }
 
     func handlerAdded(context: ChannelHandlerContext) { self.context = context }

@@ -102,7 +102,8 @@ struct EDNSWriter: BitwiseCopyable {
             var reason = ReasonText(to: target + 2 + count, limit: most - count)
             if isSecond { reason.append(" (") }
             reason.write(
-                lookup.decision, lookup.builder.message, hasNames: !lookup.builder.truncated, served.paths,
+                lookup.decision, lookup.faults, lookup.builder.message, hasNames: !lookup.builder.truncated,
+                served.paths,
                 upstream: upstreamTexts)
             if isSecond { reason.append(UInt8(ascii: ")")) }
             // Half a reason is of little use and is dropped, except that of a chain, which has no bound and is

@@ -49,6 +49,8 @@ final class EncryptedLoop {
 final class EncryptedConnection {
     let channel: any Channel
     let client: Platform.SocketAddress
+    /// Where it has connected to.
+    let local: Platform.SocketAddress
     /// Outstanding answers: while there are any, the connection is not idle.
     var outstanding = 0 {
         didSet {
@@ -79,6 +81,7 @@ final class EncryptedConnection {
     ) {
         self.channel = channel
         self.client = client
+        local = channel.localAddress?.withSockAddr { address, _ in Platform.SocketAddress(address) } ?? .none
         self.responder = responder
         self.share = share
         idleTimeout = .milliseconds(Int64(responder.limits.idleTimeout))

@@ -239,7 +239,7 @@ private final class Responder: @unchecked Sendable {
                 setup: reply.setup)
             // An answer without the signatures that were asked for serves this client, but no later one.
             if !reply.isReduced || !key.dnssecOK {
-                snapshot.data.pipeline.cache.insert(answer, now: now, from: origin)
+                snapshot.data.data(ofPartition: key.partition).pipeline.cache.insert(answer, now: now, from: origin)
             }
             for waiter in waiters {
                 if case .report(let tell) = waiter.reply {
@@ -318,6 +318,7 @@ private final class Responder: @unchecked Sendable {
             tell(.failed("\(failure.text)"))
             return nil
         }
+        let served = served.data(ofView: query.request.view)
         swap(&lookup.upstream, &query.upstream)
         defer { swap(&lookup.upstream, &query.upstream) }
         switch query.reply {

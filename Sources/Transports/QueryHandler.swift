@@ -62,6 +62,7 @@ struct QueryHandler: ~Copyable {
             return .nothing
         }
         lookup.recursionAvailable = served.recursionAvailable
+        lookup.partition = served.partition
         lookup.takeQuestion()
         let limit = responseLimit(message, verdict, lookup, served, buffer.count)
         let writer = EDNSWriter(lookup, served, limit: limit)
@@ -83,7 +84,7 @@ struct QueryHandler: ~Copyable {
             }
         }
         let length = finish(&lookup, writer, message, served)
-        return lookup.decision.faults.isEmpty ? .reply(length) : Self.impair(length, lookup)
+        return lookup.faults.isEmpty ? .reply(length) : Self.impair(length, lookup)
     }
 
     /// The most bytes that the response may have.
@@ -103,7 +104,7 @@ struct QueryHandler: ~Copyable {
         _ lookup: inout Lookup, _ writer: EDNSWriter, _ message: UnsafeRawBufferPointer, _ served: ServedData
     ) -> Int {
         lookup.decision.answerKind = AnswerKind(lookup)
-        if lookup.decision.faults.hidesAnswer(over: lookup.request.transport) { lookup.decision.answerKind = .dropped }
+        if lookup.faults.hidesAnswer(over: lookup.request.transport) { lookup.decision.answerKind = .dropped }
         let truncated = lookup.builder.truncated
         let flags = Self.flags(lookup, truncated: truncated)
         let questions: UInt16 = lookup.query.questionLength > 0 ? 1 : 0
@@ -112,10 +113,11 @@ struct QueryHandler: ~Copyable {
             lookup.builder.finish(flags: flags, questions: questions)
             ring.append(
                 time: lookup.request.arrival.wall, client: lookup.request.client, transport: lookup.request.transport,
-                query: lookup.query, decision: lookup.decision, response: lookup.builder.message,
+                query: lookup.query, decision: lookup.decision, faults: lookup.faults, response: lookup.builder.message,
                 answers: Int(lookup.builder.answers), truncated: truncated,
-                durationMicroseconds: Moment.microseconds(since: lookup.request.arrival) &+ lookup.decision.faults.delay
-            )
+                durationMicroseconds: Moment.microseconds(since: lookup.request.arrival)
+                    &+ lookup.faults.delay,
+                view: served.view)
         }
         if truncated { lookup.builder.truncate() }
         lookup.builder.release(reserved: writer.reserved)
@@ -127,7 +129,7 @@ struct QueryHandler: ~Copyable {
     /// Spoils the finished response where rules say so.
     @inline(never)
     private static func impair(_ length: Int, _ lookup: borrowing Lookup) -> Result {
-        let faults = lookup.decision.faults
+        let faults = lookup.faults
         var random = SeededRandom(faults.seed)
         let base = lookup.builder.base
         if faults.actions.contains(.wrongID) {

@@ -25,13 +25,14 @@ struct ReasonText {
 
     /// Writes the reason of `decision`; nothing if no source answered.
     mutating func write(
-        _ decision: borrowing Decision, _ response: UnsafeRawBufferPointer, hasNames: Bool, _ paths: PathTexts,
+        _ decision: borrowing Decision, _ faults: borrowing Faults, _ response: UnsafeRawBufferPointer, hasNames: Bool,
+        _ paths: PathTexts,
         upstream: borrowing [[UInt8]]
     ) {
         defer {
             if decision.masked { append(", masked") }
             if decision.privateAnswer == .passed { append(", private address") }
-            if !decision.faults.isEmpty { appendFaults(decision.faults, paths) }
+            if !faults.isEmpty { appendFaults(faults, paths) }
         }
         if decision.hopCount == 0 || !hasNames {
             appendSource(decision.source, decision.place, paths)
@@ -53,7 +54,7 @@ struct ReasonText {
 
     /// `, delay slow.rules:3`
     @inline(never)
-    private mutating func appendFaults(_ faults: Faults, _ paths: PathTexts) {
+    private mutating func appendFaults(_ faults: borrowing Faults, _ paths: PathTexts) {
         for index in 0..<faults.count {
             let entry = faults.entry(index)
             append(",")

@@ -18,7 +18,7 @@ final class StreamConnection {
     let slot: UInt32
     private(set) var generation: UInt32 = 0
     private(set) var descriptor: Int32 = -1
-    var session = StreamSession(client: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .tcp)
+    var session = StreamSession(client: .none, local: .none, transport: .tcp)
     /// The events epoll watches; nil if it is not registered.
     var watched: UInt32?
     /// Monotonic microseconds.
@@ -56,7 +56,7 @@ final class StreamConnection {
     func open(_ descriptor: Int32, client: SocketAddress, _ share: StreamShare) {
         self.descriptor = descriptor
         self.share = share
-        session = StreamSession(client: client, transport: .tcp)
+        session = StreamSession(client: client, local: SocketAddress(localEndOf: descriptor) ?? .none, transport: .tcp)
     }
 
     /// Closes the socket, which also removes it from epoll.

@@ -45,11 +45,15 @@ final class StreamResponder {
         case close
     }
 
-    /// Answers one message; `output` must have room.
+    /// Answers one message that came to `local`; `output` must have room.
     func answer(
-        _ message: UnsafeRawBufferPointer, _ request: Lookup.Request, replyLater: () -> ParkedQuery.Reply
+        _ message: UnsafeRawBufferPointer, _ request: Lookup.Request, at local: SocketAddress,
+        replyLater: () -> ParkedQuery.Reply
     ) -> Answer {
-        switch handler.handle(message, request, &lookup, snapshot.data, into: output.room) {
+        let served = snapshot.data.data(for: request.client, at: local)
+        var request = request
+        request.view = served.view
+        switch handler.handle(message, request, &lookup, served, into: output.room) {
         case .reply(let length):
             output.commit(length)
             forwarding.renew(lookup.renewals, now: request.now)
@@ -75,7 +79,7 @@ final class StreamResponder {
             forwarding.park(message, request, reply: replyLater(), key: key, draws: lookup.upstream.draws)
             return .parked
         case .transfer(let apex):
-            guard let transfer = ZoneTransfer(of: apex, in: snapshot.data, message, request) else { return .nothing }
+            guard let transfer = ZoneTransfer(of: apex, in: served, message, request) else { return .nothing }
             return .transfer(transfer)
         case .nothing: return .nothing
         }

@@ -13,6 +13,8 @@ import Platform
 /// - RFC: 7766 6.2, 7; 1035 4.2.2.
 struct StreamSession {
     private let client: SocketAddress
+    /// Where the client has connected to.
+    private let local: SocketAddress
     private let transport: Transport
     /// Unprocessed input: part of a message, or messages that a limit holds back.
     private var waiting: [UInt8] = []
@@ -27,8 +29,9 @@ struct StreamSession {
     /// `waiting` starts with a whole message, or with bytes that can't become one.
     private var hasMessage = false
 
-    init(client: SocketAddress, transport: Transport) {
+    init(client: SocketAddress, local: SocketAddress, transport: Transport) {
         self.client = client
+        self.local = local
         self.transport = transport
     }
 
@@ -143,7 +146,7 @@ struct StreamSession {
             }
             let message = UnsafeRawBufferPointer(start: base + done + 2, count: length)
             done += 2 + length
-            switch responder.answer(message, request, replyLater: replyLater) {
+            switch responder.answer(message, request, at: local, replyLater: replyLater) {
             case .written, .nothing: break
             case .close:
                 abort()

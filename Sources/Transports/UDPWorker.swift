@@ -13,7 +13,13 @@ import Upstream
 /// It has its own socket on each served address (SO_REUSEPORT spreads clients over the workers), its own log ring, and
 /// no state that other threads touch, except the snapshot that a reload passes to it between batches.
 package struct UDPWorker: ~Copyable {
-    private let sockets: [DatagramSocket]
+    private var sockets: [DatagramSocket]
+    private let orders: DatagramOrders?
+    /// Sockets that were given up, and when. Late answers may still name them, so that they stay open for a while, bound
+    /// to nothing.
+    private var givenUp: [(descriptor: Int32, time: UInt64)] = []
+    /// Longer than any answer takes, in microseconds.
+    private static let memory = 2 * UInt64(Faults.longestDelay)
     private let store: ServedDataStore
     private let forwarding: Forwarding
     /// Set on the one thread that forwards for all: its own misses need no other thread.
@@ -32,8 +38,9 @@ package struct UDPWorker: ~Copyable {
 
     package init(
         sockets: [DatagramSocket], store: ServedDataStore, forwarding: Forwarding, lane: Forwarding.Lane?,
-        ring: LookupRing?, signal: WakeSignal
+        ring: LookupRing?, signal: WakeSignal, orders: DatagramOrders? = nil
     ) {
+        self.orders = orders
         self.sockets = sockets
         self.store = store
         self.forwarding = forwarding
@@ -60,7 +67,7 @@ package struct UDPWorker: ~Copyable {
         try Self.watch(signal.descriptor, as: Self.signalTag, epoll)
         if let lane { try Self.watch(lane.descriptor, as: Self.laneTag, epoll) }
 
-        let capacity = sockets.count + 2
+        let capacity = 64
         let events = UnsafeMutablePointer<epoll_event>.allocate(capacity: capacity)
         defer { events.deallocate() }
         while true {
@@ -76,6 +83,7 @@ package struct UDPWorker: ~Copyable {
                 switch events[index].data.u64 {
                 case Self.signalTag:
                     stopping = signal.consume()
+                    for order in orders?.take() ?? [] { try obey(order, epoll) }
                     // An idle worker must not keep old data alive.
                     refresh()
                     isLaneDue = true
@@ -100,6 +108,32 @@ package struct UDPWorker: ~Copyable {
         lane?.round()
     }
 
+    private mutating func obey(_ order: DatagramOrders.Order, _ epoll: Int32) throws(SystemError) {
+        let now = SystemClock.monotonic()
+        while let oldest = givenUp.first, oldest.time + Self.memory < now {
+            close(oldest.descriptor)
+            givenUp.removeFirst()
+        }
+        switch order {
+        case .open(let socket):
+            sockets.append(socket)
+            try Self.watch(socket.descriptor, as: UInt64(sockets.count - 1), epoll, isShared: socket.isShared)
+        case .close(let address):
+            for index in sockets.indices where sockets[index].address == address && !sockets[index].isShared {
+                let descriptor = sockets[index].descriptor
+                _ = epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, nil)
+                while serve(sockets[index]) > 0 {}
+                let unbound = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+                guard unbound >= 0 else { continue }
+                dup2(unbound, descriptor)
+                _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+                close(unbound)
+                givenUp.append((descriptor, now))
+                sockets[index] = DatagramSocket(descriptor: descriptor, at: .none, isShared: true)
+            }
+        }
+    }
+
     private mutating func refresh() {
         guard store.generation != snapshot.generation else { return }
         snapshot = store.current()
@@ -109,18 +143,25 @@ package struct UDPWorker: ~Copyable {
     private mutating func serve(_ socket: DatagramSocket) -> Int {
         let count = batch.receive(from: socket.descriptor, withLocalAddress: socket.isWildcard)
         guard count > 0 else { return 0 }
-        let served = snapshot.data
+        let all = snapshot.data
+        let bound = all.data(for: socket.address, at: socket.address)
         var request = Lookup.Request(
             client: SocketAddress(high: 0, low: 0, port: 0, isIPv6: false), transport: .udp, arrival: Moment.now())
         for slot in 0..<count { parsed[slot].read(batch.query(slot)) }
         if count > 1 {
             for step in 0..<Pipeline.prefetchSteps {
-                for slot in 0..<count { parsed[slot].prefetch(served.pipeline, step: step) }
+                for slot in 0..<count { parsed[slot].prefetch(bound.pipeline, step: step) }
             }
         }
         for slot in 0..<count {
             guard let client = batch.client(slot) else { continue }
             request.client = client
+            var served = all
+            if !all.views.isEmpty {
+                let local = socket.isWildcard ? batch.localAddress(slot)?.address.withPort(socket.address.port) : nil
+                served = all.data(for: client, at: local ?? socket.address)
+                request.view = served.view
+            }
             let message = batch.query(slot)
             let (query, answer) = (parsed + slot, batch.answer(slot))
             switch handler.handle(&query.pointee, message, request, &lookup, served, into: answer) {

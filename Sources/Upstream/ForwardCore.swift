@@ -52,10 +52,10 @@ struct ForwardCore: ~Copyable {
         var routes: [Route] = []
         for (index, server) in settings.servers.enumerated() {
             let suffix = server.domain.canonicalWire
-            if let known = routes.firstIndex(where: { $0.suffix == suffix }) {
+            if let known = routes.firstIndex(where: { $0.suffix == suffix && $0.partition == server.partition }) {
                 routes[known].servers.append(index)
             } else {
-                routes.append(Route(suffix: suffix, servers: [index]))
+                routes.append(Route(suffix: suffix, partition: server.partition, servers: [index]))
             }
         }
         // Sorted, so that the first suffix that matches is the longest.
@@ -82,7 +82,7 @@ struct ForwardCore: ~Copyable {
         guard flightCount < settings.maximumFlights else {
             return .failed(.other, "too many questions wait for upstream")
         }
-        guard let route = routes.firstIndex(where: { key.isAtOrBelow($0.suffix) }),
+        guard let route = routes.firstIndex(where: { key.partition == $0.partition && key.isAtOrBelow($0.suffix) }),
             let server = choose(route, excluding: 0)
         else { return .failed(.notAuthoritative, "no upstream is configured for this name") }
         // Nobody has to wait for servers that are known to be silent if there is a stale answer.

@@ -142,6 +142,8 @@ extension ForwardCore {
 
     struct Route {
         var suffix: [UInt8]
+        /// Of the questions that it is for.
+        var partition: UInt16
         var servers: [Int]
     }
 }

@@ -14,8 +14,9 @@ public struct ForwardRoutes: Sendable {
 
     public static let everything = ForwardRoutes([Route(domain: Domain(.root))])
 
-    /// `awaitsDefault`: names outside the routes are forwarded too, but their servers are not known at the moment.
-    public init(_ servers: [UpstreamServer], awaitsDefault: Bool = false) {
+    /// Those of the servers of a partition. `awaitsDefault`: names outside the routes are forwarded too, but their servers are not known at the moment.
+    public init(_ servers: [UpstreamServer], of partition: UInt16 = 0, awaitsDefault: Bool = false) {
+        let servers = servers.filter { $0.partition == partition }
         var routes: [Route] = []
         for domain in servers.map({ Domain($0.domain) }) where !routes.contains(where: { $0.domain == domain }) {
             routes.append(Route(domain: domain))

@@ -13,6 +13,8 @@ public struct UpstreamServer: Sendable, Hashable {
     public internal(set) var domain: Name
     /// For TLS and HTTPS.
     public var encryption: Encryption?
+    /// For whose questions it is: 0, or the number of the view whose own server it is.
+    public private(set) var partition: UInt16 = 0
 
     /// Trusted certificates, as PEM, and the file that they came from.
     public struct Authorities: Sendable, Hashable {
@@ -66,6 +68,13 @@ extension UpstreamServer {
     public func serving(_ domain: Name) -> UpstreamServer {
         var server = self
         server.domain = domain
+        return server
+    }
+
+    /// The same for the questions of a view.
+    public func asked(for partition: UInt16) -> UpstreamServer {
+        var server = self
+        server.partition = partition
         return server
     }
 

@@ -29,7 +29,7 @@ count() {
 }
 
 measured=$folder/measured
-for kind in parse hosts zone wildcard nxdomain cache record json; do
+for kind in parse hosts zone wildcard nxdomain cache hosts+rules cache+rules record json; do
     count "$kind" "$few" >"$folder/few" &
     more=$(count "$kind" "$many")
     wait $!
@@ -43,12 +43,12 @@ if [ "$update" = update ]; then
 fi
 awk -v margin="$margin" '
     NR == FNR { was[$1] = $2; next }
-    FNR == 1 { printf "%-10s %12s %9s %8s\n", "operation", "instructions", "baseline", "change" }
+    FNR == 1 { printf "%-12s %12s %9s %8s\n", "operation", "instructions", "baseline", "change" }
     {
         change = $1 in was ? ($2 / was[$1] - 1) * 100 : 0
         verdict = ""
         if (change > margin) { verdict = "  more than " margin " % over the baseline"; worse = 1 }
         if (change < -margin) verdict = "  better: make bench-instructions BASELINE=update"
-        printf "%-10s %12d %9d %+7.1f%%%s\n", $1, $2, was[$1], change, verdict
+        printf "%-12s %12d %9d %+7.1f%%%s\n", $1, $2, was[$1], change, verdict
     }
     END { exit worse }' "$baseline" "$measured"

@@ -60,7 +60,7 @@ let package = Package(
             ],
             exclude: [
                 "Configuration/LoadedSources.swift", "Configuration/ConfigurationSummary.swift",
-                "Configuration/LongChains.swift", "Daemon.swift",
+                "Configuration/LongChains.swift", "Daemon.swift", "Views",
                 "DaemonCompanion.swift", "DaemonControl.swift", "DaemonControl+Statistics.swift", "Explanation",
                 "Overrides", "Reload", "Reports", "RunningDaemon.swift", "Services.swift", "State",
                 "SystemManager.swift",

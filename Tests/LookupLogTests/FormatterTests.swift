@@ -72,12 +72,12 @@ struct FormatterTests {
         #expect(
             String(decoding: formatter.take(), as: UTF8.self) == """
                 time,id,client,process,pid,transport,name,type,class,flags,source,rule,rcode,answers,upstream,\
-                upstream_us,duration_us,ede_code,ede_text,answer_kind,private,handshake_us,faults\r
+                upstream_us,duration_us,ede_code,ede_text,answer_kind,private,handshake_us,faults,view\r
                 2026-11-23T17:00:00.123456Z,7,127.0.0.1:54321,,,udp,acme.org.,A,IN,rd ad,hosts,/etc/hosts:12,NOERROR,\
-                acme.org. 0 IN A 127.0.0.1,,,11,,,,,,\r
+                acme.org. 0 IN A 127.0.0.1,,,11,,,,,,,\r
                 2026-11-23T17:00:00.123456Z,8,127.0.0.1:54321,dig,9,udp,acme.org.,A,IN,rd ad,upstream,,NOERROR,\
                 "acme.org. 0 IN A 127.0.0.1; acme.org. 0 IN A 127.0.0.1",192.0.2.1:53/udp,11200,11,3,\
-                "old, ""very""\",,passed,14300,\r
+                "old, ""very""\",,passed,14300,,\r
 
                 """)
     }

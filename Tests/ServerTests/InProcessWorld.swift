@@ -95,7 +95,7 @@ final class InProcessWorld: ScenarioWorld {
         responder.refresh()
         let late = Answer()
         let outcome = query.withUnsafeBytes { message in
-            responder.answer(message, request) { .stream { late.set($0.bytes) } }
+            responder.answer(message, request, at: .none) { .stream { late.set($0.bytes) } }
         }
         var answer: [UInt8]?
         switch outcome {

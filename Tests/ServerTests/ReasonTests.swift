@@ -116,7 +116,7 @@ struct ReasonTests {
                 let length = buffer.withUnsafeMutableBytes { bytes in
                     response.withUnsafeBytes { response in
                         var text = ReasonText(to: bytes.baseAddress!, limit: 280)
-                        text.write(decision, response, hasNames: true, paths, upstream: [])
+                        text.write(decision, Faults(), response, hasNames: true, paths, upstream: [])
                         text.markCut()
                         return text.count
                     }

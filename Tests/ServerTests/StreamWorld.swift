@@ -54,7 +54,7 @@ struct StreamWorld {
         responder = StreamResponder(store: store, forwarding: forwarding, ring: ring)
     }
 
-    func session() -> StreamSession { StreamSession(client: WireWorld.loopback, transport: .tcp) }
+    func session() -> StreamSession { StreamSession(client: WireWorld.loopback, local: .none, transport: .tcp) }
 
     /// A query for `name`, with a length prefix.
     static func framed(_ name: String, _ type: RecordType = .a, id: UInt16) -> [UInt8] {

@@ -31,6 +31,8 @@ package struct Configuration: Sendable {
         /// 127.0.0.53:53.
         package static let standardAddress = SocketAddress(high: 0, low: 0x7F00_0035, port: 53, isIPv6: false)
 
+        var addresses: [SocketAddress] { plain + encrypted.map(\.address) }
+
         package static func == (left: Listen, right: Listen) -> Bool {
             left.plain == right.plain && left.encrypted == right.encrypted
         }
@@ -149,6 +151,8 @@ package struct Configuration: Sendable {
     /// The inspector page.
     package var inspector = Endpoint(
         SocketAddress(high: 0, low: 0x7F00_0035, port: 8053, isIPv6: false), isDefault: true)
+    /// In the order in which they are tried: the first that fits a query answers it.
+    var views: [ViewSettings] = []
     /// Serving threads; nil: one per core.
     package var workers: Int?
     /// Whom to become, if started by root; nil: the usual user, if there is one.

@@ -16,7 +16,11 @@ enum ConfigurationFile {
     private static let maximumAliases = 16
 
     /// Applies the settings in file order; problems go to `diagnostics`.
-    static func read(_ path: String, _ diagnostics: inout Diagnostics, apply: Apply) {
+    ///
+    /// - Parameter views: gets the views.
+    static func read(
+        _ path: String, _ diagnostics: inout Diagnostics, views: inout [ViewSettings], apply: Apply
+    ) {
         let file = Place(path: path)
         let text: String
         do {
@@ -30,10 +34,12 @@ enum ConfigurationFile {
             diagnostics.error(file, "\(error); check the path and its permissions")
             return
         }
-        parse(text, file, &diagnostics, apply)
+        parse(text, file, &diagnostics, &views, apply)
     }
 
-    private static func parse(_ text: String, _ file: Place, _ diagnostics: inout Diagnostics, _ apply: Apply) {
+    private static func parse(
+        _ text: String, _ file: Place, _ diagnostics: inout Diagnostics, _ views: inout [ViewSettings], _ apply: Apply
+    ) {
         guard aliasLikeWords(text) <= maximumAliases else {
             diagnostics.error(file, "has many words that start with '*': aliases are not read; write the values out")
             return
@@ -50,6 +56,7 @@ enum ConfigurationFile {
             var reading = Reading(file: file, diagnostics: diagnostics)
             reading.group(root, path: "", apply)
             diagnostics = reading.diagnostics
+            views = reading.views
         } catch let error as YamlError {
             report(error, text, file, &diagnostics)
         } catch {
@@ -61,6 +68,7 @@ enum ConfigurationFile {
         let file: Place
         var diagnostics: Diagnostics
         var lines: [String: Int] = [:]
+        var views: [ViewSettings] = []
 
         init(file: Place, diagnostics: Diagnostics) {
             self.file = file
@@ -84,7 +92,9 @@ enum ConfigurationFile {
                 }
                 let name = path.isEmpty ? scalar.string : path + "." + scalar.string
                 let line = keyNode.mark?.line ?? 0
-                if let key = ConfigurationKey.find(name) {
+                if name == "views" {
+                    readViews(value)
+                } else if let key = ConfigurationKey.find(name) {
                     if let first = lines[name] {
                         diagnostics.error(file.line(line), "\(name) is set twice, first in line \(first); keep one")
                         continue
@@ -100,6 +110,58 @@ enum ConfigurationFile {
                     let near = diagnostics.list.count < 100 ? ConfigurationKey.nearest(to: name) : nil
                     let mend = near.map { "did you mean '\($0)'?" } ?? "'stub53 serve --help-keys' lists all"
                     diagnostics.error(file.line(line), "unknown key \(quoted(name.utf8)); \(mend)")
+                }
+            }
+        }
+
+        /// Reads the views: a name each, with its settings.
+        private mutating func readViews(_ node: Node) {
+            if case .scalar(let scalar) = node, ConfigurationFile.isNull(scalar) { return }
+            guard case .mapping(let mapping) = node else {
+                return diagnostics.error(place(node), "views holds views, each a name with its settings")
+            }
+            for (keyNode, value) in mapping {
+                guard case .scalar(let scalar) = keyNode, ViewSettings.isName(scalar.string) else {
+                    diagnostics.error(
+                        place(keyNode), "this is no name of a view: 1 to 32 letters, digits, '-' and '_'")
+                    continue
+                }
+                guard views.count < ViewSettings.most else {
+                    return diagnostics.error(
+                        place(keyNode), "there are more than \(ViewSettings.most) views; remove some")
+                }
+                var view = ViewSettings(scalar.string)
+                view.place = place(keyNode)
+                readView(value, path: "", &view)
+                view.check(&diagnostics)
+                views.append(view)
+            }
+        }
+
+        private mutating func readView(_ node: Node, path: String, _ view: inout ViewSettings) {
+            guard case .mapping(let mapping) = node else {
+                return diagnostics.error(
+                    place(node),
+                    "views.\(view.name)\(path.isEmpty ? "" : "." + path) holds settings, as listen: 127.0.1.1")
+            }
+            for (keyNode, value) in mapping {
+                guard case .scalar(let scalar) = keyNode, !scalar.string.isEmpty else {
+                    diagnostics.error(place(keyNode), "this is no key; one is a word, as hosts.files")
+                    continue
+                }
+                let name = path.isEmpty ? scalar.string : path + "." + scalar.string
+                let place = place(keyNode)
+                switch value {
+                case .mapping where ConfigurationKey.isGroup(name): readView(value, path: name, &view)
+                case .scalar(let scalar) where !ConfigurationFile.isNull(scalar):
+                    view.set(name, .init([(scalar.string, self.place(value))]), at: place, &diagnostics)
+                case .sequence(let sequence):
+                    let items = sequence.compactMap { item -> (String, Place)? in
+                        guard case .scalar(let scalar) = item else { return nil }
+                        return (scalar.string, self.place(item))
+                    }
+                    view.set(name, .init(items), at: place, &diagnostics)
+                default: diagnostics.error(place, "views.\(view.name).\(name): has no value that can be read")
                 }
             }
         }

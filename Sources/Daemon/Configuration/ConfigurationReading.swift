@@ -16,7 +16,9 @@ extension Configuration {
         var diagnostics = Diagnostics()
         var places: [String: Place] = [:]
         if let file = origin.file {
-            ConfigurationFile.read(file, &diagnostics) { key, values, place, diagnostics in
+            var views: [ViewSettings] = []
+            defer { configuration.views = views }
+            ConfigurationFile.read(file, &diagnostics, views: &views) { key, values, place, diagnostics in
                 places[key.path] = place
                 configuration.settingsInFile += 1
                 key.set(&configuration, values, at: place, key.path, &diagnostics)

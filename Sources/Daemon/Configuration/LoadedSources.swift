@@ -35,6 +35,8 @@ package struct LoadedSources: Sendable {
     /// The system's servers are to be asked, and none is known at the moment.
     var awaitsSystem: Bool
     package var privateAddresses: PrivateAddressPolicy
+    /// In the order in which they are tried.
+    package var views: [LoadedView] = []
     /// All problems, by file.
     package var diagnostics: Diagnostics
     /// Files and folders to watch for changes.
@@ -45,7 +47,7 @@ package struct LoadedSources: Sendable {
 
     /// Where `server`, one of `listed`, is asked.
     func place(of server: UpstreamServer) -> UpstreamServer {
-        var place = places[server] ?? server
+        var place = (places[server] ?? server).asked(for: server.partition)
         place.encryption?.authorities = authorities
         return place
     }
@@ -65,7 +67,14 @@ extension Configuration {
 
     /// Reads all files again. A zone that can't be loaded keeps its version in `last`, if that came from the same file.
     /// Data that came through a pipe can't be read again and is kept too.
-    func load(last: LoadedSources?) -> LoadedSources {
+    ///
+    /// - Parameter leased: views added at run time.
+    func load(last: LoadedSources?, leased: [ViewSettings] = []) -> LoadedSources {
+        var loading = ViewLoading(self, loadShared(last: last), last: last)
+        return loading.load(leased + views)
+    }
+
+    private func loadShared(last: LoadedSources?) -> LoadedSources {
         var diagnostics = Diagnostics()
         var watched: [String] = origin.file.map { [$0] } ?? []
         if !listen.encrypted.isEmpty { watched += [certificatePath, keyPath].compactMap { $0 } }
@@ -94,8 +103,31 @@ extension Configuration {
         let (lastPlaces, lastAuthorities) = (last?.places ?? [:], last?.authorities)
         let last = last?.zones
 
-        var zones: [Zone] = []
         var failed: [String] = []
+        let zones = readZones(last: last, &failed, &diagnostics, &watched)
+        let (listed, origin) = upstreamServers(&diagnostics, &watched)
+        for server in listed where server.interface != nil && server.address.scope == 0 {
+            diagnostics.warning(
+                Place(path: "\(server)"), "this machine has no such interface; the server is asked once it has")
+        }
+        let routed = listed.map(\.domain).filter { !$0.isRoot }
+        return LoadedSources(
+            hosts: hosts, hostsFiles: hostsFiles, keptHosts: keptHosts, hostsPaths: hostsPaths, rules: rules,
+            rulesFiles: readRules.files, keptRules: readRules.kept, zones: zones,
+            failedZones: failed,
+            special: SpecialNames(without: withoutSpecialNames, routed: routed), listed: listed,
+            places: lastPlaces.filter { listed.contains($0.key) && seeks($0.key) },
+            authorities: authorities(lastAuthorities, &diagnostics, &watched),
+            upstreamOrigin: origin, awaitsSystem: upstream.asksSystem && origin == nil,
+            privateAddresses: PrivateAddressPolicy(privateAddresses, exempt: privateDomains + routed),
+            diagnostics: diagnostics, watched: watched)
+    }
+
+    /// Reads the zone files. A zone that can't be loaded keeps its version in `last`.
+    func readZones(
+        last: ZoneSet?, _ failed: inout [String], _ diagnostics: inout Diagnostics, _ watched: inout [String]
+    ) -> ZoneSet {
+        var zones: [Zone] = []
         for zoneFile in listZoneFiles(last, &failed, &diagnostics, &watched) {
             let result = ZoneReader.read(path: zoneFile.path, name: zoneFile.name)
             for diagnostic in result.diagnostics { diagnostics.append(diagnostic) }
@@ -116,23 +148,7 @@ extension Configuration {
             }
             zones.append(zone)
         }
-
-        let (listed, origin) = upstreamServers(&diagnostics, &watched)
-        for server in listed where server.interface != nil && server.address.scope == 0 {
-            diagnostics.warning(
-                Place(path: "\(server)"), "this machine has no such interface; the server is asked once it has")
-        }
-        let routed = listed.map(\.domain).filter { !$0.isRoot }
-        return LoadedSources(
-            hosts: hosts, hostsFiles: hostsFiles, keptHosts: keptHosts, hostsPaths: hostsPaths, rules: rules,
-            rulesFiles: readRules.files, keptRules: readRules.kept, zones: ZoneSet(zones),
-            failedZones: failed,
-            special: SpecialNames(without: withoutSpecialNames, routed: routed), listed: listed,
-            places: lastPlaces.filter { listed.contains($0.key) && seeks($0.key) },
-            authorities: authorities(lastAuthorities, &diagnostics, &watched),
-            upstreamOrigin: origin, awaitsSystem: upstream.asksSystem && origin == nil,
-            privateAddresses: PrivateAddressPolicy(privateAddresses, exempt: privateDomains + routed),
-            diagnostics: diagnostics, watched: watched)
+        return ZoneSet(zones)
     }
 
     /// The zone files to read: those of folders, sorted, then those named individually. If a folder can't be read, it
@@ -173,10 +189,11 @@ extension Configuration {
         var watched: [String] = []
         let listed = upstreamServers(&diagnostics, &watched).servers
         // What can't be read keeps its last good content.
+        let last = last.filter { $0.partition == 0 }
         return (diagnostics.hasErrors ? last.map { $0.now() } : listed) != last
     }
 
-    private func upstreamServers(
+    func upstreamServers(
         _ diagnostics: inout Diagnostics, _ watched: inout [String]
     ) -> (servers: [UpstreamServer], origin: String?) {
         let configured = upstream.servers.map { $0.now() }

@@ -23,12 +23,12 @@ package struct ConfiguredSources: Sendable {
     /// From files alone, without any daemon's cache.
     package init(sources: LoadedSources) {
         pipeline = Pipeline(
-            rules: RuleStage(rules: sources.rules), hosts: sources.hosts, zones: sources.zones,
+            rules: RuleSet(rules: sources.rules), hosts: sources.hosts, zones: sources.zones,
             special: sources.special, cache: Self.emptyCache,
             routes: ForwardRoutes(sources.upstream, awaitsDefault: sources.awaitsSystem),
             privateAddresses: sources.privateAddresses)
         hostsFiles = sources.hostsFiles
-        upstream = sources.upstream
+        upstream = sources.upstream.filter { $0.partition == 0 }
         mayForward = !pipeline.routes.isEmpty
         knownAnswers = nil
     }

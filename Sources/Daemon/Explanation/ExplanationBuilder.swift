@@ -114,7 +114,7 @@ struct ExplanationBuilder {
         guard !rules.isEmpty else { return nil }
         let fitting = configured.rules(for: name, type)
         guard !fitting.isEmpty else { return row(.rule, "", "", "no rule for the name and type") }
-        let faults = own.decision.faults
+        let faults = own.faults
         let words = Faults.Actions.words.filter { faults.actions.contains($0.action) }.map { "\($0.word)" }
         var row: Explanation.Row
         if own.outcome != .pass {

@@ -16,7 +16,7 @@ extension DaemonControl {
     package func why(_ name: Name, _ type: RecordType, asks: Bool = false) async -> Explanation {
         let (data, files, upstream, leases) = daemon.state.withLock {
             (
-                daemon.store.current().data, $0.sources.hostsFiles, $0.sources.upstream,
+                daemon.store.current().data, $0.sources.hostsFiles, $0.sources.upstream.filter { $0.partition == 0 },
                 $0.leases.all(at: SystemClock.monotonic())
             )
         }

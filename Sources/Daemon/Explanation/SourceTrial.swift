@@ -15,6 +15,8 @@ package struct SourceTrial: Sendable {
     package struct Answer: Sendable {
         package var outcome: Outcome
         package var decision: Decision
+        /// What rules do to it.
+        var faults = Faults()
         /// Which later stages may answer for the name.
         var reach: Lookup.Reach
         var isBelowCut: Bool
@@ -101,6 +103,7 @@ package struct SourceTrial: Sendable {
                 answer.outcome = body(&lookup)
                 lookup.builder.finish(flags: .response, questions: 1)
                 answer.decision = lookup.decision
+                answer.faults = lookup.faults
                 answer.reach = lookup.reach
                 answer.isBelowCut = lookup.isBelowCut
                 answer.isCutOff = lookup.isCutOff

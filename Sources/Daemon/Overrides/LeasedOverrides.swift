@@ -2,17 +2,22 @@ import Platform
 
 extension LoadedState {
     /// When the next lease expires, monotonic in microseconds.
-    fileprivate var nextEndOfLease: UInt64? { [leases.nextEnd, ruleLeases.nextEnd].compactMap { $0 }.min() }
+    fileprivate var nextEndOfLease: UInt64? {
+        [leases.nextEnd, ruleLeases.nextEnd, viewLeases.nextEnd].compactMap { $0 }.min()
+    }
 }
 
 /// The leased overrides and rules of the running service, and the clock that ends them.
 struct LeasedOverrides: Sendable {
     private let state: ServedState
     let clock: WorkClock
+    /// Ends a view.
+    private let endView: @Sendable (String) -> Void
 
-    init(_ state: ServedState, _ clock: WorkClock) {
+    init(_ state: ServedState, _ clock: WorkClock, endView: @escaping @Sendable (String) -> Void = { _ in }) {
         self.state = state
         self.clock = clock
+        self.endView = endView
     }
 
     /// Changes the leases; all serving threads see it at once.
@@ -31,6 +36,7 @@ struct LeasedOverrides: Sendable {
     func endDue(at now: UInt64 = SystemClock.monotonic()) -> UInt64? {
         let next = state.withLock { $0.nextEndOfLease }
         guard let next, next <= now else { return next }
+        for view in state.withLock({ $0.viewLeases.due(at: now) }) { endView(view) }
         let (overrides, rules, following) = state.change {
             ($0.leases.end(at: now), $0.ruleLeases.end(at: now), $0.nextEndOfLease)
         }

@@ -13,6 +13,7 @@ struct Reloading: Sendable {
     let forwarding: Forwarding
     let encrypted: EncryptedListener?
     let finder: ServerFinder
+    let views: ServedViews
     let watcher: ChangeWatcher
     let record = ReloadRecord()
 
@@ -47,7 +48,7 @@ struct Reloading: Sendable {
         next.since = FileWatcher.now()
         watcher.files.begin()
         var notes = readConfiguration(&next)
-        next.sources = next.configuration.load(last: last.sources)
+        next.sources = next.configuration.load(last: last.sources, leased: last.viewLeases.settings)
         next.configuration.locateServers(of: &next.sources)
         Report.diagnostics(next.sources.diagnostics)
         keepWhatFailed(&next.sources, last.sources)
@@ -57,8 +58,10 @@ struct Reloading: Sendable {
         // A new network, or another view of a domain: the old servers' answers may be wrong there.
         if next.configuration.cache != last.configuration.cache || next.cacheOrigin != last.cacheOrigin {
             next.cache = AnswerCache(next.configuration.cache)
+            next.makeViewCaches(emptied: true)
             notes.append("cache emptied")
         }
+        next.makeViewCaches(emptied: false)
         next.network = NetworkState(to: next.sources.upstream, last: last.network)
         if next.network.paths != last.network.paths { networkChanged() }
         encrypted?.reloadCertificate()
@@ -67,6 +70,8 @@ struct Reloading: Sendable {
             // Leases may have changed since the reload began.
             next.leases = state.leases
             next.ruleLeases = state.ruleLeases
+            next.takeViews(of: state)
+            views.follow(&next)
             next.leases.answer(by: next.configuration.hosts)
             // Servers may have been found.
             next.sources.places.merge(state.sources.places.filter { next.keeps($0.key) }) { $1 }

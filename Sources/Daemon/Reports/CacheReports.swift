@@ -35,6 +35,13 @@ package struct CacheStatistics: Sendable, Hashable, Codable {
 extension DaemonControl {
     private var cache: AnswerCache { daemon.store.current().data.pipeline.cache }
 
+    /// The common one, and those of views with servers of their own.
+    private var caches: [AnswerCache] {
+        let data = daemon.store.current().data
+        return [data.pipeline.cache]
+            + data.views.filter { $0.data.partition > 0 }.map(\.data.pipeline.cache)
+    }
+
     /// Entries whose names contain `text`; for `*.acme.org`, those below acme.org.
     package func cacheEntries(matching text: String = "", limit: Int = 100) -> CacheListing {
         let found = cache.entries(
@@ -49,9 +56,11 @@ extension DaemonControl {
     /// Returns the number of entries.
     @discardableResult
     package func flushCache(_ name: Name? = nil, tree: Bool = false) -> Int {
-        guard let name else { return cache.flush() }
-        if name.isWildcard, let parent = name.parent { return cache.flush(parent, tree: true) }
-        return cache.flush(name, tree: tree)
+        caches.reduce(0) { count, cache in
+            guard let name else { return count + cache.flush() }
+            if name.isWildcard, let parent = name.parent { return count + cache.flush(parent, tree: true) }
+            return count + cache.flush(name, tree: tree)
+        }
     }
 
     package var cacheStatistics: CacheStatistics {

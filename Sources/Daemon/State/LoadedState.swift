@@ -1,6 +1,7 @@
 import Glibc
 import LocalData
 import Pipeline
+import Platform
 import Transports
 import Upstream
 
@@ -20,6 +21,12 @@ struct LoadedState: Sendable {
     var ruleLeases = RuleLeases()
     /// How often rules have been met: a reload does not start them again.
     let ruleCounts = RuleCounts()
+    /// Views added at run time.
+    var viewLeases = ViewLeases()
+    /// The answers of views' own servers, by view.
+    var viewCaches: [String: AnswerCache] = [:]
+    /// Where each view is asked.
+    var viewAddresses: [String: [SocketAddress]] = [:]
     /// Our encrypted transports, to be announced to clients.
     var designated: [DesignatedResolver] = []
 
@@ -31,6 +38,7 @@ struct LoadedState: Sendable {
         cacheOrigin = sources.listed.map(\.origin)
         network = NetworkState(to: sources.upstream)
         leases = OverrideLeases(configuration.hosts)
+        makeViewCaches(emptied: true)
     }
 
     /// Whether what was found for `server` still counts.
@@ -51,22 +59,58 @@ struct LoadedState: Sendable {
         return rules.isEmpty ? .empty : RuleTable(rules)
     }
 
+    /// The cache for the answers of a view's own servers: an eighth of the common one.
+    mutating func makeViewCaches(emptied: Bool) {
+        var kept: [String: AnswerCache] = [:]
+        for view in sources.views where view.hasServers {
+            var settings = configuration.cache
+            settings.capacity /= 8
+            kept[view.name] = emptied ? AnswerCache(settings) : viewCaches[view.name] ?? AnswerCache(settings)
+        }
+        viewCaches = kept
+    }
+
     func servedData(_ cookie: ServerCookie) -> ServedData {
+        let service = ServiceSettings(
+            cookie: cookie, identity: Array(configuration.identity.utf8.prefix(255)),
+            streams: configuration.streams.fitting, explains: configuration.explains)
         let routes = ForwardRoutes(sources.upstream, awaitsDefault: sources.awaitsSystem)
+        let leased = leasedRules
+        var views: [ServedData.View] = []
+        for view in sources.views {
+            let own =
+                view.hasServers
+                ? ForwardRoutes(sources.upstream, of: view.number, awaitsDefault: view.awaitsSystem) : routes
+            let pipeline = pipeline(
+                RuleSet(
+                    rules: view.rules, leases: leased, counts: ruleCounts, settings: view.hostsSettings, view: view.name
+                ),
+                view.hosts, view.zones, view.special, viewCaches[view.name] ?? cache, own, view.privateAddresses)
+            let data = ServedData(
+                pipeline, service, recursionAvailable: !own.isEmpty, view: view.number, partition: view.partition,
+                sharing: views.first?.data)
+            views.append(
+                ServedData.View(
+                    listen: viewAddresses[view.name] ?? view.settings.listen.addresses, clients: view.settings.clients,
+                    data: data))
+        }
         return ServedData(
-            pipeline: Pipeline(
-                rules: RuleStage(
-                    rules: sources.rules, leases: leasedRules, counts: ruleCounts, settings: configuration.hosts),
-                hosts: sources.hosts, leases: leases.table, zones: sources.zones,
-                special: sources.special.announcing(designated), cache: cache, routes: routes,
-                privateAddresses: sources.privateAddresses,
-                access: configuration.accessList(network.addresses),
-                identity: ServerIdentity(
-                    identity: Array(configuration.identity.utf8.prefix(255)),
-                    version: Array(configuration.version.utf8.prefix(255)))),
-            service: ServiceSettings(
-                cookie: cookie, identity: Array(configuration.identity.utf8.prefix(255)),
-                streams: configuration.streams.fitting, explains: configuration.explains),
-            recursionAvailable: !routes.isEmpty)
+            pipeline: pipeline(
+                RuleSet(rules: sources.rules, leases: leased, counts: ruleCounts, settings: configuration.hosts),
+                sources.hosts, sources.zones, sources.special, cache, routes, sources.privateAddresses),
+            service: service, recursionAvailable: !routes.isEmpty, views: views)
+    }
+
+    private func pipeline(
+        _ rules: RuleSet, _ hosts: HostsTable, _ zones: ZoneSet, _ special: SpecialNames, _ cache: AnswerCache,
+        _ routes: ForwardRoutes, _ privateAddresses: PrivateAddressPolicy
+    ) -> Pipeline {
+        Pipeline(
+            rules: rules, hosts: hosts, leases: leases.table, zones: zones, special: special.announcing(designated),
+            cache: cache, routes: routes, privateAddresses: privateAddresses,
+            access: configuration.accessList(network.addresses),
+            identity: ServerIdentity(
+                identity: Array(configuration.identity.utf8.prefix(255)),
+                version: Array(configuration.version.utf8.prefix(255))))
     }
 }

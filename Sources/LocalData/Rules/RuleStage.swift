@@ -6,15 +6,58 @@ package import Platform
 /// The stage of rules: first those added at run time, then those of rules files.
 ///
 /// It stands before all sources: an answer or an error of a rule is given instead of theirs. What else rules do to an
-/// answer it notes in the decision, for whoever completes and sends the response.
-package struct RuleStage: Stage {
-    package let rules: RuleTable
-    /// Rules added at run time: they stand before all others.
-    package let leases: RuleTable
+/// answer it notes in the lookup, for whoever completes and sends the response.
+///
+/// A single pointer: stages are copied on the fast lane, so that each word of them costs, and a counted reference more.
+/// `@unchecked`: what it points to does not change, and the pipeline keeps it.
+package struct RuleStage: Stage, @unchecked Sendable {
+    /// Nil where there is no rule.
+    private let given: UnsafePointer<RuleSet.Given>?
+
+    package init(_ set: RuleSet) { given = set.given }
+
+    package static var kind: SourceKind? { .rule }
+
+    package func prefetch(_ name: borrowing LookupName, step: Int) {
+        if let given, step == 0 { given.pointee.rules.prefetch(name) }
+    }
+
+    /// Rules for every name that is asked for own none: an answer may go on to speak about its aliases.
+    package func owns(_ name: borrowing LookupName) -> Bool {
+        guard let given else { return false }
+        return given.pointee.passes(name) && given.pointee.set.has(name, isAsked: false)
+    }
+
+    @inline(__always)
+    package func answer(_ lookup: inout Lookup) -> Outcome {
+        guard let given, given.pointee.hasAll || given.pointee.passes(lookup.name) else { return .pass }
+        return given.pointee.set.answer(&lookup)
+    }
+}
+
+/// All rules of a view, and what they need.
+///
+/// `@unchecked`: `given` is written once, before anyone else sees it.
+package final class RuleSet: @unchecked Sendable {
+    /// What the stage reads for each name.
+    struct Given {
+        let rules, leases: RuleTable.Filter
+        let hasAll: Bool
+        unowned(unsafe) let set: RuleSet
+
+        @inline(__always)
+        func passes(_ name: borrowing LookupName) -> Bool { rules.passes(name) || leases.passes(name) }
+    }
+
+    /// Nil where there is no rule.
+    private(set) var given: UnsafePointer<Given>?
+    /// Rules added at run time stand before all others.
+    package let rules, leases: RuleTable
     package let counts: RuleCounts
     private let settings: HostsSettings
     private let view: String?
-    package let isEmpty: Bool
+
+    package static let none = RuleSet(rules: .empty)
 
     package init(
         rules: RuleTable, leases: RuleTable = .empty, counts: RuleCounts = RuleCounts(),
@@ -25,33 +68,32 @@ package struct RuleStage: Stage {
         self.counts = counts
         self.settings = settings
         self.view = view
-        isEmpty = rules.isEmpty && leases.isEmpty
+        guard !isEmpty else { return }
+        let given = UnsafeMutablePointer<Given>.allocate(capacity: 1)
+        given.initialize(
+            to: Given(
+                rules: rules.filter, leases: leases.filter, hasAll: rules.filter.hasAll || leases.filter.hasAll,
+                set: self))
+        self.given = UnsafePointer(given)
     }
+
+    deinit { UnsafeMutablePointer(mutating: given)?.deallocate() }
+
+    package var isEmpty: Bool { rules.isEmpty && leases.isEmpty }
 
     /// The same for an explanation, which counts nothing.
-    package var peeking: RuleStage {
-        RuleStage(rules: rules, leases: leases, counts: counts.peeking, settings: settings, view: view)
+    package var peeking: RuleSet {
+        RuleSet(rules: rules, leases: leases, counts: counts.peeking, settings: settings, view: view)
     }
 
-    package static var kind: SourceKind? { .rule }
-
-    package func prefetch(_ name: borrowing LookupName, step: Int) {
-        if !isEmpty, step == 0 { rules.prefetch(name) }
+    func has(_ name: borrowing LookupName, isAsked: Bool) -> Bool {
+        rules.has(name, isAsked: isAsked) || leases.has(name, isAsked: isAsked)
     }
 
-    /// Rules for every name that is asked for own none: an answer may go on to speak about its aliases.
-    package func owns(_ name: borrowing LookupName) -> Bool {
-        !isEmpty && (rules.has(name, isAsked: false) || leases.has(name, isAsked: false))
-    }
-
-    @inline(__always)
-    package func answer(_ lookup: inout Lookup) -> Outcome {
-        guard !isEmpty else { return .pass }
+    @inline(never)
+    func answer(_ lookup: inout Lookup) -> Outcome {
         let isAsked = lookup.decision.hopCount == 0
-        guard rules.has(lookup.name, isAsked: isAsked) || leases.has(lookup.name, isAsked: isAsked) else {
-            return .pass
-        }
-        return apply(&lookup, isAsked)
+        return has(lookup.name, isAsked: isAsked) ? apply(&lookup, isAsked) : .pass
     }
 
     /// The rules for the lookup's name that its type, client, transport, view and time fit, in their order, whether they
@@ -63,7 +105,6 @@ package struct RuleStage: Stage {
         }.filter { fits($0.condition, lookup) }
     }
 
-    @inline(never)
     private func apply(_ lookup: inout Lookup, _ isAsked: Bool) -> Outcome {
         var deciding: Rule?
         var failing: Rule?
@@ -71,7 +112,7 @@ package struct RuleStage: Stage {
             for number in table.rules(for: lookup.name, isAsked: isAsked) {
                 let rule = table.rules[Int(number)]
                 // One that can change nothing any more does not count. Its faults come once, whatever the chain's names.
-                let isFault = !rule.faults.actions.isEmpty && !lookup.decision.faults.has(rule.place)
+                let isFault = !rule.faults.actions.isEmpty && !lookup.faults.has(rule.place)
                 let mayFail = rule.error != nil && failing == nil
                 let mayDecide = rule.answer != nil && deciding == nil
                 guard isFault || mayFail || mayDecide, fits(rule.condition, lookup) else { continue }
@@ -88,7 +129,7 @@ package struct RuleStage: Stage {
             return .answered
         }
         // Nobody will see the answer: upstream need not be asked for it.
-        let faults = lookup.decision.faults
+        let faults = lookup.faults
         let isUnseen = faults.hidesAnswer(over: lookup.request.transport)
         let isCut = faults.actions.contains(.truncate) && lookup.request.transport == .udp
         if isUnseen || isCut {
@@ -111,7 +152,7 @@ package struct RuleStage: Stage {
             let least = addition.delay - min(addition.delay, rule.jitter)
             addition.delay = UInt32.random(in: least...(addition.delay + rule.jitter), using: &random)
         }
-        lookup.decision.faults.add(addition, seed: draw.seed, rule.place)
+        lookup.faults.add(addition, seed: draw.seed, rule.place)
     }
 
     // MARK: Conditions

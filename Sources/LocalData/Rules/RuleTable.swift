@@ -22,9 +22,8 @@ package final class RuleTable: Sendable {
     }
     private let entries: [Entry]
     private let index: HashIndex
-    /// For each number of labels, whether a rule is for a name itself, or for what is below it.
-    private let ownDepths: UInt128
-    private let belowDepths: UInt128
+    /// Tells nearly all names without a rule; see `Filter`.
+    package let filter: Filter
     /// Rules for each name that is asked for.
     private let all: [UInt32]
 
@@ -35,7 +34,7 @@ package final class RuleTable: Sendable {
         var kept: [Rule] = []
         var entries: [Entry] = []
         var numbers: [[UInt8]: Int] = [:]
-        var (own, below, all) = (UInt128(0), UInt128(0), [UInt32]())
+        var (own, below, all) = (UInt64(0), UInt64(0), [UInt32]())
         for rule in rules.prefix(Self.mostRules) {
             let number = UInt32(kept.count)
             if rule.name.isRoot, rule.reach != .exact {
@@ -57,7 +56,7 @@ package final class RuleTable: Sendable {
                 full(rule)
                 continue
             }
-            let depth = UInt128(1) << UInt128(rule.name.labelCount)
+            let depth = UInt64(1) << UInt64(min(rule.name.labelCount, 63))
             if rule.reach != .below {
                 entries[entry].own.append(number)
                 own |= depth
@@ -74,41 +73,38 @@ package final class RuleTable: Sendable {
             entry.name.withUnsafeBytes { _ = lookup.assign(uncompressed: $0) }
             index.insert(UInt32(truncatingIfNeeded: lookup.hash >> 32), UInt32(number))
         }
+        filter = Filter(own: own, below: below, hasAll: !all.isEmpty, names: entries.count)
+        for entry in entries {
+            entry.name.withUnsafeBytes { _ = lookup.assign(uncompressed: $0) }
+            filter.insert(lookup.hash)
+        }
         self.rules = kept
         self.entries = entries
         self.all = all
-        ownDepths = own
-        belowDepths = below
     }
 
-    deinit { index.deallocate() }
+    deinit {
+        index.deallocate()
+        filter.deallocate()
+    }
 
     package var isEmpty: Bool { rules.isEmpty }
 
-    /// Prefetches the memory that `has` will read.
-    func prefetch(_ name: borrowing LookupName) {
-        clinux_prefetch(index.start(UInt32(truncatingIfNeeded: name.hash >> 32)))
-    }
-
     /// Whether there is a rule for `name`; those for each name that is asked for count if it `isAsked`.
-    @inline(__always)
     func has(_ name: borrowing LookupName, isAsked: Bool) -> Bool {
-        if isAsked, !all.isEmpty { return true }
-        if ownDepths >> UInt128(name.labelCount) & 1 != 0, let entry = probe(name, 0), !entries[Int(entry)].own.isEmpty
-        {
-            return true
-        }
-        return belowDepths != 0 && hasAbove(name)
+        if isAsked, filter.hasAll { return true }
+        if let entry = probe(name, 0), !entries[Int(entry)].own.isEmpty { return true }
+        var has = false
+        forEachAbove(name) { if !$0.isEmpty { has = true } }
+        return has
     }
 
-    private func hasAbove(_ name: borrowing LookupName) -> Bool {
-        var depths = belowDepths & (UInt128(1) << UInt128(name.labelCount) - 1)
-        while depths != 0 {
-            let depth = depths.trailingZeroBitCount
-            if let entry = probe(name, name.labelCount - depth), !entries[Int(entry)].below.isEmpty { return true }
-            depths &= depths - 1
+    /// Calls `body` with the rules for what is below each name above this one.
+    private func forEachAbove(_ name: borrowing LookupName, _ body: ([UInt32]) -> Void) {
+        guard filter.below != 0, name.labelCount > 0 else { return }
+        for label in 1...name.labelCount where filter.below >> UInt64(min(name.labelCount - label, 63)) & 1 != 0 {
+            if let entry = probe(name, label) { body(entries[Int(entry)].below) }
         }
-        return false
     }
 
     /// The rules for `name`, in the order of their lines.
@@ -121,12 +117,7 @@ package final class RuleTable: Sendable {
             lists += 1
         }
         if let entry = probe(name, 0) { add(entries[Int(entry)].own) }
-        var depths = belowDepths & (UInt128(1) << UInt128(name.labelCount) - 1)
-        while depths != 0 {
-            let depth = depths.trailingZeroBitCount
-            if let entry = probe(name, name.labelCount - depth) { add(entries[Int(entry)].below) }
-            depths &= depths - 1
-        }
+        forEachAbove(name) { add($0) }
         if lists > 1 { found.sort() }
         return found
     }
@@ -136,6 +127,67 @@ package final class RuleTable: Sendable {
             entries[Int(number)].name.withUnsafeBytes {
                 name.suffixEquals(label, $0.baseAddress.unsafelyUnwrapped, length: $0.count)
             }
+        }
+    }
+}
+
+extension RuleTable {
+    /// Says of a name, in a few instructions, that there is certainly no rule for it, or that there may be one.
+    ///
+    /// A Bloom filter with one hash and 16 bits for each name, asked once for the name itself and once for each number of
+    /// labels that names of rules for whole domains have. Plain memory, so that stages can copy it; its table frees it.
+    package struct Filter: @unchecked Sendable, BitwiseCopyable {
+        private let bits: UnsafeMutablePointer<UInt64>
+        /// Of the index of a bit.
+        private let mask: UInt64
+        /// By number of labels (63 for all above): whether a rule is for a name itself, or for what is below it.
+        let own, below: UInt64
+        /// There are rules for each name that is asked for.
+        let hasAll: Bool
+
+        init(own: UInt64, below: UInt64, hasAll: Bool, names: Int) {
+            var size: UInt64 = 64
+            while size < UInt64(names) * 16 { size *= 2 }
+            bits = .allocate(capacity: Int(size / 64))
+            bits.initialize(repeating: 0, count: Int(size / 64))
+            mask = size - 1
+            self.own = own
+            self.below = below
+            self.hasAll = hasAll
+        }
+
+        func deallocate() { bits.deallocate() }
+
+        func insert(_ hash: UInt64) {
+            let index = hash & mask
+            bits[Int(index >> 6)] |= 1 << (index & 63)
+        }
+
+        func prefetch(_ name: borrowing LookupName) {
+            if own | below != 0 { clinux_prefetch(bits + Int((name.hash & mask) >> 6)) }
+        }
+
+        @inline(__always)
+        func passes(_ name: borrowing LookupName) -> Bool {
+            let labels = name.labelCount
+            guard own | below != 0 else { return false }
+            if own >> UInt64(min(labels, 63)) & 1 != 0, has(name.hash) { return true }
+            // Those with fewer labels than the name.
+            var depths = labels > 62 ? below : below & ((1 << UInt64(labels)) - 1)
+            if depths == 0 { return false }
+            // So many labels are rare, and the last bit stands for several numbers of them.
+            if labels > 62 { return true }
+            while depths != 0 {
+                if has(name.hash(at: labels - depths.trailingZeroBitCount)) { return true }
+                depths &= depths - 1
+            }
+            return false
+        }
+
+        @inline(__always)
+        private func has(_ hash: UInt64) -> Bool {
+            let index = hash & mask
+            return bits[Int(index >> 6)] >> (index & 63) & 1 != 0
         }
     }
 }

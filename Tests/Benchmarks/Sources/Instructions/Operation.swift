@@ -17,6 +17,9 @@ enum Operation: String, CaseIterable {
     case wildcard
     case nxdomain
     case cache
+    /// The same as `hosts` and `cache`, with 100,000 rules for other names.
+    case hostsBesideRules = "hosts+rules"
+    case cacheBesideRules = "cache+rules"
     /// Appends a lookup to a ring.
     case record
     /// The same, and writes its JSON line to a file.
@@ -29,7 +32,7 @@ enum Operation: String, CaseIterable {
         case .parse: return queries.repeatParsing(count)
         case .record: return try logLookups(count, queries, writing: false)
         case .json: return try logLookups(count, queries, writing: true)
-        case .hosts, .zone, .wildcard, .nxdomain, .cache:
+        case .hosts, .zone, .wildcard, .nxdomain, .cache, .hostsBesideRules, .cacheBesideRules:
             let lane = try Lane(self)
             return queries.repeatAnswering(count, lane.pipeline) { decision in
                 decision.source == expectedSource
@@ -40,19 +43,19 @@ enum Operation: String, CaseIterable {
 
     private var expectedSource: SourceKind {
         switch self {
-        case .cache: .cache
+        case .cache, .cacheBesideRules: .cache
         case .zone, .wildcard, .nxdomain: .zone
-        case .hosts, .parse, .record, .json: .hosts
+        case .hosts, .hostsBesideRules, .parse, .record, .json: .hosts
         }
     }
 
     private func name(_ index: Int) -> String {
         switch self {
-        case .hosts, .parse, .record, .json: "www.site\(index * 7).example."
+        case .hosts, .hostsBesideRules, .parse, .record, .json: "www.site\(index * 7).example."
         case .zone: "www.site\(index * 7).zone.example."
         case .wildcard: "a.b.wild\(index % 100).zone.example."
         case .nxdomain: "none\(index).zone.example."
-        case .cache: "www.site\(index).cache.example."
+        case .cache, .cacheBesideRules: "www.site\(index).cache.example."
         }
     }
 
@@ -105,11 +108,22 @@ struct Lane {
             throw Failure(description: "\(read.diagnostics) \(overrides.diagnostics.list)")
         }
         let cache = AnswerCache()
-        if operation == .cache {
+        if operation == .cache || operation == .cacheBesideRules {
             for index in 0..<1000 { try Self.fill(cache, "www.site\(index).cache.example.") }
         }
+        var rules = RuleTable.empty
+        if operation == .hostsBesideRules || operation == .cacheBesideRules {
+            let text = (0..<100_000).map { index in
+                index % 10 == 0
+                    ? "*.rule\(index).example * delay=1s\n" : "www.rule\(index).example A servfail rate=20%\n"
+            }.joined()
+            rules = try Self.withFile(text, folder + "/rules") {
+                RuleReader.load(paths: [$0], settings: HostsSettings()).table
+            }
+        }
         pipeline = Pipeline(
-            hosts: overrides.table, zones: ZoneSet([Zone(apex: apex, records: read.records, path: "zone")]),
+            rules: RuleSet(rules: rules), hosts: overrides.table,
+            zones: ZoneSet([Zone(apex: apex, records: read.records, path: "zone")]),
             special: SpecialNames(without: [], routed: []), cache: cache)
     }
 
