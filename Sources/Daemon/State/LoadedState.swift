@@ -1,3 +1,4 @@
+import Cassettes
 import Glibc
 import LocalData
 import Pipeline
@@ -42,7 +43,9 @@ struct LoadedState: Sendable {
     }
 
     func servedData(_ cookie: ServerCookie) -> ServedData {
-        let routes = ForwardRoutes(sources.upstream, awaitsDefault: sources.awaitsSystem)
+        let routes = ForwardRoutes(
+            sources.upstream, awaitsDefault: sources.awaitsSystem,
+            replays: configuration.cassette.replay != nil)
         return ServedData(
             pipeline: Pipeline(
                 hosts: sources.hosts, leases: leases.table, zones: sources.zones,
