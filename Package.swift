@@ -56,7 +56,7 @@ let package = Package(
             swiftSettings: settings),
         .target(
             name: "Cassettes",
-            dependencies: ["DNSWire", "LDNS", "LocalData", "Lookup", "Platform", "Upstream"],
+            dependencies: ["DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog", "Platform", "Upstream"],
             swiftSettings: settings),
         .target(
             name: "Transports",
@@ -149,7 +149,7 @@ let package = Package(
             swiftSettings: settings),
         .testTarget(
             name: "CassetteTests",
-            dependencies: ["TestSupport", "Cassettes", "DNSWire", "Lookup", "Platform", "Upstream"],
+            dependencies: ["TestSupport", "Cassettes", "DNSWire", "Lookup", "LookupLog", "Platform", "Upstream"],
             swiftSettings: settings),
         .testTarget(
             name: "ServerTests",

@@ -44,6 +44,8 @@ package struct CassetteTape: Sendable {
     package init() {}
 
     package var isEmpty: Bool { replies.isEmpty }
+    /// Its questions.
+    package var count: Int { replies.count }
 
     /// Appends a reply, or counts it if it is the last one again; false if the tape is full.
     @discardableResult

@@ -56,6 +56,25 @@ package enum RecordedMessage {
         return bytes.count <= 65_535 ? bytes : nil
     }
 
+    /// The query for `key`, with ID 0.
+    static func query(_ key: FetchKey) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: Header.length)
+        let flags: Header.Flags = key.checkingDisabled ? [.recursionDesired, .checkingDisabled] : .recursionDesired
+        bytes.put(flags.rawValue, at: 2)
+        bytes.put(1, at: 4)
+        bytes.put(1, at: 10)
+        bytes += key.name
+        bytes.append(key.type.rawValue)
+        bytes.append(RecordClass.in.rawValue)
+        bytes += [0]
+        bytes.append(RecordType.opt.rawValue)
+        bytes.append(UInt16(EDNS.payloadSize))
+        bytes.append(0 as UInt16)
+        bytes.append(key.dnssecOK ? UInt16(EDNS.dnssecOK) : 0)
+        bytes.append(0 as UInt16)
+        return bytes
+    }
+
     /// The same with an extended error: SERVFAIL, to tell clients why.
     static func failure(_ key: FetchKey, _ error: ExtendedError, _ text: String) -> [UInt8] {
         // An error's text is never that long.

@@ -15,7 +15,7 @@ struct CassetteTests {
     }
 
     /// A server whose `flaky` names fail once, and whose others have an address; all else is an error.
-    private static func server() throws -> ScriptedServer {
+    fileprivate static func server() throws -> ScriptedServer {
         let asked = Counter()
         return try ScriptedServer { query, _ in
             let name = String(decoding: query[12...].filter { (0x61...0x7A).contains($0) }, as: UTF8.self)
@@ -38,13 +38,13 @@ struct CassetteTests {
         }
     }
 
-    private func daemon(_ more: String...) async throws -> DaemonProcess {
+    fileprivate func daemon(_ more: String...) async throws -> DaemonProcess {
         // Failures are not kept, so that a question can be asked again at once.
         try await DaemonProcess(["--no-hosts", "--cache-size", "0"] + more)
     }
 
     /// The messages of the questions, in order, without what differs in each exchange.
-    private func messages(_ daemon: DaemonProcess, _ questions: [(String, UInt8)]) async throws -> [[UInt8]] {
+    fileprivate func messages(_ daemon: DaemonProcess, _ questions: [(String, UInt8)]) async throws -> [[UInt8]] {
         try await blocking {
             let client = try DatagramClient(port: daemon.port)
             return try questions.map { name, type in
@@ -211,6 +211,45 @@ struct CassetteTests {
         #expect(replayed.output == recorded.output)
         #expect(replayed.errors.contains("not in the cassette; to add replies, use --unknown record\n"), "\(replayed)")
         #expect(replayed.errors.contains("  new.example. A"), "\(replayed)")
+        withExtendedLifetime(upstream) {}
+    }
+}
+
+extension CassetteTests {
+    @Test("is made of dnstap, and exported as hosts, zone and packets that programs read")
+    func conversions() async throws {
+        let upstream = try Self.server()
+        let tap = folder.file("tap")
+        let recording = try await daemon("--upstream", "127.0.0.1:\(upstream.port)", "--dnstap", tap)
+        let recorded = try await messages(recording, [("www.example.net", 1), ("gone.example.net", 28)])
+        #expect(try await recording.stop() == 0)
+        func run(_ words: String...) async throws -> Command.Result { try await Command.run(["cassette"] + words) }
+        let made = try await run("import", tap, "-o", cassette)
+        #expect(made.output == "\(cassette): 2 questions, 2 replies\n", "\(made)")
+        let replaying = try await daemon("--no-upstream", "--replay", cassette)
+        #expect(
+            try await messages(replaying, [("www.example.net", 1), ("gone.example.net", 28)]) == recorded)
+
+        for (form, file) in [("hosts", "hosts"), ("zone", "example.net.zone"), ("rpl", "rpl"), ("pcapng", "pcapng")] {
+            let zone = form == "zone" ? ["--zone", "example.net"] : []
+            let result = try await Command.run(
+                ["cassette", "export", cassette, "--as", form, "-o", folder.file(file)] + zone)
+            #expect(result.code == 0, "\(result)")
+        }
+        let check = try await Command.run([
+            "check", "--hosts", folder.file("hosts"), "--zone", folder.file("example.net.zone"), "--no-upstream",
+        ])
+        #expect(check.code == 0 && check.output.contains("example.net. serial 1, 4 records"), "\(check)")
+        let again = try await run("import", folder.file("pcapng"), "-o", folder.file("again"))
+        #expect(again.code == 0, "\(again)")
+        #expect(
+            try String(contentsOfFile: folder.file("again"), encoding: .utf8)
+                == String(contentsOfFile: cassette, encoding: .utf8))
+
+        let none = try await run("import", folder.file("hosts"), "-o", folder.file("again"))
+        #expect(none.code == 1 && none.errors.contains("hosts: this is no capture; pcapng, pcap and dnstap are read"))
+        let taken = try await run("import", tap, "-o", folder.file("hosts"))
+        #expect(taken.code == 1 && taken.errors.contains("this is another file than a cassette"))
         withExtendedLifetime(upstream) {}
     }
 }

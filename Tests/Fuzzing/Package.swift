@@ -42,7 +42,8 @@ let package = Package(
             dependencies: ["CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "Platform", "Upstream"],
             swiftSettings: settings),
         .target(
-            name: "Cassettes", dependencies: ["DNSWire", "LDNS", "LocalData", "Lookup", "Platform", "Upstream"],
+            name: "Cassettes",
+            dependencies: ["DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog", "Platform", "Upstream"],
             swiftSettings: settings),
         .target(
             name: "Transports",
