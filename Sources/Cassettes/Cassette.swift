@@ -82,6 +82,9 @@ package final class Cassette: UpstreamCassette {
         }
     }
 
+    /// The reply that a lookup would get now; it stays the next one.
+    package func peek(_ key: FetchKey) -> RecordedReply? { player.withLock { $0.peek(key) } }
+
     package func record(_ key: FetchKey, _ message: UnsafeRawBufferPointer, from reply: UpstreamReply) {
         recorder?.note(key, Array(message), reply.microseconds, reply.transport)
     }

@@ -22,15 +22,20 @@ struct CassettePlayer: Sendable {
     }
 
     mutating func next(_ key: FetchKey) -> RecordedReply? {
-        guard let found = track(for: key), var track = tracks[found] else { return nil }
-        let reply = track.replies[track.next]
-        let isLast = track.next == track.replies.count - 1
+        guard let reply = peek(key), let found = track(for: key), var track = tracks[found] else { return nil }
         track.given += 1
-        if !isLast, track.given >= reply.times {
+        if reply.hasSuccessor, track.given >= track.replies[track.next].times {
             track.next += 1
             track.given = 0
         }
         tracks[found] = track
+        return reply
+    }
+
+    func peek(_ key: FetchKey) -> RecordedReply? {
+        guard let found = track(for: key), let track = tracks[found] else { return nil }
+        let reply = track.replies[track.next]
+        let isLast = track.next == track.replies.count - 1
         return RecordedReply(
             message: reply.isSilence
                 ? RecordedMessage.failure(found, .noReachableAuthority, "no upstream answered in time") : reply.message,

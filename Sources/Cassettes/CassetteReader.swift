@@ -219,9 +219,12 @@ package struct CassetteReader: ~Copyable {
 
     /// One line of a message; `whole` is the line with its first word.
     private mutating func part(_ word: String, _ text: [UInt8], _ whole: [UInt8]) {
+        guard !(word == "ede" && draft?.error != nil), !(word == "wire" && draft?.wire != nil),
+            !(word == "digest" && draft?.digest != nil)
+        else { return problem("the reply has a line '\(word)' already; remove one") }
         switch word {
         case "wire":
-            guard draft?.wire == nil, let wire = Base64.bytes(of: text), !wire.isEmpty, wire.count <= 65_535 else {
+            guard let wire = Base64.bytes(of: text), !wire.isEmpty, wire.count <= 65_535 else {
                 return problem("this is no message in base64; remove the line if those above say all")
             }
             draft?.wire = wire

@@ -192,6 +192,10 @@ struct CassetteTextTests {
                 "stub53 cassette 1\nquestion a. A\nreply 1 NOERROR 1ms udp\nede x\nend\n",
                 "c:4: 'x' is no extended error"
             ),
+            (
+                "stub53 cassette 1\nquestion a. A\nreply 1 NOERROR 1ms udp\nede 1\nede 2\nend\n",
+                "c:5: the reply has a line 'ede' already"
+            ),
             ("stub53 cassette 1\nqestion a. A\nend\n", "c:2: 'qestion' is unknown"),
             ("stub53 cassette 1\nquestion a\u{1B}[2J. A\nend\n", "c:2: 'question a\\027[2J. A' has bytes"),
         ])

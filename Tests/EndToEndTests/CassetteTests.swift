@@ -131,8 +131,16 @@ struct CassetteTests {
             end
 
             """, to: "run.cassette")
-        let replaying = try await DaemonProcess(["--no-hosts", "--no-upstream", "--replay", cassette])
+        let socket = folder.file("control.sock")
+        let replaying = try await DaemonProcess([
+            "--no-hosts", "--no-upstream", "--replay", cassette, "--control", socket,
+        ])
         #expect(try await replaying.dig("www.example.net").contains("the lab is on fire"))
+        // Explained, but not taken.
+        for _ in 0..<2 {
+            let why = try await Command.run(["why", "www.example.net", "--control", socket]).output
+            #expect(why.hasPrefix("www.example.net. A = 192.0.2.8    (upstream, \(cassette):5)"), "\(why)")
+        }
         #expect(try await replaying.dig("www.example.net", "+short") == "192.0.2.8\n")
         for _ in 0..<2 {
             #expect(try await replaying.dig("www.example.net", "+short") == "gone.example.net.\n192.0.2.9\n")
