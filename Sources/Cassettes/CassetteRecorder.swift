@@ -66,9 +66,10 @@ final class CassetteRecorder: Sendable {
     /// Returns when to save again; nil if there is nothing to write.
     func save(at now: UInt64) -> UInt64? {
         content.withLock { content in
+            // What the lane hears meanwhile waits, so that it need not wake this thread again.
+            guard now >= content.due else { return content.due }
             take(&content)
             guard content.isChanged else { return nil }
-            guard now >= content.due else { return content.due }
             let start = SystemClock.monotonic()
             write(&content)
             let spent = SystemClock.monotonic() - start

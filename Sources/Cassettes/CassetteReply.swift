@@ -1,4 +1,5 @@
 import DNSWire
+import Glibc
 package import Lookup
 package import Platform
 
@@ -68,15 +69,41 @@ package struct CassetteTape: Sendable {
 
     /// In canonical order of names, then by type, then without and with DO and CD.
     var sortedKeys: [FetchKey] {
-        replies.keys.map { (name: Name(uncheckedWire: $0.name), key: $0) }.sorted { left, right in
-            if left.name != right.name { return left.name < right.name }
-            return left.key.order < right.key.order
+        replies.keys.map { (order: $0.order, key: $0) }.sorted { left, right in
+            left.order.withUnsafeBytes { left in
+                right.order.withUnsafeBytes { right in
+                    // Both have bytes: those of the type.
+                    let order = memcmp(left.baseAddress!, right.baseAddress!, min(left.count, right.count))
+                    return order == 0 ? left.count < right.count : order < 0
+                }
+            }
         }.map(\.key)
     }
 }
 
 extension FetchKey {
-    fileprivate var order: Int { Int(type.rawValue) << 2 | (dnssecOK ? 2 : 0) | (checkingDisabled ? 1 : 0) }
+    /// Bytes that sort as the names do in canonical order (RFC 4034 6.1), then as types and flags do.
+    fileprivate var order: [UInt8] {
+        var starts: [Int] = []
+        var start = 0
+        while name[start] != 0 {
+            starts.append(start)
+            start += Int(name[start]) + 1
+        }
+        var order: [UInt8] = []
+        order.reserveCapacity(name.count + 4)
+        for start in starts.reversed() {
+            for byte in name[(start + 1)...(start + Int(name[start]))] {
+                // A label's end sorts before any of its bytes.
+                if byte < 2 { order.append(1) }
+                order.append(byte < 2 ? byte + 1 : byte)
+            }
+            order.append(0)
+        }
+        order += [0, UInt8(type.rawValue >> 8), UInt8(truncatingIfNeeded: type.rawValue)]
+        order.append((dnssecOK ? 2 : 0) | (checkingDisabled ? 1 : 0))
+        return order
+    }
 
     /// The same question with other flags.
     func with(dnssecOK: Bool, checkingDisabled: Bool) -> FetchKey {

@@ -89,17 +89,18 @@ public enum Base64 {
 
     /// The text of `bytes`, with padding.
     public static func text(_ bytes: [UInt8]) -> [UInt8] {
-        var text: [UInt8] = []
-        text.reserveCapacity((bytes.count + 2) / 3 * 4)
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let count = min(3, bytes.count - start)
-            var group: UInt32 = 0
-            for index in 0..<3 { group = group << 8 | (index < count ? UInt32(bytes[start + index]) : 0) }
-            for index in 0..<4 {
-                text.append(index <= count ? digits[Int(group >> UInt32(18 - 6 * index)) & 63] : UInt8(ascii: "="))
+        [UInt8](unsafeUninitializedCapacity: (bytes.count + 2) / 3 * 4) { text, count in
+            for start in stride(from: 0, to: bytes.count, by: 3) {
+                let known = min(3, bytes.count - start)
+                var group: UInt32 = 0
+                for index in 0..<3 { group = group << 8 | (index < known ? UInt32(bytes[start + index]) : 0) }
+                for index in 0..<4 {
+                    let digit = digits[Int(group >> UInt32(18 - 6 * index)) & 63]
+                    text.initializeElement(at: count + index, to: index <= known ? digit : UInt8(ascii: "="))
+                }
+                count += 4
             }
         }
-        return text
     }
 
     private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)

@@ -91,6 +91,22 @@ struct CassetteTests {
         }
     }
 
+    @Test("Questions are written in canonical order of names, then by type and flags")
+    func order() throws {
+        var tape = CassetteTape()
+        let names = [".", "a.", "*.a.", "\\001.a.", "a.a.", "a\\000.a.", "aa.a.", "z.a.a.", "b."]
+        for name in names.reversed() {
+            for question in [Question(type: .https), Question(type: .a, dnssecOK: true), Question(type: .a)] {
+                let reply = CassetteReply(message: [], microseconds: 0, transport: .udp)
+                tape.append(reply, to: FetchKey(try #require(Name(name)), question))
+            }
+        }
+        let keys = tape.sortedKeys
+        let sorted = try names.map { try #require(Name($0)) }.sorted()
+        #expect(keys.map(\.name) == sorted.flatMap { [$0.wire, $0.wire, $0.wire] })
+        #expect(keys.prefix(3).map(\.type) == [.a, .a, .https] && !keys[0].dnssecOK && keys[1].dnssecOK)
+    }
+
     // MARK: Recording
 
     private static func hear(_ cassette: Cassette, _ message: [UInt8], _ key: FetchKey = Text.key) {
