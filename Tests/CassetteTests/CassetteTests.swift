@@ -163,6 +163,22 @@ struct CassetteTests {
         #expect(lines[Int(reply.place.line) - 1] == "  reply 1 NOERROR 11.2ms udp")
     }
 
+    @Test("A link to the file stays one, and the file's permissions stay")
+    func link() throws {
+        let folder = try TemporaryFolder()
+        let path = try folder.write("stub53 cassette 1\nend\n", to: "kept/c")
+        let files = FileManager.default
+        try files.setAttributes([.posixPermissions: 0o640], ofItemAtPath: path)
+        try files.createSymbolicLink(atPath: folder.file("c"), withDestinationPath: path)
+        let cassette = Cassette(recording: folder.file("c"))
+        Self.hear(cassette, Text.message(1))
+        _ = cassette.finish()
+        #expect(CassetteReader.read(path: path).tape?.count == 1)
+        #expect(try files.destinationOfSymbolicLink(atPath: folder.file("c")) == path)
+        #expect(try files.attributesOfItem(atPath: path)[.posixPermissions] as? Int == 0o640)
+        #expect(try files.contentsOfDirectory(atPath: folder.file("kept")) == ["c"])
+    }
+
     @Test("Garbage from a server is not recorded")
     func garbage() throws {
         let folder = try TemporaryFolder()
