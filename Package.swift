@@ -55,6 +55,10 @@ let package = Package(
             dependencies: ["CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "Platform", "Upstream"],
             swiftSettings: settings),
         .target(
+            name: "Cassettes",
+            dependencies: ["DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog", "Platform", "Upstream"],
+            swiftSettings: settings),
+        .target(
             name: "Transports",
             dependencies: [
                 "CLinux", "Certificates", "DNSWire", "LocalData", "Lookup", "LookupLog", "Pipeline", "Platform",
@@ -71,8 +75,8 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "CLinux", "Certificates", "DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog", "Pipeline", "Platform",
-                "Transports", "Upstream",
+                "CLinux", "Cassettes", "Certificates", "DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog",
+                "Pipeline", "Platform", "Transports", "Upstream",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -116,8 +120,8 @@ let package = Package(
         .executableTarget(
             name: "stub53",
             dependencies: [
-                "CLinux", "Certificates", "DNSWire", "Daemon", "Flow", "History", "Inspector", "LDNS", "LocalData",
-                "Lookup", "LookupLog", "Platform", "Upstream",
+                "CLinux", "Cassettes", "Certificates", "DNSWire", "Daemon", "Flow", "History", "Inspector", "LDNS",
+                "LocalData", "Lookup", "LookupLog", "Platform", "Upstream",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -145,10 +149,15 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
+            name: "CassetteTests",
+            dependencies: ["TestSupport", "Cassettes", "DNSWire", "Lookup", "LookupLog", "Platform", "Upstream"],
+            swiftSettings: settings),
+        .testTarget(
             name: "ServerTests",
             dependencies: [
-                "AllocationCount", "TestSupport", "CLinux", "Certificates", "DNSWire", "Daemon", "Inspector", "LDNS",
-                "LocalData", "Lookup", "LookupLog", "Pipeline", "Platform", "Transports", "Upstream", "stub53",
+                "AllocationCount", "TestSupport", "CLinux", "Cassettes", "Certificates", "DNSWire", "Daemon",
+                "Inspector", "LDNS", "LocalData", "Lookup", "LookupLog", "Pipeline", "Platform", "Transports",
+                "Upstream", "stub53",
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
                 .product(name: "NIOHPACK", package: "swift-nio-http2"),

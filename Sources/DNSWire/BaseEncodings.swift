@@ -87,6 +87,36 @@ public enum Base64 {
         }
     }
 
+    /// The text of `bytes`, with padding.
+    public static func text(_ bytes: [UInt8]) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: (bytes.count + 2) / 3 * 4) { text, count in
+            for start in stride(from: 0, to: bytes.count, by: 3) {
+                let known = min(3, bytes.count - start)
+                var group: UInt32 = 0
+                for index in 0..<3 { group = group << 8 | (index < known ? UInt32(bytes[start + index]) : 0) }
+                for index in 0..<4 {
+                    let digit = digits[Int(group >> UInt32(18 - 6 * index)) & 63]
+                    text.initializeElement(at: count + index, to: index <= known ? digit : UInt8(ascii: "="))
+                }
+                count += 4
+            }
+        }
+    }
+
+    private static let digits = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+
+    /// The bytes of `text`; nil if it is not strict base64.
+    public static func bytes(of text: some Collection<UInt8>) -> [UInt8]? {
+        var decoder = Decoder()
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(text.count / 4 * 3)
+        for character in text {
+            guard let byte = decoder.add(character) else { return nil }
+            if let byte { bytes.append(byte) }
+        }
+        return decoder.isComplete ? bytes : nil
+    }
+
     /// Takes characters one by one; strict: padding fills the last group of four, and unused bits are zero.
     public struct Decoder {
         private var bits = DigitBits(width: 6)

@@ -49,6 +49,17 @@ public struct ResponseCode: RawRepresentable, Hashable, Sendable, BitwiseCopyabl
     public static let badVersion = ResponseCode(rawValue: 16)
     public static let badCookie = ResponseCode(rawValue: 23)
 
+    /// Parses a mnemonic or `RCODE24`; nil for anything else.
+    public init?(mnemonic text: some StringProtocol) {
+        let digits = text.dropFirst(5)
+        let number =
+            text.hasPrefix("RCODE") && digits.utf8.allSatisfy(ASCII.isDigit) ? UInt16(digits) : nil
+        guard let known = number ?? (0...23).first(where: { ResponseCode(rawValue: $0).description == text }),
+            known < 4096
+        else { return nil }
+        self.init(rawValue: known)
+    }
+
     public var description: String {
         switch rawValue {
         case 0: "NOERROR"

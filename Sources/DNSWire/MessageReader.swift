@@ -188,6 +188,22 @@ public enum MessageReader {
 }
 
 extension MessageReader {
+    /// The data of the first option `code` in an OPT record's RDATA; nil if it is missing or the options are malformed.
+    public static func option(
+        _ code: UInt16, _ opt: Record, _ message: UnsafeRawBufferPointer
+    ) -> UnsafeRawBufferPointer? {
+        let base = message.baseAddress.unsafelyUnwrapped
+        var cursor = opt.rdata
+        while cursor + 4 <= opt.end {
+            let start = cursor + 4
+            let end = start + Int(base.readUInt16(cursor + 2))
+            guard end <= opt.end else { return nil }
+            if base.readUInt16(cursor) == code { return UnsafeRawBufferPointer(rebasing: message[start..<end]) }
+            cursor = end
+        }
+        return nil
+    }
+
     /// Whether the (possibly compressed) name at `offset` equals the suffix of `other` from label `label` on.
     ///
     /// `offset` must have been walked, so that pointers are known to go backwards.

@@ -1,3 +1,4 @@
+import Cassettes
 import Glibc
 import LookupLog
 import Platform
@@ -22,6 +23,9 @@ final class RunningDaemon: Sendable {
     let totals = LookupTotals()
     /// Nil: there is no destination.
     let dnstap: DnstapWriter?
+    /// Nil: none is recorded or replayed.
+    let cassette: Cassette?
+    private let cassetteClock: WorkClock
     /// When the service was set up.
     let started = Moment.now()
     private let listener: StreamListener
@@ -51,13 +55,19 @@ final class RunningDaemon: Sendable {
     ) throws {
         let configuration = loaded.configuration
         let workers = max(1, configuration.workers ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+        // First, since what is served holds the names of files.
+        let cassetteClock = try WorkClock()
+        self.cassetteClock = cassetteClock
+        cassette = try Self.openCassette(configuration) { cassetteClock.wake() }
         state = ServedState(loaded)
         let store = state.store
         dnstap = try Self.makeDnstap(configuration)
         log = try Self.makeLog(configuration, observers: observers + (dnstap.map { [$0] } ?? []), totals)
         let log = log
         let finderClock = try WorkClock()
-        forwarding = try Forwarding(settings: loaded.forwarding, store: store, log: log) { finderClock.wake() }
+        forwarding = try Forwarding(
+            settings: loaded.forwarding, store: store, log: log, cassette: cassette
+        ) { finderClock.wake() }
         finder = ServerFinder(state, forwarding, finderClock)
         let listener = try StreamListener(
             threads: workers, store: store, forwarding: forwarding, makeRing: { log?.makeRing() })
@@ -166,6 +176,20 @@ final class RunningDaemon: Sendable {
         }
     }
 
+    private static func openCassette(
+        _ configuration: Configuration, _ changed: @escaping @Sendable () -> Void
+    ) throws -> Cassette? {
+        var diagnostics = Diagnostics()
+        let cassette = configuration.cassette.open(&diagnostics, changed: changed)
+        Report.diagnostics(diagnostics)
+        guard !diagnostics.hasErrors else {
+            throw ServiceFailure(
+                .configuration,
+                "the cassette can't be used; fix the problems listed above, or record it anew")
+        }
+        return cassette
+    }
+
     private static func makeDnstap(_ configuration: Configuration) throws -> DnstapWriter? {
         let dnstap = configuration.dnstap
         guard !dnstap.destinations.isEmpty else { return nil }
@@ -252,13 +276,18 @@ final class RunningDaemon: Sendable {
         threads.start("reload") { [self] in reloading.run() }
         threads.start("leases") { [self] in leases.run() }
         threads.start("servers") { [self] in finder.run() }
+        if let cassette {
+            threads.start("cassette") { [self] in
+                cassetteClock.run { cassette.save(at: SystemClock.monotonic()) }
+            }
+        }
         let hangups = Task { [self] in
             for await _ in await UnixSignalsSequence(trapping: [.sighup]) {
                 log?.reopen()
                 reloading.watcher.request()
             }
         }
-        var more = notes
+        var more = (cassette.map { ["cassette   \($0.description)"] } ?? []) + notes
         var isComplete = true
         for companion in companions {
             if let lines = await companion.ready() { more += lines } else { isComplete = false }
@@ -273,9 +302,11 @@ final class RunningDaemon: Sendable {
         reloading.watcher.end()
         leases.clock.end()
         finder.clock.end()
+        cassetteClock.end()
         await serving.join()
         forwarding.stop(within: Self.drainTimeout)
         await threads.join()
+        for line in cassette?.finish() ?? [] { Report.line(line) }
     }
 
     private func announce(_ more: [String]) {

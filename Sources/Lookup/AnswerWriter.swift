@@ -122,7 +122,7 @@ extension UpstreamAnswer {
         _ lookup: inout Lookup, from origin: Origin, trustAuthenticData: Bool, upTo isBoundary: AnswerWriter.Boundary
     ) -> Outcome {
         lookup.decision.source = .upstream
-        lookup.decision.place = .nowhere
+        lookup.decision.place = origin.place
         lookup.decision.authoritative = false
         lookup.decision.responseCode = responseCode
         lookup.decision.authenticData = trustAuthenticData && authenticData && lookup.nameOffset == Header.length

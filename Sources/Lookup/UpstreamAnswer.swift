@@ -31,22 +31,25 @@ public final class UpstreamAnswer: Sendable {
     /// An answer record has an address of this machine, its link or its site.
     public let hasPrivateAddress: Bool
 
-    /// Which server answered, how long it took, by which transport, and over which connection.
+    /// Which server answered, how long it took, by which transport, and over which connection; or where it is recorded.
     public struct Origin: Sendable, Hashable, BitwiseCopyable {
         /// The server's number in the log; -1: none.
         public var upstream: Int16
         public var microseconds: UInt32
         public var setup: UpstreamSetup
         public var transport: UpstreamTransport
+        /// The line of the cassette that has it, if any.
+        public var place: Place
 
         public init(
             upstream: Int16 = -1, microseconds: UInt32 = 0, transport: UpstreamTransport = .udp,
-            setup: UpstreamSetup = .none
+            setup: UpstreamSetup = .none, place: Place = .nowhere
         ) {
             self.upstream = upstream
             self.microseconds = microseconds
             self.transport = transport
             self.setup = setup
+            self.place = place
         }
     }
 

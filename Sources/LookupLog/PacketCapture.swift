@@ -99,6 +99,16 @@ public struct PacketCapture: Sendable {
         Self.appendPacket(time, from: server, to: client, message.bytes, comment.bytes, &bytes)
     }
 
+    /// Appends a packet with a message that is not of a lookup; `time` is in microseconds since 1970.
+    package static func appendPacket(
+        _ message: [UInt8], from source: SocketAddress, to target: SocketAddress, at time: UInt64, _ comment: String,
+        to bytes: inout [UInt8]
+    ) {
+        message.withUnsafeBytes { message in
+            Array(comment.utf8).withUnsafeBytes { appendPacket(time, from: source, to: target, message, $0, &bytes) }
+        }
+    }
+
     // MARK: Comments
 
     private static func appendTransport(_ transport: Transport, to comment: inout LineBuffer) {

@@ -7,6 +7,8 @@ public enum UpstreamTransport: UInt8, Sendable, Hashable, BitwiseCopyable, CaseI
     case dot = 2
     /// DNS over HTTPS, in HTTP/2 (RFC 8484).
     case doh = 3
+    /// A cassette, in place of a server.
+    case replay = 4
 
     /// Its word in logs and reports.
     public var description: String { "\(word)" }
@@ -17,13 +19,14 @@ public enum UpstreamTransport: UInt8, Sendable, Hashable, BitwiseCopyable, CaseI
         case .tcp: "tcp"
         case .dot: "dot"
         case .doh: "doh"
+        case .replay: "replay"
         }
     }
 
-    /// The scheme before a server's address; empty for the default transport.
+    /// The scheme before a server's address; empty for the default transport, and where there is no server.
     public var scheme: StaticString {
         switch self {
-        case .udp: ""
+        case .udp, .replay: ""
         case .tcp: "tcp://"
         case .dot: "tls://"
         case .doh: "https://"

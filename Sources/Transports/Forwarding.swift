@@ -69,7 +69,7 @@ package final class Forwarding: Sendable {
     /// `serverLost` is called, from the lane's thread, when a server has gone down.
     package init(
         settings: ForwardSettings, store: ServedDataStore, log: LookupLog?,
-        serverLost: @escaping @Sendable () -> Void = {}
+        cassette: (any UpstreamCassette)? = nil, serverLost: @escaping @Sendable () -> Void = {}
     ) throws(SystemError) {
         delayed = try DelayedAnswers()
         let responder = Responder(store: store, log: log, numbers: numbers, delayed)
@@ -83,7 +83,7 @@ package final class Forwarding: Sendable {
         engine = try Engine(
             settings: settings, check: { responder.check($0, $1, $2) },
             completion: { responder.complete($0, &$1, $2, now: $3) }, roundEnds: { responder.flush() }, watch: watch,
-            serverLost: serverLost)
+            serverLost: serverLost, cassette: cassette)
         responder.attach(engine)
     }
 
@@ -235,10 +235,10 @@ private final class Responder: @unchecked Sendable {
         switch event {
         case .answered(let answer, let reply):
             let origin = UpstreamAnswer.Origin(
-                upstream: number(of: reply.address), microseconds: reply.microseconds, transport: reply.transport,
-                setup: reply.setup)
+                upstream: reply.address.map { number(of: $0) } ?? -1, microseconds: reply.microseconds,
+                transport: reply.transport, setup: reply.setup, place: reply.place)
             // An answer without the signatures that were asked for serves this client, but no later one.
-            if !reply.isReduced || !key.dnssecOK {
+            if !reply.hasSuccessor, !reply.isReduced || !key.dnssecOK {
                 snapshot.data.data(ofPartition: key.partition).pipeline.cache.insert(answer, now: now, from: origin)
             }
             for waiter in waiters {

@@ -153,7 +153,7 @@ extension ForwardCore {
             return
         }
         let hasReason =
-            summary.opt.map { UpstreamQueries.option(EDNS.Option.extendedError, $0, reply.message) != nil } ?? false
+            summary.opt.map { MessageReader.option(EDNS.Option.extendedError, $0, reply.message) != nil } ?? false
         let worth = (hasReason ? 2 : 0) + (reply.code == .serverFailure ? 1 : 0)
         guard worth > flights[flight].fallbackWorth else { return }
         flights[flight].fallbackWorth = worth
@@ -227,7 +227,7 @@ extension ForwardCore {
     private mutating func takeCookie(of reply: Reply, _ number: Int, _ now: UInt64) -> Bool {
         let attempt = attempts[number]
         guard attempt.level == .full, settings.usesCookies, attempt.channel.transport.isPlain else { return true }
-        if let opt = reply.summary?.opt, let cookie = UpstreamQueries.option(EDNS.Option.cookie, opt, reply.message) {
+        if let opt = reply.summary?.opt, let cookie = MessageReader.option(EDNS.Option.cookie, opt, reply.message) {
             // A forger can't answer over TCP; there, a malformed cookie is only a fault of the server.
             return servers[attempt.server].cookies.take(cookie) || attempt.isStream
         }
@@ -246,7 +246,7 @@ extension ForwardCore {
         _ opt: MessageReader.Record, _ message: UnsafeRawBufferPointer, _ attempt: Attempt
     ) -> Bool {
         guard attempt.level == .full, settings.usesCookies, attempt.channel.transport.isPlain,
-            let cookie = UpstreamQueries.option(EDNS.Option.cookie, opt, message)
+            let cookie = MessageReader.option(EDNS.Option.cookie, opt, message)
         else { return true }
         return servers[attempt.server].cookies.take(cookie)
     }

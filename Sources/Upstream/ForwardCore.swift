@@ -167,6 +167,8 @@ struct ForwardCore: ~Copyable {
 
     func key(of flight: Int) -> FetchKey { flights[flight].key }
 
+    func start(of flight: Int) -> UInt64 { flights[flight].started }
+
     func lastResort(of flight: Int) -> [UInt8] { flights[flight].fallback }
 
     /// Some waiters left after `late`.

@@ -23,6 +23,8 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     let roundEnds: @Sendable () -> Void
     let watch: Watch?
     let serverLost: @Sendable () -> Void
+    /// Asked before any server, and told what they say.
+    let cassette: (any UpstreamCassette)?
     /// Wakes the lane from its network's `wait`.
     public let wake: WakeSignal
     let mailbox: Mutex<Mailbox>
@@ -54,7 +56,7 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
     public init(
         settings: ForwardSettings, check: @escaping Check, completion: @escaping Completion,
         roundEnds: @escaping @Sendable () -> Void = {}, watch: Watch? = nil,
-        serverLost: @escaping @Sendable () -> Void = {}
+        serverLost: @escaping @Sendable () -> Void = {}, cassette: (any UpstreamCassette)? = nil
     ) throws(SystemError) {
         wake = try WakeSignal()
         mailbox = Mutex(Mailbox(settings: settings.bounded))
@@ -63,6 +65,7 @@ public final class ForwardEngine<Waiter: Sendable, Answer: Sendable>: Sendable {
         self.roundEnds = roundEnds
         self.watch = watch
         self.serverLost = serverLost
+        self.cassette = cassette
         published = Mutex(ForwardCore(settings).status(0))
     }
 

@@ -13,6 +13,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
     private let engine: Engine
     private var network: Network
     private var core: ForwardCore
+    private var replays = ReplayQueue<Engine.Request>()
     /// By flight number.
     private var waiting: [[Waiter]] = []
     private var requests: [Engine.Request] = []
@@ -58,7 +59,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
             return !mailbox.needsWake
         }
         if hasMail || hasPendingActions { return 0 }
-        var next = min(core.nextTimer ?? .max, stopAt ?? .max)
+        var next = min(core.nextTimer ?? .max, stopAt ?? .max, replays.nextDue)
         if isDirty { next = min(next, publishedAt + Self.publicationInterval) }
         return next == .max ? nil : next
     }
@@ -99,12 +100,13 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         if !requests.isEmpty { isDirty = true }
         for request in requests { take(request, now) }
         requests.removeAll(keepingCapacity: true)
-        let isOver = stopAt.map { core.flightCount == 0 || now >= $0 } ?? false
+        let isOver = stopAt.map { core.flightCount == 0 && replays.isEmpty || now >= $0 } ?? false
         if isOver {
             core.failAll(.notReady, "the server is shutting down", now: now)
         } else {
             core.timer(now: now)
         }
+        while let (request, reply) = replays.takeDue(isOver ? .max : now) { answer(request, reply, now) }
         perform(now)
         hasCompleted = false
         engine.roundEnds()
@@ -146,6 +148,12 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
     }
 
     private func take(_ request: Engine.Request, _ now: UInt64) {
+        if case .reply(let reply) = engine.cassette?.play(request.key) {
+            guard reply.delay > 0, replays.count < core.settings.maximumFlights else {
+                return answer(request, reply, now)
+            }
+            return replays.insert(request, reply, due: min(now + reply.delay, max(request.deadline, now)))
+        }
         switch core.fetch(request.key, waits: request.waiter != nil, deadline: request.deadline, now: now) {
         case .flight(let flight):
             while waiting.count <= flight { waiting.append([]) }
@@ -155,6 +163,22 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
             engine.completion(request.key, &waiters, .failed(error, text), now)
             hasCompleted = true
         }
+    }
+
+    /// Answers with a recorded reply.
+    private func answer(_ request: Engine.Request, _ reply: RecordedReply, _ now: UInt64) {
+        var waiters = request.waiter.map { [$0] } ?? []
+        let answer = reply.message.withUnsafeBytes { message in
+            MessageReader.walk(message).flatMap { engine.check(request.key, message, $0) }
+        }
+        let event: FetchEvent<Answer> =
+            if let answer {
+                .answered(answer, UpstreamReply(reply))
+            } else {
+                .failed(.invalidData, "the cassette's reply can't be used")
+            }
+        engine.completion(request.key, &waiters, event, now)
+        hasCompleted = true
     }
 
     /// Handles one message. If it ends a flight, its waiters get the answer at once, while it is at hand.
@@ -173,6 +197,7 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
                     transport: channel.transport, sent: reply.sent, received: now, bytes: message))
         }
         guard let answer, let (flight, reply) = core.takeAnswered() else { return }
+        engine.cassette?.record(core.key(of: flight), message, from: reply)
         engine.completion(core.key(of: flight), &waiting[flight], .answered(answer, reply), now)
         waiting[flight].removeAll(keepingCapacity: true)
         core.release(flight)
@@ -218,12 +243,16 @@ public final class ForwardLane<Waiter: Sendable, Answer: Sendable, Network: Upst
         let key = core.key(of: flight)
         let event: FetchEvent<Answer>
         switch conclusion {
-        case .failed(let error, let text): event = .failed(error, text)
+        case .failed(let error, let text):
+            event = .failed(error, text)
+            // What it has not said because this process ends says nothing of it.
+            if error != .notReady { engine.cassette?.recordSilence(key, after: now - core.start(of: flight)) }
         case .answered, .lastResort:
             let answer = core.lastResort(of: flight).withUnsafeBytes { message in
                 MessageReader.walk(message).flatMap { engine.check(key, message, $0) }
             }
             if let answer, case .lastResort(let reply) = conclusion {
+                core.lastResort(of: flight).withUnsafeBytes { engine.cassette?.record(key, $0, from: reply) }
                 event = .answered(answer, reply)
             } else {
                 event = .failed(.noReachableAuthority, "upstream failed to resolve the name")

@@ -14,16 +14,19 @@ public struct ForwardRoutes: Sendable {
 
     public static let everything = ForwardRoutes([Route(domain: Domain(.root))])
 
-    /// Those of the servers of a partition. `awaitsDefault`: names outside the routes are forwarded too, but their servers are not known at the moment.
-    public init(_ servers: [UpstreamServer], of partition: UInt16 = 0, awaitsDefault: Bool = false) {
+    /// Those of the servers of a partition. `awaitsDefault`: names outside the routes are forwarded too, but their servers
+    /// are not known at the moment. `replays`: a cassette answers for them.
+    public init(
+        _ servers: [UpstreamServer], of partition: UInt16 = 0, awaitsDefault: Bool = false, replays: Bool = false
+    ) {
         let servers = servers.filter { $0.partition == partition }
         var routes: [Route] = []
         for domain in servers.map({ Domain($0.domain) }) where !routes.contains(where: { $0.domain == domain }) {
             routes.append(Route(domain: domain))
         }
         let root = Domain(.root)
-        if awaitsDefault, !routes.contains(where: { $0.domain == root }) {
-            routes.append(Route(domain: root, hasServers: false))
+        if awaitsDefault || replays, !routes.contains(where: { $0.domain == root }) {
+            routes.append(Route(domain: root, hasServers: replays))
         }
         self.init(routes.sorted { $0.domain.labelCount > $1.domain.labelCount })
     }

@@ -3,9 +3,10 @@ public import Platform
 
 /// Which upstream answered, and how.
 public struct UpstreamReply: Hashable, Sendable, BitwiseCopyable {
-    /// Index into the servers of the settings, which may have been replaced since.
+    /// Index into the servers of the settings, which may have been replaced since; -1: none of them.
     public let server: Int
-    public let address: SocketAddress
+    /// Nil: it is a recorded reply.
+    public let address: SocketAddress?
     public let transport: UpstreamTransport
     /// Time since the query was sent.
     public let microseconds: UInt32
@@ -14,6 +15,10 @@ public struct UpstreamReply: Hashable, Sendable, BitwiseCopyable {
     /// The server was asked with less EDNS than it is known to take, because it had not answered: signatures may be
     /// missing.
     public let isReduced: Bool
+    /// The cassette's line, if it is a recorded reply.
+    public var place = Place.nowhere
+    /// A later lookup of the question gets another recorded reply, so this one is not to be cached.
+    public var hasSuccessor = false
 }
 
 /// The outcome of a fetch. `Answer` is what the acceptance check made from the message.

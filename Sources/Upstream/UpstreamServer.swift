@@ -96,7 +96,7 @@ extension UpstreamServer: CustomStringConvertible {
         let isAbsent = address.scope == 0
         let shown = interface.flatMap { isAbsent ? "[\(address.ip)%\($0)]:\(address.port)" : nil } ?? "\(address)"
         switch transport {
-        case .udp, .tcp: return route + "\(transport.scheme)\(shown)"
+        case .udp, .tcp, .replay: return route + "\(transport.scheme)\(shown)"
         case .dot: return route + "\(transport.scheme)\(shown)" + (encryption?.serverName.map { "#\($0)" } ?? "")
         case .doh:
             let url = "\(transport.scheme)\(encryption?.authority ?? "")\(encryption?.path ?? "")"
@@ -136,7 +136,7 @@ extension UpstreamServer {
             }
         }
         switch transport {
-        case .udp, .tcp:
+        case .udp, .tcp, .replay:
             let (address, interface) = try Self.address(String(rest), of: text)
             self.init(address: address, interface: interface, transport: transport)
         case .dot: self = try Self.tlsServer(rest, of: text)

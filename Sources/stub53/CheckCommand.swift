@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cassettes
 import Daemon
 import Platform
 
@@ -19,12 +20,17 @@ struct CheckCommand: ParsableCommand {
     @OptionGroup(title: "Sources")
     var sources: SourceOptions
 
+    @OptionGroup(title: "Cassettes")
+    var cassette: SettingFlags<CassetteFlags>
+
     mutating func run() throws {
-        let (configuration, found) = Configuration.read(file: sources.config, options: sources.flags.settings)
+        let (configuration, found) = Configuration.read(
+            file: sources.config, options: sources.flags.settings + cassette.settings)
         var diagnostics = found
         // Continues with what could be read, to show all problems at once.
         let loaded = configuration.load()
         diagnostics.append(contentsOf: loaded.diagnostics)
+        diagnostics.append(contentsOf: configuration.cassette.check())
         for warning in loaded.longChains { diagnostics.append(warning) }
         for diagnostic in diagnostics.list { print(diagnostic) }
         if diagnostics.left > 0 { print("... and \(diagnostics.left) more") }

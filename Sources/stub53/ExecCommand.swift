@@ -18,8 +18,8 @@ struct ExecCommand: ParsableCommand {
             """,
         discussion: """
             The command sees its own /etc/resolv.conf, nsswitch.conf and hosts: each name but localhost and the machine's \
-            own is asked of stub53. That is the running daemon; or, with any of the options for sources, a private one \
-            that ends with the command, so that several commands can run side by side with different answers. What is \
+            own is asked of stub53. That is the running daemon; or, with any of the options for sources or cassettes, a private \
+            one that ends with the command, so that several commands can run side by side with different answers. What is \
             not given is as with 'stub53 serve': /etc/hosts, zones, the system's upstream servers.
 
             The exit code is the command's: 128 and the signal's number where one ended it, 127 where there is no such \
@@ -28,6 +28,8 @@ struct ExecCommand: ParsableCommand {
             Examples:
               stub53 exec -- curl -sI http://acme.org
               stub53 exec --hosts hosts --no-upstream --log -- getent hosts acme.org
+              stub53 exec --record acme.cassette -- curl -sI https://acme.org
+              stub53 exec --replay acme.cassette -- curl -sI https://acme.org
               stub53 exec --zones zones --browser chromium http://acme.org
             """)
 
@@ -50,13 +52,16 @@ struct ExecCommand: ParsableCommand {
     @OptionGroup(title: "Sources of a private daemon")
     var sources: SourceOptions
 
+    @OptionGroup(title: "Cassettes of a private daemon")
+    var cassette: SettingFlags<CassetteFlags>
+
     @Argument(
         parsing: .captureForPassthrough,
         help: ArgumentHelp("The command and its arguments, passed on as they are.", valueName: "command"))
     var words: [String] = []
 
     private var command: [String] { words.first == "--" ? Array(words.dropFirst()) : words }
-    private var isPrivate: Bool { !sources.isEmpty }
+    private var isPrivate: Bool { !sources.isEmpty || !cassette.settings.isEmpty }
     private var showsLog: Bool { log || json }
 
     mutating func validate() throws {
@@ -140,7 +145,7 @@ struct ExecCommand: ParsableCommand {
         defer { folder.remove() }
         let file = folder.file("lookups")
         let format = showsLog ? ["--log", json ? "json" : "text", "--log-file", file] : ["--log", "none"]
-        let daemon = try PrivateDaemon.start(sources.arguments + format)
+        let daemon = try PrivateDaemon.start(sources.arguments + cassette.arguments + format)
         let lookups = showsLog ? open(file, O_RDONLY | O_CLOEXEC) : -1
         folder.remove()
         defer { if lookups >= 0 { close(lookups) } }

@@ -24,6 +24,9 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup(title: "Sources")
     var sources: SourceOptions
 
+    @OptionGroup(title: "Cassettes")
+    var cassette: SettingFlags<CassetteFlags>
+
     @OptionGroup var service: SettingFlags<ServiceFlags>
 
     @Flag(help: "List the keys of the --config file, and end.")
@@ -38,7 +41,7 @@ struct ServeCommand: AsyncParsableCommand {
             return
         }
         if endWithInput { Self.endWithInput() }
-        let configuration = try sources.configuration(service.settings)
+        let configuration = try sources.configuration(cassette.settings + service.settings)
         // Made while it is still known who started this.
         let access = PageAccess(controlPath: configuration.control.value)
         let user = try ServiceUser.act(for: configuration)

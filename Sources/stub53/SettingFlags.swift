@@ -95,6 +95,11 @@ enum SourceFlags: SettingFlagKind {
     static let flags = ConfigurationKey.flags(.sources)
 }
 
+/// Flags for recording and replaying.
+enum CassetteFlags: SettingFlagKind {
+    static let flags = ConfigurationKey.flags(.cassette)
+}
+
 /// Flags for how the daemon serves.
 enum ServiceFlags: SettingFlagKind {
     static let flags = ConfigurationKey.flags(.service)

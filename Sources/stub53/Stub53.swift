@@ -20,9 +20,7 @@ struct Stub53: AsyncParsableCommand {
         subcommands: [
             ServeCommand.self, CheckCommand.self, QueryCommand.self, WhyCommand.self, LogCommand.self,
             PageCommand.self, StatsCommand.self, FlushCommand.self, OverrideCommand.self, RuleCommand.self,
-            ViewCommand.self,
-            ReloadCommand.self,
-            ExecCommand.self,
+            ViewCommand.self, ReloadCommand.self, ExecCommand.self, CassetteCommand.self,
             TraceCommand.self, TrustCommand.self,
         ])
 

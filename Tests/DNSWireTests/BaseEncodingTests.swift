@@ -69,4 +69,15 @@ struct BaseEncodingTests {
         #expect(all.count { Base64.value($0) != nil } == 64)
         #expect(all.count { Base64.value($0, .url) != nil } == 64)
     }
+
+    @Test("Base64 is written with padding, and read back strictly")
+    func base64Text() {
+        for (text, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("\u{FF}?>", "w78/Pg==")] {
+            #expect(String(decoding: Base64.text(Array(text.utf8)), as: UTF8.self) == encoded)
+            #expect(Base64.bytes(of: Array(encoded.utf8)) == Array(text.utf8))
+        }
+        for wrong in ["Zg", "Zg=", "Zh==", "Z===", "Zm9v=", "Zm 9v"] {
+            #expect(Base64.bytes(of: Array(wrong.utf8)) == nil, "\(wrong)")
+        }
+    }
 }

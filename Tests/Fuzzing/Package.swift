@@ -42,6 +42,10 @@ let package = Package(
             dependencies: ["CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "Platform", "Upstream"],
             swiftSettings: settings),
         .target(
+            name: "Cassettes",
+            dependencies: ["DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog", "Platform", "Upstream"],
+            swiftSettings: settings),
+        .target(
             name: "Transports",
             dependencies: [
                 "CLinux", "DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog", "Pipeline", "Platform", "Upstream",
@@ -55,7 +59,8 @@ let package = Package(
         .target(
             name: "Daemon",
             dependencies: [
-                "Certificates", "DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog", "Platform", "Transports",
+                "Cassettes", "Certificates", "DNSWire", "LDNS", "LocalData", "Lookup", "LookupLog", "Platform",
+                "Transports",
                 "Upstream", .product(name: "Yams", package: "Yams"),
             ],
             exclude: [
@@ -85,9 +90,8 @@ let package = Package(
         .executableTarget(
             name: "Fuzz",
             dependencies: [
-                "CFuzzer", "DNSWire", "Daemon", "Flow", "Inspector", "LDNS", "LocalData", "Lookup", "LookupLog",
-                "Pipeline",
-                "Platform", "Transports", "Upstream",
+                "CFuzzer", "Cassettes", "DNSWire", "Daemon", "Flow", "Inspector", "LDNS", "LocalData", "Lookup",
+                "LookupLog", "Pipeline", "Platform", "Transports", "Upstream",
             ],
             swiftSettings: settings, linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]),
     ],

@@ -1,3 +1,4 @@
+import Cassettes
 import DNSWire
 import Foundation
 import Lookup
@@ -74,6 +75,8 @@ struct ConfigurationTests {
         },
         Case("access.allow", "[10.0.0.0/8, '2001:db8::/32']", "2") { "\($0.access?.count ?? -1)" },
         Case("access.allow", "[]", "0") { "\($0.access?.count ?? -1)" },
+        Case("cassette.record", "/c", "/c") { $0.cassette.record ?? "" },
+        Case("cassette.replay", "/c", "/c") { $0.cassette.replay ?? "" },
         Case("workers", "4", "4") { "\($0.workers ?? 0)" },
         Case("tcp.max-connections", "5", "5") { "\($0.streams.maximumConnections)" },
         Case("tcp.max-pipelined", "6", "6") { "\($0.streams.maximumPipelined)" },
@@ -190,10 +193,21 @@ struct ConfigurationTests {
         #expect(configuration.listen.encrypted.map(\.description) == ["tls://127.0.0.1:853"])
     }
 
+    @Test("How a cassette is replayed is said beside its file only")
+    func cassette() throws {
+        let (configuration, problems) = try Self.read("cassette: {replay: /c, unknown: record, timing: real}")
+        #expect(problems.isEmpty)
+        #expect(configuration.cassette.unknown == .record && configuration.cassette.timing == .real)
+        let lonely = "no cassette is replayed; name one with --replay, or leave this out"
+        #expect(try Self.read("cassette.unknown: fail").problems == ["test.yaml:1: \(lonely)"])
+        let both = try Self.read("cassette: {replay: /c, record: /d}").problems
+        #expect(both.first?.contains("a cassette is recorded or replayed") == true)
+    }
+
     @Test("Every key has a test, and the reference lists all")
     func complete() {
         let tested = Set(Self.cases.map(\.key))
-        let others: Set = ["tls.certificate", "tls.key"]
+        let others: Set = ["tls.certificate", "tls.key", "cassette.unknown", "cassette.timing"]
         let reference = ConfigurationKey.reference
         for key in ConfigurationKey.all {
             #expect(

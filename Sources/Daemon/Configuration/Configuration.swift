@@ -1,3 +1,4 @@
+package import Cassettes
 import Certificates
 package import DNSWire
 import Glibc
@@ -134,6 +135,7 @@ package struct Configuration: Sendable {
     package var privateAddresses = PrivateAddressPolicy.Action.warn
     package var privateDomains: [Name] = []
     package var cache = AnswerCache.Settings()
+    package var cassette = CassetteSettings()
     /// Networks that are served; nil: those this machine is directly connected to. Loopback is always served.
     var access: [AccessList.Network]?
     package var streams = StreamLimits()
@@ -200,6 +202,9 @@ package struct Configuration: Sendable {
     func accessList(_ addresses: [InterfaceAddress]) -> AccessList {
         AccessList(allowing: access ?? AccessList.networks(of: addresses))
     }
+
+    /// Whether the servers of /etc/resolv.conf are asked.
+    var asksSystem: Bool { upstream.asksSystem && !cassette.isOffline }
 
     /// Serves inherited sockets instead of the default address.
     mutating func adopt(_ inherited: InheritedSockets) {

@@ -1,3 +1,4 @@
+import Cassettes
 import DNSWire
 import LocalData
 import Lookup
@@ -10,7 +11,7 @@ import Upstream
 extension ConfigurationKey {
     /// Every key, in the order of the reference.
     package static let all: [ConfigurationKey] =
-        serving + overrides + rules + zones + specialNames + upstream + cache + inspection
+        serving + overrides + rules + zones + specialNames + upstream + cache + cassette + inspection
 
     private static let serving: [ConfigurationKey] = [
         .init(
@@ -193,6 +194,25 @@ extension ConfigurationKey {
             "cache.stale-window", \.cache.staleWindow, .time(in: .seconds, 0...604_800_000),
             "how long after its end an expired answer may be given"),
         .init("cache.prefetch", \.cache.prefetch, .yesOrNo, "renew answers in demand before they expire"),
+    ]
+
+    private static let cassette: [ConfigurationKey] = [
+        .init(
+            "cassette.record", \.cassette.record, .optional(.path),
+            "file that what upstream says is recorded in, for a later --replay", takes: .restart,
+            flags: [.cassette("record")]),
+        .init(
+            "cassette.replay", \.cassette.replay, .optional(.path),
+            "recorded file that answers in place of upstream", takes: .restart, flags: [.cassette("replay")]),
+        .init(
+            "cassette.unknown", \.cassette.unknown, .word,
+            "what happens to questions that the replayed file has no reply to; record: upstream is asked, and the reply "
+                + "is added",
+            takes: .restart, flags: [.cassette("unknown")]),
+        .init(
+            "cassette.timing", \.cassette.timing, .word,
+            "how long replayed replies take; real: as long as when they were recorded", takes: .restart,
+            flags: [.cassette("timing")]),
     ]
 
     private static let inspection: [ConfigurationKey] = [

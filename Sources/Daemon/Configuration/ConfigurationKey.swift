@@ -37,6 +37,8 @@ package struct ConfigurationKey: Sendable {
             case sources
             /// `serve` only.
             case service
+            /// `serve`, `exec`, `check`.
+            case cassette
         }
 
         package let scope: Scope
@@ -49,6 +51,10 @@ package struct ConfigurationKey: Sendable {
 
         static func sources(_ name: String, sets value: String? = nil, _ meaning: String? = nil) -> Flag {
             Flag(scope: .sources, name: name, fixedValue: value, ownMeaning: meaning)
+        }
+
+        static func cassette(_ name: String) -> Flag {
+            Flag(scope: .cassette, name: name, fixedValue: nil, ownMeaning: nil)
         }
 
         static func service(_ name: String, sets value: String? = nil) -> Flag {

@@ -1,3 +1,4 @@
+import Cassettes
 import Lookup
 package import Platform
 import Upstream
@@ -75,6 +76,17 @@ extension Configuration {
             diagnostics.error(
                 place("cache.min-ttl"),
                 "cache.min-ttl (\(cache.ttls.least)s) is more than cache.max-ttl (\(cache.ttls.most)s)")
+        }
+        if cassette.record != nil, cassette.replay != nil {
+            diagnostics.error(
+                place("cassette.record"),
+                "a cassette is recorded or replayed; to add to the replayed one, leave this out and use --unknown record"
+            )
+        }
+        if cassette.replay == nil,
+            let key = ["cassette.unknown", "cassette.timing"].first(where: { places[$0] != nil })
+        {
+            diagnostics.error(place(key), "no cassette is replayed; name one with --replay, or leave this out")
         }
         if upstream.servers.isEmpty, upstream.rest == nil { upstream.rest = Upstream.Rest.none }
         let own = ownAddresses

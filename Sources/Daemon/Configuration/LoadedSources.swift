@@ -118,7 +118,7 @@ extension Configuration {
             special: SpecialNames(without: withoutSpecialNames, routed: routed), listed: listed,
             places: lastPlaces.filter { listed.contains($0.key) && seeks($0.key) },
             authorities: authorities(lastAuthorities, &diagnostics, &watched),
-            upstreamOrigin: origin, awaitsSystem: upstream.asksSystem && origin == nil,
+            upstreamOrigin: origin, awaitsSystem: asksSystem && origin == nil,
             privateAddresses: PrivateAddressPolicy(privateAddresses, exempt: privateDomains + routed),
             diagnostics: diagnostics, watched: watched)
     }
@@ -197,7 +197,7 @@ extension Configuration {
         _ diagnostics: inout Diagnostics, _ watched: inout [String]
     ) -> (servers: [UpstreamServer], origin: String?) {
         let configured = upstream.servers.map { $0.now() }
-        guard upstream.asksSystem else { return (configured, nil) }
+        guard asksSystem else { return (configured, nil) }
         let system = ResolvConf.read(ownAddresses: ownAddresses)
         for diagnostic in system.diagnostics { diagnostics.append(diagnostic) }
         watched += system.watched

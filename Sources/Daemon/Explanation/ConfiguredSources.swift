@@ -1,3 +1,4 @@
+import Cassettes
 package import DNSWire
 import LDNS
 import LocalData
@@ -155,6 +156,8 @@ struct KnownAnswers: Sendable {
     let now: UInt64
     /// Fetched for this explanation.
     var fetched: [Known] = []
+    /// What is replayed.
+    var cassette: Cassette?
 
     /// What a lookup would get now; nil: it would ask upstream.
     func answer(_ name: Name, _ type: RecordType, allowStale: Bool) -> Known? {
@@ -162,8 +165,21 @@ struct KnownAnswers: Sendable {
         if let known = fetched.first(where: { $0.answer.key == key }) { return known }
         guard let held = cache.peek(key, now: now),
             held.entry.isUsable || allowStale && cache.mayServeStale(held.entry)
-        else { return nil }
+        else { return recorded(key) }
         return Known(
             answer: held.answer, origin: held.entry.origin, source: held.entry.isStale ? .stale : .cache)
+    }
+
+    private func recorded(_ key: FetchKey) -> Known? {
+        guard let reply = cassette?.peek(key) else { return nil }
+        var scrubber = AnswerScrubber()
+        let answer = reply.message.withUnsafeBytes { message in
+            MessageReader.walk(message).flatMap {
+                try? scrubber.check(message, $0, for: key, ttls: cache.settings.ttls)
+            }
+        }
+        let origin = UpstreamAnswer.Origin(
+            microseconds: reply.microseconds, transport: .replay, place: reply.place)
+        return answer.map { Known(answer: $0, origin: origin, source: .upstream) }
     }
 }

@@ -217,7 +217,13 @@ struct ExplanationBuilder {
 
     private func upstreamRow() -> Explanation.Row {
         guard mayForward else { return row(.upstream, "", "", "none is configured") }
-        guard !configured.upstream.isEmpty else { return row(.upstream, "", "", "no server is known") }
+        if answer.decision.source == .upstream, answer.decision.upstreamTransport == .replay {
+            return row(.upstream, answer.place, answer.summary(type), "replayed, see there")
+        }
+        guard !configured.upstream.isEmpty else {
+            let isReplaying = configured.knownAnswers?.cassette != nil
+            return row(.upstream, "", "", isReplaying ? "the cassette has no reply" : "no server is known")
+        }
         let servers = configured.servers(for: answer.lastName)
         guard let first = servers.first else { return row(.upstream, "", "", "no server for this name") }
         let more = servers.count > 1 ? " and \(servers.count - 1) more" : ""

@@ -24,7 +24,8 @@ extension DaemonControl {
             ConfiguredSources(
                 data.pipeline, hostsFiles: files, upstream: upstream, knownAnswers: knownAnswers, leases: leases)
         }
-        var knownAnswers = KnownAnswers(cache: data.pipeline.cache, now: SystemClock.monotonic())
+        var knownAnswers = KnownAnswers(
+            cache: data.pipeline.cache, now: SystemClock.monotonic(), cassette: daemon.cassette)
         var asked: AskedReply?
         var builder = ExplanationBuilder(sources(knownAnswers), name, type)
         if asks, type != .any {

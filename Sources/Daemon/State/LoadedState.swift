@@ -1,3 +1,4 @@
+import Cassettes
 import Glibc
 import LocalData
 import Pipeline
@@ -74,7 +75,8 @@ struct LoadedState: Sendable {
         let service = ServiceSettings(
             cookie: cookie, identity: Array(configuration.identity.utf8.prefix(255)),
             streams: configuration.streams.fitting, explains: configuration.explains)
-        let routes = ForwardRoutes(sources.upstream, awaitsDefault: sources.awaitsSystem)
+        let routes = ForwardRoutes(
+            sources.upstream, awaitsDefault: sources.awaitsSystem, replays: configuration.cassette.replay != nil)
         let leased = leasedRules
         var views: [ServedData.View] = []
         for view in sources.views {

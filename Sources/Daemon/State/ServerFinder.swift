@@ -1,3 +1,4 @@
+import Cassettes
 import DNSWire
 import Platform
 import Synchronization
@@ -157,7 +158,7 @@ final class ServerFinder: Sendable {
 extension Configuration {
     /// Whether it has to be found where `server` is asked.
     func seeks(_ server: UpstreamServer) -> Bool {
-        server.unresolvedHost != nil || discovers && server.transport.isPlain
+        !cassette.isOffline && (server.unresolvedHost != nil || discovers && server.transport.isPlain)
     }
 
     /// The addresses of `hosts`, looked up with those of `listed` that are there without such a look-up, or else with the
@@ -176,7 +177,7 @@ extension Configuration {
     /// Looks up the hosts of encrypted servers that no address is known of, all at once, so that the first query need not
     /// wait for that; for two seconds at most.
     func locateServers(of sources: inout LoadedSources) {
-        let missing = sources.listed.filter { $0.unresolvedHost != nil && sources.places[$0] == nil }
+        let missing = sources.listed.filter { $0.unresolvedHost != nil && seeks($0) && sources.places[$0] == nil }
         let known = addresses(of: missing.compactMap(\.unresolvedHost), sources.listed)
         for server in missing {
             guard let host = server.unresolvedHost else { continue }

@@ -240,6 +240,18 @@ struct ZoneReading: ~Copyable {
         }
     }
 
+    /// Reads one record that stands alone; nil if the line is blank.
+    mutating func readLine(_ line: [UInt8], place: Place) throws(ZoneProblem) -> ZoneRecords.Entry? {
+        lastTTL = nil
+        records = ZoneRecords()
+        try line.withUnsafeBufferPointer { text throws(ZoneProblem) in
+            var tokenizer = ZoneTokenizer(text, storage: tokenStorage)
+            guard try tokenizer.next() else { return }
+            try record(tokenizer, place: place)
+        }
+        return records.entries.last
+    }
+
     // MARK: Records
 
     private mutating func record(_ tokenizer: borrowing ZoneTokenizer, place: Place) throws(ZoneProblem) {

@@ -24,7 +24,8 @@ struct DnstapEncoder: ~Copyable {
         init(_ transport: UpstreamTransport) {
             self =
                 switch transport {
-                case .udp: .udp
+                // A cassette's replies travel over nothing.
+                case .udp, .replay: .udp
                 case .tcp: .tcp
                 case .dot: .dot
                 case .doh: .doh

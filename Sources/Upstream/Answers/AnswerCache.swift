@@ -61,7 +61,8 @@ public final class AnswerCache: @unchecked Sendable {
         shards.deallocate()
     }
 
-    /// An entry's memory: this head, then name, TTL offsets, message, and upstream's words about its extended error.
+    /// An entry's memory: this head, then name, TTL offsets, message, upstream's words about its extended error, and the
+    /// place in a cassette, if it comes from one.
     struct Head: BitwiseCopyable {
         var hash: UInt64
         /// Microseconds.
@@ -105,6 +106,8 @@ public final class AnswerCache: @unchecked Sendable {
             /// See `UpstreamAnswer.deniesName` and `isOpen`.
             static let deniesName = Flags(rawValue: 256)
             static let open = Flags(rawValue: 512)
+            /// It comes from a cassette.
+            static let recorded = Flags(rawValue: 1024)
             static let key: Flags = [.dnssecOK, .checkingDisabled]
         }
 
@@ -113,7 +116,8 @@ public final class AnswerCache: @unchecked Sendable {
         var ttlStart: Int { Self.size + (Int(nameLength) + 1) / 2 * 2 }
         var messageStart: Int { ttlStart + Int(ttlCount) * 2 }
         var textStart: Int { messageStart + Int(messageLength) }
-        var blockSize: Int { textStart + Int(textLength) }
+        var placeStart: Int { textStart + Int(textLength) }
+        var blockSize: Int { placeStart + (flags.contains(.recorded) ? MemoryLayout<Place>.size : 0) }
     }
 
     /// Runs `body` under the lock of the shard that `hash` belongs to.
@@ -142,6 +146,7 @@ public final class AnswerCache: @unchecked Sendable {
         if answer.hasPrivateAddress { flags.insert(.privateAddress) }
         if answer.deniesName { flags.insert(.deniesName) }
         if answer.isOpen { flags.insert(.open) }
+        if !origin.place.isNowhere { flags.insert(.recorded) }
         let head = Head(
             hash: key.hash, inserted: now, expiry: now + UInt64(answer.ttl) * 1_000_000, retry: 0, ttl: answer.ttl,
             hits: 0, messageLength: UInt16(answer.message.count), flags: flags,
@@ -165,7 +170,7 @@ public final class AnswerCache: @unchecked Sendable {
                 }
                 state.remove(old)
             }
-            state.insert(head, answer)
+            state.insert(head, answer, at: origin.place)
         }
     }
 
@@ -202,6 +207,13 @@ public final class AnswerCache: @unchecked Sendable {
         }
     }
 
+    /// The place in a cassette.
+    @inline(__always)
+    static func place(_ head: UnsafeMutablePointer<Head>) -> Place {
+        guard head.pointee.flags.contains(.recorded) else { return .nowhere }
+        return UnsafeRawPointer(head).loadUnaligned(fromByteOffset: head.pointee.placeStart, as: Place.self)
+    }
+
     @inline(__always)
     private func hit(
         _ head: UnsafeMutablePointer<Head>, isStale: Bool, now: UInt64, state: inout ShardState,
@@ -212,7 +224,7 @@ public final class AnswerCache: @unchecked Sendable {
         // Another thread may have inserted the entry after this one read the clock.
         let age = UInt32(clamping: (max(now, head.pointee.inserted) - head.pointee.inserted) / 1_000_000)
         lookup.decision.source = isStale ? .stale : .cache
-        lookup.decision.place = .nowhere
+        lookup.decision.place = Self.place(head)
         lookup.decision.authoritative = false
         lookup.decision.responseCode = head.pointee.responseCode
         lookup.decision.privateAnswer = head.pointee.flags.contains(.privateAddress) ? .passed : .none

@@ -388,7 +388,7 @@ public struct AnswerScrubber: ~Copyable {
     /// The first extended error, and its text.
     private func extendedError() -> (ExtendedError?, [UInt8]) {
         guard let opt = summary.opt,
-            let data = UpstreamQueries.option(EDNS.Option.extendedError, opt, message), data.count >= 2
+            let data = MessageReader.option(EDNS.Option.extendedError, opt, message), data.count >= 2
         else { return (nil, []) }
         return (
             ExtendedError(rawValue: data.baseAddress.unsafelyUnwrapped.readUInt16(0)),

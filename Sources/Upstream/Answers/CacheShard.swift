@@ -78,7 +78,7 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         }.map { Int($0) }
     }
 
-    mutating func insert(_ head: Head, _ answer: UpstreamAnswer) {
+    mutating func insert(_ head: Head, _ answer: UpstreamAnswer, at place: Place) {
         let size = head.blockSize
         // One answer must not evict a whole shard.
         guard size <= capacity / 8 else { return }
@@ -101,6 +101,9 @@ struct ShardState: ~Copyable, @unchecked Sendable {
         }
         answer.extendedText.withUnsafeBytes {
             if let base = $0.baseAddress { (block + head.textStart).copyMemory(from: base, byteCount: $0.count) }
+        }
+        if head.flags.contains(.recorded) {
+            block.storeBytes(of: place, toByteOffset: head.placeStart, as: Place.self)
         }
         // Grow before the new entry is listed: growing links all listed entries.
         if needsGrowth { growIndex() }

@@ -92,6 +92,8 @@ extension AnswerCache {
         let wire = UnsafeRawBufferPointer(
             start: UnsafeRawPointer(pointer) + Head.size, count: Int(head.nameLength))
         let isStale = now >= head.expiry
+        var origin = head.origin
+        origin.place = AnswerCache.place(pointer)
         return CachedAnswer(
             name: Name(uncheckedWire: Array(wire)), type: head.type, dnssecOK: head.flags.contains(.dnssecOK),
             checkingDisabled: head.flags.contains(.checkingDisabled), responseCode: head.responseCode,
@@ -101,7 +103,7 @@ extension AnswerCache {
             isUsable: !isStale
                 || settings.serveStale && now < head.retry && head.responseCode != .serverFailure,
             isPrefetched: head.flags.contains(.prefetched), hits: head.hits, bytes: head.blockSize,
-            origin: head.origin)
+            origin: origin)
     }
 
     /// The answer with TTLs reduced by its age.

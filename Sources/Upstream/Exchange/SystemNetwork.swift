@@ -47,6 +47,7 @@ public struct SystemNetwork: UpstreamNetwork, ~Copyable {
         case .udp: datagrams.open(channel, to: server)
         case .tcp: streams.open(channel, to: server)
         case .dot, .doh: encrypted.open(channel, to: server)
+        case .replay: break
         }
     }
 
@@ -55,6 +56,7 @@ public struct SystemNetwork: UpstreamNetwork, ~Copyable {
         case .udp: datagrams.close(channel)
         case .tcp: streams.close(channel)
         case .dot, .doh: encrypted.close(channel)
+        case .replay: break
         }
     }
 
@@ -69,7 +71,7 @@ public struct SystemNetwork: UpstreamNetwork, ~Copyable {
         case .udp: datagrams.send(messages, of: outbox)
         case .tcp: streams.send(messages, of: outbox)
         case .dot, .doh: encrypted.send(messages, of: outbox)
-        case nil: break
+        case .replay, nil: break
         }
     }
 
@@ -88,6 +90,7 @@ public struct SystemNetwork: UpstreamNetwork, ~Copyable {
         case .udp: datagrams.localAddress(of: channel)
         case .tcp: streams.localAddress(of: channel)
         case .dot, .doh: encrypted.localAddress(of: channel)
+        case .replay: nil
         }
     }
 }

@@ -8,7 +8,7 @@ enum Fuzz {
     static let targets = [
         QueryTarget.target, StreamTarget.target, AnswerTarget.target, ZoneTarget.target, RecordDataTarget.target,
         HostsTarget.target, NameTarget.target, ConfigurationTarget.target, FilterTarget.target,
-        HTTPTarget.target, ServerHelloTarget.target, URLTarget.target,
+        HTTPTarget.target, ServerHelloTarget.target, URLTarget.target, CassetteTarget.target, CaptureTarget.target,
     ]
 
     /// Set once, before the first input.
