@@ -20,7 +20,7 @@ struct Stub53: AsyncParsableCommand {
         subcommands: [
             ServeCommand.self, CheckCommand.self, QueryCommand.self, WhyCommand.self, LogCommand.self,
             PageCommand.self, StatsCommand.self, FlushCommand.self, OverrideCommand.self, ReloadCommand.self,
-            ExecCommand.self, ExpectCommand.self, TraceCommand.self, TrustCommand.self,
+            ExecCommand.self, ExpectCommand.self, DoctorCommand.self, TraceCommand.self, TrustCommand.self,
         ])
 
     /// Exit codes: 0 fine, 1 a problem that was reported, 64 usage, 77 no permission, 78 configuration.
