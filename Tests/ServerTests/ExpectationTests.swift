@@ -119,7 +119,7 @@ struct ExpectationTests {
         let lines = report.tap.split(separator: "\n")
         #expect(
             lines[..<4] == [
-                "TAP version 14", "1..2", "ok 1 - never name:a,b", "not ok 2 - always name:<&>\" rcode:NOERROR",
+                "TAP version 13", "1..2", "ok 1 - never name:a,b", "not ok 2 - always name:<&>\" rcode:NOERROR",
             ])
         #expect(lines[4] == "  ---" && lines.last == "  ...")
     }

@@ -34,10 +34,9 @@ extension Examination {
     }
 
     /// Of the name, where it leads to a server of the tester's own.
-    func certificateFindings(_ name: Name, _ daemon: Daemon) async throws -> [Finding] {
-        let explanations = [try await daemon.why(name, .a), try await daemon.why(name, .aaaa)]
-        let addresses = explanations.flatMap(\.addresses).compactMap { SocketAddress(ip: $0, port: 443) }
-        guard explanations.contains(where: \.answer.isLocal), !addresses.isEmpty else { return [] }
+    func certificateFindings(_ name: Name, _ answers: Answers) async -> [Finding] {
+        let addresses = answers.addresses.sorted().compactMap { SocketAddress(ip: $0, port: 443) }
+        guard answers.both.contains(where: \.answer.isLocal), !addresses.isEmpty else { return [] }
         let shown = name.shown
         let isOnly = isHTTPSOnly(name)
         let why = "browsers ask for names of this top-level domain by https only"
@@ -63,7 +62,7 @@ extension Examination {
     }
 
     /// Of the daemon's own listener for HTTPS.
-    func certificateFindings(_ daemon: Daemon) async throws -> [Finding] {
+    func certificateFindings(_ daemon: Daemon) async -> [Finding] {
         var findings: [Finding] = []
         for url in daemon.statistics.addresses.compactMap(\.url) {
             guard case .distrusted(let problems) = await security(of: url, KnownAddresses([])) else { continue }

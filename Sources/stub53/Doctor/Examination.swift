@@ -29,6 +29,15 @@ struct Examination: Sendable {
         }
     }
 
+    /// What the daemon says about the name's addresses, and why.
+    struct Answers: Sendable {
+        let a: Explanation
+        let aaaa: Explanation
+
+        var both: [Explanation] { [a, aaaa] }
+        var addresses: Set<String> { a.addresses.union(aaaa.addresses) }
+    }
+
     /// Everything that was found, the causes before what follows from them.
     ///
     /// - Parameter probes: what the upstream servers can do.
@@ -39,13 +48,13 @@ struct Examination: Sendable {
         findings += try await problemFindings(daemon)
         findings += nameFindings
         if let name {
-            // Before anything here asks the daemon for the name.
-            findings += try await lookupFindings(name, daemon)
-            findings += try await overrideFindings(name, daemon)
-            findings += try await serviceRecordFindings(name, daemon)
-            findings += try await certificateFindings(name, daemon)
+            let answers = Answers(a: try await daemon.why(name, .a), aaaa: try await daemon.why(name, .aaaa))
+            findings += try await lookupFindings(name, answers, daemon)
+            findings += try await overrideFindings(name, answers, daemon)
+            findings += try await serviceRecordFindings(name, answers, daemon)
+            findings += await certificateFindings(name, answers)
         }
-        findings += try await certificateFindings(daemon)
+        findings += await certificateFindings(daemon)
         probes = await self.probes(daemon)
         return findings + (try await upstreamFindings(daemon, probes))
     }
@@ -105,6 +114,28 @@ struct Examination: Sendable {
                 .daemon, "\(problems.count - shown.count) more lines are not served as written",
                 why: "the files have more problems than are shown here", mend: "see 'stub53 check', and correct them")
         ]
+    }
+}
+
+extension Explanation {
+    /// The addresses that it ends with.
+    var addresses: Set<String> { answer.records.addresses }
+}
+
+extension Explanation.Answer {
+    /// The files say so, or a special-use name's registry.
+    var isLocal: Bool { ["hosts", "zone", "special"].contains(source) && !needsUpstream }
+}
+
+extension [String] {
+    /// The addresses among records in zone file format.
+    var addresses: Set<String> {
+        Set(
+            compactMap { record in
+                let words = record.split(separator: " ")
+                guard words.count >= 5, ["A", "AAAA"].contains(words[3]) else { return nil }
+                return SocketAddress(ip: String(words[4]), port: 0)?.ip
+            })
     }
 }
 

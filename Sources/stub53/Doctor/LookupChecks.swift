@@ -29,20 +29,13 @@ extension Examination {
 
         var who: String { process.map { "\($0.command) (process \($0.pid))" } ?? client }
 
-        var addresses: Set<String> {
-            Set(
-                (answers ?? []).compactMap { record in
-                    let words = record.split(separator: " ")
-                    guard words.count >= 5, ["A", "AAAA"].contains(words[3]) else { return nil }
-                    return SocketAddress(ip: String(words[4]), port: 0)?.ip
-                })
-        }
+        var addresses: Set<String> { (answers ?? []).addresses }
     }
 
     private static let most = 2000
     private static let mostShown = 10
 
-    func lookupFindings(_ name: Name, _ daemon: Daemon) async throws -> [Finding] {
+    func lookupFindings(_ name: Name, _ answers: Answers, _ daemon: Daemon) async throws -> [Finding] {
         var bytes: [UInt8] = []
         do {
             let filter = "name:\(name)".percentEncoded
@@ -72,13 +65,11 @@ extension Examination {
             ]
         }
         var findings: [Finding] = []
-        for type in [RecordType.a, .aaaa] {
-            let now = try await daemon.why(name, type)
-            // Upstream's answers change by themselves.
-            guard now.answer.isLocal else { continue }
+        // Upstream's answers change by themselves.
+        for now in answers.both where now.answer.isLocal {
             // The oldest come first.
             var last: [String: Asked] = [:]
-            for lookup in lookups where lookup.type == "\(type)" {
+            for lookup in lookups where lookup.type == now.type {
                 // Another port is no other program.
                 let address = lookup.client.split(separator: ":").dropLast().joined(separator: ":")
                 last[lookup.process.map { "\($0.command) \($0.pid)" } ?? address] = lookup
@@ -90,7 +81,7 @@ extension Examination {
                     ? asked.rcode ?? "nothing" : asked.addresses.sorted().joined(separator: ", ")
                 findings.append(
                     Finding(
-                        .lookups, "\(asked.who) has not asked for \(name.shown) \(type) since it changed",
+                        .lookups, "\(asked.who) has not asked for \(name.shown) \(now.type) since it changed",
                         why: "at \(asked.time) it was told \(told)\(asked.rule.map { " (\($0))" } ?? ""); now it is "
                             + "\(now.answer.summary)\(now.answer.rule.map { " (\($0))" } ?? "")",
                         mend: "have it ask again: restart it, or clear its cache (chrome://net-internals/#dns, "

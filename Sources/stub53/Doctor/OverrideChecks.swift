@@ -10,16 +10,15 @@ extension Examination {
     /// Seconds after which a line that differs from upstream is worth a look.
     private static let old = 30 * 86_400
 
-    func overrideFindings(_ name: Name, _ daemon: Daemon) async throws -> [Finding] {
-        let explanations = [try await daemon.why(name, .a), try await daemon.why(name, .aaaa)]
-        var findings = shadowedFindings(explanations) + hostsFileFindings(name, explanations)
-        let answer = explanations[0].answer
+    func overrideFindings(_ name: Name, _ answers: Answers, _ daemon: Daemon) async throws -> [Finding] {
+        var findings = shadowedFindings(answers) + hostsFileFindings(name, answers)
+        let answer = answers.a.answer
         guard answer.isLocal else {
             if let near = try await nearFinding(name, daemon) { findings.append(near) }
             return findings
         }
         guard answer.source == "hosts", let rule = answer.rule else { return findings }
-        for (type, explanation) in zip([RecordType.a, .aaaa], explanations) {
+        for (type, explanation) in zip([RecordType.a, .aaaa], answers.both) {
             let own = explanation.addresses
             guard !own.isEmpty, let theirs = upstreamAddresses(name, type, daemon), !theirs.isEmpty else { continue }
             let text = theirs.sorted().joined(separator: ", ")
@@ -42,31 +41,29 @@ extension Examination {
         return findings
     }
 
-    private func shadowedFindings(_ explanations: [Explanation]) -> [Finding] {
+    private func shadowedFindings(_ answers: Answers) -> [Finding] {
         var findings: [Finding] = []
-        for entry in explanations.flatMap(\.rows).filter({ $0.source == "hosts" }).flatMap(\.shadowed) {
+        for entry in answers.both.flatMap(\.rows).filter({ $0.source == "hosts" }).flatMap(\.shadowed) {
             let finding = Finding(
                 .override, "\(entry.rule ?? "a line"): \(entry.data) for \(entry.name) is not used", why: entry.reason,
-                mend: "take one of the two lines out")
+                mend: "take out the line that is not meant")
             if !findings.contains(finding), findings.count < 5 { findings.append(finding) }
         }
         return findings
     }
 
     /// The machine's own hosts file, which the C library reads before it asks the DNS.
-    private func hostsFileFindings(_ name: Name, _ explanations: [Explanation]) -> [Finding] {
+    private func hostsFileFindings(_ name: Name, _ answers: Answers) -> [Finding] {
         let file = "/etc/hosts"
         let wanted = "\(name)".dropLast().lowercased()
         let lines = machine.words(file).filter { line in
             line.words.dropFirst().contains { $0.lowercased() == wanted }
         }
-        let told = Set(explanations.flatMap(\.addresses))
+        let told = answers.addresses
         let other = lines.first { line in
             SocketAddress(ip: String(line.words[0]), port: 0).map { !told.contains($0.ip) } ?? false
         }
-        guard let other,
-            explanations.contains(where: { $0.answer.isLocal || !$0.answer.needsUpstream }) || !told.isEmpty
-        else { return [] }
+        guard let other else { return [] }
         return [
             Finding(
                 .override, "programs take \(name.shown) from \(file)",
@@ -106,19 +103,19 @@ extension Examination {
     // MARK: HTTPS records
 
     /// HTTPS records that lead past the name's addresses: browsers take their hints for addresses.
-    func serviceRecordFindings(_ name: Name, _ daemon: Daemon) async throws -> [Finding] {
-        let (a, aaaa) = (try await daemon.why(name, .a), try await daemon.why(name, .aaaa))
-        guard a.answer.isLocal else { return [] }
+    func serviceRecordFindings(_ name: Name, _ answers: Answers, _ daemon: Daemon) async throws -> [Finding] {
+        let a = answers.a.answer
+        guard a.isLocal else { return [] }
         let https = try await daemon.why(name, .https, asks: true)
         guard let record = https.answer.records.first(where: { $0.contains(" HTTPS ") }) else { return [] }
-        let told = a.addresses.union(aaaa.addresses)
+        let told = answers.addresses
         let words = record.split(separator: " ")
         let hints = words.filter { $0.hasPrefix("ipv4hint=") || $0.hasPrefix("ipv6hint=") }
             .flatMap { $0.drop { $0 != "=" }.split { "=,\"".contains($0) } }
         let stranger = hints.first { hint in
             SocketAddress(ip: String(hint), port: 0).map { !told.contains($0.ip) } ?? false
         }
-        let isElsewhere = https.answer.source != a.answer.source
+        let isElsewhere = https.answer.source != a.source
         guard stranger != nil || isElsewhere else { return [] }
         let why = stranger.map { "its hint \($0) is none of the name's addresses" } ?? "it is not from where A is from"
         return [
@@ -126,27 +123,10 @@ extension Examination {
                 .override, "an HTTPS record of \(name.shown) leads around its addresses",
                 why: "\(https.answer.rule ?? https.answer.source): \(why) (\(told.sorted().joined(separator: ", "))); "
                     + "browsers use it",
-                mend: a.answer.source == "hosts"
+                mend: a.source == "hosts"
                     ? "set hosts.https to mask (the default) or synthesize" : "correct the hints in the zone")
         ]
     }
-}
-
-extension Explanation {
-    /// The addresses that it ends with.
-    var addresses: Set<String> {
-        Set(
-            answer.records.compactMap { record in
-                let words = record.split(separator: " ")
-                guard words.count >= 5, ["A", "AAAA"].contains(words[3]) else { return nil }
-                return SocketAddress(ip: String(words[4]), port: 0)?.ip
-            })
-    }
-}
-
-extension Explanation.Answer {
-    /// The files say so, or a special-use name's registry.
-    var isLocal: Bool { ["hosts", "zone", "special"].contains(source) && !needsUpstream }
 }
 
 extension UpstreamReport {

@@ -88,10 +88,10 @@ extension Examination {
         var found = FoundLookups(filter)
         found.take(bytes)
         guard let lookup = try found.all().last else { return [] }
+        let server = lookup.upstream?.prefix { $0 != "/" } ?? "an upstream server"
         return [
             Finding(
-                .upstream,
-                "\(lookup.upstream?.prefix { $0 != "/" } ?? "an upstream server") gives private addresses for public names",
+                .upstream, "\(server) gives private addresses for public names",
                 why: "\(lookup.name ?? "a name") got one at \(lookup.time)",
                 mend:
                     "if this is meant, add the domain to upstream.private-domains; else set upstream.private to refuse")

@@ -25,14 +25,14 @@ struct ExpectationReport: Sendable {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// The Test Anything Protocol, version 14.
-    /// - See: https://testanything.org/tap-version-14-specification.html
+    /// The Test Anything Protocol, of the version that `prove` reads, too.
+    /// - See: https://testanything.org/tap-version-13-specification.html
     var tap: String {
-        var lines = ["TAP version 14", "1..\(verdicts.count)"]
+        var lines = ["TAP version 13", "1..\(verdicts.count)"]
         for (index, verdict) in verdicts.enumerated() {
             // '#' would begin a directive; expectations hold none.
-            let text = verdict.expectation.text.replacing("\\", with: "\\\\")
-            lines.append("\(verdict.failure == nil ? "ok" : "not ok") \(index + 1) - \(text)")
+            let state = verdict.failure == nil ? "ok" : "not ok"
+            lines.append("\(state) \(index + 1) - \(verdict.expectation.text)")
             guard let failure = verdict.failure else { continue }
             lines += [
                 "  ---", "  message: \(Self.yaml(failure))", "  at: \(Self.yaml("\(verdict.expectation.place)"))",
