@@ -1,6 +1,7 @@
 import ArgumentParser
 import DNSWire
 import Daemon
+import Glibc
 import Platform
 
 /// `stub53 doctor`: finds why this machine, or a name, does not get what was written.
@@ -43,9 +44,7 @@ struct DoctorCommand: AsyncParsableCommand {
 
     mutating func run() async throws {
         let name = try name.map(QueryCommand.name)
-        var daemon: Examination.Daemon?
-        if let client = try found() { daemon = try await Examination.Daemon(client) }
-        let examination = Examination(machine: Machine(root: root), daemon: daemon, name: name)
+        let examination = try await examination(name)
         var probes: [UpstreamProbe] = []
         let findings = try await examination.findings(&probes)
         if json {
@@ -56,14 +55,21 @@ struct DoctorCommand: AsyncParsableCommand {
         if !findings.isEmpty { throw ExitCode(ServiceFailure.Code.problem.rawValue) }
     }
 
-    /// Nil: none runs. One that may not be asked, or that was named, is an error.
-    private func found() throws -> ControlClient? {
+    /// A daemon that is not there, or may not be asked, is a finding; one that was named is an error.
+    private func examination(_ name: Name?) async throws -> Examination {
+        let machine = Machine(root: root)
+        if control.control != nil {
+            return Examination(machine: machine, daemon: try await .init(try control.client()), name: name)
+        }
         let client: ControlClient
         do { client = try control.client() } catch let failure as ServiceFailure {
-            guard failure.code == .problem, control.control == nil else { throw failure }
-            return nil
+            let isDenied = failure.code == .permission
+            return Examination(
+                machine: machine, daemon: nil, refusal: isDenied ? Configuration.controlPaths[0] : nil, name: name)
         }
-        return control.control != nil || client.isAlive ? client : nil
+        if client.isAlive { return Examination(machine: machine, daemon: try await .init(client), name: name) }
+        let isDenied = access(client.path, W_OK) != 0 && errno == EACCES
+        return Examination(machine: machine, daemon: nil, refusal: isDenied ? client.path : nil, name: name)
     }
 
     static func text(_ findings: [Finding], _ name: Name?) -> String {

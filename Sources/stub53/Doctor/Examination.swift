@@ -6,8 +6,10 @@ import Platform
 /// What the doctor looks at: a machine, the daemon that runs on it, and a name. Each concern is a file of its own.
 struct Examination: Sendable {
     let machine: Machine
-    /// Nil: none runs.
+    /// Nil: none runs, or it may not be asked.
     let daemon: Daemon?
+    /// The socket that this user may not open.
+    var refusal: String?
     /// Nil: the machine only.
     let name: Name?
 
@@ -85,11 +87,20 @@ struct Examination: Sendable {
 
     private var daemonFindings: [Finding] {
         guard let daemon else {
+            let unknown = "what overrides, history and upstream servers say is not known"
+            if let refusal {
+                return [
+                    Finding(
+                        .daemon, "the daemon of stub53 may not be asked",
+                        why: "this user may not open \(refusal); \(unknown)",
+                        mend: "run this as root, or as a member of the group that the socket has")
+                ]
+            }
             return [
                 Finding(
                     .daemon, "no daemon of stub53 runs here",
-                    why: "none has a control socket at \(Configuration.controlPaths.joined(separator: " or ")); what "
-                        + "overrides, history and upstream servers say is not known",
+                    why: "none has a control socket at \(Configuration.controlPaths.joined(separator: " or ")); "
+                        + unknown,
                     mend: "start one with 'stub53 serve', or name its socket with --control")
             ]
         }
