@@ -185,7 +185,7 @@ let package = Package(
             name: "FlowTests", dependencies: ["Flow", "LocalData", "Lookup", "Platform", "DNSWire"],
             swiftSettings: settings),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["TestSupport", "Certificates", "Platform", "stub53"],
+            name: "EndToEndTests", dependencies: ["TestSupport", "Certificates", "DNSWire", "Platform", "stub53"],
             exclude: ["Servers"], swiftSettings: settings),
         .testTarget(
             name: "BrowserTests", dependencies: ["TestSupport", "DNSWire", "stub53"], swiftSettings: settings),

@@ -47,7 +47,10 @@ extension HistoryStore {
     ) throws(Problem) -> HistoryPage {
         try read(within: budget) { database in
             var search = HistorySearch(database)
-            guard try search.prepare(filter, after: after) else { return HistoryPage() }
+            // Where nothing matches, what was lost might have.
+            guard try search.prepare(filter, after: after) else {
+                return try search.losses(above: after ?? 0, below: before ?? .max, newestFirst: newestFirst)
+            }
             return try search.page(
                 above: after ?? 0, below: before ?? .max, limit: max(limit, 1), newestFirst: newestFirst)
         }

@@ -303,6 +303,11 @@ struct HistorySearch {
         return true
     }
 
+    /// A page without lookups.
+    func losses(above: Int64, below: Int64, newestFirst: Bool) throws -> HistoryPage {
+        HistoryPage(losses: try losses(above: above, below: below, newestFirst), isNewestFirst: newestFirst)
+    }
+
     private func losses(above: Int64, below: Int64, _ newestFirst: Bool) throws -> [HistoryLoss] {
         let rows = try SQLStatement(
             cached: """

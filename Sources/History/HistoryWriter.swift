@@ -15,6 +15,7 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
     private let intake: UnsafeMutablePointer<Intake>
     /// Nil once the thread has been joined, or given up on.
     private let thread: Mutex<WorkerThread?>
+    private let missesEnd = Atomic<Bool>(false)
 
     /// - Parameter report: told once when writing fails and once when it works again; a sentence for the operator.
     /// - Throws: if the system has no descriptor left.
@@ -122,8 +123,14 @@ package final class HistoryWriter: LookupObserver, @unchecked Sendable {
     package func finish() {
         flush()
         mailbox.stop()
-        thread.withLock { $0.take() }?.join(milliseconds: 2000)
+        if thread.withLock({ $0.take() })?.join(milliseconds: 2000) == false {
+            missesEnd.store(true, ordering: .relaxed)
+        }
+        if !mailbox.takeLosses().isEmpty { missesEnd.store(true, ordering: .relaxed) }
     }
+
+    /// Whether it ended before all lookups, or the number of missing ones, were written.
+    package var isCutOff: Bool { missesEnd.load(ordering: .relaxed) }
 
     // MARK: Statistics
 

@@ -90,8 +90,14 @@ public struct WorkerThread: ~Copyable, Sendable {
         discard self
     }
 
-    /// Waits until the thread has ended, `milliseconds` at most; a thread that takes longer is detached.
-    public consuming func join(milliseconds: Int) {
-        if clinux_join_thread(thread, milliseconds) == 0 { discard self } else { _ = consume self }
+    /// Waits until the thread has ended, `milliseconds` at most; a thread that takes longer is detached: then false.
+    @discardableResult
+    public consuming func join(milliseconds: Int) -> Bool {
+        guard clinux_join_thread(thread, milliseconds) == 0 else {
+            _ = consume self
+            return false
+        }
+        discard self
+        return true
     }
 }

@@ -16,6 +16,8 @@ struct DNSExchange {
         var recursionDesired = true
         var checkingDisabled = false
         var usesEDNS = true
+        /// A client cookie to send (RFC 7873 4); needs EDNS.
+        var cookie: [UInt8] = []
         var timeout = Duration.seconds(5)
         /// What to do if the server can't be asked.
         var mend = "check the address, or name another @SERVER"
@@ -56,6 +58,7 @@ struct DNSExchange {
         contents.isCheckingDisabled = options.checkingDisabled
         contents.payloadSize = options.usesEDNS || options.wantsSignatures ? UInt16(EDNS.payloadSize) : nil
         contents.wantsSignatures = options.wantsSignatures
+        contents.cookie = options.cookie
         let query: [UInt8]
         do {
             query = try QueryTemplate.wire(name: name, type: type, recordClass: recordClass, id: id, contents)

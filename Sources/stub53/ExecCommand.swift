@@ -23,31 +23,52 @@ struct ExecCommand: ParsableCommand {
             not given is as with 'stub53 serve': /etc/hosts, zones, the system's upstream servers.
 
             The exit code is the command's: 128 and the signal's number where one ended it, 127 where there is no such \
-            command.
+            command; and 3 where that is 0 and an expectation did not hold.
 
             Examples:
               stub53 exec -- curl -sI http://acme.org
               stub53 exec --hosts hosts --no-upstream --log -- getent hosts acme.org
               stub53 exec --record acme.cassette -- curl -sI https://acme.org
               stub53 exec --replay acme.cassette -- curl -sI https://acme.org
+              stub53 exec --hosts hosts --log json --log-file dns.log -- npm test
               stub53 exec --zones zones --browser chromium http://acme.org
+              stub53 exec --hosts hosts --expect dns.expect --junit dns.xml -- npm test
             """)
 
     @Option(
         help: ArgumentHelp("The daemon to ask, which serves port 53. (default: 127.0.0.53)", valueName: "addr"))
     var server: String?
 
-    @Flag(help: "Show the private daemon's lookups on standard error when the command has ended.")
-    var log = false
+    // A word that is no form belongs to the command.
+    @Option(
+        defaultAsFlag: .text, parsing: .next,
+        help: ArgumentHelp(
+            "Show the private daemon's lookups on standard error when the command has ended.", valueName: "text|json"))
+    var log: LogForm?
 
-    @Flag(help: "The same as JSON lines.")
+    @Flag(help: "The same as --log json.")
     var json = false
+
+    @Option(help: ArgumentHelp("Append the lookups to a file instead.", valueName: "path"), completion: .file())
+    var logFile: String?
 
     @Option(
         help: ArgumentHelp(
             "Open a URL in chromium or firefox, with a new profile that is removed afterwards: DoH off.",
             valueName: "name"))
     var browser: Browser?
+
+    @Option(
+        help: ArgumentHelp(
+            "Compare the private daemon's lookups with a file's expectations (see 'stub53 expect').", valueName: "file")
+    )
+    var expect: String?
+
+    @Flag(help: "Expect that nothing is asked upstream.")
+    var failOnUpstream = false
+
+    @OptionGroup(title: "Output of expectations")
+    var output: ExpectationOutput
 
     @OptionGroup(title: "Sources of a private daemon")
     var sources: SourceOptions
@@ -62,7 +83,8 @@ struct ExecCommand: ParsableCommand {
 
     private var command: [String] { words.first == "--" ? Array(words.dropFirst()) : words }
     private var isPrivate: Bool { !sources.isEmpty || !cassette.settings.isEmpty }
-    private var showsLog: Bool { log || json }
+    private var logForm: LogForm? { json ? .json : log ?? (logFile == nil ? nil : .text) }
+    private var expects: Bool { expect != nil || failOnUpstream }
 
     mutating func validate() throws {
         // ArgumentParser passes these through like the command's own words.
@@ -88,7 +110,16 @@ struct ExecCommand: ParsableCommand {
                     "'\(server)' is no IP address; --server takes one without a port, since resolv.conf knows only 53.")
             }
         }
-        if showsLog, !isPrivate {
+        if expects, !isPrivate {
+            throw ValidationError(
+                "Expectations are about a private daemon's lookups; start one with \(SourceOptions.names), or use "
+                    + "'stub53 expect' with a running one.")
+        }
+        if !expects, output.isUsed {
+            throw ValidationError("--tap, --junit and --summary go with --expect or --fail-on-upstream.")
+        }
+        if json, log == .text { throw ValidationError("--log text and --json exclude each other: leave one out.") }
+        if logForm != nil, !isPrivate {
             throw ValidationError(
                 "A running daemon logs to where it was told to. --log shows a private one's lookups; start one with "
                     + "\(SourceOptions.names).")
@@ -143,11 +174,14 @@ struct ExecCommand: ParsableCommand {
     private func runWithPrivateDaemon(_ command: [String]) throws -> Int32 {
         let folder = try ScratchFolder()
         defer { folder.remove() }
-        let file = folder.file("lookups")
-        let format = showsLog ? ["--log", json ? "json" : "text", "--log-file", file] : ["--log", "none"]
-        let daemon = try PrivateDaemon.start(sources.arguments + cassette.arguments + format)
-        let lookups = showsLog ? open(file, O_RDONLY | O_CLOEXEC) : -1
-        folder.remove()
+        let file = logFile ?? folder.file("lookups")
+        let format = logForm.map { ["--log", $0.rawValue, "--log-file=\(file)"] } ?? ["--log", "none"]
+        let expectations = try expectations()
+        if expects { try output.check() }
+        let history = expects ? folder.file("history.db") : nil
+        let daemon = try PrivateDaemon.start(sources.arguments + cassette.arguments + format, history: history)
+        let lookups = logForm != nil && logFile == nil ? open(file, O_RDONLY | O_CLOEXEC) : -1
+        if !expects { folder.remove() }
         defer { if lookups >= 0 { close(lookups) } }
         let code: Int32
         do {
@@ -161,7 +195,40 @@ struct ExecCommand: ParsableCommand {
             Terminal.error("stub53: the private daemon has ended with \(end): the command may have lacked answers")
         }
         if lookups >= 0 { Self.copy(lookups, to: STDERR_FILENO) }
-        return code
+        guard let history else { return code }
+        let judged: Int32
+        do {
+            try judge(expectations, history, isWhole: end == 0)
+            judged = 0
+        } catch let exit as ExitCode { judged = exit.rawValue } catch {
+            Terminal.error("stub53: \(error)")
+            judged = ServiceFailure.Code.problem.rawValue
+        }
+        // The command's own failure explains more.
+        return code == 0 ? judged : code
+    }
+
+    /// - Throws: `ExitCode` 3 if an expectation failed.
+    private func judge(_ expectations: [LookupExpectation], _ history: String, isWhole: Bool) throws {
+        let store = try HistoryLookups(history)
+        var missing = 0
+        var verdicts = try expectations.map { expectation in
+            try expectation.judge(
+                try expectation.filters.map { filter in
+                    var found = FoundLookups(filter)
+                    try store.find(filter, &found)
+                    missing = max(missing, found.missing)
+                    return try found.all()
+                })
+        }
+        if missing > 0 { verdicts.append(LookupExpectation.missing("\(missing) are missing")) }
+        if !isWhole { verdicts.append(LookupExpectation.missing("the daemon has ended early")) }
+        try output.write(ExpectationReport(verdicts: verdicts), to: STDERR_FILENO)
+    }
+
+    private func expectations() throws -> [LookupExpectation] {
+        let written = try expect.map(ExpectationOutput.read) ?? []
+        return written + (failOnUpstream ? LookupExpectation.neverUpstream : [])
     }
 
     private static func copy(_ source: Int32, to target: Int32) {
@@ -181,3 +248,8 @@ struct ExecCommand: ParsableCommand {
 }
 
 extension Browser: ExpressibleByArgument {}
+
+/// How lookups are logged.
+enum LogForm: String, ExpressibleByArgument {
+    case text, json
+}

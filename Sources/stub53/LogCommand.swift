@@ -38,6 +38,12 @@ struct LogCommand: AsyncParsableCommand {
     @Flag(help: "As JSON lines, as the daemon's log has them.")
     var json = false
 
+    @Flag(help: "Only how many there are.")
+    var count = false
+
+    @Flag(help: "Show nothing; the exit code is 1 if nothing fits.")
+    var exists = false
+
     @Flag(help: "As a table for spreadsheets.")
     var csv = false
 
@@ -82,9 +88,11 @@ struct LogCommand: AsyncParsableCommand {
     }
 
     mutating func validate() throws {
-        guard [json, csv, pcap != nil].count(where: { $0 }) <= 1 else {
-            throw ValidationError("--json, --csv and --pcap exclude each other: leave all but one out.")
+        guard [json, csv, pcap != nil, count, exists].count(where: { $0 }) <= 1 else {
+            throw ValidationError(
+                "--json, --csv, --pcap, --count and --exists exclude each other: leave all but one out.")
         }
+        if follow, count || exists { throw ValidationError("Lookups to come can't be counted: leave --follow out.") }
         if follow, pcap != nil { throw ValidationError("--pcap writes what was kept: leave --follow out.") }
         if follow, history != nil {
             throw ValidationError("A file has nothing to follow: leave --follow or --history out.")
@@ -107,13 +115,16 @@ struct LogCommand: AsyncParsableCommand {
     }
 
     private var form: LookupExport.Form {
-        if json { return .json }
+        if json || count || exists { return .json }
         if csv { return .csv }
         return pcap == nil ? .text : .pcapng
     }
 
     /// How many of the newest to show; nil: all matches.
-    private var limit: Int? { lines ?? (since == nil && pcap == nil ? 100 : nil) }
+    private var limit: Int? {
+        if exists { return 1 }
+        return lines ?? (since == nil && pcap == nil && !count ? 100 : nil)
+    }
 
     mutating func run() async throws {
         var output = STDOUT_FILENO
@@ -139,12 +150,9 @@ struct LogCommand: AsyncParsableCommand {
             try await client.send(.get, "/v1/lookups/live\(target)&last=\(limit ?? 1_000_000)") { Terminal.write($0) }
         } else {
             let count = limit.map { "&limit=\($0)" } ?? ""
-            var isEmpty = true
-            try await client.send(.get, "/v1/lookups\(target)\(count)") {
-                isEmpty = isEmpty && $0.isEmpty
-                Terminal.write($0, to: output)
-            }
-            if isEmpty { reportNoLookups() }
+            var sink = Sink(self, output)
+            try await client.send(.get, "/v1/lookups\(target)\(count)") { sink.take($0) }
+            try sink.end()
         }
     }
 
@@ -157,12 +165,45 @@ struct LogCommand: AsyncParsableCommand {
         let export = LookupExport(
             form: form, colors: Terminal.hasColors && pcap == nil, filter: try LookupFilter(words: filter), limit: limit
         )
-        var isEmpty = true
-        try await export.write(try await export.begin(in: searches), from: searches) {
-            isEmpty = isEmpty && $0.isEmpty
-            Terminal.write($0, to: output)
+        var sink = Sink(self, output)
+        try await export.write(try await export.begin(in: searches), from: searches) { sink.take($0) }
+        try sink.end()
+    }
+
+    /// Shows or counts what comes.
+    private struct Sink {
+        private let command: LogCommand
+        private let output: Int32
+        private var isEmpty = true
+        private var count = 0
+        /// The beginning of a line whose end has not come yet.
+        private var rest: [UInt8] = []
+
+        init(_ command: LogCommand, _ output: Int32) {
+            self.command = command
+            self.output = output
         }
-        if isEmpty { reportNoLookups() }
+
+        mutating func take(_ bytes: [UInt8]) {
+            isEmpty = isEmpty && bytes.isEmpty
+            if command.count || command.exists {
+                rest += bytes
+                guard let end = rest.lastIndex(of: UInt8(ascii: "\n")) else { return }
+                count += rest[..<end].split(separator: UInt8(ascii: "\n")).count { !FoundLookups.isLoss($0) }
+                rest.removeSubrange(...end)
+            } else {
+                Terminal.write(bytes, to: output)
+            }
+        }
+
+        func end() throws {
+            if command.count { return print(count) }
+            if command.exists {
+                if count == 0 { throw ExitCode(ServiceFailure.Code.problem.rawValue) }
+            } else if isEmpty {
+                command.reportNoLookups()
+            }
+        }
     }
 
     /// Explains empty output, which would look like a fault.

@@ -16,7 +16,7 @@ struct PrivateDaemon {
     /// Starts it and waits until it is ready; its messages go to standard error.
     ///
     /// - Throws: `ExitCode` with the daemon's exit code if it ends instead.
-    static func start(_ arguments: [String]) throws -> PrivateDaemon {
+    static func start(_ arguments: [String], history: String? = nil) throws -> PrivateDaemon {
         let address = try freeAddress()
         // It reads this user's files, and serves nobody else.
         let own = SystemUser(id: geteuid()).map { ["--user=\($0.name)"] } ?? []
@@ -24,7 +24,7 @@ struct PrivateDaemon {
         let all =
             [
                 "stub53", "serve", "--end-with-input", "--listen", "\(address)", "--workers", "1", "--inspector", "off",
-                "--control", "off", "--history", "off",
+                "--control", "off", "--history", history ?? "off",
             ] + own + arguments
         let (input, lifeline) = try pipeEnds()
         let (ready, output) = try pipeEnds()

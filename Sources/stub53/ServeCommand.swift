@@ -72,6 +72,12 @@ struct ServeCommand: AsyncParsableCommand {
             }
             return companions
         }.run()
+        // The command that it was started for relies on them.
+        if endWithInput, let history, history.writer.isCutOff {
+            throw ServiceFailure(
+                .problem,
+                "history \(history.store.path): the last lookups could not be written in time; is the disk slow?")
+        }
     }
 
     /// Sends SIGTERM to this process when its standard input ends, that is, when the process at the other end of the

@@ -20,8 +20,8 @@ struct Stub53: AsyncParsableCommand {
         subcommands: [
             ServeCommand.self, CheckCommand.self, QueryCommand.self, WhyCommand.self, LogCommand.self,
             PageCommand.self, StatsCommand.self, FlushCommand.self, OverrideCommand.self, RuleCommand.self,
-            ViewCommand.self, ReloadCommand.self, ExecCommand.self, CassetteCommand.self,
-            TraceCommand.self, TrustCommand.self,
+            ViewCommand.self, ReloadCommand.self, ExecCommand.self, ExpectCommand.self, CassetteCommand.self,
+            DoctorCommand.self, TraceCommand.self, TrustCommand.self,
         ])
 
     /// Exit codes: 0 fine, 1 a problem that was reported, 64 usage, 77 no permission, 78 configuration.

@@ -264,6 +264,11 @@ struct ExecTests {
         #expect(lines.first?.contains(" www.shop.test. ") == true && lines.first?.contains("shop.zone:6 ") == true)
         let json = try await exec(zone + ["--json", "--", "getent", "ahostsv4", "www.shop.test"])
         #expect(json.errors.contains(#""name":"www.shop.test.","type":"A""#), "\(json.errors)")
+        // Also with the form as a word; a word that is none belongs to the command.
+        let word = try await exec(zone + ["--log", "json", "getent", "ahostsv4", "www.shop.test"])
+        #expect(word.errors.contains(#""name":"www.shop.test.","type":"A""#), "\(word)")
+        let plain = try await exec(zone + ["--log", "getent", "ahostsv4", "www.shop.test"])
+        #expect(plain.errors.contains(" www.shop.test. ") && plain.output.contains("198.51.100.7"), "\(plain)")
         let none = try await exec(zone + ["--", "getent", "ahostsv4", "www.shop.test"])
         #expect(none.errors.isEmpty)
     }

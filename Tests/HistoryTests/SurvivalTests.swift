@@ -52,6 +52,22 @@ struct SurvivalTests {
         #expect(try store.search(LookupFilter(), limit: 100_000).lookups.count == count + 1)
     }
 
+    @Test("A writer that ends before all was written says so; one that has written all does not")
+    func cutOff() throws {
+        for isFull in [false, true] {
+            let feed = try HistoryWriterFeed()
+            feed.note(Self.some(1000, seed: 14)[...])
+            try feed.wait(for: 1000)
+            if isFull {
+                try feed.store.writeWithoutTransaction { try $0.execute(sql: "PRAGMA max_page_count = 1") }
+                feed.note(Self.some(8000, seed: 15)[...], from: 1001)
+                try waitUntil("writing fails") { feed.writer.statistics.isFailing }
+            }
+            feed.writer.finish()
+            #expect(feed.writer.isCutOff == isFull)
+        }
+    }
+
     @Test("A full disk only loses lookups: it is reported once, counted, and over when there is room")
     func full() throws {
         let feed = try HistoryWriterFeed()

@@ -315,7 +315,8 @@ struct CommandTests {
     @Test(
         "The help of each command shows examples",
         arguments: [
-            "serve", "check", "query", "why", "log", "stats", "flush", "override", "reload", "exec", "trace", "trust",
+            "serve", "check", "query", "why", "log", "stats", "flush", "override", "reload", "exec", "expect", "doctor",
+            "trace", "trust",
         ])
     func help(_ command: String) async throws {
         let result = try await run([command, "--help"])
