@@ -13,7 +13,7 @@ public struct LookupName: ~Copyable {
 
     private let storage: UnsafeMutablePointer<UInt8>
     private let offsets: UnsafeMutablePointer<UInt8>
-    private let hashes: UnsafeMutablePointer<UInt64>
+    @usableFromInline let hashes: UnsafeMutablePointer<UInt64>
 
     private static let maximumLabels = 127
 
@@ -38,6 +38,7 @@ public struct LookupName: ~Copyable {
     public var hash: UInt64 { hash(at: 0) }
 
     /// The hash of the suffix from label `index` on; at `labelCount`, of the root.
+    @inlinable
     public func hash(at index: Int) -> UInt64 {
         assert(index >= 0 && index <= labelCount)
         return hashes[index]

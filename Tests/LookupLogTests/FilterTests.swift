@@ -121,7 +121,7 @@ struct FilterTests {
         ("tpye:A", "'tpye' is no kind of filter; did you mean type:?"),
         (
             "colour:A",
-            "'colour' is no kind of filter; there are name: type: source: rcode: client: transport: since: until:"
+            "'colour' is no kind of filter; there are name: type: source: rcode: client: transport: view: since: until:"
         ),
         ("source:chache", "'chache' is no source; did you mean cache?"),
         (

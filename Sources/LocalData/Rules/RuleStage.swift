@@ -11,27 +11,40 @@ package import Platform
 /// A single pointer: stages are copied on the fast lane, so that each word of them costs, and a counted reference more.
 /// `@unchecked`: what it points to does not change, and the pipeline keeps it.
 package struct RuleStage: Stage, @unchecked Sendable {
-    /// Nil where there is no rule.
-    private let given: UnsafePointer<RuleSet.Given>?
+    /// Of a `RuleSet.Given`; nil where there is no rule.
+    @usableFromInline let given: UnsafeRawPointer?
 
-    package init(_ set: RuleSet) { given = set.given }
+    package init(_ set: RuleSet) { given = UnsafeRawPointer(set.given) }
 
-    package static var kind: SourceKind? { .rule }
+    @inlinable package static var kind: SourceKind? { .rule }
 
+    @inlinable @inline(__always)
     package func prefetch(_ name: borrowing LookupName, step: Int) {
-        if let given, step == 0 { given.pointee.rules.prefetch(name) }
+        if given != nil, step == 0 { prefetchGiven(name) }
     }
 
     /// Rules for every name that is asked for own none: an answer may go on to speak about its aliases.
-    package func owns(_ name: borrowing LookupName) -> Bool {
-        guard let given else { return false }
-        return given.pointee.passes(name) && given.pointee.set.has(name, isAsked: false)
+    @inlinable @inline(__always)
+    package func owns(_ name: borrowing LookupName) -> Bool { given != nil && ownsGiven(name) }
+
+    @inlinable @inline(__always)
+    package func answer(_ lookup: inout Lookup) -> Outcome { given == nil ? .pass : answerGiven(&lookup) }
+
+    private var rules: UnsafePointer<RuleSet.Given> {
+        given.unsafelyUnwrapped.assumingMemoryBound(to: RuleSet.Given.self)
     }
 
-    @inline(__always)
-    package func answer(_ lookup: inout Lookup) -> Outcome {
-        guard let given, given.pointee.hasAll || given.pointee.passes(lookup.name) else { return .pass }
-        return given.pointee.set.answer(&lookup)
+    @usableFromInline
+    func prefetchGiven(_ name: borrowing LookupName) { rules.pointee.filter.prefetch(name) }
+
+    @usableFromInline
+    func ownsGiven(_ name: borrowing LookupName) -> Bool {
+        rules.pointee.filter.passes(name) && rules.pointee.set.has(name, isAsked: false)
+    }
+
+    @usableFromInline
+    func answerGiven(_ lookup: inout Lookup) -> Outcome {
+        rules.pointee.filter.mayHave(lookup.name) ? rules.pointee.set.answer(&lookup) : .pass
     }
 }
 
@@ -41,12 +54,9 @@ package struct RuleStage: Stage, @unchecked Sendable {
 package final class RuleSet: @unchecked Sendable {
     /// What the stage reads for each name.
     struct Given {
-        let rules, leases: RuleTable.Filter
-        let hasAll: Bool
+        /// Of both lists.
+        let filter: RuleTable.Filter
         unowned(unsafe) let set: RuleSet
-
-        @inline(__always)
-        func passes(_ name: borrowing LookupName) -> Bool { rules.passes(name) || leases.passes(name) }
     }
 
     /// Nil where there is no rule.
@@ -71,13 +81,14 @@ package final class RuleSet: @unchecked Sendable {
         guard !isEmpty else { return }
         let given = UnsafeMutablePointer<Given>.allocate(capacity: 1)
         given.initialize(
-            to: Given(
-                rules: rules.filter, leases: leases.filter, hasAll: rules.filter.hasAll || leases.filter.hasAll,
-                set: self))
+            to: Given(filter: RuleTable.Filter(rules, leases), set: self))
         self.given = UnsafePointer(given)
     }
 
-    deinit { UnsafeMutablePointer(mutating: given)?.deallocate() }
+    deinit {
+        if !rules.isEmpty, !leases.isEmpty { given?.pointee.filter.deallocate() }
+        UnsafeMutablePointer(mutating: given)?.deallocate()
+    }
 
     package var isEmpty: Bool { rules.isEmpty && leases.isEmpty }
 

@@ -156,6 +156,28 @@ extension RuleTable {
             self.hasAll = hasAll
         }
 
+        /// Of both tables: the names of the smaller one are added to a copy of the other's bits. If one is empty, it is
+        /// the other's own.
+        init(_ one: RuleTable, _ other: RuleTable) {
+            if one.isEmpty || other.isEmpty {
+                self = one.isEmpty ? other.filter : one.filter
+                return
+            }
+            let (small, large) = one.entries.count < other.entries.count ? (one, other) : (other, one)
+            let words = Int(large.filter.mask / 64) + 1
+            bits = .allocate(capacity: words)
+            bits.initialize(from: large.filter.bits, count: words)
+            mask = large.filter.mask
+            own = small.filter.own | large.filter.own
+            below = small.filter.below | large.filter.below
+            hasAll = small.filter.hasAll || large.filter.hasAll
+            var lookup = LookupName()
+            for entry in small.entries {
+                entry.name.withUnsafeBytes { _ = lookup.assign(uncompressed: $0) }
+                insert(lookup.hash)
+            }
+        }
+
         func deallocate() { bits.deallocate() }
 
         func insert(_ hash: UInt64) {
@@ -167,19 +189,22 @@ extension RuleTable {
             if own | below != 0 { clinux_prefetch(bits + Int((name.hash & mask) >> 6)) }
         }
 
+        /// Whether a rule may be for `name`, or is for each name that is asked for.
+        @inline(__always)
+        func mayHave(_ name: borrowing LookupName) -> Bool { hasAll || passes(name) }
+
         @inline(__always)
         func passes(_ name: borrowing LookupName) -> Bool {
-            let labels = name.labelCount
-            guard own | below != 0 else { return false }
-            if own >> UInt64(min(labels, 63)) & 1 != 0, has(name.hash) { return true }
-            // Those with fewer labels than the name.
-            var depths = labels > 62 ? below : below & ((1 << UInt64(labels)) - 1)
-            if depths == 0 { return false }
+            let labels = UInt64(truncatingIfNeeded: name.labelCount)
             // So many labels are rare, and the last bit stands for several numbers of them.
-            if labels > 62 { return true }
+            guard labels < 63 else { return true }
+            let depth: UInt64 = 1 << labels
+            if own & depth != 0, has(name.hash) { return true }
+            // Those with fewer labels than the name.
+            var depths = below & (depth &- 1)
             while depths != 0 {
-                if has(name.hash(at: labels - depths.trailingZeroBitCount)) { return true }
-                depths &= depths - 1
+                if has(name.hash(at: Int(truncatingIfNeeded: labels) &- depths.trailingZeroBitCount)) { return true }
+                depths &= depths &- 1
             }
             return false
         }
@@ -187,7 +212,7 @@ extension RuleTable {
         @inline(__always)
         private func has(_ hash: UInt64) -> Bool {
             let index = hash & mask
-            return bits[Int(index >> 6)] >> (index & 63) & 1 != 0
+            return bits[Int(truncatingIfNeeded: index >> 6)] &>> (index & 63) & 1 != 0
         }
     }
 }
