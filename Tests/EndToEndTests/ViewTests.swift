@@ -152,7 +152,7 @@ struct ViewTests {
             (["x"], "nobody would be answered"), (["x", "--listen", "nonsense"], "is not an IP address"),
             (["x", "--client", "10.0.0.0/40"], "is no network"),
             (["x", "--listen", "127.0.1.9:0", "--hosts", "/nonexistent"], "can't be read"),
-            (["x", "--listen", "127.0.0.1:\(daemon.port)"], "in use"),
+            (["x", "--listen", "127.0.0.1:\(daemon.port)"], "is taken by"),
         ] {
             let result = try await Command.run(["view", "add"] + words + ["--control", control])
             #expect(result.code == 1 && result.errors.contains(says), "\(words): \(result.errors)")
@@ -167,7 +167,7 @@ struct ViewTests {
         let many = (0..<1100).map { "  v\($0): {clients: [10.0.0.0/8]}\n" }.joined()
         for (views, says) in [
             ("  one: {listen: [127.0.0.9], cache: {size: 1M}}\n", "a view has no such setting"),
-            ("  one: {listen: [127.0.0.9], hsts: {ttl: 1}}\n", "stub53.yaml:2"),
+            ("  one: {listen: [127.0.0.9], hsts: {ttl: 1}}\n", "views.one.hsts: a view has no such setting"),
             ("  one: {}\n", "nobody would be answered"),
             ("  'a b': {listen: [127.0.0.9]}\n", "no name of a view"), ("  one: {clients: [x]}\n", "is no network"),
             (many, "more than 1000 views"),

@@ -161,6 +161,7 @@ enum ConfigurationFile {
                         return (scalar.string, self.place(item))
                     }
                     view.set(name, .init(items), at: place, &diagnostics)
+                case .mapping: view.set(name, .init([]), at: place, &diagnostics)
                 default: diagnostics.error(place, "views.\(view.name).\(name): has no value that can be read")
                 }
             }

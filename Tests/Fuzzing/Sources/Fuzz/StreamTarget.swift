@@ -41,7 +41,7 @@ enum StreamTarget {
 
     /// Receives `bytes` in pieces of `step`, and returns the output.
     private static func trial(_ bytes: UnsafeRawBufferPointer, step: Int, _ responder: StreamResponder) -> [UInt8] {
-        var session = StreamSession(client: ServedWorld.client, transport: .tcp)
+        var session = StreamSession(client: ServedWorld.client, local: .none, transport: .tcp)
         var sent: [UInt8] = []
         func flush() {
             sent += responder.output.bytes
