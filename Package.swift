@@ -48,7 +48,7 @@ let package = Package(
             ],
             swiftSettings: settings),
         .target(
-            name: "Pipeline", dependencies: ["CLinux", "DNSWire", "LocalData", "Lookup", "Platform", "Upstream"],
+            name: "Pipeline", dependencies: ["DNSWire", "LocalData", "Lookup", "Platform", "Upstream"],
             swiftSettings: settings),
         .target(
             name: "LookupLog",

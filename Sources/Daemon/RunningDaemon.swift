@@ -106,7 +106,7 @@ final class RunningDaemon: Sendable {
                 try Self.bind(
                     address, workers: workers, early: mayWait && !address.isOfThisMachine, listener)
             }
-            for (worker, socket) in bound.sockets.enumerated() { sockets[worker].append(socket) }
+            for (worker, socket) in bound.datagrams.enumerated() { sockets[worker].append(socket) }
             addresses.append(ServedAddress(address: bound.address, transports: "udp tcp"))
         }
         if configuration.listen.encrypted.isEmpty {
@@ -204,18 +204,10 @@ final class RunningDaemon: Sendable {
         }
     }
 
-    /// An address with its sockets.
-    struct Bound {
-        var stream: StreamListener.Bound
-        /// By worker.
-        var sockets: [DatagramSocket]
-        var address: SocketAddress { stream.address }
-    }
-
     /// TCP first: its bind reliably detects another server.
     private static func bind(
         _ address: SocketAddress, workers: Int, early: Bool, _ listener: StreamListener
-    ) throws -> Bound {
+    ) throws -> BoundAddress {
         var attempt = 0
         while true {
             attempt += 1
@@ -224,8 +216,8 @@ final class RunningDaemon: Sendable {
                 throw BindFailure.explain(address, error.code, "TCP")
             }
             do {
-                return Bound(
-                    stream: stream, sockets: try DatagramSocket.bind(stream.address, count: workers, early: early))
+                return BoundAddress(
+                    stream: stream, datagrams: try DatagramSocket.bind(stream.address, count: workers, early: early))
             } catch {
                 // The port that the system chose for TCP may be in use for UDP: try another one.
                 guard address.port == 0, error.code == EADDRINUSE, attempt < 20 else {

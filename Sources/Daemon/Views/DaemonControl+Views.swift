@@ -34,7 +34,7 @@ extension DaemonControl {
                 name: view.name, listen: (addresses[view.name] ?? settings.listen.addresses).map { "\($0)" },
                 clients: settings.clients.map { "\($0)" },
                 settings: Dictionary(
-                    settings.settings.map { ($0.key.path, $0.values.items.map(\.text)) }, uniquingKeysWith: { $1 }),
+                    settings.settings.map { ($0.key, $0.values.map(\.text)) }, uniquingKeysWith: { $1 }),
                 overrideNames: view.hosts.nameCount, rules: view.rules.rules.count, isLeased: lease != nil,
                 until: lease?.until,
                 left: lease.flatMap {

@@ -12,7 +12,7 @@ struct ServedViews: Sendable {
     let watcher: ChangeWatcher
     let sockets: ViewSockets
     /// Opens the sockets of an address.
-    let bind: @Sendable (SocketAddress) throws -> RunningDaemon.Bound
+    let bind: @Sendable (SocketAddress) throws -> BoundAddress
 
     func add(_ request: ViewRequest) throws(OverrideProblem) {
         let settings = try ViewLeases.settings(request)

@@ -24,7 +24,7 @@ final class ViewSockets: Sendable {
 
     /// Opens what the view needs, and closes what it no longer needs; returns its addresses.
     func open(
-        for view: ViewSettings, bind: (SocketAddress) throws -> RunningDaemon.Bound
+        for view: ViewSettings, bind: (SocketAddress) throws -> BoundAddress
     ) throws -> [SocketAddress] {
         var addresses: [SocketAddress] = []
         for asked in view.listen.plain {
@@ -41,7 +41,7 @@ final class ViewSockets: Sendable {
                 continue
             }
             let bound = try bind(asked)
-            for (order, socket) in zip(orders, bound.sockets) { order.open(socket) }
+            for (order, socket) in zip(orders, bound.datagrams) { order.open(socket) }
             open.withLock { $0[asked] = Open(address: bound.stream.address, stream: bound.stream, views: [view.name]) }
             addresses.append(bound.stream.address)
         }
