@@ -18,11 +18,6 @@ package struct RuleStage: Stage, @unchecked Sendable {
 
     @inlinable package static var kind: SourceKind? { .rule }
 
-    @inlinable @inline(__always)
-    package func prefetch(_ name: borrowing LookupName, step: Int) {
-        if given != nil, step == 0 { prefetchGiven(name) }
-    }
-
     /// Rules for every name that is asked for own none: an answer may go on to speak about its aliases.
     @inlinable @inline(__always)
     package func owns(_ name: borrowing LookupName) -> Bool { given != nil && ownsGiven(name) }
@@ -35,16 +30,15 @@ package struct RuleStage: Stage, @unchecked Sendable {
     }
 
     @usableFromInline
-    func prefetchGiven(_ name: borrowing LookupName) { rules.pointee.filter.prefetch(name) }
-
-    @usableFromInline
     func ownsGiven(_ name: borrowing LookupName) -> Bool {
-        rules.pointee.filter.passes(name) && rules.pointee.set.has(name, isAsked: false)
+        RuleTable.Filter.passes(UnsafePointer(OpaquePointer(rules)), name)
+            && rules.pointee.set.has(name, isAsked: false)
     }
 
     @usableFromInline
     func answerGiven(_ lookup: inout Lookup) -> Outcome {
-        rules.pointee.filter.mayHave(lookup.name) ? rules.pointee.set.answer(&lookup) : .pass
+        let filter = UnsafePointer<RuleTable.Filter>(OpaquePointer(rules))
+        return RuleTable.Filter.mayHave(filter, lookup.name) ? rules.pointee.set.answer(&lookup) : .pass
     }
 }
 
@@ -54,7 +48,7 @@ package struct RuleStage: Stage, @unchecked Sendable {
 package final class RuleSet: @unchecked Sendable {
     /// What the stage reads for each name.
     struct Given {
-        /// Of both lists.
+        /// Of both lists. The first member: a pointer to this is one to that.
         let filter: RuleTable.Filter
         unowned(unsafe) let set: RuleSet
     }

@@ -1,4 +1,3 @@
-import CLinux
 package import DNSWire
 package import Lookup
 package import Platform
@@ -185,34 +184,35 @@ extension RuleTable {
             bits[Int(index >> 6)] |= 1 << (index & 63)
         }
 
-        func prefetch(_ name: borrowing LookupName) {
-            if own | below != 0 { clinux_prefetch(bits + Int((name.hash & mask) >> 6)) }
-        }
+        // On the fast lane, where copies of all members would cost more than the answer: by pointer.
 
         /// Whether a rule may be for `name`, or is for each name that is asked for.
         @inline(__always)
-        func mayHave(_ name: borrowing LookupName) -> Bool { hasAll || passes(name) }
+        static func mayHave(_ filter: UnsafePointer<Filter>, _ name: borrowing LookupName) -> Bool {
+            filter.pointee.hasAll || passes(filter, name)
+        }
 
         @inline(__always)
-        func passes(_ name: borrowing LookupName) -> Bool {
+        static func passes(_ filter: UnsafePointer<Filter>, _ name: borrowing LookupName) -> Bool {
             let labels = UInt64(truncatingIfNeeded: name.labelCount)
             // So many labels are rare, and the last bit stands for several numbers of them.
             guard labels < 63 else { return true }
-            let depth: UInt64 = 1 << labels
-            if own & depth != 0, has(name.hash) { return true }
+            let depth: UInt64 = 1 &<< labels
+            let (bits, mask) = (filter.pointee.bits, filter.pointee.mask)
+            if filter.pointee.own & depth != 0, has(bits, name.hash & mask) { return true }
             // Those with fewer labels than the name.
-            var depths = below & (depth &- 1)
+            var depths = filter.pointee.below & (depth &- 1)
             while depths != 0 {
-                if has(name.hash(at: Int(truncatingIfNeeded: labels) &- depths.trailingZeroBitCount)) { return true }
+                let label = Int(truncatingIfNeeded: labels) &- depths.trailingZeroBitCount
+                if has(bits, name.hash(at: label) & mask) { return true }
                 depths &= depths &- 1
             }
             return false
         }
 
         @inline(__always)
-        private func has(_ hash: UInt64) -> Bool {
-            let index = hash & mask
-            return bits[Int(truncatingIfNeeded: index >> 6)] &>> (index & 63) & 1 != 0
+        private static func has(_ bits: UnsafePointer<UInt64>, _ index: UInt64) -> Bool {
+            bits[Int(truncatingIfNeeded: index &>> 6)] &>> (index & 63) & 1 != 0
         }
     }
 }

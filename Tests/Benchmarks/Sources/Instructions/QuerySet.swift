@@ -62,6 +62,7 @@ struct QuerySet {
 
     /// Logs an override's lookup `count` times; queries and answers are prepared.
     func repeatLogging(_ count: Int, _ ring: LookupRing) {
+        let faults = Faults()
         var decision = Decision()
         decision.source = .hosts
         decision.place = Place(path: "/etc/hosts", line: 12)
@@ -75,6 +76,7 @@ struct QuerySet {
             answer.withUnsafeBytes {
                 ring.append(
                     time: time + UInt64(index) * 11, client: client, transport: .udp, query: query, decision: decision,
+                    faults: faults,
                     response: $0, answers: 1, durationMicroseconds: 11)
             }
         }
