@@ -8,6 +8,10 @@ extension Lookup {
     @inline(never)
     package mutating func applyFaults() {
         let faults = faults
+        defer {
+            // The client asks again over TCP; AA and the like are those of the answer.
+            if faults.actions.contains(.truncate), request.transport == .udp { builder.requireWhole() }
+        }
         guard faults.rewrites else { return }
         let old = Array(builder.message)
         let counts = [Int(builder.answers), Int(builder.authority), Int(builder.additional)]

@@ -135,13 +135,10 @@ package final class RuleSet: @unchecked Sendable {
         }
         // Nobody will see the answer: upstream need not be asked for it.
         let faults = lookup.faults
-        let isUnseen = faults.hidesAnswer(over: lookup.request.transport)
-        let isCut = faults.actions.contains(.truncate) && lookup.request.transport == .udp
-        if isUnseen || isCut {
-            if isCut { lookup.builder.requireWhole() }
+        if faults.hidesAnswer(over: lookup.request.transport) {
             lookup.decision.source = .rule
             let entry = (0..<faults.count).map { faults.entry($0) }.first {
-                !$0.actions.isDisjoint(with: [.drop, .close, .truncate])
+                !$0.actions.isDisjoint(with: [.drop, .close])
             }
             lookup.decision.place = entry?.place ?? .nowhere
             return .answered

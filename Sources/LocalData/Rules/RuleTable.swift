@@ -1,6 +1,6 @@
-package import DNSWire
-package import Lookup
-package import Platform
+import DNSWire
+import Lookup
+import Platform
 
 /// All rules of a list, compiled: immutable, with one index of their names.
 ///

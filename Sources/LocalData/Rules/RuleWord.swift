@@ -1,6 +1,6 @@
 import DNSWire
 import Lookup
-package import Platform
+import Platform
 
 /// The words of a rule after its types: actions and conditions.
 package enum RuleWord {

@@ -7,7 +7,7 @@ import Foundation
 enum Fuzz {
     static let targets = [
         QueryTarget.target, StreamTarget.target, AnswerTarget.target, ZoneTarget.target, RecordDataTarget.target,
-        HostsTarget.target, NameTarget.target, ConfigurationTarget.target, FilterTarget.target,
+        HostsTarget.target, RulesTarget.target, NameTarget.target, ConfigurationTarget.target, FilterTarget.target,
         HTTPTarget.target, ServerHelloTarget.target, URLTarget.target, CassetteTarget.target, CaptureTarget.target,
     ]
 
