@@ -1,4 +1,5 @@
 import DNSWire
+import Platform
 
 extension Lookup {
     /// Rewrites the complete response as the rules' faults say: TTLs, and which records there are, in which order.
