@@ -9,7 +9,7 @@ public struct FetchKey: Hashable, Sendable {
     public let dnssecOK: Bool
     /// CD=1 (RFC 4035 3.2.2).
     public let checkingDisabled: Bool
-    /// Whose servers are asked; see `Question`.
+    /// Whose servers are asked, and whose answers are kept apart: 0, or the number of a view with servers of its own.
     public let partition: UInt16
     /// `LookupName.hash` of the name, with the process's key.
     public let hash: UInt64
@@ -21,19 +21,19 @@ public struct FetchKey: Hashable, Sendable {
     }
 
     /// `name` is already folded.
-    public init(_ name: borrowing LookupName, _ question: Question) {
+    public init(_ name: borrowing LookupName, _ question: Question, partition: UInt16 = 0) {
         self.name = Array(UnsafeBufferPointer(start: name.bytes, count: name.length))
         hash = name.hash
         type = question.type
         dnssecOK = question.dnssecOK
         checkingDisabled = question.checkingDisabled
-        partition = question.partition
+        self.partition = partition
     }
 
     /// The key without the name.
     public var question: Question {
         Question(
-            type: type, mayForward: true, dnssecOK: dnssecOK, checkingDisabled: checkingDisabled, partition: partition)
+            type: type, mayForward: true, dnssecOK: dnssecOK, checkingDisabled: checkingDisabled)
     }
 
     public static func == (left: FetchKey, right: FetchKey) -> Bool {

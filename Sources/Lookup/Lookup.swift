@@ -47,7 +47,7 @@ public struct Lookup: ~Copyable {
     public var question = Question(type: RecordType(rawValue: 0))
     /// RA=1: there is an upstream to ask.
     public var recursionAvailable = false
-    /// Whose servers are asked; see `Question`.
+    /// Whose servers are asked; see `FetchKey`.
     public var partition: UInt16 = 0
 
     // MARK: What has been found
@@ -109,12 +109,12 @@ public struct Lookup: ~Copyable {
     public mutating func takeQuestion() {
         question = Question(
             type: query.type, mayForward: query.recursionDesired && recursionAvailable, dnssecOK: query.dnssecOK,
-            checkingDisabled: query.checkingDisabled, partition: partition)
+            checkingDisabled: query.checkingDisabled)
     }
 
     /// Requests the current name and type from upstream.
     public mutating func want() -> Outcome {
-        wanted = FetchKey(name, question)
+        wanted = FetchKey(name, question, partition: partition)
         return .needs
     }
 
@@ -122,6 +122,6 @@ public struct Lookup: ~Copyable {
     public mutating func renew(_ type: RecordType) {
         var question = question
         question.type = type
-        renewals.append(FetchKey(name, question))
+        renewals.append(FetchKey(name, question, partition: partition))
     }
 }

@@ -9,14 +9,7 @@ public struct Question: Hashable, Sendable, BitwiseCopyable {
     public var dnssecOK: Bool
     /// CD=1: passed on to upstream (RFC 4035 3.2.2).
     public var checkingDisabled: Bool
-    /// Whose servers are asked, and whose answers are kept apart: 0, or the number of a view with servers of its own.
-    public var partition: UInt16
-
-    public init(
-        type: RecordType, mayForward: Bool = true, dnssecOK: Bool = false, checkingDisabled: Bool = false,
-        partition: UInt16 = 0
-    ) {
-        self.partition = partition
+    public init(type: RecordType, mayForward: Bool = true, dnssecOK: Bool = false, checkingDisabled: Bool = false) {
         self.type = type
         self.mayForward = mayForward
         self.dnssecOK = dnssecOK

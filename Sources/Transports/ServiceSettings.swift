@@ -49,7 +49,7 @@ package final class ServedData: Sendable {
     private let sharedPaths: SharedPathTexts
     /// The number of the view; 0: of the queries of no view.
     package let view: UInt16
-    /// Whose servers are asked; see `Question`.
+    /// Whose servers are asked; see `FetchKey`.
     package let partition: UInt16
 
     /// In the order in which they are tried.

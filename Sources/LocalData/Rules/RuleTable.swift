@@ -133,11 +133,12 @@ package final class RuleTable: Sendable {
 extension RuleTable {
     /// Says of a name, in a few instructions, that there is certainly no rule for it, or that there may be one.
     ///
-    /// A Bloom filter with one hash and 16 bits for each name, asked once for the name itself and once for each number of
+    /// A Bloom filter of three bits in one word, with 16 bits for each name: one name in a hundred passes that should not.
+    /// It is asked once for the name itself and once for each number of
     /// labels that names of rules for whole domains have. Plain memory, so that stages can copy it; its table frees it.
     package struct Filter: @unchecked Sendable, BitwiseCopyable {
         private let bits: UnsafeMutablePointer<UInt64>
-        /// Of the index of a bit.
+        /// Of the index of a word.
         private let mask: UInt64
         /// By number of labels (63 for all above): whether a rule is for a name itself, or for what is below it.
         let own, below: UInt64
@@ -149,7 +150,7 @@ extension RuleTable {
             while size < UInt64(names) * 16 { size *= 2 }
             bits = .allocate(capacity: Int(size / 64))
             bits.initialize(repeating: 0, count: Int(size / 64))
-            mask = size - 1
+            mask = size / 64 - 1
             self.own = own
             self.below = below
             self.hasAll = hasAll
@@ -163,7 +164,7 @@ extension RuleTable {
                 return
             }
             let (small, large) = one.entries.count < other.entries.count ? (one, other) : (other, one)
-            let words = Int(large.filter.mask / 64) + 1
+            let words = Int(large.filter.mask) + 1
             bits = .allocate(capacity: words)
             bits.initialize(from: large.filter.bits, count: words)
             mask = large.filter.mask
@@ -180,8 +181,7 @@ extension RuleTable {
         func deallocate() { bits.deallocate() }
 
         func insert(_ hash: UInt64) {
-            let index = hash & mask
-            bits[Int(index >> 6)] |= 1 << (index & 63)
+            bits[Int(hash & mask)] |= Self.pattern(hash)
         }
 
         // On the fast lane, where copies of all members would cost more than the answer: by pointer.
@@ -199,20 +199,27 @@ extension RuleTable {
             guard labels < 63 else { return true }
             let depth: UInt64 = 1 &<< labels
             let (bits, mask) = (filter.pointee.bits, filter.pointee.mask)
-            if filter.pointee.own & depth != 0, has(bits, name.hash & mask) { return true }
+            if filter.pointee.own & depth != 0, has(bits, mask, name.hash) { return true }
             // Those with fewer labels than the name.
             var depths = filter.pointee.below & (depth &- 1)
             while depths != 0 {
                 let label = Int(truncatingIfNeeded: labels) &- depths.trailingZeroBitCount
-                if has(bits, name.hash(at: label) & mask) { return true }
+                if has(bits, mask, name.hash(at: label)) { return true }
                 depths &= depths &- 1
             }
             return false
         }
 
         @inline(__always)
-        private static func has(_ bits: UnsafePointer<UInt64>, _ index: UInt64) -> Bool {
-            bits[Int(truncatingIfNeeded: index &>> 6)] &>> (index & 63) & 1 != 0
+        private static func has(_ bits: UnsafePointer<UInt64>, _ mask: UInt64, _ hash: UInt64) -> Bool {
+            let pattern = pattern(hash)
+            return bits[Int(truncatingIfNeeded: hash & mask)] & pattern == pattern
+        }
+
+        /// Three bits that other bits of the hash say than those for the word.
+        @inline(__always)
+        private static func pattern(_ hash: UInt64) -> UInt64 {
+            1 &<< (hash &>> 40) | 1 &<< (hash &>> 46) | 1 &<< (hash &>> 52)
         }
     }
 }
