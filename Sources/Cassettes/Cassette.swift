@@ -72,6 +72,7 @@ package final class Cassette: UpstreamCassette {
 
     package func play(_ key: FetchKey) -> CassettePlay {
         guard plays else { return .ask }
+        let key = key.ofNoView
         return player.withLock { player in
             if var reply = player.next(key) {
                 if timing == .real { reply.delay = UInt64(reply.microseconds) }
@@ -83,14 +84,14 @@ package final class Cassette: UpstreamCassette {
     }
 
     /// The reply that a lookup would get now; it stays the next one.
-    package func peek(_ key: FetchKey) -> RecordedReply? { player.withLock { $0.peek(key) } }
+    package func peek(_ key: FetchKey) -> RecordedReply? { player.withLock { $0.peek(key.ofNoView) } }
 
     package func record(_ key: FetchKey, _ message: UnsafeRawBufferPointer, from reply: UpstreamReply) {
-        recorder?.note(key, Array(message), reply.microseconds, reply.transport)
+        recorder?.note(key.ofNoView, Array(message), reply.microseconds, reply.transport)
     }
 
     package func recordSilence(_ key: FetchKey, after microseconds: UInt64) {
-        recorder?.note(key, [], UInt32(clamping: microseconds), .udp)
+        recorder?.note(key.ofNoView, [], UInt32(clamping: microseconds), .udp)
     }
 
     /// Writes the file if it is due at `now`; returns when to call this again, nil if not before the next `changed`.
@@ -110,5 +111,12 @@ package final class Cassette: UpstreamCassette {
     /// The questions that failed because the file has no reply to them, with the number of lookups of each.
     package var unknownQuestions: [(question: String, count: Int)] {
         player.withLock { $0.unknownQuestions.listed }
+    }
+}
+
+extension FetchKey {
+    /// Cassettes know no views: the same question is recorded once, whoever's servers are asked.
+    fileprivate var ofNoView: FetchKey {
+        partition == 0 ? self : with(dnssecOK: dnssecOK, checkingDisabled: checkingDisabled)
     }
 }

@@ -45,7 +45,7 @@ package struct CassetteReader: ~Copyable {
     package static func read(path: String) -> (tape: CassetteTape?, diagnostics: Diagnostics) {
         let place = Place(path: path)
         do throws(FileText.Failure) {
-            let file = try FileText(path: path, limit: CassetteTape.maximumSize, acceptsPipes: false)
+            let file = try FileText(path: path, limit: CassetteTape.largestFile, acceptsPipes: false)
             return CassetteReader.read(file.bytes, of: place)
         } catch {
             var diagnostics = Diagnostics()

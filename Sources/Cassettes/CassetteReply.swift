@@ -39,6 +39,8 @@ package struct CassetteTape: Sendable {
 
     /// What a file may have, and so what is recorded.
     package static let maximumSize = 64 << 20
+    /// The largest file that is read: the text of what is not full may be longer than was reckoned.
+    package static let largestFile = 4 * maximumSize
     /// Bytes of a reply besides its message, which stands there twice.
     private static let overhead = 256
 

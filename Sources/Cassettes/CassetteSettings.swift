@@ -46,7 +46,7 @@ package struct CassetteSettings: Sendable, Hashable {
         if access(path, F_OK) == 0 {
             do throws(FileText.Failure) {
                 guard record != nil else { return checkFolder(path, &diagnostics) }
-                let file = try FileText(path: path, limit: CassetteTape.maximumSize, acceptsPipes: false)
+                let file = try FileText(path: path, limit: CassetteTape.largestFile, acceptsPipes: false)
                 guard file.bytes.isEmpty || file.bytes.starts(with: CassetteText.mark.utf8) else {
                     return diagnostics.error(
                         place,

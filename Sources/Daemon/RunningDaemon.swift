@@ -80,7 +80,7 @@ final class RunningDaemon: Sendable {
             sockets: ViewSockets(listener, orders)
         ) { try Self.bind($0, workers: workers, early: false, listener) }
         let views = views
-        leases = LeasedOverrides(state, try WorkClock()) { views.end($0) }
+        leases = LeasedOverrides(state, try WorkClock()) { views.end($0, lease: $1) }
 
         var addresses: [ServedAddress] = []
         var sockets: [[DatagramSocket]] = Array(repeating: [], count: workers)
@@ -131,6 +131,7 @@ final class RunningDaemon: Sendable {
             }
             state.change { $0.designated = encrypted.designations }
         }
+        views.sockets.take(served: addresses.filter { $0.url == nil && $0.transports != "dot" }.map(\.address))
         for view in configuration.views {
             let bound = try views.sockets.open(for: view) { address in
                 try user.asRoot {
@@ -219,11 +220,11 @@ final class RunningDaemon: Sendable {
                 return BoundAddress(
                     stream: stream, datagrams: try DatagramSocket.bind(stream.address, count: workers, early: early))
             } catch {
+                listener.close(stream)
                 // The port that the system chose for TCP may be in use for UDP: try another one.
                 guard address.port == 0, error.code == EADDRINUSE, attempt < 20 else {
                     throw BindFailure.explain(stream.address, error.code, "UDP")
                 }
-                listener.close(stream)
             }
         }
     }

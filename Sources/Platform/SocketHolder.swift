@@ -12,7 +12,24 @@ public final class SocketHolder: Sendable {
         let diagnosis = clinux_open_socket_diagnosis()
         /// Those found last, most likely to ask again.
         var recent: [pid_t] = []
+        /// What was found for a client, or not, and when: many queries come from one socket.
+        var known: [Client: Found] = [:]
     }
+
+    private struct Client: Hashable {
+        var address: SocketAddress
+        var isStream: Bool
+    }
+
+    private struct Found {
+        var process: Int32
+        var command: String?
+        var until: UInt64
+    }
+
+    /// How long a socket is taken to belong to the same process, in microseconds.
+    private static let memory: UInt64 = 1_000_000
+    private static let mostKnown = 4096
 
     private let search = Mutex(Search())
 
@@ -22,10 +39,24 @@ public final class SocketHolder: Sendable {
     /// The process, and its command name as in proc(5), at most 15 bytes.
     public func find(_ client: SocketAddress, isStream: Bool) -> (process: Int32, command: String)? {
         search.withLock { search in
+            let now = SystemClock.monotonic()
+            let client = Client(address: client, isStream: isStream)
+            if let known = search.known[client], now < known.until { return known.command.map { (known.process, $0) } }
+            let found = Self.look(client, &search)
+            if search.known.count >= Self.mostKnown { search.known.removeAll(keepingCapacity: true) }
+            search.known[client] = Found(
+                process: found?.process ?? 0, command: found?.command, until: now + Self.memory)
+            return found
+        }
+    }
+
+    private static func look(_ client: Client, _ search: inout Search) -> (process: Int32, command: String)? {
+        do {
             var user = uid_t()
-            let inode = client.networkBytes.span.withUnsafeBufferPointer {
+            let (address, isStream) = (client.address, client.isStream)
+            let inode = address.networkBytes.span.withUnsafeBufferPointer {
                 clinux_socket_inode(
-                    search.diagnosis, client.isIPv6 ? 1 : 0, isStream ? 1 : 0, $0.baseAddress, client.port, &user)
+                    search.diagnosis, address.isIPv6 ? 1 : 0, isStream ? 1 : 0, $0.baseAddress, address.port, &user)
             }
             guard search.diagnosis >= 0, inode != 0 else { return nil }
             // Other users' descriptors can't be read.

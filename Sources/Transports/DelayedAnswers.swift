@@ -60,7 +60,8 @@ final class DelayedAnswers: Sendable {
     ) {
         let due = SystemClock.monotonic() + delay
         let (isHeld, isFirst) = state.withLock { state in
-            guard !state.isStopping, state.bytes + message.count + Self.overhead <= Self.most else {
+            if state.isStopping { return (false, false) }
+            guard state.bytes + message.count + Self.overhead <= Self.most else {
                 state.lost += 1
                 return (false, state.lost == 1)
             }
@@ -86,11 +87,13 @@ final class DelayedAnswers: Sendable {
 
     /// The thread ends; what still waits is dropped.
     func stop() {
-        state.withLock { state in
+        let dropped = state.withLock { state in
             state.isStopping = true
-            state.heap = []
             timer.set(1)
+            defer { state.heap = [] }
+            return state.heap
         }
+        for entry in dropped { entry.reply.deliver(.nothing) }
     }
 
     private func run() {

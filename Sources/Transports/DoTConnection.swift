@@ -112,9 +112,9 @@ final class DoTConnection: ChannelDuplexHandler {
         guard let context else { return }
         let count = min(max(Int(rate) / 10, 1), slowed.readableBytes)
         if let piece = slowed.readSlice(length: count) {
+            if context.channel.isWritable { connection.touch() }
             context.writeAndFlush(wrapOutboundOut(piece), promise: connection.promiseAnswer(of: count))
         }
-        connection.touch()
         if slowed.readableBytes > 0 { return scheduleTrickle(context) }
         slowed = ByteBuffer()
         rate = 0

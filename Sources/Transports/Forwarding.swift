@@ -239,7 +239,7 @@ private final class Responder: @unchecked Sendable {
                 transport: reply.transport, setup: reply.setup, place: reply.place)
             // An answer without the signatures that were asked for serves this client, but no later one.
             if !reply.hasSuccessor, !reply.isReduced || !key.dnssecOK {
-                snapshot.data.data(ofPartition: key.partition).pipeline.cache.insert(answer, now: now, from: origin)
+                snapshot.data.data(ofPartition: key.partition)?.pipeline.cache.insert(answer, now: now, from: origin)
             }
             for waiter in waiters {
                 if case .report(let tell) = waiter.reply {

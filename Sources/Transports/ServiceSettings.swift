@@ -136,9 +136,9 @@ package final class ServedData: Sendable {
         number == 0 ? self : views.first { $0.data.view == number }?.data ?? self
     }
 
-    /// The data whose answers from upstream are kept with those of this partition.
-    func data(ofPartition number: UInt16) -> ServedData {
-        number == 0 ? self : views.first { $0.data.partition == number }?.data ?? self
+    /// The data whose answers from upstream are kept with those of this partition; nil if its view is gone.
+    func data(ofPartition number: UInt16) -> ServedData? {
+        number == 0 ? self : views.first { $0.data.partition == number }?.data
     }
 }
 

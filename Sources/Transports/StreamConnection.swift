@@ -128,14 +128,14 @@ final class StreamConnection {
         self.rate = isSlow ? min(self.rate, rate) : rate
     }
 
-    /// Sends as much as is due by `now`; false if the connection is broken.
-    func trickle(_ now: UInt64) -> Bool {
+    /// Sends as much as is due by `now`; returns how many bytes the client took, nil if the connection is broken.
+    func trickle(_ now: UInt64) -> Int? {
         let due = Int(clamping: UInt64(rate) * (now - lastTrickle) / 1_000_000)
-        guard due > 0 else { return true }
+        guard due > 0 else { return 0 }
         lastTrickle = now
         let (start, end) = (sent, min(sent + due, unsent.count))
         guard let taken = unsent.withUnsafeBytes({ transmit(UnsafeRawBufferPointer(rebasing: $0[start..<end])) }) else {
-            return false
+            return nil
         }
         sent += taken
         if sent == unsent.count {
@@ -143,7 +143,7 @@ final class StreamConnection {
             sent = 0
             rate = 0
         }
-        return true
+        return taken
     }
 
     /// Returns how many bytes the system took; nil if the connection is broken.

@@ -324,11 +324,11 @@ package struct StreamWorker: ~Copyable {
         slowed = []
         for handle in handles {
             guard let connection = connection(handle) else { continue }
-            guard connection.trickle(now) else {
+            guard let taken = connection.trickle(now) else {
                 close(connection)
                 continue
             }
-            touch(connection)
+            if taken > 0 { touch(connection) }
             if connection.isSlow { slowed.append(handle) } else { advance(connection) }
         }
     }

@@ -116,20 +116,26 @@ package struct UDPWorker: ~Copyable {
         }
         switch order {
         case .open(let socket):
-            sockets.append(socket)
-            try Self.watch(socket.descriptor, as: UInt64(sockets.count - 1), epoll, isShared: socket.isShared)
+            // In the place of one that was given up, if there is one.
+            let index = sockets.firstIndex { $0.descriptor < 0 } ?? sockets.count
+            if index < sockets.count { sockets[index] = socket } else { sockets.append(socket) }
+            try Self.watch(socket.descriptor, as: UInt64(index), epoll, isShared: socket.isShared)
         case .close(let address):
             for index in sockets.indices where sockets[index].address == address && !sockets[index].isShared {
                 let descriptor = sockets[index].descriptor
                 _ = epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, nil)
-                while serve(sockets[index]) > 0 {}
+                for _ in 0..<16 where serve(sockets[index]) == 0 { break }
                 let unbound = socket(AF_INET, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-                guard unbound >= 0 else { continue }
-                dup2(unbound, descriptor)
-                _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-                close(unbound)
-                givenUp.append((descriptor, now))
-                sockets[index] = DatagramSocket(descriptor: descriptor, at: .none, isShared: true)
+                if unbound >= 0 {
+                    dup2(unbound, descriptor)
+                    _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+                    close(unbound)
+                    givenUp.append((descriptor, now))
+                } else {
+                    // No descriptor is left: a late answer may get lost in whatever takes this one.
+                    close(descriptor)
+                }
+                sockets[index] = DatagramSocket(descriptor: -1, at: .none, isShared: true)
             }
         }
     }

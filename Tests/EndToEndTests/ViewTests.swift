@@ -162,6 +162,33 @@ struct ViewTests {
         #expect(try await daemon.stop() == 0)
     }
 
+    @Test("A view may be asked where the daemon is asked, by some clients")
+    func sharedAddress() async throws {
+        let port = try freePort()
+        let file = try folder.write(
+            """
+            views:
+              one: {listen: ["127.0.0.1:\(port)"], clients: [127.0.3.0/24], hosts: {files: [\(folder.file("one.hosts"))]}}
+
+            """, to: "shared.yaml")
+        let daemon = try await DaemonProcess(
+            [
+                "--config", file, "--hosts", folder.file("base.hosts"), "--zones", folder.file("zones"),
+                "--no-upstream", "--listen", "127.0.0.1:\(port)", "--control", control,
+            ])
+        _ = try await daemon.output.first { $0.hasPrefix("control") }
+        for way in ["+notcp", "+tcp"] {
+            #expect(try await dig("127.0.0.1", port, "a.lab", way) == "10.0.0.1\n")
+            #expect(try await dig("127.0.0.1", port, "-b", "127.0.3.4", "a.lab", way) == "10.0.0.2\n")
+        }
+        // An address that can't be had leaves nothing open.
+        let wrong = try await run(
+            "view", "add", "two", "--listen", "127.0.1.1:0", "--listen", "192.0.2.99:\(port)", "--client", "10.0.0.0/8")
+        #expect(wrong.code == 1, "\(wrong.output)")
+        #expect(try await run("view", "list").output.split(separator: "\n").count == 1)
+        #expect(try await daemon.stop() == 0)
+    }
+
     @Test("A bad view is told with its line; the number of views is bounded")
     func problems() async throws {
         let many = (0..<1100).map { "  v\($0): {clients: [10.0.0.0/8]}\n" }.joined()
@@ -170,7 +197,7 @@ struct ViewTests {
             ("  one: {listen: [127.0.0.9], hsts: {ttl: 1}}\n", "views.one.hsts: a view has no such setting"),
             ("  one: {}\n", "nobody would be answered"),
             ("  'a b': {listen: [127.0.0.9]}\n", "no name of a view"), ("  one: {clients: [x]}\n", "is no network"),
-            (many, "more than 1000 views"),
+            ("  one: {listen: ['tls://127.0.0.9']}\n", "is asked over UDP and TCP"), (many, "more than 1000 views"),
         ] {
             let file = try folder.write("views:\n\(views)", to: "bad.yaml")
             let check = try await Command.run(

@@ -42,6 +42,9 @@ package struct LoadedSources: Sendable {
     /// Files and folders to watch for changes.
     package var watched: [String]
 
+    /// Those of the queries of no view.
+    var shared: [UpstreamServer] { listed.filter { $0.partition == 0 } }
+
     /// The servers that are asked.
     package var upstream: [UpstreamServer] { listed.map { place(of: $0) } }
 
@@ -116,7 +119,8 @@ extension Configuration {
             rulesFiles: readRules.files, keptRules: readRules.kept, zones: zones,
             failedZones: failed,
             special: SpecialNames(without: withoutSpecialNames, routed: routed), listed: listed,
-            places: lastPlaces.filter { listed.contains($0.key) && seeks($0.key) },
+            // Those of views' servers, too: they are listed later.
+            places: lastPlaces.filter { ($0.key.partition > 0 || listed.contains($0.key)) && seeks($0.key) },
             authorities: authorities(lastAuthorities, &diagnostics, &watched),
             upstreamOrigin: origin, awaitsSystem: asksSystem && origin == nil,
             privateAddresses: PrivateAddressPolicy(privateAddresses, exempt: privateDomains + routed),

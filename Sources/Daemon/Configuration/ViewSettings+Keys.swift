@@ -52,6 +52,10 @@ extension ViewSettings {
 
     /// Reports what makes it useless.
     func check(_ diagnostics: inout Diagnostics) {
+        if !listen.encrypted.isEmpty {
+            diagnostics.error(
+                place, "views.\(name).listen: a view is asked over UDP and TCP; over TLS and HTTPS tell it by clients")
+        }
         guard listen.plain.isEmpty, listen.encrypted.isEmpty, clients.isEmpty else { return }
         diagnostics.error(
             place,

@@ -7,6 +7,8 @@ struct ViewSettings: Sendable {
     /// Letters, digits, `-` and `_`; 32 bytes at most.
     let name: String
     var place = Place.nowhere
+    /// Counts those added at run time, from 1; 0: of the configuration file.
+    var lease = 0
     /// Where its queries come in; empty: anywhere.
     var listen = Configuration.Listen()
     /// Who asks; empty: anybody.

@@ -12,9 +12,9 @@ struct LeasedOverrides: Sendable {
     private let state: ServedState
     let clock: WorkClock
     /// Ends a view.
-    private let endView: @Sendable (String) -> Void
+    private let endView: @Sendable (String, Int) -> Void
 
-    init(_ state: ServedState, _ clock: WorkClock, endView: @escaping @Sendable (String) -> Void = { _ in }) {
+    init(_ state: ServedState, _ clock: WorkClock, endView: @escaping @Sendable (String, Int) -> Void = { _, _ in }) {
         self.state = state
         self.clock = clock
         self.endView = endView
@@ -36,7 +36,7 @@ struct LeasedOverrides: Sendable {
     func endDue(at now: UInt64 = SystemClock.monotonic()) -> UInt64? {
         let next = state.withLock { $0.nextEndOfLease }
         guard let next, next <= now else { return next }
-        for view in state.withLock({ $0.viewLeases.due(at: now) }) { endView(view) }
+        for view in state.withLock({ $0.viewLeases.due(at: now) }) { endView(view.name, view.lease) }
         let (overrides, rules, following) = state.change {
             ($0.leases.end(at: now), $0.ruleLeases.end(at: now), $0.nextEndOfLease)
         }

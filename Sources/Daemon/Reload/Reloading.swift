@@ -54,7 +54,7 @@ struct Reloading: Sendable {
         keepWhatFailed(&next.sources, last.sources)
         // Without a network, the old answers of the system's servers are still the best there are.
         let kept = next.sources.awaitsSystem ? last.cacheOrigin.filter { $0.domain.isRoot } : []
-        next.cacheOrigin = kept + next.sources.listed.map(\.origin)
+        next.cacheOrigin = kept + next.sources.shared.map(\.origin)
         // A new network, or another view of a domain: the old servers' answers may be wrong there.
         if next.configuration.cache != last.configuration.cache || next.cacheOrigin != last.cacheOrigin {
             next.cache = AnswerCache(next.configuration.cache)
@@ -66,17 +66,22 @@ struct Reloading: Sendable {
         if next.network.paths != last.network.paths { networkChanged() }
         encrypted?.reloadCertificate()
         if let encrypted { next.designated = encrypted.designations }
-        state.change { state in
-            // Leases may have changed since the reload began.
-            next.leases = state.leases
-            next.ruleLeases = state.ruleLeases
-            next.takeViews(of: state)
-            views.follow(&next)
-            next.leases.answer(by: next.configuration.hosts)
-            // Servers may have been found.
-            next.sources.places.merge(state.sources.places.filter { next.keeps($0.key) }) { $1 }
-            if next.forwarding != state.forwarding { forwarding.replace(next.forwarding) }
-            state = next
+        let loaded = next
+        next = views.sockets.exclusively {
+            var next = loaded
+            state.change { state in
+                // Leases may have changed since the reload began.
+                next.leases = state.leases
+                next.ruleLeases = state.ruleLeases
+                next.takeViews(of: state)
+                views.follow(&next)
+                next.leases.answer(by: next.configuration.hosts)
+                // Servers may have been found.
+                next.sources.places.merge(state.sources.places.filter { next.keeps($0.key) }) { $1 }
+                if next.forwarding != state.forwarding { forwarding.replace(next.forwarding) }
+                state = next
+            }
+            return next
         }
         finder.clock.wake()
         watch()
@@ -130,7 +135,7 @@ struct Reloading: Sendable {
 
     private func keepWhatFailed(_ new: inout LoadedSources, _ last: LoadedSources) {
         if new.awaitsSystem, last.upstreamOrigin != nil, new.isUnreadable(ResolvConf.systemPath) {
-            new.listed = last.listed.filter(\.domain.isRoot).map { $0.now() } + new.listed
+            new.listed = last.shared.filter(\.domain.isRoot).map { $0.now() } + new.listed
             new.places.merge(last.places.filter { new.listed.contains($0.key) }) { $1 }
             new.upstreamOrigin = last.upstreamOrigin
             new.awaitsSystem = false

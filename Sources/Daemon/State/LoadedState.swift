@@ -36,7 +36,7 @@ struct LoadedState: Sendable {
         self.sources = sources
         self.since = since
         cache = AnswerCache(configuration.cache)
-        cacheOrigin = sources.listed.map(\.origin)
+        cacheOrigin = sources.shared.map(\.origin)
         network = NetworkState(to: sources.upstream)
         leases = OverrideLeases(configuration.hosts)
         makeViewCaches(emptied: true)
@@ -82,7 +82,9 @@ struct LoadedState: Sendable {
         for view in sources.views {
             let own =
                 view.hasServers
-                ? ForwardRoutes(sources.upstream, of: view.number, awaitsDefault: view.awaitsSystem) : routes
+                ? ForwardRoutes(
+                    sources.upstream, of: view.number, awaitsDefault: view.awaitsSystem,
+                    replays: configuration.cassette.replay != nil) : routes
             let pipeline = pipeline(
                 RuleSet(
                     rules: view.rules, leases: leased, counts: ruleCounts, settings: view.hostsSettings, view: view.name

@@ -170,7 +170,7 @@ extension Configuration {
     }
 
     private func lookupServers(_ listed: [UpstreamServer]) -> [UpstreamServer] {
-        let plain = listed.filter { $0.transport.isPlain && $0.domain.isRoot }
+        let plain = listed.filter { $0.partition == 0 && $0.transport.isPlain && $0.domain.isRoot }
         return plain.isEmpty ? ResolvConf.read(ownAddresses: ownAddresses).servers : plain
     }
 

@@ -6,7 +6,7 @@ import Upstream
 /// A view with the contents of its files. What it has not of its own is shared with the queries of no view, or with other
 /// views that name the same files: a table is in memory once.
 package struct LoadedView: Sendable {
-    let settings: ViewSettings
+    var settings: ViewSettings
     let number: UInt16
     var hosts: HostsTable
     var hostsFiles: [String]

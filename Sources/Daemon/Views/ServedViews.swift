@@ -15,6 +15,10 @@ struct ServedViews: Sendable {
     let bind: @Sendable (SocketAddress) throws -> BoundAddress
 
     func add(_ request: ViewRequest) throws(OverrideProblem) {
+        try sockets.exclusively { () throws(OverrideProblem) in try addNow(request) }
+    }
+
+    private func addNow(_ request: ViewRequest) throws(OverrideProblem) {
         let settings = try ViewLeases.settings(request)
         let loaded = state.withLock { $0 }
         guard !loaded.configuration.views.contains(where: { $0.name == request.name }) else {
@@ -31,7 +35,7 @@ struct ServedViews: Sendable {
         shared.listed.removeAll { $0.partition > 0 && $0.partition == ViewNumber.of(request.name) }
         var loading = ViewLoading(loaded.configuration, shared, last: before)
         let sources = loading.load([settings])
-        guard let view = sources.views.first else { throw OverrideProblem("there are too many views") }
+        guard var view = sources.views.first else { throw OverrideProblem("there are too many views") }
         if let problem = sources.diagnostics.list.first(where: { $0.severity == .error && $0.place.line == 0 }) {
             throw OverrideProblem("\(problem)")
         }
@@ -40,12 +44,14 @@ struct ServedViews: Sendable {
         do { addresses = try sockets.open(for: settings, bind: bind) } catch {
             throw OverrideProblem("\(error)")
         }
+        let listed = sources.listed.filter { $0.partition == view.number }
+        let watched = sources.watched
         state.change { state in
             let old = state.forwarding
-            state.viewLeases.add(settings, request, now: .now())
+            view.settings = state.viewLeases.add(settings, request, now: .now())
             state.viewAddresses[view.name] = addresses
-            state.insert(view, sources.listed.filter { $0.partition == view.number })
-            state.sources.watched += sources.watched.filter { !state.sources.watched.contains($0) }
+            state.insert(view, listed)
+            state.sources.watched += watched.filter { !state.sources.watched.contains($0) }
             if state.forwarding != old { forwarding.replace(state.forwarding) }
         }
         let (paths, since) = state.withLock { ($0.sources.watched, $0.since) }
@@ -56,7 +62,16 @@ struct ServedViews: Sendable {
         )
     }
 
-    func end(_ name: String) {
+    /// - Parameter lease: ends it only if it is still this one.
+    func end(_ name: String, lease: Int? = nil) {
+        sockets.exclusively { endNow(name, lease) }
+    }
+
+    private func endNow(_ name: String, _ lease: Int?) {
+        let isThere = state.withLock { state in
+            state.viewLeases.settings.contains { $0.name == name && (lease == nil || $0.lease == lease) }
+        }
+        guard isThere else { return }
         state.change { state in
             let old = state.forwarding
             state.viewLeases.remove(name)
@@ -78,13 +93,7 @@ struct ServedViews: Sendable {
         }
         for view in wanted {
             do {
-                let known = next.viewAddresses[view.name] ?? []
-                let plain = try sockets.open(for: view, bind: bind)
-                next.viewAddresses[view.name] =
-                    plain
-                    + known.filter { address in
-                        view.listen.encrypted.contains { $0.address.withPort(0) == address.withPort(0) }
-                    }
+                next.viewAddresses[view.name] = try sockets.open(for: view, bind: bind)
             } catch { Report.line("view       \(view.name): \(error)") }
         }
     }

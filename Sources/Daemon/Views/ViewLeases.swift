@@ -59,6 +59,7 @@ struct ViewLeases: Sendable {
     }
 
     private(set) var live: [Live] = []
+    private var last = 0
     var settings: [ViewSettings] { live.map(\.settings) }
     var nextEnd: UInt64? { live.map(\.end).min().flatMap { $0 == .max ? nil : $0 } }
 
@@ -84,25 +85,29 @@ struct ViewLeases: Sendable {
         for (key, values) in request.settings.sorted(by: { $0.key < $1.key }) { set(key, values) }
         view.check(&diagnostics)
         if let problem = diagnostics.list.first { throw OverrideProblem(problem.message) }
-        guard view.listen.encrypted.isEmpty else {
-            throw OverrideProblem("TLS and HTTPS are not opened at run time; list the view in the configuration file")
-        }
         return view
     }
 
-    mutating func add(_ settings: ViewSettings, _ request: ViewRequest, now: Moment) {
+    /// Returns the settings with their number.
+    mutating func add(_ settings: ViewSettings, _ request: ViewRequest, now: Moment) -> ViewSettings {
         live.removeAll { $0.settings.name == settings.name }
+        var settings = settings
+        last += 1
+        settings.lease = last
         live.insert(
             Live(
                 settings: settings, request: request,
                 until: request.seconds.map { CalendarTime.timestamp(now.wall + UInt64($0) * 1_000_000) },
                 end: request.seconds.map { now.monotonic + UInt64($0) * 1_000_000 } ?? .max), at: 0)
+        return settings
     }
 
     mutating func remove(_ name: String) { live.removeAll { $0.settings.name == name } }
 
     /// Those that expire by `now`, monotonic in microseconds.
-    func due(at now: UInt64) -> [String] { live.filter { $0.end <= now }.map(\.settings.name) }
+    func due(at now: UInt64) -> [(name: String, lease: Int)] {
+        live.filter { $0.end <= now }.map { ($0.settings.name, $0.settings.lease) }
+    }
 }
 
 extension LoadedState {
@@ -110,14 +115,14 @@ extension LoadedState {
     mutating func takeViews(of state: LoadedState) {
         viewLeases = state.viewLeases
         viewAddresses = state.viewAddresses
-        let leased = Set(viewLeases.settings.map(\.name))
+        let leased = Dictionary(viewLeases.settings.map { ($0.name, $0.lease) }, uniquingKeysWith: { $1 })
         let configured = Set(configuration.views.map(\.name))
-        for view in sources.views where !leased.contains(view.name) && !configured.contains(view.name) {
-            drop(view)
-        }
-        for view in state.sources.views
-        where leased.contains(view.name) && !sources.views.contains(where: { $0.name == view.name }) {
+        for view in sources.views where leased[view.name] == nil && !configured.contains(view.name) { drop(view) }
+        for view in state.sources.views {
+            guard let lease = leased[view.name] else { continue }
+            if sources.views.contains(where: { $0.name == view.name && $0.settings.lease == lease }) { continue }
             insert(view, state.sources.listed.filter { $0.partition == view.number })
+            sources.watched += state.sources.watched.filter { !sources.watched.contains($0) }
         }
     }
 

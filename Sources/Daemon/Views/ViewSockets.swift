@@ -16,10 +16,31 @@ final class ViewSockets: Sendable {
     private let orders: [DatagramOrders]
     /// By the address that was asked for.
     private let open = Mutex<[SocketAddress: Open]>([:])
+    /// The daemon's own addresses: a view may be asked there, too.
+    private let served = Mutex<[SocketAddress]>([])
+    private let turn = Mutex<Void>(())
 
     init(_ listener: StreamListener, _ orders: [DatagramOrders]) {
         self.listener = listener
         self.orders = orders
+    }
+
+    /// Changes of views, one at a time.
+    func exclusively<Value: Sendable, Problem: Error>(
+        _ body: () throws(Problem) -> Value
+    ) throws(Problem) -> Value {
+        try turn.withLock { _ throws(Problem) in try body() }
+    }
+
+    /// What the daemon serves anyway need not be opened.
+    func take(served addresses: [SocketAddress]) { served.withLock { $0 = addresses } }
+
+    private func isServed(_ asked: SocketAddress) -> Bool {
+        served.withLock { served in
+            served.contains {
+                $0 == asked || $0.isUnspecified && $0.port == asked.port && $0.isIPv6 == asked.isIPv6
+            }
+        }
     }
 
     /// Opens what the view needs, and closes what it no longer needs; returns its addresses.
@@ -28,6 +49,10 @@ final class ViewSockets: Sendable {
     ) throws -> [SocketAddress] {
         var addresses: [SocketAddress] = []
         for asked in view.listen.plain {
+            if asked.port > 0, isServed(asked) {
+                addresses.append(asked)
+                continue
+            }
             // Port 0 takes another port each time.
             let known = open.withLock { open -> SocketAddress? in
                 guard asked.port > 0 || open[asked]?.views.contains(view.name) == true, open[asked] != nil else {
@@ -40,7 +65,11 @@ final class ViewSockets: Sendable {
                 addresses.append(known)
                 continue
             }
-            let bound = try bind(asked)
+            let bound: BoundAddress
+            do { bound = try bind(asked) } catch {
+                close(view.name) { addresses.contains($0) }
+                throw error
+            }
             for (order, socket) in zip(orders, bound.datagrams) { order.open(socket) }
             open.withLock { $0[asked] = Open(address: bound.stream.address, stream: bound.stream, views: [view.name]) }
             addresses.append(bound.stream.address)
