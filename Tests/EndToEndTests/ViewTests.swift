@@ -152,7 +152,7 @@ struct ViewTests {
             (["x"], "nobody would be answered"), (["x", "--listen", "nonsense"], "is not an IP address"),
             (["x", "--client", "10.0.0.0/40"], "is no network"),
             (["x", "--listen", "127.0.1.9:0", "--hosts", "/nonexistent"], "can't be read"),
-            (["x", "--listen", "127.0.0.1:\(daemon.port)"], "is taken by"),
+            (["x", "--listen", "127.0.0.1:\(upstream.port)"], "is taken by"),
         ] {
             let result = try await Command.run(["view", "add"] + words + ["--control", control])
             #expect(result.code == 1 && result.errors.contains(says), "\(words): \(result.errors)")
