@@ -7,7 +7,7 @@ ARGS ?=
 
 # Packages for building, and those that the tests use as clients and peers.
 BUILD_PACKAGES := libldns-dev libssl-dev libsqlite3-dev pkg-config
-TEST_PACKAGES := $(BUILD_PACKAGES) openssl curl libnss3-tools bind9-dnsutils knot-dnsutils ldnsutils nsd unbound dnsdist \
+TEST_PACKAGES := $(BUILD_PACKAGES) openssl curl python3-pytest python3-pytest-xdist libnss3-tools bind9-dnsutils knot-dnsutils ldnsutils nsd unbound dnsdist \
 	python3-dnspython libc-bin util-linux iproute2 procps nginx-light fstrm-bin dnstap-ldns tshark prometheus sqlite3
 # A server that would start when it is installed, and what it needs besides: unpacked here.
 PEER_PACKAGES := knot-resolver lua-sec lua-socket

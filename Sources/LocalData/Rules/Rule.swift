@@ -73,7 +73,9 @@ package struct Rule: Sendable {
     package var text = ""
     package var name = Name.root
     package var reach = Reach.exact
-    /// Tells it from others, and stays the same as long as its line does: its counts do, too.
+    /// Of its file and text: the same in each process.
+    var line: UInt64 = 0
+    /// Tells it from others, and stays the same as long as its line is there: its counts do, too.
     package var identity: UInt64 = 0
 
     package init() {}

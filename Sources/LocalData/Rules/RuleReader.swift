@@ -36,6 +36,12 @@ package struct RuleReader {
             }
         }
         for path in result.files { read(path, settings, last, &result) }
+        // A line that was gone counts from 1.
+        let known = Dictionary(last.rules.map { ($0.line, $0.identity) }, uniquingKeysWith: { $1 })
+        for index in result.rules.indices {
+            let line = result.rules[index].line
+            result.rules[index].identity = known[line] ?? line ^ UInt64.random(in: 0...UInt64.max)
+        }
         if result.rules.count > RuleTable.mostRules {
             let first = result.rules[RuleTable.mostRules]
             result.diagnostics.error(
@@ -127,7 +133,8 @@ package struct RuleReader {
             words.append(word)
         }
         rule.text = ([String(decoding: first, as: UTF8.self)] + words).joined(separator: " ")
-        rule.identity = stableHash(rule.text.utf8, identity)
+        rule.line = stableHash(rule.text.utf8, identity)
+        rule.identity = rule.line
         // Without types it is for all of them: the first word is then an action.
         if let types = words.first, let list = try self.types(types) {
             rule.condition.types = list

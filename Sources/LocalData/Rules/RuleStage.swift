@@ -31,14 +31,26 @@ package struct RuleStage: Stage, @unchecked Sendable {
 
     @usableFromInline
     func ownsGiven(_ name: borrowing LookupName) -> Bool {
-        RuleTable.Filter.passes(UnsafePointer(OpaquePointer(rules)), name)
+        if Self.isService(name) { return rules.pointee.set.ownsService(name) }
+        return RuleTable.Filter.passes(UnsafePointer(OpaquePointer(rules)), name)
             && rules.pointee.set.has(name, isAsked: false)
     }
 
     @usableFromInline
     func answerGiven(_ lookup: inout Lookup) -> Outcome {
         let filter = UnsafePointer<RuleTable.Filter>(OpaquePointer(rules))
-        return RuleTable.Filter.mayHave(filter, lookup.name) ? rules.pointee.set.answer(&lookup) : .pass
+        if RuleTable.Filter.mayHave(filter, lookup.name) { return rules.pointee.set.answer(&lookup) }
+        guard Self.isService(lookup.name), lookup.question.type == .https || lookup.question.type == .svcb else {
+            return .pass
+        }
+        return rules.pointee.set.answer(&lookup)
+    }
+
+    /// Whether it looks like the name of a service, as `_8443._https.NAME`: rules for NAME are for its HTTPS and SVCB
+    /// records, too.
+    /// - RFC: 9460 2.3, 9.1.
+    private static func isService(_ name: borrowing LookupName) -> Bool {
+        name.labelCount > 1 && name.labelLength(at: 0) > 1 && name.label(at: 0)[0] == UInt8(ascii: "_")
     }
 }
 
@@ -95,10 +107,39 @@ package final class RuleSet: @unchecked Sendable {
         rules.has(name, isAsked: isAsked) || leases.has(name, isAsked: isAsked)
     }
 
+    /// Whether there is a rule for the name of a service, or for that after its underscores.
+    func ownsService(_ name: borrowing LookupName) -> Bool {
+        if has(name, isAsked: false) { return true }
+        guard let base = Self.base(of: name) else { return false }
+        return has(base, isAsked: false)
+    }
+
+    /// The name after at most two labels with an underscore; nil if there is none.
+    private static func base(of name: borrowing LookupName) -> LookupName? {
+        var label = 0
+        while label < 2, label + 1 < name.labelCount, name.labelLength(at: label) > 1,
+            name.label(at: label)[0] == UInt8(ascii: "_")
+        { label += 1 }
+        guard label > 0 else { return nil }
+        var base = LookupName()
+        _ = base.assign(uncompressed: name.suffix(at: label))
+        return base
+    }
+
+    /// The rules of a table for the lookup's name; of a service's HTTPS and SVCB records, also those for the name after
+    /// its underscores.
+    private func numbers(_ table: RuleTable, _ lookup: borrowing Lookup, _ isAsked: Bool) -> [UInt32] {
+        let found = table.rules(for: lookup.name, isAsked: isAsked)
+        guard lookup.question.type == .https || lookup.question.type == .svcb, let base = Self.base(of: lookup.name)
+        else {
+            return found
+        }
+        return Set(found + table.rules(for: base, isAsked: false)).sorted()
+    }
+
     @inline(never)
     func answer(_ lookup: inout Lookup) -> Outcome {
-        let isAsked = lookup.decision.hopCount == 0
-        return has(lookup.name, isAsked: isAsked) ? apply(&lookup, isAsked) : .pass
+        apply(&lookup, lookup.decision.hopCount == 0)
     }
 
     /// The rules for the lookup's name that its type, client, transport, view and time fit, in their order, whether they
@@ -106,7 +147,7 @@ package final class RuleSet: @unchecked Sendable {
     package func matches(_ lookup: borrowing Lookup) -> [Rule] {
         let isAsked = lookup.decision.hopCount == 0
         return [leases, rules].flatMap { table in
-            table.rules(for: lookup.name, isAsked: isAsked).map { table.rules[Int($0)] }
+            numbers(table, lookup, isAsked).map { table.rules[Int($0)] }
         }.filter { fits($0.condition, lookup) }
     }
 
@@ -114,7 +155,7 @@ package final class RuleSet: @unchecked Sendable {
         var deciding: Rule?
         var failing: Rule?
         for table in [leases, rules] {
-            for number in table.rules(for: lookup.name, isAsked: isAsked) {
+            for number in numbers(table, lookup, isAsked) {
                 let rule = table.rules[Int(number)]
                 // One that can change nothing any more does not count. Its faults come once, whatever the chain's names.
                 let isFault = !rule.faults.actions.isEmpty && !lookup.faults.has(rule.place)
