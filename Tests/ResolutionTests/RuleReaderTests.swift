@@ -38,6 +38,7 @@ struct RuleReaderTests {
             ("a.lab A drop client=10.0.0.0/33", "a network or a program"),
             ("a.lab A drop transport=quic", "transport=udp"), ("a.lab A drop view=", "view=NAME"),
             ("a.lab A answer=192.0.2.1 ttl=1500ms", "whole seconds"), ("10.0.0.1 A drop", "address"),
+            ("a.lab A drop client=\u{1}", "control character 1"),
         ])
     func wrong(line: String, says: String) throws {
         let read = try read("# first\n\(line)\nb.lab A drop\n")

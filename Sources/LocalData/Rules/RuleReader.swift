@@ -91,7 +91,7 @@ package struct RuleReader {
     /// The rule that somebody typed.
     package static func rule(_ text: String, _ place: Place, _ settings: HostsSettings) throws(WrongRule) -> Rule {
         let bytes = Array(text.utf8)
-        guard bytes.count <= 4096, !bytes.contains(where: { $0 < 0x20 && $0 != 0x09 || $0 == 0x7F }) else {
+        guard bytes.count <= 4096, !bytes.contains(0x0A), !bytes.contains(0x0D) else {
             throw WrongRule("\(quoted(bytes)) is not one line of at most 4096 bytes")
         }
         let parsed = bytes.withUnsafeBytes { bytes -> Swift.Result<Rule?, WrongRule> in
@@ -121,6 +121,9 @@ package struct RuleReader {
     ) throws(WrongRule) -> Rule? {
         var cursor = 0
         guard let first = HostsReader.token(line, &cursor) else { return nil }
+        if let control = line.first(where: { $0 < 0x20 && !(0x09...0x0C).contains($0) || $0 == 0x7F }) {
+            throw WrongRule("holds the control character \(control), which no word of a rule has; remove it")
+        }
         var rule = Rule()
         rule.place = place
         (rule.name, rule.reach) = try name(first)

@@ -6,7 +6,7 @@ import Platform
 /// Any rules file: what is read once is read again from its own text, with the same meaning.
 enum RulesTarget {
     static let target = FuzzTarget(
-        name: "rules", longest: 3000,
+        name: "rules", longest: 2000,
         seeds: {
             try Corpus.scenarios("rules").map { Array($0.utf8) } + [
                 Array(

@@ -78,7 +78,7 @@ final class ServedWorld {
 
     private static let rules = """
         www.acme.org * ttl=5 only=4 strip=ech,hints shuffle keep=1
-        acme.org A,AAAA,HTTPS,MX only=6 seed=3 garbage
+        acme.org A,AAAA,HTTPS,MX only=6 seed=3 shuffle
         over.acme.org TXT servfail
         *.leased.example * alias=over.acme.org
         * CAA truncate
