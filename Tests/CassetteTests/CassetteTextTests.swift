@@ -231,6 +231,6 @@ struct CassetteTextTests {
         #expect(truncate(path, 1 << 30) == 0)
         let read = CassetteReader.read(path: path)
         #expect(read.tape == nil)
-        #expect(read.diagnostics.list.map(\.message) == ["is larger than 64 MiB; record a cassette with --record"])
+        #expect(read.diagnostics.list.map(\.message) == ["is larger than 256 MiB; record a cassette with --record"])
     }
 }
