@@ -36,22 +36,14 @@ struct OverrideCommand: AsyncParsableCommand {
         @Argument(help: "Its addresses; or another name, nxdomain (it does not exist), nodata (it has no data).")
         var addresses: [String]
 
-        @Option(
-            name: .customLong("for"),
-            help: ArgumentHelp("How long: 30s, 10m, 2h, 1d. (default: until the daemon ends)", valueName: "time"))
-        var time: String?
-
-        mutating func validate() throws {
-            if let time, OverrideCommand.seconds(time) == nil {
-                throw ValidationError("'\(time)' is no time; give one as 30s, 10m, 2h or 1d.")
-            }
-        }
+        @OptionGroup var lease: LeaseOptions
 
         mutating func run() async throws {
             let request = OverrideRequest(
-                name: name, addresses: addresses, seconds: time.flatMap(OverrideCommand.seconds))
-            let lease = try await control.client().ask(.post, "/v1/overrides", request, as: OverrideLease.self)
-            print(OverrideCommand.line(lease))
+                name: name, addresses: addresses, seconds: lease.seconds)
+            print(
+                OverrideCommand.line(
+                    try await control.client().ask(.post, "/v1/overrides", request, as: OverrideLease.self)))
         }
     }
 
@@ -87,17 +79,8 @@ struct OverrideCommand: AsyncParsableCommand {
         }
     }
 
-    /// `30s`, `10m`, `2h`, `1d`, or a number of seconds; nil for anything else.
-    static func seconds(_ text: String) -> UInt32? {
-        let units: [Character: UInt32] = ["s": 1, "m": 60, "h": 3600, "d": 86_400]
-        let factor = text.last.flatMap { units[$0] }
-        guard let number = UInt32(factor == nil ? text[...] : text.dropLast()), number > 0 else { return nil }
-        let (seconds, overflow) = number.multipliedReportingOverflow(by: factor ?? 1)
-        return overflow ? nil : seconds
-    }
-
     private static func line(_ lease: OverrideLease) -> String {
-        let end = lease.left.map { "\(StatsCommand.duration(UInt64($0))) left" } ?? "until the daemon ends"
+        let end = LeaseOptions.end(lease.left)
         return "\(Terminal.padded(lease.rule, 12))  \(Terminal.padded(lease.name, 24))  "
             + "\(Terminal.padded(lease.addresses.joined(separator: " "), 24))  \(end)"
     }

@@ -37,20 +37,11 @@ struct RuleCommand: AsyncParsableCommand {
         @Argument(help: "The rule, in one word or several.")
         var rule: [String]
 
-        @Option(
-            name: .customLong("for"),
-            help: ArgumentHelp("How long: 30s, 10m, 2h, 1d. (default: until the daemon ends)", valueName: "time"))
-        var time: String?
-
-        mutating func validate() throws {
-            if let time, OverrideCommand.seconds(time) == nil {
-                throw ValidationError("'\(time)' is no time; give one as 30s, 10m, 2h or 1d.")
-            }
-        }
+        @OptionGroup var lease: LeaseOptions
 
         mutating func run() async throws {
             let request = RuleRequest(
-                rule: rule.joined(separator: " "), seconds: time.flatMap(OverrideCommand.seconds))
+                rule: rule.joined(separator: " "), seconds: lease.seconds)
             print(RuleCommand.line(try await control.client().ask(.post, "/v1/rules", request, as: RuleLease.self)))
         }
     }
@@ -117,7 +108,7 @@ struct RuleCommand: AsyncParsableCommand {
     }
 
     private static func line(_ lease: RuleLease) -> String {
-        let end = lease.left.map { "\(StatsCommand.duration(UInt64($0))) left" } ?? "until the daemon ends"
+        let end = LeaseOptions.end(lease.left)
         return "\(Terminal.padded(lease.rule, 12))  \(Terminal.padded(lease.text, 48))  \(end)"
     }
 }

@@ -49,16 +49,7 @@ struct ViewCommand: AsyncParsableCommand {
         @Option(help: ArgumentHelp("Its upstream servers.", valueName: "[domain=]server"))
         var upstream: [String] = []
 
-        @Option(
-            name: .customLong("for"),
-            help: ArgumentHelp("How long: 30s, 10m, 2h, 1d. (default: until the daemon ends)", valueName: "time"))
-        var time: String?
-
-        mutating func validate() throws {
-            if let time, OverrideCommand.seconds(time) == nil {
-                throw ValidationError("'\(time)' is no time; give one as 30s, 10m, 2h or 1d.")
-            }
-        }
+        @OptionGroup var lease: LeaseOptions
 
         mutating func run() async throws {
             var settings: [String: [String]] = [:]
@@ -75,7 +66,7 @@ struct ViewCommand: AsyncParsableCommand {
             settings["upstream.servers"] = upstream
             let request = ViewRequest(
                 name: name, listen: listen, clients: client, settings: settings.filter { !$0.value.isEmpty },
-                seconds: time.flatMap(OverrideCommand.seconds))
+                seconds: lease.seconds)
             print(ViewCommand.line(try await control.client().ask(.post, "/v1/views", request, as: ViewReport.self)))
         }
 
@@ -121,7 +112,7 @@ struct ViewCommand: AsyncParsableCommand {
     private static func line(_ view: ViewReport) -> String {
         let end =
             view.isLeased
-            ? view.left.map { "\(StatsCommand.duration(UInt64($0))) left" } ?? "until the daemon ends"
+            ? LeaseOptions.end(view.left)
             : "of the configuration"
         let told = (view.listen + view.clients.map { "from \($0)" }).joined(separator: " ")
         let own = view.settings.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value.joined(separator: ","))" }

@@ -6,8 +6,7 @@ import Platform
 struct OverrideLeases: Sendable {
     private struct Live: Sendable {
         var lease: OverrideLease
-        /// Monotonic, in microseconds; `.max`: never.
-        var end: UInt64
+        var term: LeaseTerm
         /// As lines of a hosts file.
         var lines: [String]
         /// What is no address: the name is another one's alias, has no data, or does not exist.
@@ -15,8 +14,6 @@ struct OverrideLeases: Sendable {
     }
 
     private let most: Int
-    /// 30 days, in seconds.
-    static let longest: UInt32 = 2_592_000
     /// What a lease's rule has in place of a file: `override:3`.
     static let path = "override"
 
@@ -45,51 +42,59 @@ struct OverrideLeases: Sendable {
     func all(at now: UInt64) -> [OverrideLease] {
         live.values.map { one in
             var lease = one.lease
-            if lease.seconds != nil {
-                lease.left = UInt32(clamping: (one.end - min(one.end, now) + 999_999) / 1_000_000)
-            }
+            lease.left = one.term.left(at: now)
             return lease
         }.sorted { $0.number < $1.number }
     }
 
     /// The next expiry, monotonic in microseconds; nil if no lease expires.
-    var nextEnd: UInt64? { live.values.lazy.map(\.end).filter { $0 < .max }.min() }
+    var nextEnd: UInt64? { live.values.map(\.term).nextEnd }
 
     /// Gives `name` these addresses, replacing an earlier lease of it. `seconds`: nil until the daemon ends.
     mutating func add(
         _ name: String, _ addresses: [String], seconds: UInt32?, now: Moment
     ) throws(OverrideProblem) -> OverrideLease {
-        if let seconds, !(1...Self.longest).contains(seconds) {
-            throw OverrideProblem("a lease of \(seconds) s is not possible; give 1 s to 30 days")
-        }
+        try LeaseTerm.check(seconds)
         guard !addresses.isEmpty else { throw OverrideProblem("an override needs an address; give at least one") }
         guard addresses.count <= HostsReader.maximumAddresses else {
             throw OverrideProblem(
                 "\(addresses.count) addresses are too many; give \(HostsReader.maximumAddresses) at most")
         }
         for word in [name] + addresses { try Self.check(word) }
-        if addresses.count == 1, Self.isNoAddress(addresses[0]) {
-            return try add(name, saying: addresses[0], seconds: seconds, now: now)
-        }
-        let lines = addresses.map { "\($0) \(name)" }
-        let read = HostsReader.table(lines.map { (Array($0.utf8), 1) }, path: Self.path, settings: settings)
-        if let problem = read.diagnostics.list.first { throw OverrideProblem(problem.message) }
-        guard let key = read.names.first else {
-            throw OverrideProblem("\(quoted(name.utf8)) is not a host name; give one, or '*.' in front of one")
-        }
-        guard live[key] != nil || live.count < most else {
+        let given =
+            addresses.count == 1 && Self.isNoAddress(addresses[0])
+            ? try saying(addresses[0], of: name) : try giving(addresses, to: name)
+        guard live[given.name] != nil || live.count < most else {
             throw OverrideProblem("\(most) overrides are leased already; remove some")
         }
         lastNumber += 1
+        let term = LeaseTerm(seconds: seconds, from: now)
         let lease = OverrideLease(
-            number: lastNumber, rule: "\(Self.path):\(lastNumber)", name: "\(key)",
-            addresses: read.table.lines(for: key).map(\.address), added: CalendarTime.timestamp(now.wall),
-            until: seconds.map { CalendarTime.timestamp(now.wall + UInt64($0) * 1_000_000) }, seconds: seconds,
-            left: seconds)
-        live[key] = Live(
-            lease: lease, end: seconds.map { now.monotonic + UInt64($0) * 1_000_000 } ?? .max, lines: lines)
+            number: lastNumber, rule: "\(Self.path):\(lastNumber)", name: "\(given.name)", addresses: given.addresses,
+            added: CalendarTime.timestamp(now.wall), until: term.until, seconds: seconds, left: seconds)
+        live[given.name] = Live(lease: lease, term: term, lines: given.lines, rule: given.rule)
         compile()
         return lease
+    }
+
+    /// What a lease gives a name: as lines of a hosts file, or as a rule.
+    private struct Given {
+        var name: Name
+        var addresses: [String]
+        var lines: [String] = []
+        var rule: Rule?
+    }
+
+    private func giving(_ addresses: [String], to name: String) throws(OverrideProblem) -> Given {
+        let lines = addresses.map { "\($0) \(name)" }
+        let read = HostsReader.table(lines.map { (Array($0.utf8), 1) }, path: Self.path, settings: settings)
+        if let problem = read.diagnostics.list.first { throw OverrideProblem(problem.message) }
+        guard let key = read.names.first else { throw Self.noHostName(name) }
+        return Given(name: key, addresses: read.table.lines(for: key).map(\.address), lines: lines)
+    }
+
+    private static func noHostName(_ name: String) -> OverrideProblem {
+        OverrideProblem("\(quoted(name.utf8)) is not a host name; give one, or '*.' in front of one")
     }
 
     /// A word for what is no address, or a name of several labels.
@@ -98,36 +103,19 @@ struct OverrideLeases: Sendable {
             || word.contains(".") && !word.contains(":") && !word.utf8.allSatisfy { $0 == 0x2E || ASCII.isDigit($0) }
     }
 
-    /// Leases what is no address: `nxdomain`, `nodata`, or another name.
-    private mutating func add(
-        _ name: String, saying word: String, seconds: UInt32?, now: Moment
-    ) throws(OverrideProblem) -> OverrideLease {
-        guard let key = HostsReader.name(name) else {
-            throw OverrideProblem("\(quoted(name.utf8)) is not a host name; give one, or '*.' in front of one")
-        }
+    /// What is no address: `nxdomain`, `nodata`, or another name.
+    private func saying(_ word: String, of name: String) throws(OverrideProblem) -> Given {
+        guard let key = HostsReader.name(name) else { throw Self.noHostName(name) }
         let isWord = word == "nxdomain" || word == "nodata"
         guard isWord || HostsReader.name(word) != nil, !word.hasPrefix("*.") else {
             throw OverrideProblem(
                 "\(quoted(word.utf8)) is no address and no name; give addresses, another name, nxdomain or nodata")
         }
-        guard live[key] != nil || live.count < most else {
-            throw OverrideProblem("\(most) overrides are leased already; remove some")
-        }
-        let place = Place(path: Self.path, line: lastNumber + 1)
-        let rule: Rule
         do throws(RuleReader.WrongRule) {
-            rule = try RuleReader.rule("\(name) * \(isWord ? word : "alias=\(word)")", place, settings)
+            let rule = try RuleReader.rule(
+                "\(name) * \(isWord ? word : "alias=\(word)")", Place(path: Self.path, line: lastNumber + 1), settings)
+            return Given(name: key, addresses: [word], rule: rule)
         } catch { throw OverrideProblem(error.description) }
-        lastNumber += 1
-        let lease = OverrideLease(
-            number: lastNumber, rule: "\(place)", name: "\(key)", addresses: [word],
-            added: CalendarTime.timestamp(now.wall),
-            until: seconds.map { CalendarTime.timestamp(now.wall + UInt64($0) * 1_000_000) }, seconds: seconds,
-            left: seconds)
-        live[key] = Live(
-            lease: lease, end: seconds.map { now.monotonic + UInt64($0) * 1_000_000 } ?? .max, lines: [], rule: rule)
-        compile()
-        return lease
     }
 
     /// Accepts a single word without `#`: it becomes part of a hosts line.
@@ -150,7 +138,7 @@ struct OverrideLeases: Sendable {
 
     /// Ends the leases that expire by `now`, monotonic in microseconds; returns them.
     mutating func end(at now: UInt64) -> [OverrideLease] {
-        let due = live.filter { $0.value.end <= now }
+        let due = live.filter { $0.value.term.end <= now }
         guard !due.isEmpty else { return [] }
         for name in due.keys { live[name] = nil }
         compile()

@@ -20,8 +20,7 @@ struct RuleLeases: Sendable {
     private struct Live: Sendable {
         var lease: RuleLease
         var rule: Rule
-        /// Monotonic, in microseconds; `.max`: never.
-        var end: UInt64
+        var term: LeaseTerm
     }
 
     static let most = 10_000
@@ -39,20 +38,16 @@ struct RuleLeases: Sendable {
     func all(at now: UInt64) -> [RuleLease] {
         live.map { one in
             var lease = one.lease
-            if one.end < .max {
-                lease.left = UInt32(clamping: (one.end - min(one.end, now) + 999_999) / 1_000_000)
-            }
+            lease.left = one.term.left(at: now)
             return lease
         }
     }
 
-    var nextEnd: UInt64? { live.map(\.end).min().flatMap { $0 == .max ? nil : $0 } }
+    var nextEnd: UInt64? { live.map(\.term).nextEnd }
 
     /// Leases the rule that `text` says for `seconds`, or until the daemon ends.
     mutating func add(_ text: String, seconds: UInt32?, now: Moment) throws(OverrideProblem) -> RuleLease {
-        if let seconds, seconds == 0 || seconds > OverrideLeases.longest {
-            throw OverrideProblem("\(seconds) seconds are no time; give 1s to 30d")
-        }
+        try LeaseTerm.check(seconds)
         guard live.count < Self.most else {
             throw OverrideProblem("\(Self.most) rules are leased already; remove some")
         }
@@ -62,11 +57,11 @@ struct RuleLeases: Sendable {
             throw OverrideProblem(error.description)
         }
         lastNumber += 1
+        let term = LeaseTerm(seconds: seconds, from: now)
         let lease = RuleLease(
             number: lastNumber, rule: "\(place)", text: rule.text, added: CalendarTime.timestamp(now.wall),
-            until: seconds.map { CalendarTime.timestamp(now.wall + UInt64($0) * 1_000_000) }, left: seconds)
-        let one = Live(
-            lease: lease, rule: rule, end: seconds.map { now.monotonic + UInt64($0) * 1_000_000 } ?? .max)
+            until: term.until, left: seconds)
+        let one = Live(lease: lease, rule: rule, term: term)
         guard live.count(where: { $0.rule.name == rule.name }) < RuleTable.mostOfName else {
             throw OverrideProblem("\(rule.name) has \(RuleTable.mostOfName) rules already; remove some")
         }
@@ -86,9 +81,9 @@ struct RuleLeases: Sendable {
 
     /// Ends the leases that expire by `now`, monotonic in microseconds; returns them.
     mutating func end(at now: UInt64) -> [RuleLease] {
-        let due = live.filter { $0.end <= now }
+        let due = live.filter { $0.term.end <= now }
         guard !due.isEmpty else { return [] }
-        live.removeAll { $0.end <= now }
+        live.removeAll { $0.term.end <= now }
         return due.map(\.lease)
     }
 }

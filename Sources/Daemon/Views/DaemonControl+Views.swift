@@ -36,10 +36,8 @@ extension DaemonControl {
                 settings: Dictionary(
                     settings.settings.map { ($0.key, $0.values.map(\.text)) }, uniquingKeysWith: { $1 }),
                 overrideNames: view.hosts.nameCount, rules: view.rules.rules.count, isLeased: lease != nil,
-                until: lease?.until,
-                left: lease.flatMap {
-                    $0.end == .max ? nil : UInt32(clamping: ($0.end - min($0.end, now) + 999_999) / 1_000_000)
-                })
+                until: lease?.term.until,
+                left: lease.flatMap { $0.term.left(at: now) })
         }
     }
 }

@@ -48,7 +48,7 @@ struct ServedViews: Sendable {
         let watched = sources.watched
         state.change { state in
             let old = state.forwarding
-            view.settings = state.viewLeases.add(settings, request, now: .now())
+            view.settings = state.viewLeases.add(settings, seconds: request.seconds, now: .now())
             state.viewAddresses[view.name] = addresses
             state.insert(view, listed)
             state.sources.watched += watched.filter { !state.sources.watched.contains($0) }

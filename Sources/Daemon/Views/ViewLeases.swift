@@ -52,22 +52,17 @@ package struct ViewReport: Codable, Sendable, Hashable {
 struct ViewLeases: Sendable {
     struct Live: Sendable {
         var settings: ViewSettings
-        var request: ViewRequest
-        var until: String?
-        /// Monotonic, in microseconds; `.max`: never.
-        var end: UInt64
+        var term: LeaseTerm
     }
 
     private(set) var live: [Live] = []
     private var last = 0
     var settings: [ViewSettings] { live.map(\.settings) }
-    var nextEnd: UInt64? { live.map(\.end).min().flatMap { $0 == .max ? nil : $0 } }
+    var nextEnd: UInt64? { live.map(\.term).nextEnd }
 
     /// Checks a request.
     static func settings(_ request: ViewRequest) throws(OverrideProblem) -> ViewSettings {
-        if let seconds = request.seconds, !(1...OverrideLeases.longest).contains(seconds) {
-            throw OverrideProblem("a lease of \(seconds) s is not possible; give 1 s to 30 days")
-        }
+        try LeaseTerm.check(request.seconds)
         guard ViewSettings.isName(request.name) else {
             throw OverrideProblem(
                 "\(quoted(request.name.utf8)) is no name of a view: 1 to 32 letters, digits, '-' and '_'")
@@ -89,16 +84,12 @@ struct ViewLeases: Sendable {
     }
 
     /// Returns the settings with their number.
-    mutating func add(_ settings: ViewSettings, _ request: ViewRequest, now: Moment) -> ViewSettings {
+    mutating func add(_ settings: ViewSettings, seconds: UInt32?, now: Moment) -> ViewSettings {
         live.removeAll { $0.settings.name == settings.name }
         var settings = settings
         last += 1
         settings.lease = last
-        live.insert(
-            Live(
-                settings: settings, request: request,
-                until: request.seconds.map { CalendarTime.timestamp(now.wall + UInt64($0) * 1_000_000) },
-                end: request.seconds.map { now.monotonic + UInt64($0) * 1_000_000 } ?? .max), at: 0)
+        live.insert(Live(settings: settings, term: LeaseTerm(seconds: seconds, from: now)), at: 0)
         return settings
     }
 
@@ -106,7 +97,7 @@ struct ViewLeases: Sendable {
 
     /// Those that expire by `now`, monotonic in microseconds.
     func due(at now: UInt64) -> [(name: String, lease: Int)] {
-        live.filter { $0.end <= now }.map { ($0.settings.name, $0.settings.lease) }
+        live.filter { $0.term.end <= now }.map { ($0.settings.name, $0.settings.lease) }
     }
 }
 
