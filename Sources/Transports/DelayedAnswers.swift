@@ -43,16 +43,30 @@ final class DelayedAnswers: Sendable {
 
     init() throws(SystemError) { timer = try WakeTimer() }
 
-    /// Takes an answer that leaves after the faults' delay.
-    func hold(
-        _ message: UnsafeRawBufferPointer, _ faults: Faults, to client: SocketAddress, _ reply: ParkedQuery.Reply
-    ) {
-        hold(Array(message), faults, to: client, reply, for: UInt64(faults.delay))
+    /// What a stream's client gets now for an answer that rules have changed; nil: `reply` passes it on later.
+    func streamReply(
+        _ answer: UnsafeRawBufferPointer, _ faults: Faults, to request: Lookup.Request,
+        _ reply: @autoclosure () -> ParkedQuery.Reply
+    ) -> StreamReply? {
+        if faults.actions.contains(.drop), !faults.actions.contains(.close) {
+            // Over other streams, further queries may come.
+            guard request.transport == .doh else { return .nothing }
+            hold([], faults, to: request.client, reply(), for: Self.longestSilence)
+            return nil
+        }
+        guard faults.delay > 0 else { return StreamReply(answer, faults) }
+        hold(Array(answer), faults, to: request.client, reply(), for: UInt64(faults.delay))
+        return nil
     }
 
-    /// Keeps a request open that gets no answer.
-    func leaveOpen(_ faults: Faults, to client: SocketAddress, _ reply: ParkedQuery.Reply) {
-        hold([], faults, to: client, reply, for: Self.longestSilence)
+    /// Whether a datagram that rules have changed leaves now; else it is held, or dropped.
+    func sendsNow(
+        _ answer: UnsafeRawBufferPointer, _ faults: Faults, to client: SocketAddress,
+        _ reply: @autoclosure () -> ParkedQuery.Reply
+    ) -> Bool {
+        guard !faults.hidesAnswer(over: .udp), faults.delay > 0 else { return !faults.hidesAnswer(over: .udp) }
+        hold(Array(answer), faults, to: client, reply(), for: UInt64(faults.delay))
+        return false
     }
 
     private func hold(
@@ -81,9 +95,6 @@ final class DelayedAnswers: Sendable {
         reply.deliver(.nothing)
         if isFirst { Report.line("rules      \(Self.most >> 20) MB of delayed answers wait: further ones are dropped") }
     }
-
-    /// Answers that were lost because too many waited.
-    var lost: UInt64 { state.withLock { $0.lost } }
 
     /// The thread ends; what still waits is dropped.
     func stop() {

@@ -326,12 +326,9 @@ private final class Responder: @unchecked Sendable {
             switch handler.handle(query.message, query.request, &lookup, served, into: outbox.room, isResumed: true) {
             case .reply(let length): outbox.commit(length, on: socket, to: query.request.client, from: source)
             case .impaired(let length, let faults):
-                if faults.hidesAnswer(over: .udp) { break }
-                if faults.delay == 0 {
+                let answer = UnsafeRawBufferPointer(rebasing: outbox.room[..<length])
+                if delayed.sendsNow(answer, faults, to: query.request.client, query.reply) {
                     outbox.commit(length, on: socket, to: query.request.client, from: source)
-                } else {
-                    let answer = UnsafeRawBufferPointer(rebasing: outbox.room[..<length])
-                    delayed.hold(answer, faults, to: query.request.client, query.reply)
                 }
             case .needs(let key): return key
             case .nothing, .transfer: break
@@ -341,14 +338,7 @@ private final class Responder: @unchecked Sendable {
             case .reply(let length): send(.message(UnsafeRawBufferPointer(rebasing: buffer[..<length]), rate: 0))
             case .impaired(let length, let faults):
                 let answer = UnsafeRawBufferPointer(rebasing: buffer[..<length])
-                let client = query.request.client
-                if faults.actions.contains(.drop), query.request.transport == .doh {
-                    delayed.leaveOpen(faults, to: client, query.reply)
-                } else if faults.delay > 0 {
-                    delayed.hold(answer, faults, to: client, query.reply)
-                } else {
-                    send(StreamReply(answer, faults))
-                }
+                if let reply = delayed.streamReply(answer, faults, to: query.request, query.reply) { send(reply) }
             case .needs(let key): return key
             case .nothing, .transfer: send(.nothing)
             }

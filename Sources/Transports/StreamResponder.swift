@@ -60,21 +60,16 @@ final class StreamResponder {
             return .written
         case .impaired(let length, let faults):
             forwarding.renew(lookup.renewals, now: request.now)
-            if faults.actions.contains(.close), faults.delay == 0 { return .close }
-            if faults.actions.contains(.drop) {
-                // Over other streams, further queries may come.
-                guard request.transport == .doh else { return .nothing }
-                forwarding.delayed.leaveOpen(faults, to: request.client, replyLater())
-                return .parked
+            let answer = UnsafeRawBufferPointer(rebasing: output.room[..<length])
+            switch forwarding.delayed.streamReply(answer, faults, to: request, replyLater()) {
+            case .none: return .parked
+            case .nothing: return .nothing
+            case .close: return .close
+            case .message(_, let rate):
+                output.commit(length)
+                output.slow(to: rate)
+                return .written
             }
-            if faults.delay > 0 {
-                let answer = UnsafeRawBufferPointer(rebasing: output.room[..<length])
-                forwarding.delayed.hold(answer, faults, to: request.client, replyLater())
-                return .parked
-            }
-            output.commit(length)
-            output.slow(to: faults.rate)
-            return .written
         case .needs(let key):
             forwarding.park(message, request, reply: replyLater(), key: key, draws: lookup.upstream.draws)
             return .parked

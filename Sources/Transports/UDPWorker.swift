@@ -176,15 +176,11 @@ package struct UDPWorker: ~Copyable {
                 forwarding.renew(lookup.renewals, now: request.now)
             case .impaired(let length, let faults):
                 forwarding.renew(lookup.renewals, now: request.now)
-                if faults.hidesAnswer(over: .udp) { break }
-                if faults.delay == 0 {
-                    batch.enqueue(slot, length: length, withLocalAddress: socket.isWildcard)
-                } else {
-                    let source = socket.isWildcard ? batch.localAddress(slot) : nil
-                    forwarding.delayed.hold(
-                        UnsafeRawBufferPointer(rebasing: answer[..<length]), faults, to: client,
-                        .datagram(socket, from: source))
-                }
+                let answer = UnsafeRawBufferPointer(rebasing: answer[..<length])
+                let sendsNow = forwarding.delayed.sendsNow(
+                    answer, faults, to: client,
+                    .datagram(socket, from: socket.isWildcard ? batch.localAddress(slot) : nil))
+                if sendsNow { batch.enqueue(slot, length: length, withLocalAddress: socket.isWildcard) }
             case .needs(let key):
                 let reply = ParkedQuery.Reply.datagram(
                     socket, from: socket.isWildcard ? batch.localAddress(slot) : nil)
