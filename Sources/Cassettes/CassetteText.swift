@@ -141,13 +141,9 @@ package enum CassetteText {
 
     /// FNV-1a of 64 bits: it tells edits, and keeps nobody off.
     static func digest(_ code: String, _ lines: [String]) -> String {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        func add(_ line: String) {
-            for byte in line.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-            hash = (hash ^ UInt64(newline)) &* 0x100_0000_01B3
+        let hash = ([code] + lines).reduce(StableHash.start) {
+            StableHash.of([newline], after: StableHash.of($1.utf8, after: $0))
         }
-        add(code)
-        for line in lines { add(line) }
         return Base16.text((0..<8).map { UInt8(truncatingIfNeeded: hash >> UInt64(56 - 8 * $0)) })
     }
 

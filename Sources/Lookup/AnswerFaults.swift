@@ -21,12 +21,7 @@ extension Lookup {
         if changed { decision.authenticData = false }
         keepHops(old)
         if hadData, !hasData, builder.authority == 0 {
-            builder.begin(.authority)
-            NegativeSOA.rdata(minimum: faults.actions.contains(.ttl) ? faults.ttl : 0).withUnsafeBytes {
-                _ = builder.append(
-                    owner: .at(Header.length), type: .soa, ttl: faults.actions.contains(.ttl) ? faults.ttl : 0,
-                    rdata: $0)
-            }
+            appendNegativeSOA(at: Header.length, ttl: faults.actions.contains(.ttl) ? faults.ttl : 0)
         }
     }
 

@@ -14,3 +14,13 @@ public enum NegativeSOA {
         return rdata
     }
 }
+
+extension Lookup {
+    /// Appends that record to the authority section: for the current name, or the one at `offset` of the response.
+    package mutating func appendNegativeSOA(at offset: Int? = nil, ttl: UInt32) {
+        builder.begin(.authority)
+        NegativeSOA.rdata(minimum: ttl).withUnsafeBytes {
+            _ = builder.append(owner: .at(offset ?? nameOffset), type: .soa, ttl: ttl, rdata: $0)
+        }
+    }
+}

@@ -161,10 +161,7 @@ extension HostsTable {
     ///
     /// - RFC: 9460 2.3 and 9.1; 8552 for the underscores.
     private func findServiceOverride(_ name: borrowing LookupName) -> (override: UInt32, base: Int)? {
-        var base = 0
-        while base < 2, base + 1 < name.labelCount, name.labelLength(at: base) > 1,
-            name.label(at: base)[0] == UInt8(ascii: "_")
-        { base += 1 }
+        var base = name.serviceLabelCount
         // The shortest name first, because a wildcard covers the longer ones too.
         while base > 0 {
             if let override = find(name, from: base) { return (override, base) }

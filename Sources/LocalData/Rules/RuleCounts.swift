@@ -12,26 +12,19 @@ package final class RuleCounts: Sendable {
 
     private let state = Mutex(State())
     private static let most = 32_768
-    /// Counting changes nothing: an explanation is no lookup.
-    private let isForTrial: Bool
+    /// For an explanation, which is no lookup: the counts that it reads, and does not change.
     private let real: RuleCounts?
 
-    package init() {
-        isForTrial = false
-        real = nil
-    }
+    package init() { real = nil }
 
-    private init(peekingAt real: RuleCounts) {
-        isForTrial = true
-        self.real = real
-    }
+    private init(peekingAt real: RuleCounts) { self.real = real }
 
     /// The same counts for an explanation, which reads them and counts nothing.
     package var peeking: RuleCounts { RuleCounts(peekingAt: self) }
 
     /// The number of this lookup among those with the same key, from 1.
     func next(_ key: UInt64) -> UInt32 {
-        if isForTrial { return (real?.current(key) ?? 0) &+ 1 }
+        if let real { return real.current(key) &+ 1 }
         return state.withLock { state in
             let count = (state.recent[key] ?? state.older[key] ?? 0) &+ 1
             if state.recent.count >= Self.most, state.recent[key] == nil {

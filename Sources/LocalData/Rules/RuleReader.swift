@@ -65,7 +65,7 @@ package struct RuleReader {
                 "\(error); check the path and its permissions\(known.isEmpty ? "" : "; its last good rules stay")")
             return
         }
-        let identity = stableHash(path.utf8)
+        let identity = StableHash.of(path.utf8)
         var (rules, diagnostics) = (result.rules, result.diagnostics)
         let isWide = HostsReader.decode(text.bytes) { bytes in
             HostsReader.forEachLine(bytes) { line, number in
@@ -97,7 +97,7 @@ package struct RuleReader {
         let parsed = bytes.withUnsafeBytes { bytes -> Swift.Result<Rule?, WrongRule> in
             do throws(WrongRule) {
                 return .success(
-                    try rule(bytes, place, settings, UInt64(place.line) << 32 ^ stableHash(place.path.utf8)))
+                    try rule(bytes, place, settings, UInt64(place.line) << 32 ^ StableHash.of(place.path.utf8)))
             } catch {
                 return .failure(error)
             }
@@ -106,11 +106,6 @@ package struct RuleReader {
             throw WrongRule("there is no rule; one is NAME TYPES ACTION, as 'api.example.com A,AAAA delay=300ms'")
         }
         return rule
-    }
-
-    /// FNV-1a: the same in each process.
-    private static func stableHash(_ bytes: some Sequence<UInt8>, _ start: UInt64 = 0xCBF2_9CE4_8422_2325) -> UInt64 {
-        bytes.reduce(start) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 }
     }
 
     // MARK: One line
@@ -136,7 +131,7 @@ package struct RuleReader {
             words.append(word)
         }
         rule.text = ([String(decoding: first, as: UTF8.self)] + words).joined(separator: " ")
-        rule.line = stableHash(rule.text.utf8, identity)
+        rule.line = StableHash.of(rule.text.utf8, after: identity)
         rule.identity = rule.line
         // Without types it is for all of them: the first word is then an action.
         if let types = words.first, let list = try self.types(types) {

@@ -31,7 +31,7 @@ package struct RuleStage: Stage, @unchecked Sendable {
 
     @usableFromInline
     func ownsGiven(_ name: borrowing LookupName) -> Bool {
-        if Self.isService(name) { return rules.pointee.set.ownsService(name) }
+        if name.serviceLabelCount > 0 { return rules.pointee.set.ownsService(name) }
         return RuleTable.Filter.passes(UnsafePointer(OpaquePointer(rules)), name)
             && rules.pointee.set.has(name, isAsked: false)
     }
@@ -39,18 +39,8 @@ package struct RuleStage: Stage, @unchecked Sendable {
     @usableFromInline
     func answerGiven(_ lookup: inout Lookup) -> Outcome {
         let filter = UnsafePointer<RuleTable.Filter>(OpaquePointer(rules))
-        if RuleTable.Filter.mayHave(filter, lookup.name) { return rules.pointee.set.answer(&lookup) }
-        guard Self.isService(lookup.name), lookup.question.type == .https || lookup.question.type == .svcb else {
-            return .pass
-        }
-        return rules.pointee.set.answer(&lookup)
-    }
-
-    /// Whether it looks like the name of a service, as `_8443._https.NAME`: rules for NAME are for its HTTPS and SVCB
-    /// records, too.
-    /// - RFC: 9460 2.3, 9.1.
-    private static func isService(_ name: borrowing LookupName) -> Bool {
-        name.labelCount > 1 && name.labelLength(at: 0) > 1 && name.label(at: 0)[0] == UInt8(ascii: "_")
+        return RuleTable.Filter.mayHave(filter, lookup.name) || RuleSet.isService(lookup)
+            ? rules.pointee.set.answer(&lookup) : .pass
     }
 }
 
@@ -109,20 +99,19 @@ package final class RuleSet: @unchecked Sendable {
 
     /// Whether there is a rule for the name of a service, or for that after its underscores.
     func ownsService(_ name: borrowing LookupName) -> Bool {
-        if has(name, isAsked: false) { return true }
-        guard let base = Self.base(of: name) else { return false }
-        return has(base, isAsked: false)
+        has(name, isAsked: false) || has(Self.base(of: name), isAsked: false)
     }
 
-    /// The name after at most two labels with an underscore; nil if there is none.
-    private static func base(of name: borrowing LookupName) -> LookupName? {
-        var label = 0
-        while label < 2, label + 1 < name.labelCount, name.labelLength(at: label) > 1,
-            name.label(at: label)[0] == UInt8(ascii: "_")
-        { label += 1 }
-        guard label > 0 else { return nil }
+    /// Whether HTTPS or SVCB records of a service are asked for: rules for the name after the underscores are for them,
+    /// too.
+    static func isService(_ lookup: borrowing Lookup) -> Bool {
+        (lookup.question.type == .https || lookup.question.type == .svcb) && lookup.name.serviceLabelCount > 0
+    }
+
+    /// The name after the underscores of a service.
+    private static func base(of name: borrowing LookupName) -> LookupName {
         var base = LookupName()
-        _ = base.assign(uncompressed: name.suffix(at: label))
+        _ = base.assign(uncompressed: name.suffix(at: name.serviceLabelCount))
         return base
     }
 
@@ -130,16 +119,8 @@ package final class RuleSet: @unchecked Sendable {
     /// its underscores.
     private func numbers(_ table: RuleTable, _ lookup: borrowing Lookup, _ isAsked: Bool) -> [UInt32] {
         let found = table.rules(for: lookup.name, isAsked: isAsked)
-        guard lookup.question.type == .https || lookup.question.type == .svcb, let base = Self.base(of: lookup.name)
-        else {
-            return found
-        }
-        return Set(found + table.rules(for: base, isAsked: false)).sorted()
-    }
-
-    @inline(never)
-    func answer(_ lookup: inout Lookup) -> Outcome {
-        apply(&lookup, lookup.decision.hopCount == 0)
+        guard Self.isService(lookup) else { return found }
+        return Set(found + table.rules(for: Self.base(of: lookup.name), isAsked: false)).sorted()
     }
 
     /// The rules for the lookup's name that its type, client, transport, view and time fit, in their order, whether they
@@ -151,7 +132,9 @@ package final class RuleSet: @unchecked Sendable {
         }.filter { fits($0.condition, lookup) }
     }
 
-    private func apply(_ lookup: inout Lookup, _ isAsked: Bool) -> Outcome {
+    @inline(never)
+    func answer(_ lookup: inout Lookup) -> Outcome {
+        let isAsked = lookup.decision.hopCount == 0
         var deciding: Rule?
         var failing: Rule?
         for table in [leases, rules] {
@@ -162,8 +145,8 @@ package final class RuleSet: @unchecked Sendable {
                 let mayFail = rule.error != nil && failing == nil
                 let mayDecide = rule.answer != nil && deciding == nil
                 guard isFault || mayFail || mayDecide, fits(rule.condition, lookup) else { continue }
-                guard let draw = draw(rule, &lookup) else { continue }
-                if isFault { add(rule, draw, &lookup) }
+                guard let seed = draw(rule, &lookup) else { continue }
+                if isFault { add(rule, seed, &lookup) }
                 if mayFail { failing = rule }
                 if mayDecide { deciding = rule }
             }
@@ -188,14 +171,14 @@ package final class RuleSet: @unchecked Sendable {
         return write(answer, deciding, &lookup)
     }
 
-    private func add(_ rule: Rule, _ draw: Draw, _ lookup: inout Lookup) {
+    private func add(_ rule: Rule, _ seed: UInt64, _ lookup: inout Lookup) {
         var addition = rule.faults
         if rule.jitter > 0 {
-            var random = SeededRandom(draw.seed)
+            var random = SeededRandom(seed)
             let least = addition.delay - min(addition.delay, rule.jitter)
             addition.delay = UInt32.random(in: least...(addition.delay + rule.jitter), using: &random)
         }
-        lookup.faults.add(addition, seed: draw.seed, rule.place)
+        lookup.faults.add(addition, seed: seed, rule.place)
     }
 
     // MARK: Conditions
@@ -225,30 +208,25 @@ package final class RuleSet: @unchecked Sendable {
         return Int(fields.tm_hour) * 60 + Int(fields.tm_min)
     }
 
-    /// What chance says of one lookup.
-    private struct Draw {
-        var seed: UInt64
-    }
-
-    /// Nil: it does not take effect this time.
-    private func draw(_ rule: Rule, _ lookup: inout Lookup) -> Draw? {
+    /// What its faults are drawn from; nil: it does not take effect this time.
+    private func draw(_ rule: Rule, _ lookup: inout Lookup) -> UInt64? {
         let condition = rule.condition
         let needsChance = condition.share != nil || rule.jitter > 0 || !rule.faults.actions.isEmpty
-        guard condition.counts || needsChance else { return Draw(seed: 0) }
+        guard condition.counts || needsChance else { return 0 }
         let count = count(rule, &lookup)
         if let first = condition.first, count > first { return nil }
         if let after = condition.after, count <= after { return nil }
         if let every = condition.every, count % every != 0 { return nil }
         var random = SeededRandom(Self.start(rule, lookup, count))
         if let share = condition.share, random.next() >> 32 >= share { return nil }
-        return Draw(seed: random.next())
+        return random.next()
     }
 
     /// From the rule's seed: the same for the same name, type and number of the lookup, in each run.
     private static func start(_ rule: Rule, _ lookup: borrowing Lookup, _ count: UInt32) -> UInt64 {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325 ^ (rule.seed ?? lookup.request.arrival.monotonic ^ rule.identity)
-        for byte in lookup.name.suffix(at: 0) { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01B3 }
-        return hash ^ UInt64(lookup.question.type.rawValue) << 32 ^ UInt64(count)
+        let seed = rule.seed ?? lookup.request.arrival.monotonic ^ rule.identity
+        return StableHash.of(lookup.name.suffix(at: 0), after: StableHash.start ^ seed)
+            ^ UInt64(lookup.question.type.rawValue) << 32 ^ UInt64(count)
     }
 
     /// The number of this lookup among those of its client, name and type that the rule was for, from 1.
@@ -267,6 +245,10 @@ package final class RuleSet: @unchecked Sendable {
     }
 
     // MARK: Answers
+
+    /// 0.0.0.0 and ::.
+    private static let nullAddresses = Rule.Answer.addresses(
+        ipv4: [[UInt8](repeating: 0, count: 4)], ipv6: [[UInt8](repeating: 0, count: 16)])
 
     private func write(_ answer: Rule.Answer, _ rule: Rule, _ lookup: inout Lookup) -> Outcome {
         lookup.decision.source = .rule
@@ -287,8 +269,7 @@ package final class RuleSet: @unchecked Sendable {
             case .nodata: return writeNegative(rule, .noError, &lookup)
             case .nxdomain: return writeNegative(rule, .nxDomain, &lookup)
             case .literal:
-                return write(
-                    [UInt8](repeating: 0, count: 4), [UInt8](repeating: 0, count: 16), rule, &lookup)
+                return write(Self.nullAddresses, rule, &lookup)
             }
         case .addresses(let ipv4, let ipv6):
             for rdata in type == .a || type == .any ? ipv4 : [] { append(.a, rdata, rule, &lookup) }
@@ -300,10 +281,6 @@ package final class RuleSet: @unchecked Sendable {
         }
     }
 
-    private func write(_ ipv4: [UInt8], _ ipv6: [UInt8], _ rule: Rule, _ lookup: inout Lookup) -> Outcome {
-        write(.addresses(ipv4: [ipv4], ipv6: [ipv6]), rule, &lookup)
-    }
-
     private func append(_ type: RecordType, _ rdata: [UInt8], _ rule: Rule, _ lookup: inout Lookup) {
         rdata.withUnsafeBytes {
             _ = lookup.builder.append(owner: .at(lookup.nameOffset), type: type, ttl: rule.ttl, rdata: $0)
@@ -312,10 +289,7 @@ package final class RuleSet: @unchecked Sendable {
 
     private func writeNegative(_ rule: Rule, _ code: ResponseCode, _ lookup: inout Lookup) -> Outcome {
         lookup.decision.responseCode = code
-        lookup.builder.begin(.authority)
-        NegativeSOA.rdata(minimum: rule.ttl).withUnsafeBytes {
-            _ = lookup.builder.append(owner: .at(lookup.nameOffset), type: .soa, ttl: rule.ttl, rdata: $0)
-        }
+        lookup.appendNegativeSOA(ttl: rule.ttl)
         return .answered
     }
 }

@@ -67,14 +67,11 @@ package final class RuleTable: Sendable {
             kept.append(rule)
         }
         index = HashIndex(slots: max(entries.count * 3 / 2 + 1, 15))
+        filter = Filter(own: own, below: below, hasAll: !all.isEmpty, names: entries.count)
         var lookup = LookupName()
         for (number, entry) in entries.enumerated() {
             entry.name.withUnsafeBytes { _ = lookup.assign(uncompressed: $0) }
             index.insert(UInt32(truncatingIfNeeded: lookup.hash >> 32), UInt32(number))
-        }
-        filter = Filter(own: own, below: below, hasAll: !all.isEmpty, names: entries.count)
-        for entry in entries {
-            entry.name.withUnsafeBytes { _ = lookup.assign(uncompressed: $0) }
             filter.insert(lookup.hash)
         }
         self.rules = kept
@@ -134,8 +131,8 @@ extension RuleTable {
     /// Says of a name, in a few instructions, that there is certainly no rule for it, or that there may be one.
     ///
     /// A Bloom filter of three bits in one word, with 16 bits for each name: one name in a hundred passes that should not.
-    /// It is asked once for the name itself and once for each number of
-    /// labels that names of rules for whole domains have. Plain memory, so that stages can copy it; its table frees it.
+    /// It is asked once for the name itself and once for each number of labels that names of rules for whole domains
+    /// have. Plain memory, so that stages can copy it; its table frees it.
     package struct Filter: @unchecked Sendable, BitwiseCopyable {
         private let bits: UnsafeMutablePointer<UInt64>
         /// Of the index of a word.
