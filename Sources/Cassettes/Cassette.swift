@@ -107,11 +107,6 @@ package final class Cassette: UpstreamCassette {
     package func finish() -> [String] {
         (recorder?.finish() ?? []) + player.withLock { $0.unknownQuestions.lines(path) }
     }
-
-    /// The questions that failed because the file has no reply to them, with the number of lookups of each.
-    package var unknownQuestions: [(question: String, count: Int)] {
-        player.withLock { $0.unknownQuestions.listed }
-    }
 }
 
 extension FetchKey {

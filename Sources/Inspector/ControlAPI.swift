@@ -74,14 +74,8 @@ package struct ControlAPI: Sendable {
         api.get("overrides") { _, _ in Self.json(control.overrides()) }
         api.post("overrides") { request, _ in
             try await Self.answer {
-                let wanted: OverrideRequest
-                do {
-                    let body = try await request.body.collect(upTo: 64 * 1024)
-                    wanted = try JSONDecoder().decode(OverrideRequest.self, from: Data(body.readableBytesView))
-                } catch {
-                    throw APIFailure(
-                        .badRequest, "an override is {\"name\": ..., \"addresses\": [...], \"seconds\": ...}, in JSON")
-                }
+                let wanted: OverrideRequest = try await Self.body(
+                    of: request, is: "an override is {\"name\": ..., \"addresses\": [...], \"seconds\": ...}, in JSON")
                 return try Self.leasing { () throws(OverrideProblem) in
                     try control.addOverride(wanted.name, wanted.addresses, seconds: wanted.seconds)
                 }
@@ -98,13 +92,8 @@ package struct ControlAPI: Sendable {
         api.get("rules") { _, _ in Self.json(control.rules()) }
         api.post("rules") { request, _ in
             try await Self.answer {
-                let wanted: RuleRequest
-                do {
-                    let body = try await request.body.collect(upTo: 64 * 1024)
-                    wanted = try JSONDecoder().decode(RuleRequest.self, from: Data(body.readableBytesView))
-                } catch {
-                    throw APIFailure(.badRequest, "a rule is {\"rule\": ..., \"seconds\": ...}, in JSON")
-                }
+                let wanted: RuleRequest = try await Self.body(
+                    of: request, is: "a rule is {\"rule\": ..., \"seconds\": ...}, in JSON")
                 return try Self.leasing { () throws(OverrideProblem) in
                     try control.addRule(wanted.rule, seconds: wanted.seconds)
                 }
@@ -125,16 +114,10 @@ package struct ControlAPI: Sendable {
         api.get("views") { _, _ in Self.json(control.views()) }
         api.post("views") { request, _ in
             try await Self.answer {
-                let wanted: ViewRequest
-                do {
-                    let body = try await request.body.collect(upTo: 64 * 1024)
-                    wanted = try JSONDecoder().decode(ViewRequest.self, from: Data(body.readableBytesView))
-                } catch {
-                    throw APIFailure(
-                        .badRequest,
-                        "a view is {\"name\": ..., \"listen\": [...], \"clients\": [...], \"settings\": {...}, "
-                            + "\"seconds\": ...}, in JSON")
-                }
+                let wanted: ViewRequest = try await Self.body(
+                    of: request,
+                    is: "a view is {\"name\": ..., \"listen\": [...], \"clients\": [...], \"settings\": {...}, "
+                        + "\"seconds\": ...}, in JSON")
                 // It may read large files.
                 let result = try await NIOThreadPool.singleton.runIfActive {
                     Result { () throws(OverrideProblem) in try control.addView(wanted) }
@@ -159,6 +142,14 @@ package struct ControlAPI: Sendable {
             return Self.json(["page": link])
         }
         router.get("metrics") { _, _ in await metrics() }
+    }
+
+    /// What the body of a request says; `form` describes it.
+    private static func body<Body: Decodable>(of request: Request, is form: String) async throws(APIFailure) -> Body {
+        do {
+            let body = try await request.body.collect(upTo: 64 * 1024)
+            return try JSONDecoder().decode(Body.self, from: Data(body.readableBytesView))
+        } catch { throw APIFailure(.badRequest, form) }
     }
 
     private static func leasing<Lease>(_ change: () throws(OverrideProblem) -> Lease) throws(APIFailure) -> Lease {

@@ -51,24 +51,22 @@ public final class SocketHolder: Sendable {
     }
 
     private static func look(_ client: Client, _ search: inout Search) -> (process: Int32, command: String)? {
-        do {
-            var user = uid_t()
-            let (address, isStream) = (client.address, client.isStream)
-            let inode = address.networkBytes.span.withUnsafeBufferPointer {
-                clinux_socket_inode(
-                    search.diagnosis, address.isIPv6 ? 1 : 0, isStream ? 1 : 0, $0.baseAddress, address.port, &user)
-            }
-            guard search.diagnosis >= 0, inode != 0 else { return nil }
-            // Other users' descriptors can't be read.
-            let own = geteuid()
-            guard own == 0 || own == user else { return nil }
-            let process = clinux_socket_holder(inode, user, search.recent, Int32(search.recent.count))
-            guard process > 0, let command = Self.command(process) else { return nil }
-            search.recent.removeAll { $0 == process }
-            search.recent.insert(process, at: 0)
-            if search.recent.count > 8 { search.recent.removeLast() }
-            return (process, command)
+        var user = uid_t()
+        let (address, isStream) = (client.address, client.isStream)
+        let inode = address.networkBytes.span.withUnsafeBufferPointer {
+            clinux_socket_inode(
+                search.diagnosis, address.isIPv6 ? 1 : 0, isStream ? 1 : 0, $0.baseAddress, address.port, &user)
         }
+        guard search.diagnosis >= 0, inode != 0 else { return nil }
+        // Other users' descriptors can't be read.
+        let own = geteuid()
+        guard own == 0 || own == user else { return nil }
+        let process = clinux_socket_holder(inode, user, search.recent, Int32(search.recent.count))
+        guard process > 0, let command = Self.command(process) else { return nil }
+        search.recent.removeAll { $0 == process }
+        search.recent.insert(process, at: 0)
+        if search.recent.count > 8 { search.recent.removeLast() }
+        return (process, command)
     }
 
     /// Nil if the process has ended.

@@ -106,17 +106,14 @@ extension DaemonControl {
     /// The zones in file order, then the files that failed to load.
     package func zones() -> [ZoneReport] {
         let sources = sources
-        func problems(_ path: String) -> [ProblemReport] {
-            sources.diagnostics.list.filter { $0.place.path == path }.map(ProblemReport.init)
-        }
         let served = sources.zones.zones.map { zone in
             ZoneReport(
                 apex: "\(zone.apex)", serial: zone.serial, records: zone.recordCount, file: zone.path,
                 loaded: CalendarTime.timestamp(zone.loaded), hasFailed: sources.failedZones.contains(zone.path),
-                problems: problems(zone.path))
+                problems: sources.problems(of: zone.path))
         }
         let others = sources.failedZones.filter { path in !served.contains { $0.file == path } }
-        return served + others.map { ZoneReport(file: $0, hasFailed: true, problems: problems($0)) }
+        return served + others.map { ZoneReport(file: $0, hasFailed: true, problems: sources.problems(of: $0)) }
     }
 
     /// The hosts files in reading order.
@@ -127,7 +124,7 @@ extension DaemonControl {
             HostsFileReport(
                 file: path, names: names[Place(path: path).file] ?? 0,
                 hasFailed: sources.keptHosts.contains(path),
-                problems: sources.diagnostics.list.filter { $0.place.path == path }.map(ProblemReport.init))
+                problems: sources.problems(of: path))
         }
     }
 
@@ -142,7 +139,7 @@ extension DaemonControl {
                 RulesFileReport(
                     file: path, rules: counts[Place(path: path).file] ?? 0,
                     hasFailed: sources.keptRules.contains(path),
-                    problems: sources.diagnostics.list.filter { $0.place.path == path }.map(ProblemReport.init))
+                    problems: sources.problems(of: path))
             })
     }
 
@@ -160,5 +157,11 @@ extension DaemonControl {
             lines: (leased.lines + filed.lines).map { line in
                 OverrideListing.Line(name: "\(line.name)", address: line.address, rule: "\(line.place)")
             }, hasMore: leased.hasMore || filed.hasMore)
+    }
+}
+
+extension LoadedSources {
+    fileprivate func problems(of path: String) -> [ProblemReport] {
+        diagnostics.list.filter { $0.place.path == path }.map(ProblemReport.init)
     }
 }

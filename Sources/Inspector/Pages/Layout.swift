@@ -33,6 +33,13 @@ enum Layout {
         return "<table><thead><tr>\(cells)</tr></thead><tbody>\(rows)</tbody></table>"
     }
 
+    /// How long something added stays, to be chosen in a form.
+    static let leaseTimes: HTML = """
+        <select name="seconds" aria-label="For how long"><option value="600">10 minutes</option>\
+        <option value="3600">1 hour</option><option value="86400">1 day</option>\
+        <option value="">until the daemon ends</option></select>
+        """
+
     static func rule(_ place: Place) -> HTML { rule(place.isNowhere ? nil : "\(place)") }
 
     /// FILE:LINE that is copied by a click.

@@ -28,9 +28,7 @@ enum RulesPage {
         """
         <form class="inline" method="post" action="/rules"><input name="rule" value="\(typed)" \
         placeholder="api.example.com A delay=2s" aria-label="Rule" required spellcheck="false" autocomplete="off" size="48">\
-        <select name="seconds" aria-label="For how long"><option value="600">10 minutes</option>\
-        <option value="3600">1 hour</option><option value="86400">1 day</option>\
-        <option value="">until the daemon ends</option></select><button>Add</button></form>\
+        \(Layout.leaseTimes)<button>Add</button></form>\
         <form class="inline" method="post" action="/rules/reset"><button>Count from 1 again</button></form>
         """
     }
@@ -39,12 +37,7 @@ enum RulesPage {
         guard !files.isEmpty else {
             return Layout.empty("No rules file is read. One is named with:", "stub53 serve --rules FILE")
         }
-        return Layout.table(
-            ["File", "Rules"], numbers: [1],
-            files.map { file in
-                let failed: HTML = file.hasFailed ? " <span class=\"bad\">the last good rules</span>" : ""
-                return
-                    "<tr><td class=\"mono\">\(file.file)\(failed)\(Problems.list(file.problems))</td><td class=\"number\">\(file.rules)</td></tr>"
-            })
+        return Problems.table(
+            "Rules", kept: "rules", files.map { ($0.file, $0.rules, $0.hasFailed, $0.problems) })
     }
 }

@@ -40,9 +40,7 @@ enum OverridesPage {
         return """
             <form class="inline" method="post" action="/overrides">\(field)\
             <input name="addresses" placeholder="127.0.0.1 ::1" aria-label="Addresses" required spellcheck="false">\
-            <select name="seconds" aria-label="For how long"><option value="600">10 minutes</option>\
-            <option value="3600">1 hour</option><option value="86400">1 day</option>\
-            <option value="">until the daemon ends</option></select><button>Override</button></form>
+            \(Layout.leaseTimes)<button>Override</button></form>
             """
     }
 
@@ -50,13 +48,8 @@ enum OverridesPage {
         guard !files.isEmpty else {
             return Layout.empty("No hosts file is read. One is named with:", "stub53 serve --hosts FILE")
         }
-        return Layout.table(
-            ["File", "Names"], numbers: [1],
-            files.map { file in
-                let failed: HTML = file.hasFailed ? " <span class=\"bad\">the last good lines</span>" : ""
-                return
-                    "<tr><td class=\"mono\">\(file.file)\(failed)\(Problems.list(file.problems))</td><td class=\"number\">\(file.names)</td></tr>"
-            })
+        return Problems.table(
+            "Names", kept: "lines", files.map { ($0.file, $0.names, $0.hasFailed, $0.problems) })
     }
 
     private static func lines(_ listing: OverrideListing) -> HTML {
@@ -167,6 +160,19 @@ enum Problems {
         }
         let more: HTML = problems.count > 50 ? "<div class=\"muted\">\(problems.count - 50) more</div>" : ""
         return HTML(joining: rows) + more
+    }
+
+    /// Files, each with a number of what it holds, and its problems. One that can't be read has its last good ones `kept`.
+    static func table(
+        _ count: String, kept: String, _ files: [(path: String, count: Int, hasFailed: Bool, problems: [ProblemReport])]
+    ) -> HTML {
+        Layout.table(
+            ["File", count], numbers: [1],
+            files.map { file in
+                let failed: HTML = file.hasFailed ? " <span class=\"bad\">the last good \(kept)</span>" : ""
+                return
+                    "<tr><td class=\"mono\">\(file.path)\(failed)\(list(file.problems))</td><td class=\"number\">\(file.count)</td></tr>"
+            })
     }
 
     static func alert(_ problem: String?) -> HTML {
